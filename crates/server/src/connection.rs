@@ -1,0 +1,276 @@
+//! One client's connection: at rest a small record in its loop's slab; awake, a conversation of requests.
+
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use reactor::{Peer, Why};
+use wire::{BadRequest, Framing, Progress};
+
+use crate::http::request::Request;
+use crate::http::{body, phases, router};
+use crate::modules::ssl::{self, Tls};
+use crate::worker::Seat;
+use crate::worker::thread::Thread;
+
+/// A connection's socket.
+pub type Socket = reactor::Socket<Rest>;
+/// A loop's handle.
+pub type Handle = reactor::Handle<Rest>;
+
+/// What a connection at rest remembers.
+pub struct Rest {
+    /// The client's address.
+    pub peer: Peer,
+    /// Index of the listening socket.
+    pub listener: u32,
+    /// Number of the connection.
+    pub id: u64,
+    /// Requests served.
+    pub requests: u32,
+    /// When it was accepted.
+    pub opened: Instant,
+    /// The state of encryption.
+    pub tls: Option<Box<Tls>>,
+    /// Its place among the worker's connections.
+    pub seat: Seat,
+}
+
+/// How a conversation ends, or pauses.
+enum Ending {
+    /// The next request may come until then.
+    Rest(Instant),
+    /// Close now.
+    Close,
+    /// Close when the client has read the answer.
+    Linger,
+}
+
+/// Serves a connection that woke, until it rests again or closes.
+pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
+    if woken.why == Why::TimedOut {
+        return drop_idle(&thread, woken);
+    }
+    if woken.why == Why::Evicted {
+        return;
+    }
+    let mut request = thread.request();
+    request.use_client(crate::http::client::Client::awake(woken.socket, woken.rest));
+    let ending = match prologue(&mut request).await {
+        Ok(()) => converse(&mut request).await,
+        Err(()) => Ending::Close,
+    };
+    match ending {
+        Ending::Rest(deadline) => request.client.take().rest(deadline),
+        Ending::Close => drop(request.client.take()),
+        Ending::Linger => linger(&mut request).await,
+    }
+    thread.give_request(request);
+}
+
+/// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.
+fn drop_idle(thread: &Rc<Thread>, woken: reactor::Woken<Rest>) {
+    let generation = thread.generation();
+    let core = &generation.shared.default_plan(woken.rest.listener).core;
+    if core.reset_timedout_connection && woken.rest.requests == 0 {
+        sys::net::reset_on_close(woken.socket.fd());
+    }
+}
+
+/// What comes before the first request: PROXY protocol, the TLS handshake.
+async fn prologue(request: &mut Request) -> Result<(), ()> {
+    if request.client.requests > 0 || request.client.tls().is_some() {
+        return Ok(());
+    }
+    let generation = request.generation.clone();
+    let listener = generation.shared.listener(request.client.listener);
+    if listener.proxy_protocol {
+        crate::proxy_protocol::receive(request).await?;
+    }
+    if listener.ssl {
+        ssl::handshake(request).await?;
+    }
+    Ok(())
+}
+
+async fn converse(request: &mut Request) -> Ending {
+    loop {
+        let ending = match read_head(request).await {
+            Ok(true) => one(request).await,
+            Ok(false) => return Ending::Close,
+            Err(bad) => refused(request, bad).await,
+        };
+        if !matches!(ending, Ending::Rest(_)) || request.unread == request.buffer.len() {
+            return ending;
+        }
+        // Pipelined: the next request is here already. It belongs to the newest configuration.
+        request.reset();
+        request.generation = request.thread.generation();
+    }
+}
+
+/// Reads the head of a request; `false` if the client closed before one began.
+async fn read_head(request: &mut Request) -> Result<bool, BadRequest> {
+    let generation = request.generation.clone();
+    request.server = generation.shared.listener(request.client.listener).default_server;
+    request.plan = generation.shared.server(request.server).plan;
+    let core = &generation.shared.plan(request.plan).core;
+    let mut parser = request.thread.parser();
+    let mut deadline = None;
+    loop {
+        if !request.buffer.is_empty() {
+            if deadline.is_none() {
+                begin(request);
+            }
+            if parser.parse(&request.buffer, &mut request.head, &core.limits)? == Progress::Done {
+                request.unread = request.head.length;
+                return Ok(true);
+            }
+            let until = *deadline.get_or_insert(request.thread.handle.now() + core.client_header_timeout);
+            request.client.set_deadline(Some(until));
+        }
+        match request.receive().await {
+            Ok(0) if request.buffer.is_empty() => return Ok(false),
+            Ok(0) => {
+                request.aborted = true;
+                log_info!(request, "client prematurely closed connection while reading client request line");
+                return Ok(false);
+            }
+            Ok(_) => {}
+            Err(error) => return broken(request, &error),
+        }
+    }
+}
+
+fn begin(request: &mut Request) {
+    request.client.requests += 1;
+    request.started = request.thread.handle.now();
+    request.started_unix = request.thread.handle.unix_time();
+}
+
+fn broken(request: &mut Request, error: &io::Error) -> Result<bool, BadRequest> {
+    if error.kind() == io::ErrorKind::TimedOut {
+        log_info!(request, "client timed out (110: Connection timed out) while reading client request headers");
+        if request.buffer.is_empty() { Ok(false) } else { Err(BadRequest::Timeout) }
+    } else {
+        log_info!(request, "recv() failed ({}) while waiting for request", crate::log::Errno(error));
+        Ok(false)
+    }
+}
+
+/// A request that was refused while its head was read.
+async fn refused(request: &mut Request, bad: BadRequest) -> Ending {
+    request.keep_alive = false;
+    log_info!(request, "{}", bad.message());
+    request.head.forget_incomplete(&request.buffer);
+    request.unread = request.buffer.len();
+    request.prepare_values();
+    phases::refuse(request, bad.status()).await;
+    Ending::Linger
+}
+
+/// One request whose head is read: finds its server, serves it, and decides what becomes of the connection.
+async fn one(request: &mut Request) -> Ending {
+    if let Err(bad) = understand(request) {
+        return refused(request, bad).await;
+    }
+    phases::run(request).await;
+    after(request).await
+}
+
+/// From the parsed head to host, server, path and framing.
+fn understand(request: &mut Request) -> Result<(), BadRequest> {
+    request.method = request.head.method;
+    take_host(request)?;
+    choose_server(request);
+    request.prepare_values();
+    let framing = request.head.framing(&request.buffer)?;
+    request.body.begin(framing);
+    request.body.expects_continue = framing != Framing::None && request.head.expects_continue(&request.buffer);
+    let plan = request.plan();
+    request.keep_alive = request.head.keep_alive(&request.buffer) && plan.core.allows_keep_alive(request);
+    let Request { head, buffer, uri, args, .. } = request;
+    args.extend_from_slice(head.args.of(buffer));
+    let path = head.path.of(buffer);
+    match head.plain_path {
+        true => uri.extend_from_slice(path),
+        false => wire::normalize(path, plan.core.merge_slashes, uri)?,
+    }
+    Ok(())
+}
+
+/// The host of the request line's URL wins over the `Host` header.
+fn take_host(request: &mut Request) -> Result<(), BadRequest> {
+    let Request { head, buffer, host, .. } = request;
+    let given = head.host_of(buffer)?;
+    wire::validate_host(given, host)
+}
+
+fn choose_server(request: &mut Request) {
+    let generation = request.generation.clone();
+    let listener = generation.shared.listener(request.client.listener);
+    if listener.only_one_server() {
+        return;
+    }
+    let names = listener.names_for(request.client.local_address());
+    let host = std::mem::take(&mut request.host);
+    let found = names.names.find(&host, Some(request)).unwrap_or(names.default_server);
+    request.host = host;
+    request.server = found;
+    request.plan = generation.shared.server(found).plan;
+    let _ = router::ServerId(0);
+}
+
+/// What becomes of the connection after a response.
+async fn after(request: &mut Request) -> Ending {
+    if request.response.status == 0 || request.aborted {
+        return if request.client.timed_out { reset(request) } else { Ending::Close };
+    }
+    if request.thread.draining() {
+        request.keep_alive = false;
+    }
+    if !request.keep_alive {
+        return if request.body.complete && !request.head_pipelined() { Ending::Close } else { Ending::Linger };
+    }
+    if !request.body.complete && !body::discard(request).await {
+        return Ending::Close;
+    }
+    let timeout = request.plan().core.keepalive_timeout;
+    Ending::Rest(request.thread.handle.now() + timeout)
+}
+
+fn reset(request: &Request) -> Ending {
+    if let Some(fd) = request.client.fd().filter(|_| request.plan().core.reset_timedout_connection) {
+        sys::net::reset_on_close(fd);
+    }
+    Ending::Close
+}
+
+/// Closing while the client still sends would destroy the answer it has not read (RFC 9112 9.6): stop sending, and
+/// read on for a while (`lingering_close`, `lingering_time`, `lingering_timeout`).
+async fn linger(request: &mut Request) {
+    let plan = request.plan();
+    let client = request.client.take();
+    if !plan.core.lingering_close || client.peer_closed() {
+        return;
+    }
+    request.client = client;
+    if request.client.shut_down().is_err() {
+        return drop(request.client.take());
+    }
+    let end = request.thread.handle.now() + plan.core.lingering_time;
+    let step: Duration = plan.core.lingering_timeout;
+    loop {
+        let now = request.thread.handle.now();
+        if now >= end {
+            break;
+        }
+        request.client.set_deadline(Some((now + step).min(end)));
+        request.buffer.clear();
+        request.unread = 0;
+        if !matches!(request.receive().await, Ok(1..)) {
+            break;
+        }
+    }
+    drop(request.client.take());
+}

@@ -1,0 +1,222 @@
+//! The request's body: read by whoever needs it, in memory or a temporary file, or thrown away.
+
+use std::io;
+
+use wire::{Decoder, Framing, Step};
+
+use super::request::Request;
+
+/// What is known of the body of the request in service.
+#[derive(Default)]
+pub struct RequestBody {
+    /// How the head says that it is delimited.
+    pub framing: Framing,
+    /// The location's `client_max_body_size`; 0 for no limit.
+    pub limit: u64,
+    /// Bytes of the body read, decoded.
+    pub read: u64,
+    /// The client waits for `100 Continue`.
+    pub expects_continue: bool,
+    /// The whole body, if it was read and fits `client_body_buffer_size`.
+    pub memory: Vec<u8>,
+    /// The whole body, if it was read and did not fit.
+    pub file: Option<std::fs::File>,
+    /// Everything was read.
+    pub complete: bool,
+    decoder: Decoder,
+}
+
+impl RequestBody {
+    /// Ready for the next request.
+    pub fn reset(&mut self) {
+        let mut memory = std::mem::take(&mut self.memory);
+        memory.clear();
+        *self = RequestBody { memory, ..RequestBody::default() };
+    }
+    /// What the head says of the body.
+    pub fn begin(&mut self, framing: Framing) {
+        self.framing = framing;
+        self.complete = matches!(framing, Framing::None | Framing::Length(0));
+    }
+    /// `Content-Length`, 0 without one.
+    pub fn declared(&self) -> u64 {
+        match self.framing {
+            Framing::Length(length) => length,
+            _ => 0,
+        }
+    }
+    /// Whether there is any body to read.
+    pub fn is_expected(&self) -> bool {
+        !matches!(self.framing, Framing::None)
+    }
+}
+
+/// Reads a part of the body and appends it to `out`; `false` when there is no more.
+///
+/// # Errors
+/// The status to refuse with: 400 for broken framing or a client that went away, 408, 413.
+pub async fn read_some(request: &mut Request, out: &mut Vec<u8>) -> Result<bool, u16> {
+    if request.body.complete {
+        return Ok(false);
+    }
+    send_continue(request).await?;
+    loop {
+        let before = out.len();
+        take_buffered(request, out)?;
+        if request.body.complete || out.len() > before {
+            return Ok(!request.body.complete);
+        }
+        fill(request).await?;
+    }
+}
+
+/// Reads more bytes of the connection behind `request.buffer`.
+async fn fill(request: &mut Request) -> Result<(), u16> {
+    let timeout = request.plan().core.client_body_timeout;
+    request.client.set_deadline(Some(request.thread.handle.now() + timeout));
+    request.compact();
+    match request.receive().await {
+        Ok(0) => {
+            request.aborted = true;
+            log_info!(request, "client prematurely closed connection");
+            Err(400)
+        }
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+            log_info!(request, "client timed out (110: Connection timed out)");
+            Err(408)
+        }
+        Err(e) => {
+            request.aborted = true;
+            log_info!(request, "recv() failed ({})", crate::log::Errno(&e));
+            Err(400)
+        }
+    }
+}
+
+/// Moves what is read but not decoded yet from `request.buffer` to `out`.
+fn take_buffered(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
+    let before = out.len();
+    match request.body.framing {
+        Framing::None => request.body.complete = true,
+        Framing::Length(length) => {
+            let left = length - request.body.read;
+            let there = &request.buffer[request.unread..];
+            let n = there.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            out.extend_from_slice(&there[..n]);
+            request.unread += n;
+            request.body.complete = n as u64 == left;
+        }
+        Framing::Chunked => take_chunks(request, out)?,
+    }
+    request.body.read += (out.len() - before) as u64;
+    if request.body.limit != 0 && request.body.read > request.body.limit {
+        log_error!(request, "client intended to send too large chunked body: {} bytes", request.body.read);
+        return Err(413);
+    }
+    Ok(())
+}
+
+fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
+    while request.unread < request.buffer.len() {
+        let there = &request.buffer[request.unread..];
+        match request.body.decoder.decode(there) {
+            Ok(Step::Data { data, consumed }) => {
+                out.extend_from_slice(&there[data]);
+                request.unread += consumed;
+            }
+            Ok(Step::More { consumed }) => {
+                request.unread += consumed;
+                return Ok(());
+            }
+            Ok(Step::Done { consumed }) => {
+                request.unread += consumed;
+                request.body.complete = true;
+                return Ok(());
+            }
+            Err(_) => {
+                log_info!(request, "client sent invalid chunked body");
+                return Err(400);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn send_continue(request: &mut Request) -> Result<(), u16> {
+    if !std::mem::take(&mut request.body.expects_continue) || request.unread < request.buffer.len() {
+        return Ok(());
+    }
+    let text = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let slices = [io::IoSlice::new(text)];
+    let written = std::future::poll_fn(|cx| request.client.poll_write(cx, &slices, false)).await;
+    match written {
+        Ok(n) if n == text.len() => Ok(()),
+        _ => {
+            request.aborted = true;
+            Err(400)
+        }
+    }
+}
+
+/// Reads the whole body: into memory up to `client_body_buffer_size`, else into a temporary file.
+pub async fn read_whole(request: &mut Request) -> Result<(), u16> {
+    let room = request.plan().core.client_body_buffer_size;
+    let mut part = request.thread.buffer();
+    let result = loop {
+        part.clear();
+        let more = match read_some(request, &mut part).await {
+            Ok(more) => more,
+            Err(status) => break Err(status),
+        };
+        if let Err(status) = store(request, &part, room) {
+            break Err(status);
+        }
+        if !more {
+            break Ok(());
+        }
+    };
+    request.thread.give_buffer(part);
+    result
+}
+
+fn store(request: &mut Request, part: &[u8], room: usize) -> Result<(), u16> {
+    if request.body.file.is_none() {
+        if request.body.memory.len() + part.len() <= room {
+            request.body.memory.extend_from_slice(part);
+            return Ok(());
+        }
+        let file = crate::temp::create(request, crate::temp::Kind::ClientBody)?;
+        request.body.file = Some(file);
+        let memory = std::mem::take(&mut request.body.memory);
+        append(request, &memory)?;
+    }
+    append(request, part)
+}
+fn append(request: &Request, part: &[u8]) -> Result<(), u16> {
+    let Some(mut file) = request.body.file.as_ref() else { return Ok(()) };
+    io::Write::write_all(&mut file, part).map_err(|e| {
+        log_crit!(request, "write() to temporary file failed ({})", crate::log::Errno(&e));
+        500
+    })
+}
+
+/// Reads and drops what is left of the body, so that the next request can be read; `false`: the connection must close.
+pub async fn discard(request: &mut Request) -> bool {
+    let until = request.thread.handle.now() + request.plan().core.lingering_time;
+    let mut part = request.thread.buffer();
+    request.body.limit = 0;
+    let complete = loop {
+        part.clear();
+        match take_buffered(request, &mut part) {
+            Err(_) => break false,
+            Ok(()) if request.body.complete => break true,
+            Ok(()) => {}
+        }
+        if request.thread.handle.now() > until || fill(request).await.is_err() {
+            break false;
+        }
+    };
+    request.thread.give_buffer(part);
+    complete
+}

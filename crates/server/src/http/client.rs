@@ -1,0 +1,155 @@
+//! The client's connection, as a request sees it: bytes in, bytes and files out, plain or encrypted.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use reactor::Peer;
+
+use super::response::FileBody;
+use crate::connection::{Rest, Socket};
+use crate::modules::ssl::Tls;
+
+/// One client's connection while it is served.
+pub struct Client {
+    socket: Option<Socket>,
+    tls: Option<Box<Tls>>,
+    /// The number of the connection, `*N` in the error log and `$connection`.
+    pub id: u64,
+    /// Requests so far, the one in service included (`$connection_requests`).
+    pub requests: u32,
+    /// The client's address.
+    pub peer: Peer,
+    /// Which listening socket it came by: an index into the generation's.
+    pub listener: u32,
+    /// When it was accepted.
+    pub opened: Instant,
+    /// Its place among the worker's connections, given back when it closes.
+    pub seat: Option<crate::worker::Seat>,
+}
+
+impl Client {
+    /// Stands in a pooled request that serves nobody.
+    pub fn none(now: Instant) -> Client {
+        Client {
+            socket: None,
+            tls: None,
+            id: 0,
+            requests: 0,
+            peer: Peer::Unix,
+            listener: 0,
+            opened: now,
+            seat: None,
+        }
+    }
+    /// A connection that woke.
+    pub fn awake(socket: Socket, rest: Rest) -> Client {
+        let Rest { peer, listener, id, requests, opened, tls, seat } = rest;
+        Client { socket: Some(socket), tls, id, requests, peer, listener, opened, seat: Some(seat) }
+    }
+    /// Goes to rest until the next byte comes, at most until `deadline`.
+    pub fn rest(mut self, deadline: Instant) {
+        let (Some(socket), Some(seat)) = (self.socket.take(), self.seat.take()) else { return };
+        let rest = Rest {
+            peer: self.peer,
+            listener: self.listener,
+            id: self.id,
+            requests: self.requests,
+            opened: self.opened,
+            tls: self.tls.take(),
+            seat,
+        };
+        socket.set_deadline(Some(deadline));
+        let handle = socket.handle().clone();
+        handle.rest(socket, rest);
+    }
+    fn socket(&self) -> io::Result<&Socket> {
+        self.socket.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+    /// The descriptor, for socket options.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(|s| s.fd())
+    }
+    /// Until when reads and writes may wait; after it they fail with `TimedOut`.
+    pub fn set_deadline(&self, deadline: Option<Instant>) {
+        if let Some(socket) = &self.socket {
+            socket.set_deadline(deadline);
+        }
+    }
+    /// Whether the peer is known to have closed its side.
+    pub fn peer_closed(&self) -> bool {
+        self.socket.as_ref().is_none_or(|s| s.peer_closed())
+    }
+    /// The state of encryption, if this connection is encrypted.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
+    }
+    /// Encrypts the connection from here on.
+    pub fn set_tls(&mut self, tls: Box<Tls>) {
+        self.tls = Some(tls);
+    }
+    /// Whether files can go out by `sendfile`.
+    pub fn sends_files(&self) -> bool {
+        self.tls.is_none()
+    }
+    /// Takes the connection away: it closes when what is returned is dropped.
+    pub fn take(&mut self) -> Client {
+        let opened = self.opened;
+        std::mem::replace(self, Client::none(opened))
+    }
+
+    /// Reads what is there, waiting for the first byte; 0 at the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let socket = self.socket.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+        if let Some(tls) = &mut self.tls {
+            return tls.poll_read(socket, cx, into);
+        }
+        loop {
+            match socket.try_read(into) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_readable(cx))?,
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+    /// As [`Client::poll_read`].
+    pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_read(cx, into)).await
+    }
+    /// Writes what the connection takes at once, waiting until it takes something.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>], more: bool) -> Poll<io::Result<usize>> {
+        let socket = self.socket.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+        if let Some(tls) = &mut self.tls {
+            return tls.poll_write(socket, cx, slices);
+        }
+        loop {
+            let written = match slices {
+                _ if more => sys::net::send_more(socket.fd(), slices),
+                [one] => socket.try_write(one),
+                several => socket.try_writev(several),
+            };
+            match written {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_writable(cx))?,
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+    /// Sends a part of a file without reading it; only where [`Client::sends_files`].
+    pub fn poll_sendfile(&mut self, cx: &mut Context<'_>, file: &mut FileBody, most: usize) -> Poll<io::Result<usize>> {
+        let socket = self.socket()?;
+        loop {
+            let left = usize::try_from(file.end - file.offset).unwrap_or(usize::MAX);
+            match socket.try_sendfile(file.file.as_fd(), &mut file.offset, left.min(most)) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_writable(cx))?,
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+    /// Waits until the client closes its side (nothing is read).
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.socket {
+            None => Poll::Ready(()),
+            Some(socket) => socket.poll_closed(cx),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What changes a response on its way out.
+//!
+//! Header filters look at the head once, in the order of [`super::phases`]; one that wants to change the body
+//! adds a [`BodyFilter`]. Body filters turn chunks into chunks, synchronously; the sender
+//! ([`super::output`]) pulls from the source only when the client has taken what came before, so a slow client
+//! holds up nothing but itself. With no filter a file goes out by `sendfile`.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::request::Request;
+use super::response::FileBody;
+
+/// A configured look at every response's head.
+pub trait HeaderFilter: Send + Sync {
+    /// Changes the head in place; an error status replaces the response (412, 416).
+    fn apply(&self, request: &mut Request) -> Result<(), u16>;
+}
+
+/// A piece of a body.
+pub enum Chunk {
+    /// Bytes in a buffer of the thread's pool.
+    Memory(Vec<u8>),
+    /// Bytes that live as long as the process.
+    Static(&'static [u8]),
+    /// A part of a file.
+    File(FileBody),
+    /// What came so far should reach the client now.
+    Flush,
+}
+
+/// Turns the chunks of a body into other chunks.
+pub trait BodyFilter {
+    /// Takes one chunk; appends what is ready. File chunks arrive only if [`BodyFilter::takes_files`].
+    fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<Chunk>) -> io::Result<()>;
+    /// The body is complete; appends what is left.
+    fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()>;
+    /// Whether files may arrive unread.
+    fn takes_files(&self) -> bool {
+        false
+    }
+}
+
+/// Runs one chunk through `filters` from the first on.
+pub fn through(
+    filters: &mut [Box<dyn BodyFilter>],
+    chunk: Chunk,
+    out: &mut VecDeque<Chunk>,
+) -> io::Result<()> {
+    let Some((first, rest)) = filters.split_first_mut() else {
+        out.push_back(chunk);
+        return Ok(());
+    };
+    let mut made = VecDeque::new();
+    first.chunk(chunk, &mut made)?;
+    made.into_iter().try_for_each(|chunk| through(rest, chunk, out))
+}
+
+/// Tells `filters` that the body is complete, each after those before it gave their last.
+pub fn finish(filters: &mut [Box<dyn BodyFilter>], out: &mut VecDeque<Chunk>) -> io::Result<()> {
+    let Some((first, rest)) = filters.split_first_mut() else { return Ok(()) };
+    let mut made = VecDeque::new();
+    first.end(&mut made)?;
+    made.into_iter().try_for_each(|chunk| through(rest, chunk, out))?;
+    finish(rest, out)
+}

@@ -1,0 +1,13 @@
+//! HTTP: a request from its head to its log line.
+
+pub mod body;
+pub mod client;
+pub mod error_page;
+pub mod filters;
+pub mod output;
+pub mod phases;
+pub mod regex;
+pub mod request;
+pub mod response;
+pub mod router;
+pub mod variables;

@@ -1,0 +1,250 @@
+//! The life of a request, in order. This file is the only place where order is decided.
+//!
+//! ```text
+//! server rewrite -> find location -> rewrite -> preaccess -> access -> try_files -> content
+//!        ^------ internal redirect, error_page ------------------------------'   |
+//!                                                  header filters -> send -> log <'
+//! ```
+
+use conf::{Error, Scope};
+
+use super::error_page;
+use super::filters::HeaderFilter;
+use super::request::Request;
+use super::{output, router};
+use crate::flow::{Check, Verdict};
+use crate::modules::core::Core;
+use crate::modules::{access, core, files, gzip, headers, log, not_modified, proxy, range, rewrite, stub_status, try_files};
+use crate::worker::generation::Compiler;
+
+/// Which plan, in the tables of one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanId(pub u32);
+
+/// What one location does: only what is configured there.
+pub struct Plan {
+    /// The core module's settings.
+    pub core: Core,
+    /// The steps of each phase.
+    pub steps: Steps,
+    /// What answers.
+    pub content: Content,
+}
+
+/// The configured steps of each phase.
+#[derive(Default)]
+pub struct Steps {
+    rewrite: Option<rewrite::Script>,
+    preaccess: Box<[Box<dyn Check>]>,
+    access: Box<[Box<dyn Check>]>,
+    try_files: Option<try_files::TryFiles>,
+    header_filters: Box<[Box<dyn HeaderFilter>]>,
+    log: Option<log::AccessLogs>,
+}
+
+/// What answers a request.
+pub enum Content {
+    /// Files below `root` or `alias`, with index files and listings.
+    Files(files::Files),
+    /// An upstream over HTTP.
+    Proxy(Box<proxy::Proxy>),
+    /// The connection counters.
+    StubStatus,
+}
+
+/// What a phase decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next phase.
+    Go,
+    /// `Request::response` is complete but for the filters.
+    Respond,
+    /// The path changed: find the location again. Rewrites and internal redirects.
+    Locate,
+    /// Continue in this plan (a named location, an `if` block) from its rewrite phase on.
+    Enter(PlanId),
+    /// Answer with this status, through `error_page`.
+    Status(u16),
+    /// Close the connection without an answer (status 444).
+    Close,
+}
+
+/// Makes a step for a block, if that block has it configured.
+type Make<Step> = fn(&Scope, &mut Compiler<'_>) -> Result<Option<Box<Step>>, Error>;
+
+const PREACCESS: &[Make<dyn Check>] = &[];
+const ACCESS: &[Make<dyn Check>] = &[access::access];
+/// In the order in which they see the head. Those that add body filters run their body in the same order.
+const HEADER_FILTERS: &[Make<dyn HeaderFilter>] =
+    &[not_modified::filter, headers::filter, gzip::filter, range::filter];
+
+impl Plan {
+    /// Compiles what is configured in a block.
+    pub fn compile(scope: &Scope, with: &mut Compiler<'_>) -> Result<Plan, Error> {
+        Ok(Plan {
+            core: core::compile(scope, with)?,
+            steps: Steps {
+                rewrite: rewrite::compile(scope, with)?,
+                preaccess: configured(PREACCESS, scope, with)?,
+                access: configured(ACCESS, scope, with)?,
+                try_files: try_files::compile(scope, with)?,
+                header_filters: configured(HEADER_FILTERS, scope, with)?,
+                log: log::compile(scope, with)?,
+            },
+            content: content(scope, with)?,
+        })
+    }
+}
+
+fn configured<Step: ?Sized>(
+    makers: &[Make<Step>],
+    scope: &Scope,
+    with: &mut Compiler<'_>,
+) -> Result<Box<[Box<Step>]>, Error> {
+    makers.iter().filter_map(|make| make(scope, with).transpose()).collect()
+}
+
+/// A location has one handler of its own, or serves files.
+fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
+    if let Some(proxy) = proxy::content(scope, with)? {
+        return Ok(Content::Proxy(Box::new(proxy)));
+    }
+    if stub_status::content(scope) {
+        return Ok(Content::StubStatus);
+    }
+    Ok(Content::Files(files::content(scope, with)?))
+}
+
+/// Serves a request whose head is read: from the first phase to its log line.
+pub async fn run(request: &mut Request) {
+    let start = request.generation.shared.server(request.server).plan;
+    request.plan = start;
+    let begin = match server_rewrite(request) {
+        Next::Go => Next::Locate,
+        decided => decided,
+    };
+    finish(request, begin).await;
+}
+
+/// Answers a request that was refused before its location was known.
+pub async fn refuse(request: &mut Request, status: u16) {
+    finish(request, Next::Status(status)).await;
+}
+
+async fn finish(request: &mut Request, begin: Next) {
+    decide(request, begin).await;
+    output::send(request).await;
+    log(request);
+}
+
+/// Goes through the phases until there is a response (or none is to be sent).
+async fn decide(request: &mut Request, mut next: Next) {
+    loop {
+        next = match next {
+            Next::Locate => locate(request).await,
+            Next::Enter(plan) => {
+                request.plan = plan;
+                phases(request).await
+            }
+            Next::Status(status) => error_page::answer(request, status),
+            Next::Respond | Next::Go => match filter_head(request) {
+                Ok(()) => return,
+                Err(status) => Next::Status(status),
+            },
+            Next::Close => {
+                request.response.reset();
+                request.keep_alive = false;
+                return;
+            }
+        }
+    }
+}
+
+/// Finds the location of the path in force and goes through its phases.
+async fn locate(request: &mut Request) -> Next {
+    if request.redirects > 10 {
+        log_error!(request, "rewrite or internal redirection cycle while internally redirecting to \"{}\"",
+            String::from_utf8_lossy(&request.uri));
+        return Next::Status(500);
+    }
+    match router::find_location(request) {
+        Next::Go => phases(request).await,
+        decided => decided,
+    }
+}
+
+async fn phases(request: &mut Request) -> Next {
+    let next = rewrite(request);
+    if next != Next::Go {
+        return next;
+    }
+    // From here on the plan stays: `if` blocks were entered in the rewrite phase.
+    let plan = request.plan();
+    for phase in [&plan.steps.preaccess, &plan.steps.access] {
+        if let Some(status) = walk(phase, request) {
+            return Next::Status(status);
+        }
+    }
+    if let Some(try_files) = &plan.steps.try_files {
+        let next = try_files.look(request);
+        if next != Next::Go {
+            return next;
+        }
+    }
+    match &plan.content {
+        Content::Files(files) => files.answer(request).await,
+        Content::Proxy(proxy) => proxy.answer(request).await,
+        Content::StubStatus => stub_status::answer(request),
+    }
+}
+
+fn walk(phase: &[Box<dyn Check>], request: &mut Request) -> Option<u16> {
+    for step in phase {
+        match step.check(request) {
+            Verdict::Next => {}
+            Verdict::Allow => return None,
+            Verdict::Reject(status) => return Some(status),
+        }
+    }
+    None
+}
+
+fn server_rewrite(request: &mut Request) -> Next {
+    let plan = request.plan();
+    let Some(script) = &plan.steps.rewrite else { return Next::Go };
+    match script.run(request) {
+        // At server level the location is found afterwards anyway.
+        Next::Locate => {
+            request.uri_changed = false;
+            Next::Go
+        }
+        decided => decided,
+    }
+}
+
+fn rewrite(request: &mut Request) -> Next {
+    let plan = request.plan();
+    let Some(script) = &plan.steps.rewrite else { return Next::Go };
+    let next = script.run(request);
+    if next == Next::Locate {
+        request.redirects += 1;
+        request.leave_location();
+    }
+    next
+}
+
+/// The head passes every configured filter; errors and plain pages too.
+fn filter_head(request: &mut Request) -> Result<(), u16> {
+    if request.response.status == 0 {
+        return Ok(());
+    }
+    let plan = request.plan();
+    plan.steps.header_filters.iter().try_for_each(|filter| filter.apply(request))
+}
+
+fn log(request: &mut Request) {
+    let plan = request.plan();
+    if let Some(logs) = &plan.steps.log {
+        logs.write(request);
+    }
+}

@@ -1,0 +1,92 @@
+//! nginx's regular expressions: PCRE, with numbered and named captures kept in the request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use conf::{Error, Scope};
+use pcre2::bytes::{CaptureLocations, Regex as Pcre, RegexBuilder};
+
+use super::request::Request;
+use super::variables::{Index, Names};
+
+/// A compiled regular expression.
+#[derive(Clone)]
+pub struct Regex {
+    pcre: Arc<Pcre>,
+    /// Named groups, as the variables they fill.
+    named: Arc<[(usize, Index)]>,
+    pattern: Arc<str>,
+}
+impl fmt::Debug for Regex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pattern.fmt(f)
+    }
+}
+
+/// Work that one match may cost before it is given up: a pathological expression must not stall a loop.
+const MATCH_LIMIT: &str = "(*LIMIT_MATCH=1000000)";
+
+impl Regex {
+    /// Compiles a pattern of a configuration; its named groups become variables.
+    ///
+    /// # Errors
+    /// nginx's `pcre2_compile() failed: ..`.
+    pub fn new(at: &Scope, pattern: &str, caseless: bool) -> Result<Regex, Error> {
+        let built = RegexBuilder::new()
+            .caseless(caseless)
+            .jit_if_available(true)
+            .build(&format!("{MATCH_LIMIT}{pattern}"))
+            .map_err(|e| Error::emerg(complaint(&e, pattern)))?;
+        let names = at.shared::<Names>();
+        let groups = built.capture_names().iter().enumerate();
+        let named = groups.filter_map(|(i, name)| Some((i, names.assign(name.as_ref()?.as_bytes()))));
+        let named = named.collect();
+        Ok(Regex { pcre: Arc::new(built), named, pattern: pattern.into() })
+    }
+    /// The pattern as it was written.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+    /// How many groups it has, the whole match not counted.
+    pub fn groups(&self) -> usize {
+        self.pcre.captures_len().saturating_sub(1)
+    }
+    /// Whether it matches; captures nothing.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        self.pcre.is_match(text).unwrap_or(false)
+    }
+    /// Whether it matches; the groups become the request's captures and variables.
+    pub fn capture(&self, text: &[u8], request: &mut Request) -> bool {
+        let mut places = self.pcre.capture_locations();
+        match self.pcre.captures_read(&mut places, text) {
+            Ok(Some(_)) => {
+                self.remember(text, &places, request);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                log_alert!(request, "pcre2_match() failed: {error} on \"{}\" using \"{}\"",
+                    String::from_utf8_lossy(text), self.pattern);
+                false
+            }
+        }
+    }
+    fn remember(&self, text: &[u8], places: &CaptureLocations, request: &mut Request) {
+        request.set_captures(text, (0..places.len()).map(|i| places.get(i)));
+        for (group, index) in &*self.named {
+            let value = places.get(*group).map_or(&b""[..], |(start, end)| &text[start..end]);
+            request.assign(*index, value);
+        }
+    }
+}
+
+fn complaint(error: &pcre2::Error, pattern: &str) -> String {
+    let at = error.offset().map_or(0, |o| o.saturating_sub(MATCH_LIMIT.len()));
+    let rest = pattern.get(at..).unwrap_or("");
+    let text = error.to_string();
+    let text = text.rsplit(": ").next().unwrap_or(&text);
+    match rest.is_empty() {
+        true => format!("pcre2_compile() failed: {text} in \"{pattern}\""),
+        false => format!("pcre2_compile() failed: {text} in \"{pattern}\" at \"{rest}\""),
+    }
+}

@@ -1,0 +1,335 @@
+//! One request, from its first byte to its log line.
+//!
+//! Requests are pooled by their thread ([`crate::worker::thread::Thread`]): the vectors keep their capacity,
+//! so a request costs no allocation in the steady state. What modules attach has two lifetimes: the request
+//! ([`Request::keep`]) and one pass through a location ([`Pass`], cleared by an internal redirect).
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use wire::{Known, Method, RequestHead, Span};
+
+use super::body::RequestBody;
+use super::client::Client;
+use super::phases::{Plan, PlanId, Steps};
+use super::response::Response;
+use super::router::ServerId;
+use super::variables::Values;
+use crate::flow::Flow;
+use crate::log::{Level, Context};
+use crate::worker::thread::{LocalGeneration, Thread};
+
+/// One request of one client, and the answer it is getting.
+pub struct Request {
+    /// The thread it lives on.
+    pub thread: Rc<Thread>,
+    /// The configuration it started with and keeps.
+    pub generation: Rc<LocalGeneration>,
+    /// The connection it came by.
+    pub client: Client,
+
+    /// What was read: the head, and behind it whatever came along (body, pipelined requests).
+    pub buffer: Vec<u8>,
+    /// Where in `buffer` the bytes begin that nobody used yet: behind the head, behind the body read so far.
+    pub unread: usize,
+    /// The head, as places in `buffer`.
+    pub head: RequestHead,
+    /// When its first byte was read.
+    pub started: Instant,
+    /// As `started`, in time since 1970.
+    pub started_unix: Duration,
+
+    /// The normalised path, as locations see it; rewritten by `rewrite`, `try_files`, `index` ..
+    pub uri: Vec<u8>,
+    /// The query string, without `?`.
+    pub args: Vec<u8>,
+    /// The request's host: lower case, without port; empty if it gave none.
+    pub host: Vec<u8>,
+    /// The method in force; internal redirects by `error_page` make it GET.
+    pub method: Method,
+    /// The request's body.
+    pub body: RequestBody,
+    /// Bytes of head and body read so far (`$request_length`).
+    pub received: u64,
+
+    /// The virtual server.
+    pub server: ServerId,
+    /// What the location in force does.
+    pub plan: PlanId,
+    /// Path within which `alias` and `proxy_pass` replace: the length of the location's prefix; 0 for none.
+    pub location_prefix: usize,
+    /// Set by internal redirects: `internal` locations may be used.
+    pub internal: bool,
+    /// How many internal redirects and rewrites there were; at most 10, as in nginx.
+    pub redirects: u8,
+    /// The status being handled by `error_page`, 0 while none is.
+    pub error_status: u16,
+    /// Set while the body of `error_page` is made: an error in it is answered with the plain page.
+    pub in_error_page: bool,
+    /// Whether rewriting changed `uri` since the last location was found.
+    pub uri_changed: bool,
+    /// The path went as the client sent it, unnormalised and unrewritten (`proxy_pass` without URI passes it so).
+    pub unmodified_uri: bool,
+
+    /// The answer.
+    pub response: Response,
+    /// Whether the connection may serve another request afterwards.
+    pub keep_alive: bool,
+    /// Bytes sent to the client, head included (`$bytes_sent`).
+    pub sent: u64,
+    /// Bytes of the body sent (`$body_bytes_sent`).
+    pub body_sent: u64,
+    /// Whether the response's head went out already.
+    pub head_sent: bool,
+    /// Whether the client closed or broke before the response was complete (logged as 499 where no status was sent).
+    pub aborted: bool,
+
+    /// Variables assigned and remembered.
+    pub values: Values,
+    /// What the last regular expression captured: the text, and the groups in it.
+    pub captures: Captures,
+    /// The steps of the rewrite phase that `if` blocks moved into.
+    pub pass: Pass,
+    notes: Vec<Box<dyn Any>>,
+}
+
+/// What modules attach for one pass through a location; an internal redirect clears it.
+#[derive(Default)]
+pub struct Pass {
+    notes: Vec<Box<dyn Any>>,
+    /// `$document_root`-independent: the file or directory `try_files` found.
+    pub found_file: bool,
+}
+
+/// Groups captured by a regular expression.
+#[derive(Default)]
+pub struct Captures {
+    /// The text that was matched against.
+    pub text: Vec<u8>,
+    /// Start and end of each group in `text`; group 0 is the whole match.
+    pub groups: Vec<Option<(u32, u32)>>,
+}
+impl Captures {
+    /// The bytes of group `n`, if it took part in the match.
+    pub fn group(&self, n: usize) -> Option<&[u8]> {
+        let (start, end) = (*self.groups.get(n)?)?;
+        Some(&self.text[start as usize..end as usize])
+    }
+    fn clear(&mut self) {
+        self.text.clear();
+        self.groups.clear();
+    }
+}
+
+impl Request {
+    /// A fresh one, for the thread's pool.
+    pub fn new(thread: &Rc<Thread>) -> Request {
+        let now = thread.handle.now();
+        Request {
+            thread: thread.clone(),
+            generation: thread.generation(),
+            client: Client::none(now),
+            buffer: Vec::new(),
+            unread: 0,
+            head: RequestHead::default(),
+            started: now,
+            started_unix: thread.handle.unix_time(),
+            uri: Vec::new(),
+            args: Vec::new(),
+            host: Vec::new(),
+            method: Method::Get,
+            body: RequestBody::default(),
+            received: 0,
+            server: ServerId(0),
+            plan: PlanId(0),
+            location_prefix: 0,
+            internal: false,
+            redirects: 0,
+            error_status: 0,
+            in_error_page: false,
+            uri_changed: false,
+            unmodified_uri: true,
+            response: Response::default(),
+            keep_alive: false,
+            sent: 0,
+            body_sent: 0,
+            head_sent: false,
+            aborted: false,
+            values: Values::default(),
+            captures: Captures::default(),
+            pass: Pass::default(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Reads what the client sent, behind `buffer`; waits until there is something. 0 at the end.
+    pub async fn receive(&mut self) -> std::io::Result<usize> {
+        let Request { thread, client, buffer, received, .. } = self;
+        let n = std::future::poll_fn(|cx| {
+            let mut scratch = thread.scratch();
+            let read = client.poll_read(cx, &mut scratch);
+            if let std::task::Poll::Ready(Ok(n)) = read {
+                buffer.extend_from_slice(&scratch[..n]);
+            }
+            read
+        })
+        .await?;
+        *received += n as u64;
+        Ok(n)
+    }
+    /// Drops the bytes between the head and what nobody used yet: the head's places stay true.
+    pub fn compact(&mut self) {
+        let end = self.head.length;
+        if self.unread > end {
+            self.buffer.drain(end..self.unread);
+            self.unread = end;
+        }
+    }
+    /// Drops everything but what was read behind this request: the next one begins with it.
+    fn keep_unread(&mut self) {
+        self.buffer.drain(..self.unread);
+        self.unread = 0;
+    }
+
+    /// Prepares for the next request on the same connection; `buffer` keeps what was read behind the last one.
+    pub fn reset(&mut self) {
+        self.keep_unread();
+        self.head.clear();
+        self.uri.clear();
+        self.args.clear();
+        self.host.clear();
+        self.method = Method::Get;
+        self.body.reset();
+        self.received = 0;
+        self.location_prefix = 0;
+        self.internal = false;
+        self.redirects = 0;
+        self.error_status = 0;
+        self.in_error_page = false;
+        self.uri_changed = false;
+        self.unmodified_uri = true;
+        self.response.reset();
+        self.keep_alive = false;
+        self.sent = 0;
+        self.body_sent = 0;
+        self.head_sent = false;
+        self.aborted = false;
+        self.captures.clear();
+        self.pass = Pass::default();
+        self.notes.clear();
+    }
+
+    /// What the location in force does.
+    pub fn plan(&self) -> PlanRef {
+        PlanRef { generation: self.generation.clone(), plan: self.plan }
+    }
+    /// A place in the head as bytes.
+    pub fn text(&self, span: Span) -> &[u8] {
+        span.of(&self.buffer)
+    }
+    /// The first header of a known name.
+    pub fn header(&self, known: Known) -> Option<&[u8]> {
+        self.head.headers.iter().find(|h| h.known == known && h.valid).map(|h| self.text(h.value))
+    }
+    /// Attaches something that lives until the request ends.
+    pub fn keep<T: Any>(&mut self, note: T) {
+        self.notes.push(Box::new(note));
+    }
+    /// What was attached with [`Request::keep`].
+    pub fn kept<T: Any>(&self) -> Option<&T> {
+        self.notes.iter().find_map(|note| note.downcast_ref())
+    }
+    /// As [`Request::kept`], to change it.
+    pub fn kept_mut<T: Any>(&mut self) -> Option<&mut T> {
+        self.notes.iter_mut().find_map(|note| note.downcast_mut())
+    }
+    /// Attaches something that lives until the request leaves this location.
+    pub fn keep_in_pass<T: Any>(&mut self, note: T) {
+        self.pass.notes.push(Box::new(note));
+    }
+    /// What was attached with [`Request::keep_in_pass`].
+    pub fn kept_in_pass<T: Any>(&self) -> Option<&T> {
+        self.pass.notes.iter().find_map(|note| note.downcast_ref())
+    }
+    /// Appends what group `n` of the last regular expression captured.
+    pub fn capture(&self, n: u8, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.captures.group(n as usize).unwrap_or_default());
+    }
+    /// Remembers the groups of a match of `text`.
+    pub fn set_captures(&mut self, text: &[u8], groups: impl Iterator<Item = Option<(usize, usize)>>) {
+        self.captures.text.clear();
+        self.captures.text.extend_from_slice(text);
+        self.captures.groups.clear();
+        self.captures.groups.extend(groups.map(|g| g.map(|(start, end)| (start as u32, end as u32))));
+    }
+
+    /// Writes to the error log in force, with this request as context.
+    pub fn note(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        self.plan().core.error_log.write(level, &Context::request(self), message);
+    }
+    /// Takes up service of a connection with the configuration that is newest now.
+    pub fn use_client(&mut self, client: Client) {
+        self.client = client;
+        self.generation = self.thread.generation();
+    }
+    /// Room for the variables of the request's configuration.
+    pub fn prepare_values(&mut self) {
+        let size = self.generation.shared.variables.len();
+        self.values.reset(size);
+    }
+    /// Whether bytes behind the request are there already.
+    pub fn head_pipelined(&self) -> bool {
+        self.unread < self.buffer.len()
+    }
+
+    /// Goes to another path of the same server, as `error_page`, `try_files`, `index` and X-Accel-Redirect do.
+    /// `args`: `None` keeps the query string.
+    pub fn redirect_to(&mut self, uri: &[u8], args: Option<&[u8]>) {
+        self.uri.clear();
+        self.uri.extend_from_slice(uri);
+        if let Some(args) = args {
+            self.args.clear();
+            self.args.extend_from_slice(args);
+        }
+        self.internal = true;
+        self.unmodified_uri = false;
+        self.leave_location();
+    }
+    /// Drops what belonged to the pass through the last location.
+    pub fn leave_location(&mut self) {
+        self.pass = Pass::default();
+        self.uri_changed = false;
+    }
+}
+
+/// A plan, kept alive by its generation.
+pub struct PlanRef {
+    generation: Rc<LocalGeneration>,
+    plan: PlanId,
+}
+impl std::ops::Deref for PlanRef {
+    type Target = Plan;
+    fn deref(&self) -> &Plan {
+        self.generation.shared.plan(self.plan)
+    }
+}
+impl PlanRef {
+    /// The steps of each phase.
+    pub fn steps(&self) -> &Steps {
+        &self.generation.shared.plan(self.plan).steps
+    }
+}
+
+impl Flow for Request {
+    fn client_ip(&self) -> Option<IpAddr> {
+        self.client.peer.ip()
+    }
+    fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        self.note(level, message);
+    }
+    fn request(&mut self) -> Option<&mut Request> {
+        Some(self)
+    }
+}

@@ -1,0 +1,157 @@
+//! The answer being made: status, headers as places in one buffer, and where the body comes from.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use wire::{Known, Span};
+
+use super::filters::BodyFilter;
+use crate::modules::proxy::UpstreamBody;
+
+/// The answer to one request; pooled with it.
+#[derive(Default)]
+pub struct Response {
+    /// The status; 0 until one is decided.
+    pub status: u16,
+    /// A status line's text other than the standard one (an upstream's reason phrase), e.g. `404 Nope`.
+    pub status_text: Option<Span>,
+    /// The headers that have no place of their own below, in order.
+    pub headers: Vec<Field>,
+    /// Where `headers` point to.
+    pub text: Vec<u8>,
+    /// `Content-Type`, charset included; empty for none.
+    pub content_type: Span,
+    /// `Content-Length`; `None` makes the body chunked, or ended by closing.
+    pub content_length: Option<u64>,
+    /// `Last-Modified`.
+    pub last_modified: Option<SystemTime>,
+    /// `Last-Modified` as an upstream wrote it.
+    pub last_modified_text: Option<Span>,
+    /// `Location`; a path is made absolute when it is written, where configured.
+    pub location: Option<Span>,
+    /// `Server` and `Date` as an upstream wrote them and `proxy_pass_header` lets pass.
+    pub server: Option<Span>,
+    /// See `server`.
+    pub date: Option<Span>,
+    /// Whether `Range` may be answered with parts (files, and upstream bodies where asked).
+    pub allow_ranges: bool,
+    /// Bytes of a response that the sender queued and the client has not taken.
+    pub queue: std::collections::VecDeque<super::filters::Chunk>,
+    /// Whether `Vary: Accept-Encoding` goes out (`gzip_vary`).
+    pub vary_encoding: bool,
+    /// Where the body comes from.
+    pub body: Body,
+    /// What changes the body on its way, in order.
+    pub filters: Vec<Box<dyn BodyFilter>>,
+    /// Whether an upgraded connection follows (101).
+    pub upgrade: bool,
+}
+
+/// A header.
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// Its name, in [`Response::text`].
+    pub name: Span,
+    /// Its value.
+    pub value: Span,
+    /// Its name, recognised.
+    pub known: Known,
+}
+
+/// Where a response's body comes from.
+#[derive(Default)]
+pub enum Body {
+    /// There is none.
+    #[default]
+    Empty,
+    /// Text in memory, made for this response.
+    Memory(Vec<u8>),
+    /// Text that lives as long as the process (the status pages).
+    Static(&'static [u8]),
+    /// Parts of a file, in order.
+    File(FileBody),
+    /// An upstream's response.
+    Upstream(Box<UpstreamBody>),
+    /// Several sources in order: what `multipart/byteranges` needs.
+    Parts(std::collections::VecDeque<Body>),
+}
+
+/// A part of an open file.
+pub struct FileBody {
+    /// The file.
+    pub file: Rc<std::fs::File>,
+    /// Next byte to send.
+    pub offset: u64,
+    /// End of the part.
+    pub end: u64,
+}
+
+impl Response {
+    /// Ready for the next request.
+    pub fn reset(&mut self) {
+        self.headers.clear();
+        self.text.clear();
+        self.filters.clear();
+        self.queue.clear();
+        let (headers, text) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.text));
+        let (filters, queue) = (std::mem::take(&mut self.filters), std::mem::take(&mut self.queue));
+        *self = Response { headers, text, filters, queue, ..Response::default() };
+    }
+    /// Stores text and says where.
+    pub fn store(&mut self, text: &[u8]) -> Span {
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(text);
+        Span { start, end: self.text.len() as u32 }
+    }
+    /// Adds a header.
+    pub fn add(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        let name = self.store(name);
+        let value = self.store(value);
+        self.headers.push(Field { name, value, known });
+    }
+    /// Takes headers of this name away.
+    pub fn remove(&mut self, name: &[u8]) {
+        let text = &self.text;
+        self.headers.retain(|field| !field.name.of(text).eq_ignore_ascii_case(name));
+    }
+    /// The first header of this name among `headers`.
+    pub fn header(&self, name: &[u8]) -> Option<&[u8]> {
+        let field = self.headers.iter().find(|f| f.name.of(&self.text).eq_ignore_ascii_case(name))?;
+        Some(field.value.of(&self.text))
+    }
+    /// Sets the type of the body.
+    pub fn set_content_type(&mut self, kind: &[u8]) {
+        self.content_type = self.store(kind);
+    }
+    /// Sets `Location`.
+    pub fn set_location(&mut self, to: &[u8]) {
+        self.location = Some(self.store(to));
+    }
+    /// Forgets what described another body: for status pages and `error_page`.
+    pub fn clear_description(&mut self) {
+        self.content_type = Span::default();
+        self.content_length = None;
+        self.last_modified = None;
+        self.last_modified_text = None;
+        self.remove(b"ETag");
+        self.allow_ranges = false;
+    }
+    /// The body's length becomes unknown and its bytes others: what a transforming filter does to the head.
+    pub fn transformed(&mut self) {
+        self.content_length = None;
+        self.allow_ranges = false;
+        self.remove(b"Accept-Ranges");
+        self.weaken_etag();
+    }
+    fn weaken_etag(&mut self) {
+        let Some(i) = self.headers.iter().position(|f| f.known == Known::ETag) else { return };
+        let tag = self.headers[i].value;
+        if tag.of(&self.text).starts_with(b"W/") {
+            return;
+        }
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(b"W/");
+        self.text.extend_from_within(tag.start as usize..tag.end as usize);
+        self.headers[i].value = Span { start, end: self.text.len() as u32 };
+    }
+}

@@ -1,0 +1,251 @@
+//! From a host and a path to the server and the location that answer.
+
+use std::collections::HashMap;
+
+use super::phases::{Next, PlanId};
+use super::regex::Regex;
+use super::request::Request;
+
+/// Which server, in the tables of one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerId(pub u32);
+
+/// A virtual server.
+pub struct Server {
+    /// Its first name, for `$server_name` and redirects.
+    pub name: Box<str>,
+    /// What the server level itself does: its rewrite phase, and its settings where there is no location.
+    pub plan: PlanId,
+    /// Its locations.
+    pub locations: Locations,
+    /// `@name` locations.
+    pub named: HashMap<Box<[u8]>, PlanId>,
+}
+
+/// The names of the servers behind one listening address.
+#[derive(Default)]
+pub struct Names {
+    exact: HashMap<Box<[u8]>, ServerId>,
+    /// `*.example.com` and `.example.com`, by what follows the asterisk, dot first.
+    leading: HashMap<Box<[u8]>, ServerId>,
+    /// `www.example.*`, by what precedes the asterisk, dot last.
+    trailing: HashMap<Box<[u8]>, ServerId>,
+    regex: Vec<(Regex, ServerId)>,
+}
+
+impl Names {
+    /// Adds a name as `server_name` writes it (lower case). `false`: it was there already.
+    pub fn add(&mut self, name: &[u8], server: ServerId) -> bool {
+        let (map, key): (_, &[u8]) = match name {
+            [b'*', rest @ ..] => (&mut self.leading, rest),
+            [b'.', ..] => {
+                // `.example.com` is `example.com` and `*.example.com`.
+                if self.exact.contains_key(&name[1..]) {
+                    return false;
+                }
+                self.exact.insert(name[1..].into(), server);
+                (&mut self.leading, name)
+            }
+            [rest @ .., b'*'] => (&mut self.trailing, rest),
+            _ => (&mut self.exact, name),
+        };
+        if map.contains_key(key) {
+            return false;
+        }
+        map.insert(key.into(), server);
+        true
+    }
+    /// Adds a regular expression.
+    pub fn add_regex(&mut self, regex: Regex, server: ServerId) {
+        self.regex.push((regex, server));
+    }
+    /// Exact name, longest leading wildcard, longest trailing wildcard, first matching regular expression.
+    pub fn find(&self, host: &[u8], request: Option<&mut Request>) -> Option<ServerId> {
+        if let Some(server) = self.exact.get(host) {
+            return Some(*server);
+        }
+        if host.is_empty() {
+            return None;
+        }
+        self.wildcard(host).or_else(|| self.by_regex(host, request))
+    }
+    fn wildcard(&self, host: &[u8]) -> Option<ServerId> {
+        let dots = || memchr::memchr_iter(b'.', host);
+        let leading = if self.leading.is_empty() { None } else { dots().find_map(|i| self.leading.get(&host[i..])) };
+        let trailing =
+            || if self.trailing.is_empty() { None } else { dots().rev().find_map(|i| self.trailing.get(&host[..=i])) };
+        leading.or_else(trailing).copied()
+    }
+    fn by_regex(&self, host: &[u8], request: Option<&mut Request>) -> Option<ServerId> {
+        let Some(request) = request else {
+            return self.regex.iter().find(|(regex, _)| regex.is_match(host)).map(|(_, server)| *server);
+        };
+        self.regex.iter().find(|(regex, _)| regex.capture(host, request)).map(|(_, server)| *server)
+    }
+}
+
+/// The locations of a server, or those inside another location.
+#[derive(Default)]
+pub struct Locations {
+    exact: HashMap<Box<[u8]>, Location>,
+    /// Sorted by prefix.
+    prefixes: Vec<Prefix>,
+    regex: Vec<(Regex, Location)>,
+}
+struct Prefix {
+    text: Box<[u8]>,
+    /// The longest other prefix that this one starts with.
+    shorter: Option<usize>,
+    location: Location,
+}
+/// One location, by what it was declared with.
+pub struct Location {
+    /// What it does.
+    pub plan: PlanId,
+    /// `^~`: no regular expression is tried after it.
+    pub no_regex: bool,
+    /// Length of the prefix, 0 for a regular expression.
+    pub prefix: usize,
+    /// The path without the final slash is redirected here (`location /app/ { proxy_pass ..; }`).
+    pub auto_redirect: bool,
+    /// The locations inside.
+    pub inner: Option<Box<Locations>>,
+}
+
+impl Locations {
+    /// `location = path`; `false`: duplicate.
+    pub fn add_exact(&mut self, path: &[u8], location: Location) -> bool {
+        self.exact.insert(path.into(), location).is_none()
+    }
+    /// `location prefix`; `false`: duplicate.
+    pub fn add_prefix(&mut self, text: &[u8], location: Location) -> bool {
+        match self.prefixes.binary_search_by(|p| (*p.text).cmp(text)) {
+            Ok(_) => false,
+            Err(i) => {
+                self.prefixes.insert(i, Prefix { text: text.into(), shorter: None, location });
+                true
+            }
+        }
+    }
+    /// `location ~ regex`.
+    pub fn add_regex(&mut self, regex: Regex, location: Location) {
+        self.regex.push((regex, location));
+    }
+    /// Once all are added.
+    pub fn link(&mut self) {
+        let mut open: Vec<usize> = Vec::new();
+        for i in 0..self.prefixes.len() {
+            while open.last().is_some_and(|o| !self.prefixes[i].text.starts_with(&self.prefixes[*o].text)) {
+                open.pop();
+            }
+            self.prefixes[i].shorter = open.last().copied();
+            open.push(i);
+        }
+    }
+
+    fn longest(&self, path: &[u8]) -> Option<&Prefix> {
+        let after = self.prefixes.partition_point(|p| *p.text <= *path);
+        let mut at = after.checked_sub(1);
+        while let Some(i) = at {
+            if path.starts_with(&self.prefixes[i].text) {
+                return Some(&self.prefixes[i]);
+            }
+            at = self.prefixes[i].shorter;
+        }
+        None
+    }
+    /// The prefix that `path` lacks only the final slash of.
+    fn redirecting(&self, path: &[u8]) -> Option<&Location> {
+        let with_slash = || path.iter().chain(b"/");
+        let i = self.prefixes.binary_search_by(|p| p.text.iter().cmp(with_slash())).ok()?;
+        Some(&self.prefixes[i].location).filter(|location| location.auto_redirect)
+    }
+
+    /// nginx's rule: exact; else the longest prefix, then inside it; then, unless `^~`, the regular expressions in order.
+    fn find<'a>(&'a self, request: &mut Request, best: &mut Option<&'a Location>) -> Found {
+        if let Some(location) = self.exact.get(&*request.uri) {
+            *best = Some(location);
+            return Found::Final;
+        }
+        let mut no_regex = false;
+        if let Some(prefix) = self.longest(&request.uri) {
+            *best = Some(&prefix.location);
+            no_regex = prefix.location.no_regex;
+            if prefix.text.len() == request.uri.len() && self.regex.is_empty() && prefix.location.inner.is_none() {
+                return Found::Prefix;
+            }
+            if let Some(inner) = &prefix.location.inner
+                && matches!(inner.find(request, best), found @ (Found::Final | Found::Redirect))
+            {
+                return Found::Final;
+            }
+        }
+        if let Some(location) = self.redirecting(&request.uri) {
+            *best = Some(location);
+            return Found::Redirect;
+        }
+        if no_regex {
+            return Found::Prefix;
+        }
+        self.by_regex(request, best)
+    }
+    fn by_regex<'a>(&'a self, request: &mut Request, best: &mut Option<&'a Location>) -> Found {
+        for (regex, location) in &self.regex {
+            let uri = std::mem::take(&mut request.uri);
+            let matched = regex.capture(&uri, request);
+            request.uri = uri;
+            if matched {
+                *best = Some(location);
+                if let Some(inner) = &location.inner {
+                    inner.find(request, best);
+                }
+                return Found::Final;
+            }
+        }
+        Found::Prefix
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Prefix,
+    Final,
+    Redirect,
+}
+
+/// Puts the plan of the location of `request.uri` in force.
+pub fn find_location(request: &mut Request) -> Next {
+    let generation = request.generation.clone();
+    let server = generation.shared.server(request.server);
+    let mut best = None;
+    let found = server.locations.find(request, &mut best);
+    request.plan = best.map_or(server.plan, |l| l.plan);
+    request.location_prefix = best.map_or(0, |l| l.prefix);
+    let core = &generation.shared.plan(request.plan).core;
+    if found == Found::Redirect {
+        return add_slash(request);
+    }
+    if core.internal && !request.internal {
+        return Next::Status(404);
+    }
+    request.body.limit = core.client_max_body_size;
+    if core.client_max_body_size != 0 && request.body.declared() > core.client_max_body_size && !request.internal {
+        let declared = request.body.declared();
+        log_error!(request, "client intended to send too large body: {declared} bytes");
+        return Next::Status(413);
+    }
+    Next::Go
+}
+
+/// 301 to the same path with a slash behind, as for a directory.
+pub fn add_slash(request: &mut Request) -> Next {
+    let mut location = request.thread.buffer();
+    wire::escape_uri(&request.uri, &mut location);
+    location.push(b'/');
+    if !request.args.is_empty() {
+        location.push(b'?');
+        location.extend_from_slice(&request.args);
+    }
+    request.response.set_location(&location);
+    request.thread.give_buffer(location);
+    Next::Status(301)
+}

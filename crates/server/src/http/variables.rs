@@ -1,0 +1,336 @@
+//! nginx's variables: named at load, indexed, evaluated by appending bytes.
+//!
+//! A configuration mentions variables in [`Template`]s. Each name becomes an index while the file is read;
+//! what an index means is decided when everything is read ([`Names::resolve`]), because a `map` or `set`
+//! may stand behind the first use.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use conf::{Args, Error, Part, Scope};
+
+use super::request::Request;
+
+/// How a variable is computed: appends its value to `out`, or says `false`: it has none ("not found").
+pub type Get = fn(&mut Request, out: &mut Vec<u8>) -> bool;
+/// As [`Get`], for a family such as `$http_*`: `name` is what follows the prefix.
+pub type GetNamed = fn(&mut Request, name: &[u8], out: &mut Vec<u8>) -> bool;
+/// Takes a value that the configuration assigns (`set $args ..`).
+pub type Put = fn(&mut Request, value: &[u8]);
+
+/// A row in a module's table of variables.
+pub struct Variable {
+    /// The name without `$`; a prefix if `get` is [`How::Family`].
+    pub name: &'static str,
+    /// How its value is found.
+    pub get: How,
+    /// How it takes a value, if `set` may give it one.
+    pub put: Option<Put>,
+}
+
+/// The two kinds of built-in variables.
+#[derive(Clone, Copy)]
+pub enum How {
+    /// One variable.
+    One(Get),
+    /// Every name that starts with the prefix.
+    Family(GetNamed),
+}
+
+/// A variable of its own name.
+pub const fn variable(name: &'static str, get: Get) -> Variable {
+    Variable { name, get: How::One(get), put: None }
+}
+/// A variable that `set` can change.
+pub const fn settable(name: &'static str, get: Get, put: Put) -> Variable {
+    Variable { name, get: How::One(get), put: Some(put) }
+}
+/// A family of variables with a common prefix.
+pub const fn family(prefix: &'static str, get: GetNamed) -> Variable {
+    Variable { name: prefix, get: How::Family(get), put: None }
+}
+
+/// A variable that a configuration defines (`map`, `set`, a named capture ..).
+pub trait Defined: Send + Sync {
+    /// Appends the value to `out`; `false`: not found.
+    fn get(&self, request: &mut Request, out: &mut Vec<u8>) -> bool;
+    /// Whether the first value found holds for the whole request.
+    fn cached(&self) -> bool;
+}
+
+/// Which variable, in the tables of one configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Index(pub u32);
+
+/// The names a configuration mentions and defines, while it is read.
+#[derive(Default)]
+pub struct Names(Mutex<Inner>);
+#[derive(Default)]
+struct Inner {
+    index: HashMap<Vec<u8>, Index>,
+    names: Vec<Vec<u8>>,
+    defined: HashMap<Vec<u8>, Arc<dyn Defined>>,
+    /// Names that are assigned at run time (`set`, captures) and start empty or unset.
+    assigned: HashMap<Vec<u8>, ()>,
+}
+
+impl Names {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+    /// The index of a name, now mentioned.
+    pub fn index(&self, name: &[u8]) -> Index {
+        let name = name.to_ascii_lowercase();
+        let inner = &mut *self.lock();
+        if let Some(index) = inner.index.get(&name) {
+            return *index;
+        }
+        let index = Index(inner.names.len() as u32);
+        inner.names.push(name.clone());
+        inner.index.insert(name, index);
+        index
+    }
+    /// Defines a variable by what computes it; the last definition of a name holds.
+    pub fn define(&self, name: &[u8], defined: Arc<dyn Defined>) {
+        self.lock().defined.insert(name.to_ascii_lowercase(), defined);
+    }
+    /// Declares a variable that is assigned at run time.
+    pub fn assign(&self, name: &[u8]) -> Index {
+        let index = self.index(name);
+        self.lock().assigned.insert(name.to_ascii_lowercase(), ());
+        index
+    }
+    /// Once all is read: what each index means. An unknown name is nginx's `unknown "x" variable`.
+    pub fn resolve(&self, builtin: &Builtin) -> Result<Table, Error> {
+        let inner = self.lock();
+        let meaning = |name: &Vec<u8>| {
+            if let Some(defined) = inner.defined.get(name) {
+                return Ok(Meaning::Defined(defined.clone()));
+            }
+            if let Some(row) = builtin.find(name) {
+                return Ok(row);
+            }
+            if inner.assigned.contains_key(name) {
+                return Ok(Meaning::Assigned);
+            }
+            Err(Error::emerg(format!("unknown \"{}\" variable", String::from_utf8_lossy(name))))
+        };
+        Ok(Table { rows: inner.names.iter().map(meaning).collect::<Result<_, _>>()? })
+    }
+}
+
+/// All modules' variables, by name.
+pub struct Builtin {
+    one: HashMap<&'static [u8], &'static Variable>,
+    families: Vec<&'static Variable>,
+}
+impl Builtin {
+    /// Collects the modules' tables.
+    pub fn new(tables: impl Iterator<Item = &'static Variable>) -> Builtin {
+        let mut all = Builtin { one: HashMap::new(), families: Vec::new() };
+        for row in tables {
+            match row.get {
+                How::One(_) => drop(all.one.insert(row.name.as_bytes(), row)),
+                How::Family(_) => all.families.push(row),
+            }
+        }
+        all.families.sort_by_key(|row| std::cmp::Reverse(row.name.len()));
+        all
+    }
+    fn find(&self, name: &[u8]) -> Option<Meaning> {
+        if let Some(row) = self.one.get(name) {
+            let How::One(get) = row.get else { return None };
+            return Some(Meaning::One(get, row.put));
+        }
+        let row = self.families.iter().find(|row| name.starts_with(row.name.as_bytes()))?;
+        let How::Family(get) = row.get else { return None };
+        Some(Meaning::Family(get, name[row.name.len()..].into()))
+    }
+    /// Whether nginx has a variable of this name that `set` may not touch.
+    pub fn is_read_only(&self, name: &[u8]) -> bool {
+        self.find(name).is_some_and(|m| !matches!(m, Meaning::One(_, Some(_))))
+    }
+}
+
+/// What the indices of one configuration mean.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<Meaning>,
+}
+enum Meaning {
+    One(Get, Option<Put>),
+    Family(GetNamed, Box<[u8]>),
+    Defined(Arc<dyn Defined>),
+    Assigned,
+}
+
+impl Table {
+    /// How many variables the configuration mentions: the size of a request's [`Values`].
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+    /// Whether the configuration mentions none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// A request's assigned and remembered values.
+#[derive(Default)]
+pub struct Values {
+    slots: Vec<Slot>,
+    text: Vec<u8>,
+}
+#[derive(Clone, Copy, Default)]
+enum Slot {
+    #[default]
+    Unknown,
+    Missing,
+    Text(u32, u32),
+}
+impl Values {
+    /// Forgets everything; makes room for the variables of a configuration.
+    pub fn reset(&mut self, size: usize) {
+        self.slots.clear();
+        self.slots.resize(size, Slot::Unknown);
+        self.text.clear();
+    }
+    /// Assigns a value.
+    pub fn put(&mut self, index: Index, value: &[u8]) {
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(value);
+        self.slots[index.0 as usize] = Slot::Text(start, self.text.len() as u32);
+    }
+    fn miss(&mut self, index: Index) {
+        self.slots[index.0 as usize] = Slot::Missing;
+    }
+    fn known(&self, index: Index, out: &mut Vec<u8>) -> Option<bool> {
+        match self.slots[index.0 as usize] {
+            Slot::Unknown => None,
+            Slot::Missing => Some(false),
+            Slot::Text(start, end) => {
+                out.extend_from_slice(&self.text[start as usize..end as usize]);
+                Some(true)
+            }
+        }
+    }
+}
+
+impl Request {
+    /// Appends a variable's value to `out`; `false` where it has none.
+    pub fn variable(&mut self, index: Index, out: &mut Vec<u8>) -> bool {
+        let generation = self.generation.clone();
+        match &generation.shared.variables.rows[index.0 as usize] {
+            Meaning::One(get, _) => get(self, out),
+            Meaning::Family(get, name) => get(self, name, out),
+            Meaning::Assigned => self.values.known(index, out).unwrap_or(false),
+            Meaning::Defined(defined) => self.defined(index, &**defined, out),
+        }
+    }
+    fn defined(&mut self, index: Index, defined: &dyn Defined, out: &mut Vec<u8>) -> bool {
+        if let Some(found) = self.values.known(index, out) {
+            return found;
+        }
+        let start = out.len();
+        let found = defined.get(self, out);
+        if defined.cached() {
+            match found {
+                true => self.values.put(index, &out[start..]),
+                false => self.values.miss(index),
+            }
+        }
+        found
+    }
+    /// Gives a variable a value, as `set` does.
+    pub fn assign(&mut self, index: Index, value: &[u8]) {
+        let generation = self.generation.clone();
+        match &generation.shared.variables.rows[index.0 as usize] {
+            Meaning::One(_, Some(put)) => put(self, value),
+            _ => self.values.put(index, value),
+        }
+    }
+}
+
+/// Text with variables in it, as a directive's argument gives it (nginx: "complex value").
+#[derive(Clone, Debug, Default)]
+pub struct Template {
+    parts: Box<[Piece]>,
+}
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(Box<[u8]>),
+    Variable(Index),
+    /// `$1` .. `$9`: what the last regular expression captured.
+    Capture(u8),
+}
+
+impl Template {
+    /// Reads an argument of a directive.
+    pub fn compile(at: &Scope, args: &Args<'_>, i: usize) -> Result<Template, Error> {
+        Template::parse(at, args.bytes(i)).map_err(|e| args.fault(e.message))
+    }
+    /// Reads any text.
+    pub fn parse(at: &Scope, text: &[u8]) -> Result<Template, Error> {
+        let names = at.shared::<Names>();
+        let piece = |part| match part {
+            Part::Text(text) => Piece::Text(text.into()),
+            Part::Variable(name) => Piece::Variable(names.index(&name)),
+            Part::Capture(n) => Piece::Capture(n),
+        };
+        Ok(Template { parts: conf::template(text)?.into_iter().map(piece).collect() })
+    }
+    /// A template without variables.
+    pub fn literal(text: &[u8]) -> Template {
+        let parts = if text.is_empty() { Box::default() } else { Box::new([Piece::Text(text.into())]) as _ };
+        Template { parts }
+    }
+    /// The text, if there is no variable in it.
+    pub fn as_literal(&self) -> Option<&[u8]> {
+        match &*self.parts {
+            [] => Some(b""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+    /// Whether it is nothing but one variable.
+    pub fn as_variable(&self) -> Option<Index> {
+        match &*self.parts {
+            [Piece::Variable(index)] => Some(*index),
+            _ => None,
+        }
+    }
+    /// Appends the text with the values of `request` filled in.
+    pub fn render(&self, request: &mut Request, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            match part {
+                Piece::Text(text) => out.extend_from_slice(text),
+                Piece::Variable(index) => drop(request.variable(*index, out)),
+                Piece::Capture(n) => request.capture(*n, out),
+            }
+        }
+    }
+    /// The parts in order: text as it is, variables through `value` (used by log formats, which escape them).
+    pub fn render_with(
+        &self,
+        request: &mut Request,
+        out: &mut Vec<u8>,
+        mut value: impl FnMut(bool, &[u8], &mut Vec<u8>),
+    ) {
+        let mut scratch = request.thread.buffer();
+        for part in &self.parts {
+            scratch.clear();
+            match part {
+                Piece::Text(text) => out.extend_from_slice(text),
+                Piece::Variable(index) => {
+                    let found = request.variable(*index, &mut scratch);
+                    value(found, &scratch, out);
+                }
+                Piece::Capture(n) => {
+                    request.capture(*n, &mut scratch);
+                    value(true, &scratch, out);
+                }
+            }
+        }
+        request.thread.give_buffer(scratch);
+    }
+}

@@ -1,0 +1,82 @@
+//! A listening socket, as requests meet it: which servers stand behind it, and how its connections begin.
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use reactor::Peer;
+
+use crate::connection::{Handle, Rest, Socket};
+use crate::http::router::{Names, ServerId};
+use crate::worker::thread::Thread;
+
+/// One listening socket of a generation.
+pub struct Listener {
+    /// Its address as configured.
+    pub address: crate::program::Address,
+    /// Its connections begin with a TLS handshake.
+    pub ssl: bool,
+    /// Its connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// The kernel reports a connection only with its first bytes (`deferred`).
+    pub deferred: bool,
+    /// The server that answers where no name matches.
+    pub default_server: ServerId,
+    /// The servers by name. A wildcard socket also serves the configured addresses of its port: each has its own names.
+    pub names: Vec<AddressNames>,
+}
+
+/// The servers at one of the addresses that a socket serves.
+pub struct AddressNames {
+    /// The address; `None` for the socket's own.
+    pub ip: Option<IpAddr>,
+    /// The server that answers where no name matches.
+    pub default_server: ServerId,
+    /// Servers by name.
+    pub names: Names,
+    /// Whether `names` need not be asked: there is one server.
+    pub single: bool,
+}
+
+impl Listener {
+    /// Whether every request is for the default server.
+    pub fn only_one_server(&self) -> bool {
+        matches!(&*self.names, [one] if one.single)
+    }
+    /// The servers at the address a connection came to.
+    pub fn names_for(&self, local: Option<IpAddr>) -> &AddressNames {
+        let own = || self.names.iter().find(|n| n.ip.is_none());
+        let matching = self.names.iter().find(|n| n.ip.is_some() && n.ip == local);
+        matching.or_else(own).unwrap_or(&self.names[0])
+    }
+    /// Whether connections have to be asked for their local address to find the server.
+    pub fn needs_local_address(&self) -> bool {
+        self.names.len() > 1
+    }
+}
+
+/// A connection came in: it takes a seat and rests until its first byte, or is served at once if that is there.
+pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, peer: Peer) {
+    let process = &thread.process;
+    let id = process.next_connection();
+    let Some(seat) = process.seat() else {
+        let most = process.connections();
+        thread.log_alert(format_args!("*{id} {most} worker_connections are not enough"));
+        return;
+    };
+    let generation = thread.generation();
+    let Some(listener) = generation.shared.listeners.get(tag as usize) else { return };
+    let core = &generation.shared.default_plan(tag).core;
+    let socket = match Socket::new(handle, fd) {
+        Ok(socket) => socket,
+        Err(error) => return thread.log_alert(format_args!("*{id} epoll_ctl() failed ({})", crate::log::Errno(&error))),
+    };
+    let now = handle.now();
+    let rest = Rest { peer, listener: tag, id, requests: 0, opened: now, tls: None, seat };
+    socket.set_deadline(Some(now + core.client_header_timeout));
+    if listener.deferred {
+        handle.serve(socket, rest);
+    } else {
+        handle.rest(socket, rest);
+    }
+}

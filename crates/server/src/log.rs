@@ -1,0 +1,258 @@
+//! The error log: levels, targets, and nginx's line format.
+//!
+//! `YYYY/MM/DD HH:MM:SS [level] pid#tid: *connection message, client: .., server: .., request: ".."`
+
+use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::http::request::Request;
+
+/// How grave a message is; the smaller the graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The server cannot run.
+    Emerg = 1,
+    /// Act at once.
+    Alert,
+    /// Critical.
+    Crit,
+    /// A request failed.
+    Error,
+    /// Something to look at.
+    Warn,
+    /// Normal but significant.
+    Notice,
+    /// What clients do wrong.
+    Info,
+    /// For developers.
+    Debug,
+}
+impl Level {
+    /// The levels by their names in a configuration.
+    pub const NAMES: &'static [(&'static str, Level)] = &[
+        ("emerg", Level::Emerg),
+        ("alert", Level::Alert),
+        ("crit", Level::Crit),
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("notice", Level::Notice),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+    ];
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Level::NAMES[self as usize - 1].0
+    }
+}
+
+/// A file that lines are appended to; reopened on USR1 without those who hold it noticing.
+#[derive(Debug)]
+pub struct LogFile {
+    /// Its absolute path.
+    pub path: PathBuf,
+    file: RwLock<Option<Arc<File>>>,
+}
+impl LogFile {
+    /// Not open yet: lines are dropped until [`LogFile::open`].
+    pub fn new(path: PathBuf) -> LogFile {
+        LogFile { path, file: RwLock::new(None) }
+    }
+    /// Writes go to `file` from now on.
+    pub fn open(&self, file: File) {
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(file));
+    }
+    /// The file in force.
+    pub fn current(&self) -> Option<Arc<File>> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Appends whole lines in one write.
+    ///
+    /// # Errors
+    /// What the write says, e.g. a full disk.
+    pub fn append(&self, lines: &[u8]) -> std::io::Result<()> {
+        match self.current() {
+            Some(file) => (&*file).write_all(lines),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Every log file that a configuration names, once each.
+#[derive(Default)]
+pub struct LogFiles(Mutex<Vec<Arc<LogFile>>>);
+impl LogFiles {
+    /// The file at an absolute path.
+    pub fn file(&self, path: &Path) -> Arc<LogFile> {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = files.iter().find(|f| f.path == path) {
+            return file.clone();
+        }
+        let file = Arc::new(LogFile::new(path.into()));
+        files.push(file.clone());
+        file
+    }
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<LogFile>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Where error messages go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// `stderr`.
+    Stderr,
+    /// A file.
+    File(Arc<LogFile>),
+    /// `syslog:..`.
+    Syslog(Arc<crate::syslog::Syslog>),
+}
+
+/// The `error_log` directives in force somewhere.
+#[derive(Clone, Debug)]
+pub struct ErrorLog {
+    targets: Vec<(Level, Target)>,
+    most: Level,
+}
+impl ErrorLog {
+    /// Messages at least as grave as each target's level go to it.
+    pub fn new(targets: Vec<(Level, Target)>) -> ErrorLog {
+        let most = targets.iter().map(|t| t.0).max().unwrap_or(Level::Emerg);
+        ErrorLog { targets, most }
+    }
+    /// Everything of `level` or graver to standard error: before a configuration is read.
+    pub fn stderr(level: Level) -> ErrorLog {
+        ErrorLog::new(vec![(level, Target::Stderr)])
+    }
+    /// Whether anything is written at this level.
+    pub fn takes(&self, level: Level) -> bool {
+        level <= self.most
+    }
+    /// Writes a message with its context.
+    pub fn write(&self, level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) {
+        if !self.takes(level) {
+            return;
+        }
+        let line = line(level, context, message);
+        for (least, target) in &self.targets {
+            if level <= *least {
+                deliver(target, level, &line);
+            }
+        }
+    }
+}
+
+fn deliver(target: &Target, level: Level, line: &str) {
+    // A log that cannot be written has nowhere to complain.
+    let _ = match target {
+        Target::Stderr => std::io::stderr().write_all(line.as_bytes()),
+        Target::File(file) => file.append(line.as_bytes()),
+        Target::Syslog(syslog) => syslog.send(level, line.as_bytes()),
+    };
+}
+
+/// nginx keeps an error line below 2048 bytes.
+const LONGEST: usize = 2048;
+
+fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) -> String {
+    let now = jiff::Zoned::now();
+    let mut line = String::with_capacity(256);
+    let (y, mo, d, h, mi, s) = (now.year(), now.month(), now.day(), now.hour(), now.minute(), now.second());
+    let pid = std::process::id();
+    let tid = sys::process::thread_id();
+    let _ = write!(line, "{y:04}/{mo:02}/{d:02} {h:02}:{mi:02}:{s:02} [{}] {pid}#{tid}: ", level.name());
+    if let Some(id) = context.connection {
+        let _ = write!(line, "*{id} ");
+    }
+    let _ = write!(line, "{message}");
+    if let Some(request) = context.request {
+        request_context(request, &mut line);
+    }
+    if line.len() > LONGEST - 1 {
+        let mut end = LONGEST - 1;
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+    }
+    line.push('\n');
+    line
+}
+
+fn request_context(request: &Request, line: &mut String) {
+    let _ = write!(line, ", client: {}", request.client.address_text());
+    let server = request.generation.shared.server(request.server);
+    let _ = write!(line, ", server: {}", server.name);
+    if !request.head.line.is_empty() {
+        let _ = write!(line, ", request: \"{}\"", lossy(request.text(request.head.line)));
+    }
+    if let Some(upstream) = request.kept::<crate::upstream::Current>().filter(|u| !u.0.is_empty()) {
+        let _ = write!(line, ", upstream: \"{}\"", upstream.0);
+    }
+    if let Some(host) = request.header(wire::Known::Host) {
+        let _ = write!(line, ", host: \"{}\"", lossy(host));
+    }
+    if let Some(referrer) = request.header(wire::Known::Referer) {
+        let _ = write!(line, ", referrer: \"{}\"", lossy(referrer));
+    }
+}
+
+/// What the client sent, without control characters that would forge lines.
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// What a message is about.
+#[derive(Clone, Copy, Default)]
+pub struct Context<'a> {
+    connection: Option<u64>,
+    request: Option<&'a Request>,
+}
+impl<'a> Context<'a> {
+    /// The process.
+    pub fn none() -> Context<'static> {
+        Context::default()
+    }
+    /// A request, and its connection.
+    pub fn request(request: &'a Request) -> Context<'a> {
+        Context { connection: Some(request.client.id), request: Some(request) }
+    }
+    /// A connection before its first request.
+    pub fn connection(id: u64) -> Context<'static> {
+        Context { connection: Some(id), request: None }
+    }
+}
+
+/// An operating system's error as nginx writes it: `11: Resource temporarily unavailable`.
+pub struct Errno<'a>(pub &'a std::io::Error);
+impl fmt::Display for Errno<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(code) = self.0.raw_os_error() else { return write!(f, "{}", self.0) };
+        let text = self.0.to_string();
+        write!(f, "{code}: {}", text.split(" (os error").next().unwrap_or(&text))
+    }
+}
+
+/// Writes to the error log of a request.
+macro_rules! log_error {
+    ($request:expr, $($message:tt)*) => { $request.note($crate::log::Level::Error, format_args!($($message)*)) };
+}
+/// See [`log_error`].
+macro_rules! log_info {
+    ($request:expr, $($message:tt)*) => { $request.note($crate::log::Level::Info, format_args!($($message)*)) };
+}
+/// See [`log_error`].
+macro_rules! log_warn {
+    ($request:expr, $($message:tt)*) => { $request.note($crate::log::Level::Warn, format_args!($($message)*)) };
+}
+/// See [`log_error`].
+macro_rules! log_crit {
+    ($request:expr, $($message:tt)*) => { $request.note($crate::log::Level::Crit, format_args!($($message)*)) };
+}
+/// See [`log_error`].
+macro_rules! log_alert {
+    ($request:expr, $($message:tt)*) => { $request.note($crate::log::Level::Alert, format_args!($($message)*)) };
+}

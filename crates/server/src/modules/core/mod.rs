@@ -1,0 +1,383 @@
+//! The core of HTTP: blocks, names, locations, and the settings that every request meets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conf::{
+    Args, Arity, Error, HTTP, IF_LOCATION, LOCATION, MAIN, SERVER, Scope, Setting, Within, block, directive,
+};
+
+use super::Module;
+use crate::http::error_page::ErrorPages;
+use crate::http::request::Request;
+use crate::http::variables::Template;
+use crate::log::ErrorLog;
+use crate::worker::generation::Compiler;
+
+pub mod error_log;
+pub mod listen;
+pub mod location;
+pub mod process;
+pub mod server_name;
+pub mod types;
+mod variables;
+
+use self::types::Types;
+
+const ANY: Within = HTTP.or(SERVER).or(LOCATION);
+const UPPER: Within = HTTP.or(SERVER);
+
+pub(crate) static MODULE: Module = Module { name: "core", directives: DIRECTIVES, variables: variables::VARIABLES };
+
+static DIRECTIVES: &[conf::Directive] = &[
+    block("http", MAIN, Arity::exactly(0), HTTP, |at, _| at.own::<process::HttpBlock>().open()),
+    block("server", HTTP, Arity::exactly(0), SERVER, |at, _| listen::open_server(at)),
+    block("location", SERVER.or(LOCATION), Arity::between(1, 2), LOCATION, location::open),
+    block("limit_except", LOCATION, Arity::at_least(1), conf::LIMIT_EXCEPT, location::open_limit_except),
+    directive("listen", SERVER, Arity::at_least(1), listen::listen),
+    directive("server_name", SERVER, Arity::at_least(1), server_name::server_name),
+    directive("internal", LOCATION, Arity::exactly(0), |at, _| at.own::<location::Place>().internal()),
+    directive("root", ANY.or(IF_LOCATION), Arity::exactly(1), |at, a| root(at, a, false)),
+    directive("alias", LOCATION, Arity::exactly(1), |at, a| root(at, a, true)),
+    types::TYPES,
+    directive("default_type", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().default_type.set(a, a.bytes(0).into())),
+    types::TYPES_HASH_MAX_SIZE,
+    types::TYPES_HASH_BUCKET_SIZE,
+    crate::http::error_page::ERROR_PAGE,
+    crate::http::error_page::RECURSIVE,
+    error_log::ERROR_LOG,
+    directive("client_header_timeout", UPPER, Arity::exactly(1), |at, a| at.own::<Conf>().client_header_timeout.set(a, a.msec(0)?)),
+    directive("client_header_buffer_size", UPPER, Arity::exactly(1), |at, a| at.own::<Conf>().client_header_buffer_size.set(a, a.size(0)?)),
+    directive("large_client_header_buffers", UPPER, Arity::exactly(2), large_buffers),
+    directive("ignore_invalid_headers", UPPER, Arity::flag(), |at, a| at.own::<Conf>().ignore_invalid_headers.set(a, a.flag(0)?)),
+    directive("underscores_in_headers", UPPER, Arity::flag(), |at, a| at.own::<Conf>().underscores_in_headers.set(a, a.flag(0)?)),
+    directive("merge_slashes", UPPER, Arity::flag(), |at, a| at.own::<Conf>().merge_slashes.set(a, a.flag(0)?)),
+    directive("client_max_body_size", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_max_body_size.set(a, a.offset(0)?)),
+    directive("client_body_buffer_size", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_body_buffer_size.set(a, a.size(0)?)),
+    directive("client_body_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_body_timeout.set(a, a.msec(0)?)),
+    directive("client_body_temp_path", ANY, Arity::between(1, 4), |at, a| at.own::<Conf>().client_body_temp_path.set(a, crate::temp::TempPath::read(at, a)?)),
+    directive("send_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().send_timeout.set(a, a.msec(0)?)),
+    directive("keepalive_timeout", ANY, Arity::between(1, 2), keepalive_timeout),
+    directive("keepalive_requests", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_requests.set(a, a.number(0)?)),
+    directive("keepalive_time", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_time.set(a, a.msec(0)?)),
+    directive("keepalive_min_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_min_timeout.set(a, a.msec(0)?)),
+    directive("keepalive_disable", ANY, Arity::at_least(1), keepalive_disable),
+    directive("lingering_close", ANY, Arity::exactly(1), lingering_close),
+    directive("lingering_time", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().lingering_time.set(a, a.msec(0)?)),
+    directive("lingering_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().lingering_timeout.set(a, a.msec(0)?)),
+    directive("reset_timedout_connection", ANY, Arity::flag(), |at, a| at.own::<Conf>().reset_timedout_connection.set(a, a.flag(0)?)),
+    directive("server_tokens", ANY, Arity::exactly(1), server_tokens),
+    directive("absolute_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().absolute_redirect.set(a, a.flag(0)?)),
+    directive("port_in_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().port_in_redirect.set(a, a.flag(0)?)),
+    directive("server_name_in_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().server_name_in_redirect.set(a, a.flag(0)?)),
+    directive("tcp_nodelay", ANY, Arity::flag(), |at, a| at.own::<Conf>().tcp_nodelay.set(a, a.flag(0)?)),
+    directive("tcp_nopush", ANY, Arity::flag(), |at, a| at.own::<Conf>().tcp_nopush.set(a, a.flag(0)?)),
+    directive("sendfile", ANY.or(IF_LOCATION), Arity::flag(), |at, a| at.own::<Conf>().sendfile.set(a, a.flag(0)?)),
+    directive("chunked_transfer_encoding", ANY, Arity::flag(), |at, a| at.own::<Conf>().chunked_transfer_encoding.set(a, a.flag(0)?)),
+    directive("etag", ANY, Arity::flag(), |at, a| at.own::<Conf>().etag.set(a, a.flag(0)?)),
+    directive("log_not_found", ANY, Arity::flag(), |at, a| at.own::<Conf>().log_not_found.set(a, a.flag(0)?)),
+    directive("satisfy", ANY, Arity::exactly(1), satisfy),
+    server_name::HASH_MAX_SIZE,
+    server_name::HASH_BUCKET_SIZE,
+    server_name::VARIABLES_HASH_MAX_SIZE,
+    server_name::VARIABLES_HASH_BUCKET_SIZE,
+    process::EVENTS,
+    process::USER,
+    process::WORKER_PROCESSES,
+    process::WORKER_CONNECTIONS,
+    process::WORKER_RLIMIT_NOFILE,
+    process::WORKER_RLIMIT_CORE,
+    process::WORKER_PRIORITY,
+    process::WORKER_CPU_AFFINITY,
+    process::WORKER_SHUTDOWN_TIMEOUT,
+    process::WORKING_DIRECTORY,
+    process::ENV,
+    process::PID,
+    process::LOCK_FILE,
+    process::DAEMON,
+    process::MASTER_PROCESS,
+    process::TIMER_RESOLUTION,
+    process::PCRE_JIT,
+    process::USE,
+    process::ACCEPT_MUTEX,
+    process::ACCEPT_MUTEX_DELAY,
+    process::MULTI_ACCEPT,
+    process::WORKER_AIO_REQUESTS,
+];
+
+settings! {
+    /// As written.
+    pub struct Conf {
+        root: Root,
+        default_type: Vec<u8>,
+        client_header_timeout: u64,
+        client_header_buffer_size: u64,
+        large_client_header_buffers: (u64, u64),
+        ignore_invalid_headers: bool,
+        underscores_in_headers: bool,
+        merge_slashes: bool,
+        client_max_body_size: u64,
+        client_body_buffer_size: u64,
+        client_body_timeout: u64,
+        client_body_temp_path: crate::temp::TempPath,
+        send_timeout: u64,
+        keepalive_timeout: u64,
+        keepalive_header: Option<u64>,
+        keepalive_requests: u32,
+        keepalive_time: u64,
+        keepalive_min_timeout: u64,
+        keepalive_disable: Disable,
+        lingering_close: Lingering,
+        lingering_time: u64,
+        lingering_timeout: u64,
+        reset_timedout_connection: bool,
+        server_tokens: Tokens,
+        absolute_redirect: bool,
+        port_in_redirect: bool,
+        server_name_in_redirect: bool,
+        tcp_nodelay: bool,
+        tcp_nopush: bool,
+        sendfile: bool,
+        chunked_transfer_encoding: bool,
+        etag: bool,
+        log_not_found: bool,
+        satisfy_any: bool,
+    }
+}
+
+/// Where files are looked for.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The folder; it may contain variables.
+    pub path: Template,
+    /// `alias`: the path replaces the location's prefix.
+    pub alias: bool,
+}
+/// How much `server_tokens` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// Name and version.
+    On,
+    /// Name.
+    Off,
+    /// Name, version and build.
+    Build,
+}
+/// When to linger before closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lingering {
+    /// Never.
+    Off,
+    /// Where the client may still be sending.
+    On,
+    /// Always.
+    Always,
+}
+/// Which old browsers get no keep-alive.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disable {
+    /// Old MSIE after a POST.
+    pub msie6: bool,
+    /// Safari on macOS.
+    pub safari: bool,
+}
+
+/// As run: every setting has its value.
+pub struct Core {
+    pub(crate) limits: wire::Limits,
+    pub(crate) root: Root,
+    pub(crate) types: Arc<Types>,
+    pub(crate) default_type: Arc<[u8]>,
+    pub(crate) error_pages: Arc<ErrorPages>,
+    pub(crate) error_log: ErrorLog,
+    pub(crate) internal: bool,
+    /// The location's name as written; empty outside one.
+    pub(crate) location: Arc<[u8]>,
+    /// What `limit_except` puts in force, and for which methods it does not.
+    pub(crate) limit_except: Option<location::LimitExcept>,
+    pub(crate) client_header_timeout: Duration,
+    pub(crate) merge_slashes: bool,
+    pub(crate) client_max_body_size: u64,
+    pub(crate) client_body_buffer_size: usize,
+    pub(crate) client_body_timeout: Duration,
+    pub(crate) client_body_temp_path: Arc<crate::temp::TempPath>,
+    pub(crate) send_timeout: Duration,
+    pub(crate) keepalive_timeout: Duration,
+    pub(crate) keepalive_header: Option<u64>,
+    pub(crate) keepalive_requests: u32,
+    pub(crate) keepalive_time: Duration,
+    pub(crate) keepalive_min_timeout: Duration,
+    pub(crate) keepalive_disable: Disable,
+    pub(crate) lingering_close: Lingering,
+    pub(crate) lingering_time: Duration,
+    pub(crate) lingering_timeout: Duration,
+    pub(crate) reset_timedout_connection: bool,
+    /// The whole line: `Server: plimsoll\r\n`.
+    pub(crate) server_header: &'static [u8],
+    /// What the footer of a status page says.
+    pub(crate) signature: &'static str,
+    pub(crate) absolute_redirect: bool,
+    pub(crate) port_in_redirect: bool,
+    pub(crate) server_name_in_redirect: bool,
+    pub(crate) tcp_nodelay: bool,
+    pub(crate) tcp_nopush: bool,
+    pub(crate) sendfile: bool,
+    pub(crate) chunked_transfer_encoding: bool,
+    pub(crate) etag: bool,
+    pub(crate) log_not_found: bool,
+    pub(crate) satisfy_any: bool,
+}
+
+/// Completes what is written in a block with nginx's defaults.
+pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
+    let none = Conf::default();
+    let c = at.conf::<Conf>().unwrap_or(&none);
+    let time = |setting: &Setting<u64>, default| Duration::from_millis(setting.or(default));
+    let tokens = c.server_tokens.or(Tokens::On);
+    let place = at.conf::<location::Place>();
+    Ok(Core {
+        limits: limits(c),
+        root: match c.root.written() {
+            Some(root) => root.clone(),
+            None => Root { path: Template::literal(with.prefix_path("html").as_bytes()), alias: false },
+        },
+        types: types::compile(at, with),
+        default_type: c.default_type.or(b"text/plain".to_vec()).into(),
+        error_pages: crate::http::error_page::compile(at, with)?,
+        error_log: error_log::compile(at, with),
+        internal: place.is_some_and(|p| p.is_internal(at)),
+        location: place.map_or_else(Arc::default, |p| p.name.clone()),
+        limit_except: location::limit_except(at, with)?,
+        client_header_timeout: time(&c.client_header_timeout, 60_000),
+        merge_slashes: c.merge_slashes.or(true),
+        client_max_body_size: c.client_max_body_size.or(1 << 20),
+        client_body_buffer_size: c.client_body_buffer_size.or(16 << 10) as usize,
+        client_body_timeout: time(&c.client_body_timeout, 60_000),
+        client_body_temp_path: match c.client_body_temp_path.written() {
+            Some(path) => Arc::new(path.clone()),
+            None => Arc::new(crate::temp::TempPath::flat(with.prefix_path("client_body_temp"))),
+        },
+        send_timeout: time(&c.send_timeout, 60_000),
+        keepalive_timeout: time(&c.keepalive_timeout, 75_000),
+        keepalive_header: c.keepalive_header.or(None),
+        keepalive_requests: c.keepalive_requests.or(1000),
+        keepalive_time: time(&c.keepalive_time, 3_600_000),
+        keepalive_min_timeout: time(&c.keepalive_min_timeout, 0),
+        keepalive_disable: c.keepalive_disable.or(Disable { msie6: true, safari: false }),
+        lingering_close: c.lingering_close.or(Lingering::On),
+        lingering_time: time(&c.lingering_time, 30_000),
+        lingering_timeout: time(&c.lingering_timeout, 5_000),
+        reset_timedout_connection: c.reset_timedout_connection.or(false),
+        server_header: match tokens {
+            Tokens::Off => b"Server: plimsoll\r\n",
+            _ => concat!("Server: plimsoll/", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes(),
+        },
+        signature: match tokens {
+            Tokens::Off => "plimsoll",
+            _ => concat!("plimsoll/", env!("CARGO_PKG_VERSION")),
+        },
+        absolute_redirect: c.absolute_redirect.or(true),
+        port_in_redirect: c.port_in_redirect.or(true),
+        server_name_in_redirect: c.server_name_in_redirect.or(false),
+        tcp_nodelay: c.tcp_nodelay.or(true),
+        tcp_nopush: c.tcp_nopush.or(false),
+        sendfile: c.sendfile.or(false),
+        chunked_transfer_encoding: c.chunked_transfer_encoding.or(true),
+        etag: c.etag.or(true),
+        log_not_found: c.log_not_found.or(true),
+        satisfy_any: c.satisfy_any.or(false),
+    })
+}
+
+fn limits(c: &Conf) -> wire::Limits {
+    let large = c.large_client_header_buffers.or((4, 8 << 10));
+    wire::Limits {
+        first_buffer: c.client_header_buffer_size.or(1 << 10) as usize,
+        large_buffers: (large.0 as usize, large.1 as usize),
+        ignore_invalid_headers: c.ignore_invalid_headers.or(true),
+        underscores_in_headers: c.underscores_in_headers.or(false),
+        ..wire::Limits::default()
+    }
+}
+
+impl Core {
+    /// Whether this connection may stay open after the request, as far as the configuration says.
+    pub fn allows_keep_alive(&self, request: &Request) -> bool {
+        let client = &request.client;
+        !self.keepalive_timeout.is_zero()
+            && client.requests < self.keepalive_requests
+            && request.started.saturating_duration_since(client.opened) < self.keepalive_time
+            && !self.keepalive_disable.applies(request)
+    }
+}
+impl Disable {
+    fn applies(self, request: &Request) -> bool {
+        if !self.msie6 && !self.safari {
+            return false;
+        }
+        let Some(agent) = request.header(wire::Known::UserAgent) else { return false };
+        let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
+        let msie6 = self.msie6
+            && request.head.method == wire::Method::Post
+            && (has(b"MSIE 4.") || has(b"MSIE 5.") || has(b"MSIE 6."))
+            && !has(b"Opera");
+        msie6 || (self.safari && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/"))
+    }
+}
+
+fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
+    let path = a.bytes(0);
+    let path = if path.starts_with(b"$") { path.to_vec() } else { a.prefix_path(a.str(0)).into_bytes() };
+    let path = match path.strip_suffix(b"/") {
+        Some(shorter) if !alias => shorter.to_vec(),
+        _ => path,
+    };
+    let path = Template::parse(at, &path)?;
+    let conf = at.own::<Conf>();
+    if let Some(other) = conf.root.written() {
+        let message = match (other.alias, alias) {
+            (true, true) | (false, false) => format!("\"{}\" directive is duplicate", a.directive),
+            _ => format!(
+                "\"{}\" directive is duplicate, \"{}\" directive was specified earlier",
+                a.directive,
+                if other.alias { "alias" } else { "root" }
+            ),
+        };
+        return Err(a.fault(message));
+    }
+    conf.root.set(a, Root { path, alias })
+}
+
+fn large_buffers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    at.own::<Conf>().large_client_header_buffers.set(a, (a.number(0)?, a.size(1)?))
+}
+fn keepalive_timeout(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let conf = at.own::<Conf>();
+    conf.keepalive_timeout.set(a, a.msec(0)?)?;
+    let header = if a.words.len() == 2 { Some(a.sec(1)?) } else { None };
+    conf.keepalive_header.set(a, header)
+}
+fn keepalive_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let mut disable = Disable::default();
+    for i in 0..a.words.len() {
+        match a.str(i) {
+            "none" => disable = Disable::default(),
+            "msie6" => disable.msie6 = true,
+            "safari" => disable.safari = true,
+            other => return Err(a.fault(format!("invalid value \"{other}\""))),
+        }
+    }
+    at.own::<Conf>().keepalive_disable.set(a, disable)
+}
+fn lingering_close(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let value = a.one_of(0, &[("off", Lingering::Off), ("on", Lingering::On), ("always", Lingering::Always)])?;
+    at.own::<Conf>().lingering_close.set(a, value)
+}
+fn server_tokens(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let value = a.one_of(0, &[("on", Tokens::On), ("off", Tokens::Off), ("build", Tokens::Build)])?;
+    at.own::<Conf>().server_tokens.set(a, value)
+}
+fn satisfy(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let any = a.one_of(0, &[("all", false), ("any", true)])?;
+    at.own::<Conf>().satisfy_any.set(a, any)
+}

@@ -1,0 +1,66 @@
+//! One folder (or one file) for each nginx module; no module imports another.
+//!
+//! A new module is a folder, a line in [`ALL`], and a line where its steps belong in `http/phases.rs`.
+
+use conf::Directive;
+
+use crate::http::variables::Variable;
+
+/// A module's configuration in which every value may be written once per block and is inherited where it is not.
+macro_rules! settings {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        $vis struct $name { $($(#[$field_doc])* pub $field: conf::Setting<$kind>,)* }
+        impl conf::Inherit for $name {
+            fn inherit(&mut self, outer: &Self) {
+                $(self.$field.inherit(&outer.$field);)*
+            }
+        }
+    };
+}
+
+pub mod access;
+pub mod core;
+pub mod files;
+pub mod gzip;
+pub mod headers;
+pub mod log;
+pub mod map;
+pub mod not_modified;
+pub mod proxy;
+pub mod range;
+pub mod rewrite;
+pub mod ssl;
+pub mod stub_status;
+pub mod try_files;
+pub mod upstream;
+
+/// What a module declares.
+pub struct Module {
+    /// nginx's name for it.
+    pub name: &'static str,
+    /// Its directives.
+    pub directives: &'static [Directive],
+    /// Its variables.
+    pub variables: &'static [Variable],
+}
+
+/// Every module.
+pub static ALL: &[&Module] = &[
+    &core::MODULE,
+    &access::MODULE,
+    &files::MODULE,
+    &gzip::MODULE,
+    &headers::MODULE,
+    &log::MODULE,
+    &map::MODULE,
+    &not_modified::MODULE,
+    &proxy::MODULE,
+    &range::MODULE,
+    &rewrite::MODULE,
+    &ssl::MODULE,
+    &stub_status::MODULE,
+    &try_files::MODULE,
+    &upstream::MODULE,
+];
