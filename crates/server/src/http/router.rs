@@ -113,6 +113,10 @@ pub struct Location {
 }
 
 impl Locations {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefixes.is_empty() && self.regex.is_empty()
+    }
     /// `location = path`; `false`: duplicate.
     pub fn add_exact(&mut self, path: &[u8], location: Location) -> bool {
         self.exact.insert(path.into(), location).is_none()

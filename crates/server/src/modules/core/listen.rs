@@ -1,0 +1,326 @@
+//! `server` and `listen`: which addresses a server answers at, and how their sockets are made.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use conf::{Args, Error, Inherit, Scope};
+
+use crate::program::{Address, KeepAlive, Listen};
+
+/// What one server says of itself; not for the locations inside.
+#[derive(Default)]
+pub struct ServerConf {
+    /// Which addresses, as indices into [`Listens`].
+    pub addresses: Vec<usize>,
+}
+impl Inherit for ServerConf {
+    fn inherit(&mut self, _: &ServerConf) {}
+    fn reaches(_: conf::Within) -> bool {
+        false
+    }
+}
+
+/// All addresses of a configuration, in the order of their first mention.
+#[derive(Default)]
+pub struct Listens(Mutex<Vec<Entry>>);
+
+/// One address and port, or path.
+#[derive(Clone)]
+pub struct Entry {
+    /// Address and socket options.
+    pub listen: Listen,
+    /// Its socket options were given: they may be given once.
+    options_given: bool,
+    /// `bind` or any socket option: it has a socket of its own even beside a wildcard.
+    pub own_socket: bool,
+    /// TLS at this address.
+    pub ssl: bool,
+    /// PROXY protocol at this address.
+    pub proxy_protocol: bool,
+    /// Number of the server declared `default_server`.
+    pub default_server: Option<usize>,
+    /// The servers here, by number, in order.
+    pub servers: Vec<usize>,
+}
+
+impl Entry {
+    /// The address of a server without `listen`.
+    pub fn implicit(address: Address, server: usize) -> Entry {
+        Entry {
+            listen: Listen::new(address),
+            options_given: false,
+            own_socket: false,
+            ssl: false,
+            proxy_protocol: false,
+            default_server: None,
+            servers: vec![server],
+        }
+    }
+}
+
+impl Listens {
+    /// The addresses.
+    pub fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts the servers: their order decides which is the default of an address.
+#[derive(Default)]
+pub struct Count(Mutex<usize>);
+/// The number of a server, in the order of the file.
+#[derive(Default)]
+pub struct Number(pub usize);
+impl Inherit for Number {
+    fn inherit(&mut self, _: &Number) {}
+    fn reaches(_: conf::Within) -> bool {
+        false
+    }
+}
+
+/// `server {`
+pub fn open_server(at: &mut Scope) -> Result<(), Error> {
+    let count = at.shared::<Count>();
+    let mut next = count.0.lock().unwrap_or_else(PoisonError::into_inner);
+    at.own::<Number>().0 = *next;
+    *next += 1;
+    Ok(())
+}
+
+/// What the words after the address say.
+struct Options {
+    listen: Listen,
+    ssl: bool,
+    proxy_protocol: bool,
+    default_server: bool,
+    socket_options: bool,
+}
+
+/// `listen address[:port] | port | unix:path [options];`
+pub fn listen(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let addresses = addresses(a)?;
+    for address in addresses {
+        let options = options(a, address)?;
+        add(at, a, options)?;
+    }
+    Ok(())
+}
+
+fn add(at: &mut Scope, a: &Args<'_>, options: Options) -> Result<(), Error> {
+    let server = at.conf::<Number>().map_or(0, |n| n.0);
+    let listens = at.shared::<Listens>();
+    let mut all = listens.lock();
+    let found = all.iter().position(|entry| entry.listen.address == options.listen.address);
+    let i = match found {
+        None => {
+            all.push(Entry {
+                listen: options.listen,
+                options_given: options.socket_options,
+                own_socket: options.socket_options,
+                ssl: options.ssl,
+                proxy_protocol: options.proxy_protocol,
+                default_server: options.default_server.then_some(server),
+                servers: vec![server],
+            });
+            all.len() - 1
+        }
+        Some(i) => {
+            join(&mut all[i], a, options, server)?;
+            i
+        }
+    };
+    at.own::<ServerConf>().addresses.push(i);
+    Ok(())
+}
+
+/// Another server at an address that is known.
+fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Result<(), Error> {
+    let address = &entry.listen.address;
+    if entry.servers.last() == Some(&server) {
+        return Err(a.fault(format!("a duplicate listen {address}")));
+    }
+    if options.socket_options {
+        if entry.options_given {
+            return Err(a.fault(format!("duplicate listen options for {address}")));
+        }
+        entry.listen = options.listen;
+        entry.options_given = true;
+        entry.own_socket = true;
+    }
+    if options.default_server {
+        if entry.default_server.is_some() {
+            return Err(a.fault(format!("a duplicate default server for {}", entry.listen.address)));
+        }
+        entry.default_server = Some(server);
+    }
+    entry.ssl |= options.ssl;
+    entry.proxy_protocol |= options.proxy_protocol;
+    entry.servers.push(server);
+    Ok(())
+}
+
+/// The addresses that the first word means: a name may have several.
+fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
+    let text = a.str(0);
+    if let Some(path) = text.strip_prefix("unix:") {
+        if path.is_empty() {
+            return Err(a.fault(format!("no path in the unix domain socket in \"{text}\" of the \"listen\" directive")));
+        }
+        return Ok(vec![Address::Unix(a.prefix_path(path).into())]);
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        return Ok(vec![Address::Tcp(ipv6(a, text, rest)?)]);
+    }
+    if let Ok(port) = text.parse::<u32>() {
+        return Ok(vec![Address::Tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port_number(a, text, port)?))]);
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        None => (text, 80),
+        Some((host, port)) => {
+            let port = port.parse::<u32>().map_err(|_| bad(a, "invalid port", text))?;
+            (host, port_number(a, text, port)?)
+        }
+    };
+    if host.is_empty() {
+        return Err(bad(a, "no host", text));
+    }
+    if host == "*" {
+        return Ok(vec![Address::Tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))]);
+    }
+    if let Ok(ip) = host.parse::<Ipv4Addr>() {
+        return Ok(vec![Address::Tcp(SocketAddr::new(ip.into(), port))]);
+    }
+    let found = a.inputs.resolve(host, port).map_err(|_| bad(a, "host not found", text))?;
+    if found.is_empty() {
+        return Err(bad(a, "host not found", text));
+    }
+    Ok(found.into_iter().map(Address::Tcp).collect())
+}
+
+fn ipv6(a: &Args<'_>, text: &str, rest: &str) -> Result<SocketAddr, Error> {
+    let (ip, tail) = rest.split_once(']').ok_or_else(|| bad(a, "invalid host", text))?;
+    let ip: Ipv6Addr = ip.parse().map_err(|_| bad(a, "invalid IPv6 address", text))?;
+    let port = match tail.strip_prefix(':') {
+        None if tail.is_empty() => 80,
+        None => return Err(bad(a, "invalid host", text)),
+        Some(port) => port_number(a, text, port.parse().map_err(|_| bad(a, "invalid port", text))?)?,
+    };
+    Ok(SocketAddr::new(ip.into(), port))
+}
+
+fn port_number(a: &Args<'_>, text: &str, port: u32) -> Result<u16, Error> {
+    u16::try_from(port).ok().filter(|p| *p > 0).ok_or_else(|| bad(a, "invalid port", text))
+}
+fn bad(a: &Args<'_>, what: &str, text: &str) -> Error {
+    a.fault(format!("{what} in \"{text}\" of the \"listen\" directive"))
+}
+
+fn options(a: &Args<'_>, address: Address) -> Result<Options, Error> {
+    let mut o = Options {
+        listen: Listen::new(address),
+        ssl: false,
+        proxy_protocol: false,
+        default_server: false,
+        socket_options: false,
+    };
+    for i in 1..a.words.len() {
+        option(a, a.str(i), &mut o)?;
+    }
+    Ok(o)
+}
+
+fn option(a: &Args<'_>, word: &str, o: &mut Options) -> Result<(), Error> {
+    match word {
+        "default_server" | "default" => o.default_server = true,
+        "ssl" => o.ssl = true,
+        "proxy_protocol" => o.proxy_protocol = true,
+        "http2" | "quic" | "spdy" => {
+            return Err(a.fault(format!("the \"{word}\" parameter of \"listen\" is not supported by plimsoll")));
+        }
+        _ => {
+            socket_option(a, word, &mut o.listen)?;
+            o.socket_options = true;
+        }
+    }
+    Ok(())
+}
+
+fn socket_option(a: &Args<'_>, word: &str, listen: &mut Listen) -> Result<(), Error> {
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
+    let invalid = |what: &str| a.fault(format!("invalid {what} \"{value}\""));
+    match name {
+        "bind" if value.is_empty() => {}
+        "reuseport" if value.is_empty() => listen.reuseport = true,
+        "deferred" if value.is_empty() => listen.deferred = true,
+        "backlog" => {
+            let backlog = value.parse::<i32>().ok().filter(|n| *n != 0);
+            listen.backlog = Some(backlog.ok_or_else(|| invalid("backlog"))?);
+        }
+        "rcvbuf" => listen.rcvbuf = Some(buffer(value).ok_or_else(|| invalid("rcvbuf"))?),
+        "sndbuf" => listen.sndbuf = Some(buffer(value).ok_or_else(|| invalid("sndbuf"))?),
+        "fastopen" => listen.fastopen = Some(value.parse().map_err(|_| invalid("fastopen"))?),
+        "setfib" | "accept_filter" => {
+            return Err(a.fault(format!("{name} \"{value}\" is not supported on this platform, ignored")));
+        }
+        "ipv6only" => ipv6only(a, value, listen)?,
+        "so_keepalive" => listen.keepalive = Some(keepalive(a, value)?),
+        _ => return Err(a.fault(format!("invalid parameter \"{word}\""))),
+    }
+    Ok(())
+}
+
+fn buffer(value: &str) -> Option<usize> {
+    let size = conf::size(value.as_bytes())?;
+    usize::try_from(size).ok()
+}
+
+fn ipv6only(a: &Args<'_>, value: &str, listen: &mut Listen) -> Result<(), Error> {
+    let Address::Tcp(SocketAddr::V6(_)) = listen.address else {
+        return Err(a.fault(format!("ipv6only is not supported on addr \"{}\"", listen.address)));
+    };
+    listen.ipv6only = match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => return Err(a.fault(format!("invalid ipv6only flags \"{value}\""))),
+    };
+    Ok(())
+}
+
+/// `so_keepalive=on|off|[idle]:[interval]:[count]`
+fn keepalive(a: &Args<'_>, value: &str) -> Result<KeepAlive, Error> {
+    let invalid = || a.fault(format!("invalid so_keepalive value: \"{value}\""));
+    match value {
+        "on" => return Ok(KeepAlive { on: true, ..KeepAlive::default() }),
+        "off" => return Ok(KeepAlive::default()),
+        _ => {}
+    }
+    let parts: Vec<&str> = value.split(':').collect();
+    let [idle, interval, count] = parts[..] else { return Err(invalid()) };
+    let seconds = |text: &str| match text {
+        "" => Ok(None),
+        _ => conf::seconds(text.as_bytes()).and_then(|s| u32::try_from(s).ok()).map(Some).ok_or_else(invalid),
+    };
+    let count = match count {
+        "" => None,
+        _ => Some(count.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(invalid)?),
+    };
+    let keepalive = KeepAlive { on: true, idle: seconds(idle)?, interval: seconds(interval)?, count };
+    match keepalive {
+        KeepAlive { idle: None, interval: None, count: None, .. } => Err(invalid()),
+        _ => Ok(keepalive),
+    }
+}
+
+/// The socket that serves an address: a wildcard of the same port, unless the address has options of its own.
+pub fn socket_of(entries: &[Entry], i: usize) -> usize {
+    let Address::Tcp(address) = entries[i].listen.address else { return i };
+    if entries[i].own_socket || address.ip().is_unspecified() {
+        return i;
+    }
+    let wildcard: IpAddr = match address.ip() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let wanted = Address::Tcp(SocketAddr::new(wildcard, address.port()));
+    entries.iter().position(|entry| entry.listen.address == wanted).unwrap_or(i)
+}

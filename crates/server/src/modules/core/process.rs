@@ -1,0 +1,218 @@
+//! The main and `events` contexts: processes, their user, limits and files.
+
+use std::path::PathBuf;
+
+use conf::{Args, Arity, Directive, EVENTS as IN_EVENTS, Error, Inherit, MAIN, Scope, block, directive};
+
+settings! {
+    /// As written.
+    pub struct Conf {
+        user: (u32, u32),
+        user_name: String,
+        worker_processes: Workers,
+        worker_connections: u64,
+        worker_rlimit_nofile: u64,
+        worker_rlimit_core: u64,
+        worker_priority: i32,
+        worker_cpu_affinity: Affinity,
+        worker_shutdown_timeout: u64,
+        working_directory: PathBuf,
+        pid: PathBuf,
+        daemon: bool,
+        master_process: bool,
+        events_seen: bool,
+        noticed: bool,
+    }
+}
+
+/// `worker_processes`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// As many threads as the service may use cores: affinity and cgroup quota are respected.
+    Auto,
+    /// So many.
+    Number(u32),
+}
+
+/// `worker_cpu_affinity`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    /// One core each, of those in the mask, or of all.
+    Auto(Option<Vec<usize>>),
+    /// A set of cores for each thread; the last one for the rest.
+    Masks(Vec<Vec<usize>>),
+}
+
+/// `env`: variables kept or set for the worker.
+#[derive(Default)]
+pub struct Env(pub Vec<(String, Option<String>)>);
+impl Inherit for Env {
+    fn inherit(&mut self, _: &Env) {}
+    fn reaches(_: conf::Within) -> bool {
+        false
+    }
+}
+
+/// Seen once: the `http` block.
+#[derive(Default)]
+pub struct HttpBlock {
+    /// There is one.
+    pub open: bool,
+}
+impl HttpBlock {
+    /// `http {`
+    pub fn open(&mut self) -> Result<(), Error> {
+        self.open = true;
+        Ok(())
+    }
+}
+impl Inherit for HttpBlock {
+    fn inherit(&mut self, _: &HttpBlock) {}
+    fn reaches(_: conf::Within) -> bool {
+        false
+    }
+}
+
+/// `events {`
+pub const EVENTS: Directive = block("events", MAIN, Arity::exactly(0), IN_EVENTS, |_, _| Ok(()));
+/// `user name [group];`
+pub const USER: Directive = directive("user", MAIN, Arity::between(1, 2), user);
+/// `worker_processes number | auto;`
+pub const WORKER_PROCESSES: Directive = directive("worker_processes", MAIN, Arity::exactly(1), |at, a| {
+    let workers = match a.str(0) {
+        "auto" => Workers::Auto,
+        _ => Workers::Number(a.number::<u32>(0)?),
+    };
+    if workers == Workers::Number(0) {
+        return Err(a.error("invalid number of worker processes".into()));
+    }
+    at.own::<Conf>().worker_processes.set(a, workers)
+});
+/// `worker_connections number;`
+pub const WORKER_CONNECTIONS: Directive =
+    directive("worker_connections", IN_EVENTS, Arity::exactly(1), |at, a| at.own::<Conf>().worker_connections.set(a, a.number(0)?));
+/// `worker_rlimit_nofile number;`
+pub const WORKER_RLIMIT_NOFILE: Directive =
+    directive("worker_rlimit_nofile", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_rlimit_nofile.set(a, a.number(0)?));
+/// `worker_rlimit_core size;`
+pub const WORKER_RLIMIT_CORE: Directive =
+    directive("worker_rlimit_core", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_rlimit_core.set(a, a.offset(0)?));
+/// `worker_priority number;`
+pub const WORKER_PRIORITY: Directive = directive("worker_priority", MAIN, Arity::exactly(1), |at, a| {
+    let (sign, digits) = match a.str(0).strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, a.str(0).strip_prefix('+').unwrap_or(a.str(0))),
+    };
+    let number: i32 = digits.parse().map_err(|_| a.error("invalid number".into()))?;
+    at.own::<Conf>().worker_priority.set(a, sign * number)
+});
+/// `worker_cpu_affinity mask ..;`
+pub const WORKER_CPU_AFFINITY: Directive = directive("worker_cpu_affinity", MAIN, Arity::at_least(1), affinity);
+/// `worker_shutdown_timeout time;`
+pub const WORKER_SHUTDOWN_TIMEOUT: Directive =
+    directive("worker_shutdown_timeout", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_shutdown_timeout.set(a, a.msec(0)?));
+/// `working_directory path;`
+pub const WORKING_DIRECTORY: Directive =
+    directive("working_directory", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().working_directory.set(a, a.str(0).into()));
+/// `env variable[=value];`
+pub const ENV: Directive = directive("env", MAIN, Arity::exactly(1), |at, a| {
+    let pair = match a.str(0).split_once('=') {
+        Some((name, value)) => (name.into(), Some(value.into())),
+        None => (a.str(0).into(), None),
+    };
+    at.own::<Env>().0.push(pair);
+    Ok(())
+});
+/// `pid file;`
+pub const PID: Directive =
+    directive("pid", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().pid.set(a, a.prefix_path(a.str(0)).into()));
+/// `lock_file file;`: this server needs none.
+pub const LOCK_FILE: Directive = directive("lock_file", MAIN, Arity::exactly(1), no_effect);
+/// `daemon on | off;`
+pub const DAEMON: Directive = directive("daemon", MAIN, Arity::flag(), |at, a| at.own::<Conf>().daemon.set(a, a.flag(0)?));
+/// `master_process on | off;`
+pub const MASTER_PROCESS: Directive =
+    directive("master_process", MAIN, Arity::flag(), |at, a| at.own::<Conf>().master_process.set(a, a.flag(0)?));
+/// `timer_resolution interval;`: the clock is read once per turn of the loop anyway.
+pub const TIMER_RESOLUTION: Directive = directive("timer_resolution", MAIN, Arity::exactly(1), |at, a| {
+    a.msec(0)?;
+    no_effect(at, a)
+});
+/// `pcre_jit on | off;`: always on where the machine has it.
+pub const PCRE_JIT: Directive = directive("pcre_jit", MAIN, Arity::flag(), |at, a| match a.flag(0)? {
+    true => Ok(()),
+    false => no_effect(at, a),
+});
+/// `use method;`
+pub const USE: Directive = directive("use", IN_EVENTS, Arity::exactly(1), |at, a| match a.str(0) {
+    "epoll" => no_effect(at, a),
+    other => Err(a.fault(format!("invalid event type \"{other}\""))),
+});
+/// `accept_mutex on | off;`
+pub const ACCEPT_MUTEX: Directive = directive("accept_mutex", IN_EVENTS, Arity::flag(), flag_without_effect);
+/// `accept_mutex_delay time;`
+pub const ACCEPT_MUTEX_DELAY: Directive = directive("accept_mutex_delay", IN_EVENTS, Arity::exactly(1), |at, a| {
+    a.msec(0)?;
+    no_effect(at, a)
+});
+/// `multi_accept on | off;`
+pub const MULTI_ACCEPT: Directive = directive("multi_accept", IN_EVENTS, Arity::flag(), flag_without_effect);
+/// `worker_aio_requests number;`
+pub const WORKER_AIO_REQUESTS: Directive = directive("worker_aio_requests", IN_EVENTS, Arity::exactly(1), |at, a| {
+    a.number::<u32>(0)?;
+    no_effect(at, a)
+});
+
+fn flag_without_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.flag(0)?;
+    no_effect(at, a)
+}
+
+/// Accepted so that files load, and said once: it changes nothing here.
+fn no_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let mut notice = a.fault(format!("the \"{}\" directive has no effect in plimsoll", a.directive));
+    notice.level = conf::Level::Notice;
+    at.warn(notice);
+    Ok(())
+}
+
+fn user(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let name = a.str(0);
+    let found = a.inputs.user(name).ok().flatten();
+    let (uid, mut gid) = found.ok_or_else(|| a.fault(format!("getpwnam(\"{name}\") failed")))?;
+    if a.words.len() == 2 {
+        let group = a.str(1);
+        gid = a.inputs.group(group).ok().flatten().ok_or_else(|| a.fault(format!("getgrnam(\"{group}\") failed")))?;
+    } else if let Ok(Some(group)) = a.inputs.group(name) {
+        gid = group;
+    }
+    let conf = at.own::<Conf>();
+    conf.user.set(a, (uid, gid))?;
+    conf.user_name.set(a, name.into())
+}
+
+fn affinity(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let value = if a.str(0) == "auto" {
+        if a.words.len() > 2 {
+            return Err(a.error("invalid number of arguments".into()));
+        }
+        Affinity::Auto(if a.words.len() == 2 { Some(mask(a, a.str(1))?) } else { None })
+    } else {
+        Affinity::Masks((0..a.words.len()).map(|i| mask(a, a.str(i))).collect::<Result<_, _>>()?)
+    };
+    at.own::<Conf>().worker_cpu_affinity.set(a, value)
+}
+
+/// `0101`: the last digit is core 0.
+fn mask(a: &Args<'_>, text: &str) -> Result<Vec<usize>, Error> {
+    let mut cores = Vec::new();
+    for (i, digit) in text.bytes().rev().enumerate() {
+        match digit {
+            b'1' => cores.push(i),
+            b'0' => {}
+            _ => return Err(a.fault(format!("invalid character \"{}\" in \"worker_cpu_affinity\"", digit as char))),
+        }
+    }
+    Ok(cores)
+}
+

@@ -1,0 +1,246 @@
+//! A configuration as it runs: servers, plans, listeners. Built whole, swapped in whole, never changed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use conf::{Error, HTTP, Inputs, SERVER, Scope};
+
+use crate::http::phases::{Plan, PlanId};
+use crate::http::router::{Names, Server, ServerId};
+use crate::http::variables::{self, Builtin, Table};
+use crate::listener::{AddressNames, Listener};
+use crate::log::ErrorLog;
+use crate::modules;
+use crate::modules::core::listen::{self, Entry, Listens, Number};
+use crate::modules::core::server_name::{Name, Names as ServerNames};
+use crate::modules::core::types::Types;
+use crate::modules::core::{error_log, location};
+use crate::program::{Address, Call, Listen};
+
+/// One compiled configuration.
+pub struct Generation {
+    /// The sockets it listens on.
+    pub listens: Vec<Listen>,
+    /// What stands behind each socket, in the order of `listens`.
+    pub listeners: Vec<Listener>,
+    /// What each variable's index means.
+    pub variables: Table,
+    /// The main error log.
+    pub error_log: ErrorLog,
+    /// Directories for temporary files.
+    pub temp_paths: Vec<PathBuf>,
+    /// The upstream groups.
+    pub upstreams: Vec<Arc<crate::upstream::Group>>,
+    servers: Vec<Server>,
+    plans: Vec<Plan>,
+}
+
+impl Generation {
+    /// A plan by its number.
+    pub fn plan(&self, id: PlanId) -> &Plan {
+        &self.plans[id.0 as usize]
+    }
+    /// A server by its number.
+    pub fn server(&self, id: ServerId) -> &Server {
+        &self.servers[id.0 as usize]
+    }
+    /// A listener by its number.
+    pub fn listener(&self, i: u32) -> &Listener {
+        &self.listeners[i as usize]
+    }
+    /// The plan of the server that answers at a listener where no name matches.
+    pub fn default_plan(&self, listener: u32) -> &Plan {
+        self.plan(self.server(self.listener(listener).default_server).plan)
+    }
+}
+
+/// What modules need while they compile.
+pub struct Compiler<'a> {
+    /// Files and names that were read.
+    pub inputs: &'a dyn Inputs,
+    /// nginx's three types, made once.
+    pub default_types: Option<Arc<Types>>,
+    /// Upstream groups, by index.
+    pub upstreams: Vec<Arc<crate::upstream::Group>>,
+    /// Directories for temporary files.
+    pub temp_paths: Vec<PathBuf>,
+    prefix: &'a Path,
+    plans: Vec<Option<Plan>>,
+}
+
+impl Compiler<'_> {
+    /// Compiles a block of its own: a location, an `if`.
+    pub fn plan(&mut self, scope: &Scope) -> Result<PlanId, Error> {
+        let id = PlanId(self.plans.len() as u32);
+        self.plans.push(None);
+        let plan = Plan::compile(scope, self)?;
+        self.plans[id.0 as usize] = Some(plan);
+        Ok(id)
+    }
+    /// Whether a location's handler wants `/path` redirected to `/path/`.
+    pub fn redirects_to_slash(&self, plan: PlanId) -> bool {
+        let plan = self.plans[plan.0 as usize].as_ref();
+        plan.is_some_and(|p| matches!(p.content, crate::http::phases::Content::Proxy(_)))
+    }
+    /// A path below the prefix.
+    pub fn prefix_path(&self, path: &str) -> String {
+        self.prefix.join(path).to_string_lossy().into_owned()
+    }
+    /// Notes a directory for temporary files, for the master to make.
+    pub fn temp_path(&mut self, path: &Path) {
+        if !self.temp_paths.iter().any(|p| p == path) {
+            self.temp_paths.push(path.into());
+        }
+    }
+}
+
+/// Compiles a configuration that was read and inherited.
+///
+/// # Errors
+/// What can be seen only when everything is known: unknown variables, duplicate locations.
+pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generation, Error> {
+    let mut with = Compiler {
+        inputs,
+        default_types: None,
+        upstreams: Vec::new(),
+        temp_paths: Vec::new(),
+        prefix: &call.prefix,
+        plans: Vec::new(),
+    };
+    let http = root.children.iter().find(|c| c.kind == HTTP);
+    let mut servers = Vec::new();
+    let mut listens = (Vec::new(), Vec::new());
+    if let Some(http) = http {
+        modules::upstream::compile(http, &mut with)?;
+        let blocks: Vec<&Scope> = http.children.iter().filter(|c| c.kind == SERVER).collect();
+        implicit_listens(root, &blocks);
+        for block in &blocks {
+            servers.push(server(block, &mut with)?);
+        }
+        listens = listeners(root, &blocks)?;
+    }
+    let builtin = Builtin::new(modules::ALL.iter().flat_map(|m| m.variables));
+    let variables = root.shared::<variables::Names>().resolve(&builtin)?;
+    let error_log = error_log::compile(root, &mut with);
+    Ok(Generation {
+        listens: listens.0,
+        listeners: listens.1,
+        variables,
+        error_log,
+        temp_paths: with.temp_paths,
+        upstreams: with.upstreams,
+        servers,
+        plans: with.plans.into_iter().flatten().collect(),
+    })
+}
+
+fn server(block: &Scope, with: &mut Compiler<'_>) -> Result<Server, Error> {
+    let plan = with.plan(block)?;
+    let mut named = Vec::new();
+    let locations = location::compile(block, &mut named, with)?;
+    let name = block.conf::<ServerNames>().and_then(|n| n.all.first());
+    let name = match name {
+        Some(Name::Text(text)) => text.strip_prefix('.').unwrap_or(text).into(),
+        Some(Name::Regex(regex)) => format!("~{}", regex.pattern()).into(),
+        None => "".into(),
+    };
+    Ok(Server { name, plan, locations, named: named.into_iter().collect::<HashMap<_, _>>() })
+}
+
+/// A server without `listen` is at port 80, or 8000 where that needs rights it has not.
+fn implicit_listens(root: &Scope, blocks: &[&Scope]) {
+    let listens = root.shared::<Listens>();
+    let mut all = listens.lock();
+    for block in blocks {
+        let number = block.conf::<Number>().map_or(0, |n| n.0);
+        if all.iter().any(|entry| entry.servers.contains(&number)) {
+            continue;
+        }
+        let port = if sys::privileges::is_root() { 80 } else { 8000 };
+        let address = Address::Tcp(([0, 0, 0, 0], port).into());
+        match all.iter_mut().find(|entry| entry.listen.address == address) {
+            Some(entry) => entry.servers.push(number),
+            None => all.push(Entry::implicit(address, number)),
+        }
+    }
+}
+
+/// The sockets, and the servers behind each.
+fn listeners(root: &Scope, blocks: &[&Scope]) -> Result<(Vec<Listen>, Vec<Listener>), Error> {
+    let listens = root.shared::<Listens>();
+    let entries = listens.lock();
+    let mut sockets = Vec::new();
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut place = HashMap::new();
+    for (i, entry) in entries.iter().enumerate() {
+        if listen::socket_of(&entries, i) == i {
+            place.insert(i, listeners.len());
+            sockets.push(entry.listen.clone());
+            listeners.push(listener(entry));
+        }
+    }
+    for (i, entry) in entries.iter().enumerate() {
+        let own = listen::socket_of(&entries, i);
+        let names = address_names(root, entry, own != i, blocks);
+        if let Some(socket) = place.get(&own) {
+            let listener = &mut listeners[*socket];
+            if own == i {
+                listener.names.insert(0, names);
+            } else {
+                listener.names.push(names);
+            }
+        }
+    }
+    Ok((sockets, listeners))
+}
+
+fn listener(entry: &Entry) -> Listener {
+    Listener {
+        address: entry.listen.address.clone(),
+        ssl: entry.ssl,
+        proxy_protocol: entry.proxy_protocol,
+        deferred: entry.listen.deferred,
+        default_server: default_server(entry),
+        names: Vec::new(),
+    }
+}
+fn default_server(entry: &Entry) -> ServerId {
+    ServerId(entry.default_server.unwrap_or(entry.servers[0]) as u32)
+}
+
+fn address_names(root: &Scope, entry: &Entry, shares: bool, blocks: &[&Scope]) -> AddressNames {
+    let mut names = Names::default();
+    let mut regexes = false;
+    for number in &entry.servers {
+        let id = ServerId(*number as u32);
+        let Some(all) = blocks.get(*number).and_then(|b| b.conf::<ServerNames>()) else {
+            if !names.add(b"", id) {
+                conflict(root, "", entry);
+            }
+            continue;
+        };
+        for name in &all.all {
+            match name {
+                Name::Regex(regex) => {
+                    regexes |= regex.has_names();
+                    names.add_regex(regex.clone(), id);
+                }
+                Name::Text(text) => {
+                    if !names.add(text.as_bytes(), id) {
+                        conflict(root, text, entry);
+                    }
+                }
+            }
+        }
+    }
+    let ip = match &entry.listen.address {
+        Address::Tcp(address) if shares => Some(address.ip()),
+        _ => None,
+    };
+    AddressNames { ip, default_server: default_server(entry), names, single: entry.servers.len() == 1 && !regexes }
+}
+
+fn conflict(root: &Scope, name: &str, entry: &Entry) {
+    root.warn(Error::warn(format!("conflicting server name \"{name}\" on {}, ignored", entry.listen.address)));
+}
