@@ -1,0 +1,28 @@
+//! `If-Match` and `If-None-Match` (RFC 9110, 13.1).
+
+/// Whether the list of entity tags in `list` names `etag`, the response's `ETag` with its quotes. `weak`
+/// compares as `If-None-Match` wants, where `W/` does not matter; `If-Match` compares strongly.
+#[must_use]
+pub fn etag_matches(list: &[u8], etag: &[u8], weak: bool) -> bool {
+    if list == b"*" {
+        return true;
+    }
+    let etag = if weak { etag.strip_prefix(b"W/").unwrap_or(etag) } else { etag };
+    let mut rest = list;
+    while !rest.is_empty() {
+        let tag = if weak { rest.strip_prefix(b"W/").unwrap_or(rest) } else { rest };
+        if let Some(after) = tag.strip_prefix(etag)
+            && matches!(skip(after, b" ").first(), None | Some(b','))
+        {
+            return true;
+        }
+        let comma = rest.iter().position(|&byte| byte == b',').unwrap_or(rest.len());
+        rest = skip(&rest[comma..], b" ,");
+    }
+    false
+}
+
+fn skip<'a>(text: &'a [u8], set: &[u8]) -> &'a [u8] {
+    let count = text.iter().take_while(|byte| set.contains(byte)).count();
+    &text[count..]
+}

@@ -1,0 +1,81 @@
+//! Host names, as virtual servers are looked up by.
+
+use crate::bytes;
+use crate::error::BadRequest;
+use crate::field::Known;
+use crate::head::RequestHead;
+
+/// The host named by `host`, a `Host` header's value or the authority of a target: without port and trailing
+/// dot, in lower case. `scratch` holds the result where it is not a piece of `host` as it stands.
+///
+/// The grammar is RFC 3986's (3.2.2, 3.2.3); beyond it nginx refuses two dots in a row, which would let
+/// a name climb folders in `root /www/$host`.
+pub fn validate_host<'a>(host: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], BadRequest> {
+    let length = name_length(host).ok_or(BadRequest::InvalidHost)?;
+    let name = &host[..length];
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    if name.is_empty() {
+        return Err(BadRequest::InvalidHost);
+    }
+    if !name.iter().any(u8::is_ascii_uppercase) {
+        return Ok(name);
+    }
+    scratch.clear();
+    scratch.extend(name.iter().map(u8::to_ascii_lowercase));
+    Ok(scratch)
+}
+
+/// Length of the name in `host`, if name and port are well-formed.
+fn name_length(host: &[u8]) -> Option<usize> {
+    let length = if host.first() == Some(&b'[') { literal_length(host)? } else { registered_length(host)? };
+    match &host[length..] {
+        [] => Some(length),
+        [b':', port @ ..] if port.iter().all(u8::is_ascii_digit) => Some(length),
+        _ => None,
+    }
+}
+
+fn literal_length(host: &[u8]) -> Option<usize> {
+    let close = host.iter().position(|&byte| byte == b']')?;
+    let inside = &host[1..close];
+    let valid = !inside.is_empty() && inside.iter().all(|&byte| bytes::is_host(byte) || byte == b':');
+    valid.then_some(close + 1)
+}
+
+fn registered_length(host: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let mut before = 0;
+    while let Some(&byte) = host.get(at) {
+        match byte {
+            b'.' if before == b'.' => return None,
+            b'%' if !host.get(at + 1..at + 3)?.iter().all(u8::is_ascii_hexdigit) => return None,
+            b'%' => {}
+            b':' => break,
+            byte if !bytes::is_host(byte) => return None,
+            _ => {}
+        }
+        before = byte;
+        at += 1;
+    }
+    Some(at)
+}
+
+impl RequestHead {
+    /// The host the request is for, in the form of [`validate_host`]: the target's, else the `Host`
+    /// header's. None in HTTP/1.0 without either. Both are checked, as in nginx.
+    pub fn host_name<'a>(
+        &self,
+        buf: &'a [u8],
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<Option<&'a [u8]>, BadRequest> {
+        let header = self.headers.value(Known::Host, buf);
+        if self.host.is_empty() {
+            return header.map(|host| validate_host(host, scratch)).transpose();
+        }
+        if let Some(host) = header {
+            validate_host(host, scratch)?;
+        }
+        let host = validate_host(self.host.of(buf), scratch).map_err(|_| BadRequest::InvalidHostInLine)?;
+        Ok(Some(host))
+    }
+}

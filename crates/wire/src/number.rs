@@ -1,0 +1,56 @@
+//! Numbers as messages write them, without the machinery of `fmt`.
+
+/// A length in bytes as `Content-Length` has it: digits only, below 2^63 (nginx's `off_t`).
+#[inline]
+#[must_use]
+pub fn parse_length(digits: &[u8]) -> Option<u64> {
+    const LARGEST: u64 = i64::MAX as u64;
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })?;
+    (number <= LARGEST).then_some(number)
+}
+
+/// Appends a number in decimal.
+#[inline]
+pub fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends a number in lower-case hexadecimal.
+#[inline]
+pub fn push_hex(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 16];
+    let at = write_hex(&mut digits, number);
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Writes a number in lower-case hexadecimal to the end of `digits`; returns where it starts.
+pub(crate) fn write_hex(digits: &mut [u8; 16], mut number: u64) -> usize {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+        if number == 0 {
+            return at;
+        }
+    }
+}

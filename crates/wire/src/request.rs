@@ -1,0 +1,265 @@
+//! Reads a request's head as its bytes come in.
+
+use memchr::memchr;
+
+use crate::error::BadRequest;
+use crate::fields::{self, Line};
+use crate::head::{RequestHead, Version};
+use crate::limits::{Full, Limits, Room};
+use crate::request_line::{self, Stop};
+use crate::span::Span;
+
+/// How far a head has been read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// More bytes are needed.
+    Partial,
+    /// The head is whole.
+    Done,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Stage {
+    #[default]
+    Blank,
+    Line,
+    Headers,
+    Done,
+}
+
+/// Reads one request's head. Call [`RequestParser::parse`] with the whole of what has been received of it,
+/// again whenever there is more: no byte is looked at more than a few times, however small the pieces are.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct RequestParser {
+    stage: Stage,
+    /// Offset of the line being read.
+    line: usize,
+    /// How much of the buffer has been looked at.
+    scanned: usize,
+    count: usize,
+    room: Room,
+}
+
+impl RequestParser {
+    /// A parser for a first request.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts over with the next request, which must then be at the start of the buffer.
+    #[inline]
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether a byte of the request has come in: neither nothing nor empty lines only. nginx closes a
+    /// connection that ends before this without a word.
+    #[must_use]
+    pub fn begun(&self) -> bool {
+        self.stage != Stage::Blank
+    }
+
+    /// Reads on in `buf`, which starts with the request (and the empty lines before it). `head` is the same
+    /// in each call and is cleared by the first one.
+    #[inline]
+    pub fn parse(
+        &mut self,
+        buf: &[u8],
+        head: &mut RequestHead,
+        limits: &Limits,
+    ) -> Result<Progress, BadRequest> {
+        if self.stage == Stage::Blank && !self.skip_blank(buf, head, limits)? {
+            return Ok(Progress::Partial);
+        }
+        if self.stage == Stage::Line && !self.request_line(buf, head, limits)? {
+            return Ok(Progress::Partial);
+        }
+        if self.stage == Stage::Headers && !self.header_lines(buf, head, limits)? {
+            return Ok(Progress::Partial);
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Skips the CR and LF some clients send after a body (RFC 9112, 2.2). nginx skips any number; a buffer
+    /// full of nothing else is refused here, since it would have to grow.
+    #[inline]
+    fn skip_blank(
+        &mut self,
+        buf: &[u8],
+        head: &mut RequestHead,
+        limits: &Limits,
+    ) -> Result<bool, BadRequest> {
+        if self.line == 0 {
+            head.clear();
+        }
+        while let Some(b'\r' | b'\n') = buf.get(self.line) {
+            self.line += 1;
+        }
+        if self.line > limits.longest_head() {
+            return Err(BadRequest::TooLongUri);
+        }
+        self.scanned = self.line;
+        if self.line < buf.len() {
+            self.stage = Stage::Line;
+            self.room = Room::after(self.line, limits);
+        }
+        Ok(self.line < buf.len())
+    }
+
+    /// Whether the line at hand can be no more whole than it was at the last call.
+    #[inline]
+    fn still_partial(&mut self, buf: &[u8]) -> bool {
+        if self.scanned <= self.line {
+            return false;
+        }
+        let more = buf.get(self.scanned..).unwrap_or_default();
+        self.scanned = self.scanned.max(buf.len());
+        memchr(b'\n', more).is_none()
+    }
+
+    #[inline]
+    fn request_line(
+        &mut self,
+        buf: &[u8],
+        head: &mut RequestHead,
+        limits: &Limits,
+    ) -> Result<bool, BadRequest> {
+        if self.still_partial(buf) {
+            self.line_room(buf, buf.len(), head, limits)?;
+            return Ok(false);
+        }
+        let (read, seen) = match request_line::read(buf, self.line, head) {
+            Ok(next) => (Ok(next), next),
+            Err(Stop::Partial) => (Err(None), buf.len()),
+            Err(Stop::Bad(bad, seen)) => (Err(Some(bad)), seen),
+        };
+        self.line_room(buf, seen, head, limits)?;
+        match read {
+            Ok(next) => self.begin_headers(next, head),
+            Err(Some(bad)) => return Err(bad),
+            Err(None) => self.scanned = buf.len(),
+        }
+        Ok(read.is_ok())
+    }
+
+    fn begin_headers(&mut self, next: usize, head: &mut RequestHead) {
+        self.stage = if head.version == Version::Http09 { Stage::Done } else { Stage::Headers };
+        self.next_line(next);
+        head.length = next;
+    }
+
+    #[inline]
+    fn next_line(&mut self, next: usize) {
+        self.line = next;
+        self.scanned = next;
+    }
+
+    /// Checks that nginx would have had buffers for the request line up to `to`. What is wrong with the part
+    /// it had room for goes first.
+    #[inline]
+    fn line_room(
+        &mut self,
+        buf: &[u8],
+        to: usize,
+        head: &mut RequestHead,
+        limits: &Limits,
+    ) -> Result<(), BadRequest> {
+        let Err(Full { at }) = self.room.reserve(self.line, to, limits) else { return Ok(()) };
+        match request_line::read(&buf[..at.min(buf.len())], self.line, head) {
+            Err(Stop::Bad(bad, _)) => Err(bad),
+            _ => Err(BadRequest::TooLongUri),
+        }
+    }
+
+    #[inline]
+    fn header_lines(
+        &mut self,
+        buf: &[u8],
+        head: &mut RequestHead,
+        limits: &Limits,
+    ) -> Result<bool, BadRequest> {
+        loop {
+            if self.still_partial(buf) {
+                self.header_room(buf, buf.len(), limits)?;
+                return Ok(false);
+            }
+            let line = fields::read_line(buf, self.line, limits.underscores_in_headers);
+            match line {
+                Line::Field { header, next } => {
+                    self.header_room(buf, next, limits)?;
+                    self.count_line(limits)?;
+                    if header.valid || !limits.ignore_invalid_headers {
+                        head.headers.push(header);
+                    } else {
+                        head.dropped.push(Span { start: header.name.start, end: header.value.end });
+                    }
+                    self.next_line(next);
+                }
+                Line::End { next } => {
+                    self.header_room(buf, next, limits)?;
+                    self.stage = Stage::Done;
+                    head.length = next;
+                    return Ok(true);
+                }
+                Line::Bad { at, seen } => {
+                    self.header_room(buf, seen, limits)?;
+                    return Err(BadRequest::InvalidHeader(Span::new(self.line, at + 1)));
+                }
+                Line::Partial => {
+                    self.header_room(buf, buf.len(), limits)?;
+                    self.scanned = buf.len();
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn count_line(&mut self, limits: &Limits) -> Result<(), BadRequest> {
+        self.count += 1;
+        if self.count > limits.max_headers { Err(BadRequest::TooManyHeaders) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn header_room(&mut self, buf: &[u8], to: usize, limits: &Limits) -> Result<(), BadRequest> {
+        match self.room.reserve(self.line, to, limits) {
+            Ok(()) => Ok(()),
+            Err(full) => Err(self.no_room(buf, full.at.min(buf.len()), limits)),
+        }
+    }
+
+    #[cold]
+    fn no_room(&self, buf: &[u8], at: usize, limits: &Limits) -> BadRequest {
+        match fields::read_line(&buf[..at], self.line, limits.underscores_in_headers) {
+            Line::Bad { at, .. } => BadRequest::InvalidHeader(Span::new(self.line, at + 1)),
+            _ if at > self.line => BadRequest::TooLongHeader(Span::new(self.line, at)),
+            _ => BadRequest::TooLarge,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Known;
+    use crate::head::Method;
+
+    #[test]
+    fn a_browser_request() {
+        let text = b"GET /a/b?x=1 HTTP/1.1\r\nHost: Example.com:80\r\nuser-agent:  me \r\nX: \r\n\r\nrest";
+        let mut head = RequestHead::default();
+        let done = RequestParser::new().parse(text, &mut head, &Limits::default());
+        assert_eq!(done, Ok(Progress::Done));
+        assert_eq!((head.method, head.version, head.plain_path), (Method::Get, Version::Http11, true));
+        assert_eq!(head.line.of(text), b"GET /a/b?x=1 HTTP/1.1");
+        assert_eq!(head.target.of(text), b"/a/b?x=1");
+        assert_eq!(head.path.of(text), b"/a/b");
+        assert_eq!(head.args.of(text), b"x=1");
+        assert_eq!(head.protocol.of(text), b"HTTP/1.1");
+        assert_eq!(head.headers.value(Known::UserAgent, text), Some(&b"me"[..]));
+        assert_eq!(head.headers[2].value.of(text), b"");
+        assert_eq!(&text[head.length..], b"rest");
+    }
+}

@@ -1,0 +1,220 @@
+//! Reads the head of an upstream's response as its bytes come in.
+
+use memchr::memchr;
+
+use crate::error::BadResponse;
+use crate::fields::{self, Headers, Line};
+use crate::head::Version;
+use crate::request::Progress;
+use crate::span::Span;
+
+/// A response's head. All spans point into the buffer it was read from.
+#[derive(Clone, Default, Debug)]
+pub struct ResponseHead {
+    /// The protocol version.
+    pub version: Version,
+    /// The status.
+    pub status: u16,
+    /// Status and reason phrase as sent: `404 Not Found`.
+    pub status_line_text: Span,
+    /// The header lines. nginx drops none of an upstream's for the bytes of its name.
+    pub headers: Headers,
+    /// Length of the head in bytes: where the body starts.
+    pub length: usize,
+}
+
+impl ResponseHead {
+    /// Forgets everything; memory is kept.
+    pub fn clear(&mut self) {
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.clear();
+        *self = Self { headers, ..Self::default() };
+    }
+
+    /// Makes this the head nginx takes a response to have that begins with no status line: HTTP/0.9, 200,
+    /// and all bytes are the body.
+    pub fn make_http09(&mut self) {
+        self.clear();
+        self.status = 200;
+    }
+}
+
+/// Reads one response's head, like [`crate::RequestParser`].
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ResponseParser {
+    in_headers: bool,
+    line: usize,
+    scanned: usize,
+}
+
+impl ResponseParser {
+    /// A parser for a first response.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts over with the next response, which must then be at the start of the buffer.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Reads on in `buf`, which starts with the response; `limit` is `proxy_buffer_size`, which the head must
+    /// not exceed. Interim responses (1xx) are heads as others are: it is the caller who reads the next.
+    pub fn parse(
+        &mut self,
+        buf: &[u8],
+        head: &mut ResponseHead,
+        limit: usize,
+    ) -> Result<Progress, BadResponse> {
+        // What lies beyond the limit is never looked at, so that cutting the bytes changes nothing.
+        let within = &buf[..buf.len().min(limit)];
+        match self.parse_within(within, head)? {
+            Progress::Partial if within.len() == limit => Err(BadResponse::TooBig),
+            progress => Ok(progress),
+        }
+    }
+
+    fn parse_within(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<Progress, BadResponse> {
+        if !self.in_headers {
+            if self.scanned == 0 {
+                head.clear();
+            }
+            let Some(next) = self.status_line(buf, head)? else {
+                self.scanned = buf.len();
+                return Ok(Progress::Partial);
+            };
+            self.in_headers = true;
+            self.next_line(next);
+        }
+        self.header_lines(buf, head)
+    }
+
+    /// Reads the status line; returns the offset of the next one, or None where bytes are missing. Version
+    /// and status are a few bytes and read again each time, so that a response without them is known early.
+    fn status_line(&self, buf: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, BadResponse> {
+        let Some(at) = version_and_status(buf, head)? else { return Ok(None) };
+        let from = at.max(self.scanned);
+        let Some(length) = buf.get(from..).and_then(|rest| memchr(b'\n', rest)) else { return Ok(None) };
+        let end = from + length;
+        let text_end = if buf[end - 1] == b'\r' { end - 1 } else { end };
+        head.status_line_text = Span::new(at - 3, text_end);
+        Ok(Some(end + 1))
+    }
+
+    #[inline]
+    fn next_line(&mut self, next: usize) {
+        self.line = next;
+        self.scanned = next;
+    }
+
+    fn still_partial(&mut self, buf: &[u8]) -> bool {
+        if self.scanned <= self.line {
+            return false;
+        }
+        let more = buf.get(self.scanned..).unwrap_or_default();
+        self.scanned = self.scanned.max(buf.len());
+        memchr(b'\n', more).is_none()
+    }
+
+    #[inline]
+    fn header_lines(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<Progress, BadResponse> {
+        loop {
+            if self.still_partial(buf) {
+                return Ok(Progress::Partial);
+            }
+            if buf[self.line..].starts_with(b"HTTP/") {
+                // Some servers send the status line twice; nginx skips it.
+                match memchr(b'\n', &buf[self.line..]) {
+                    Some(length) => self.next_line(self.line + length + 1),
+                    None => return Ok(self.partial(buf)),
+                }
+                continue;
+            }
+            match fields::read_line(buf, self.line, true) {
+                Line::Field { header, next } => {
+                    head.headers.push(header);
+                    self.next_line(next);
+                }
+                Line::End { next } => {
+                    head.length = next;
+                    return Ok(Progress::Done);
+                }
+                Line::Bad { at, .. } => return Err(BadResponse::InvalidHeader(Span::new(self.line, at + 1))),
+                Line::Partial => return Ok(self.partial(buf)),
+            }
+        }
+    }
+
+    fn partial(&mut self, buf: &[u8]) -> Progress {
+        self.scanned = buf.len();
+        Progress::Partial
+    }
+}
+
+/// Reads `HTTP/1.1 200` as nginx does; returns the offset after the status.
+fn version_and_status(buf: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, BadResponse> {
+    if let Some(&[b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'1', b' ', a, b, c, end]) =
+        buf.get(..13)
+        && [a, b, c].iter().all(u8::is_ascii_digit)
+        && matches!(end, b' ' | b'\r' | b'\n')
+    {
+        head.version = if minor == b'0' { Version::Http10 } else { Version::Http11 };
+        head.status = number(&[a, b, c]);
+        return Ok(Some(12));
+    }
+    any_version_and_status(buf, head)
+}
+
+#[cold]
+fn any_version_and_status(buf: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, BadResponse> {
+    let sign = b"HTTP/";
+    let same = buf.iter().zip(sign).take_while(|(have, want)| have == want).count();
+    if same < sign.len() {
+        return if same == buf.len() { Ok(None) } else { Err(BadResponse::NoStatusLine) };
+    }
+    let Some(dot) = digits(buf, sign.len(), 3, |after| after == b'.')? else { return Ok(None) };
+    let Some(space) = digits(buf, dot + 1, 3, |after| after == b' ')? else { return Ok(None) };
+    let spaces = buf[space..].iter().take_while(|&&byte| byte == b' ').count();
+    let status = space + spaces;
+    let Some(end) = digits(buf, status, 3, |after| matches!(after, b' ' | b'.' | b'\r' | b'\n'))? else {
+        return Ok(None);
+    };
+    if end - status != 3 {
+        return Err(BadResponse::NoStatusLine);
+    }
+    head.version = response_version(number(&buf[sign.len()..dot]), number(&buf[dot + 1..space]));
+    head.status = number(&buf[status..end]);
+    Ok(Some(end))
+}
+
+/// The end of 1 to `most` digits at `start`, if the byte after them is as it should be.
+fn digits(
+    buf: &[u8],
+    start: usize,
+    most: usize,
+    after: fn(u8) -> bool,
+) -> Result<Option<usize>, BadResponse> {
+    let rest = buf.get(start..).unwrap_or_default();
+    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if count > most {
+        return Err(BadResponse::NoStatusLine);
+    }
+    match rest.get(count) {
+        None => Ok(None),
+        Some(&byte) if count > 0 && after(byte) => Ok(Some(start + count)),
+        Some(_) => Err(BadResponse::NoStatusLine),
+    }
+}
+
+fn number(digits: &[u8]) -> u16 {
+    digits.iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0'))
+}
+
+fn response_version(major: u16, minor: u16) -> Version {
+    match (major, minor) {
+        (0, _) => Version::Http09,
+        (1, 0) => Version::Http10,
+        _ => Version::Http11,
+    }
+}

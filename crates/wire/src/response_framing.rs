@@ -1,0 +1,88 @@
+//! Where an upstream's response ends, and whether its connection can be used again.
+
+use crate::bytes::find_ignore_case;
+use crate::error::BadResponse;
+use crate::field::Known;
+use crate::fields::Header;
+use crate::head::{Method, Version};
+use crate::number::parse_length;
+use crate::response::ResponseHead;
+use crate::span::Span;
+
+/// Where a response's body ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResponseFraming {
+    /// There is no body, whatever the head says: the answer to HEAD, 1xx, 204, 304.
+    None,
+    /// It has so many bytes.
+    Length(u64),
+    /// It is in chunks, for [`crate::chunked::Decoder`].
+    Chunked,
+    /// It ends with the connection.
+    UntilClose,
+}
+
+/// Headers nginx refuses to see twice in a response.
+const ONCE: u64 = Known::ContentLength.bit()
+    | Known::TransferEncoding.bit()
+    | Known::ContentType.bit()
+    | Known::ContentEncoding.bit()
+    | Known::ContentRange.bit()
+    | Known::Date.bit()
+    | Known::Server.bit()
+    | Known::Location.bit()
+    | Known::LastModified.bit()
+    | Known::ETag.bit()
+    | Known::Expires.bit();
+
+impl ResponseHead {
+    /// The body's framing, in answer to a request with `method`. This is the check of the head as a whole:
+    /// a response that is refused here must not be passed on.
+    pub fn framing(&self, method: Method, buf: &[u8]) -> Result<ResponseFraming, BadResponse> {
+        if let Some((second, first)) = self.headers.repeated(ONCE) {
+            return Err(BadResponse::DuplicateHeader(whole(second), whole(first)));
+        }
+        let length = self.content_length(buf)?;
+        let chunked = self.chunked(buf)?;
+        if chunked && length.is_some() {
+            return Err(BadResponse::LengthAndTransferEncoding);
+        }
+        if method == Method::Head || matches!(self.status, 100..=199 | 204 | 304) {
+            return Ok(ResponseFraming::None);
+        }
+        if chunked {
+            return Ok(ResponseFraming::Chunked);
+        }
+        Ok(length.map_or(ResponseFraming::UntilClose, ResponseFraming::Length))
+    }
+
+    /// `Content-Length`, also where there is no body because the request was HEAD.
+    pub fn content_length(&self, buf: &[u8]) -> Result<Option<u64>, BadResponse> {
+        let Some(header) = self.headers.find(Known::ContentLength) else { return Ok(None) };
+        let length = parse_length(header.value.of(buf));
+        length.map(Some).ok_or(BadResponse::InvalidContentLength(whole(header)))
+    }
+
+    fn chunked(&self, buf: &[u8]) -> Result<bool, BadResponse> {
+        let Some(header) = self.headers.find(Known::TransferEncoding) else { return Ok(false) };
+        if header.value.of(buf).eq_ignore_ascii_case(b"chunked") {
+            return Ok(true);
+        }
+        Err(BadResponse::UnknownTransferEncoding(header.value))
+    }
+
+    /// Whether the connection can serve another request once this body, framed as `framing` says, has been
+    /// read to its end. nginx keeps none that speaks HTTP/1.0.
+    #[must_use]
+    pub fn keep_alive(&self, framing: ResponseFraming, buf: &[u8]) -> bool {
+        let close = |header: Header| find_ignore_case(header.value.of(buf), b"close").is_some();
+        self.version >= Version::Http11
+            && framing != ResponseFraming::UntilClose
+            && self.status != 101
+            && !self.headers.all(Known::Connection).any(close)
+    }
+}
+
+fn whole(header: Header) -> Span {
+    Span { start: header.name.start, end: header.value.end }
+}
