@@ -1,0 +1,153 @@
+//! One deadline per entry, kept in a wheel of 32 ms ticks: constant time to set, no work for deadlines that are moved
+//! before they pass, and never early.
+//!
+//! Connections change their deadline several times per request and almost none passes. So a later deadline leaves
+//! the entry in its bucket; when that bucket's tick comes, the entry moves on to where it belongs.
+
+use std::time::{Duration, Instant};
+
+use crate::list::{Link, Links, List};
+
+/// How coarse deadlines are. A deadline passes at the first tick at or after it.
+pub(crate) const TICK: Duration = Duration::from_millis(32);
+/// Buckets of the wheel: 65 s. Deadlines further away are looked at once each time round.
+const BUCKETS: u32 = 2048;
+const WORDS: usize = BUCKETS as usize / 64;
+
+/// A deadline or time in ticks since the loop started; 0 is "none", the first tick is 1.
+pub(crate) type Tick = u32;
+
+/// What the wheel keeps in each entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Due {
+    /// The deadline; 0: none.
+    pub(crate) due: Tick,
+    /// The tick in whose bucket the entry is; 0: in none. Never later than `due`, unless `due` is 0.
+    at: Tick,
+    pub(crate) link: Link,
+}
+
+impl Due {
+    pub(crate) const NEVER: Due = Due { due: 0, at: 0, link: Link::OUT };
+
+    pub(crate) fn past(&self, now: Tick) -> bool {
+        self.due != 0 && self.due <= now
+    }
+}
+
+/// Where the wheel finds the [`Due`] of an entry. The entry's [`Links`] must be that `link`.
+pub(crate) trait Dues: Links {
+    fn due(&mut self, index: u32) -> &mut Due;
+}
+
+/// The wheel of one loop.
+pub(crate) struct Wheel {
+    start: Instant,
+    /// The last tick whose bucket was emptied.
+    swept: Tick,
+    buckets: Box<[List]>,
+    /// One bit per bucket that is not empty.
+    full: [u64; WORDS],
+    moving: Vec<u32>,
+}
+
+impl Wheel {
+    pub(crate) fn new(start: Instant) -> Self {
+        let buckets = vec![List::EMPTY; BUCKETS as usize].into_boxed_slice();
+        Wheel { start, swept: 1, buckets, full: [0; WORDS], moving: Vec::new() }
+    }
+
+    /// The last tick that has passed at `now`.
+    pub(crate) fn tick(&self, now: Instant) -> Tick {
+        let ticks = now.saturating_duration_since(self.start).as_millis() / TICK.as_millis();
+        u32::try_from(ticks).map_or(Tick::MAX, |t| t.saturating_add(1))
+    }
+
+    /// The first tick that is not before `deadline`.
+    fn tick_after(&self, deadline: Instant) -> Tick {
+        let ticks = deadline.saturating_duration_since(self.start).as_nanos().div_ceil(TICK.as_nanos());
+        u32::try_from(ticks).map_or(Tick::MAX, |t| t.saturating_add(1))
+    }
+
+    /// Sets or clears an entry's deadline.
+    pub(crate) fn set(&mut self, dues: &mut impl Dues, index: u32, deadline: Option<Instant>) {
+        let due = deadline.map_or(0, |d| self.tick_after(d));
+        let entry = dues.due(index);
+        entry.due = due;
+        if due == 0 || (entry.at != 0 && entry.at <= due) {
+            return;
+        }
+        self.unlink(dues, index);
+        self.link(dues, index);
+    }
+
+    fn link(&mut self, dues: &mut impl Dues, index: u32) {
+        let entry = dues.due(index);
+        entry.at = entry.due.clamp(self.swept + 1, self.swept + BUCKETS - 1);
+        let bucket = (entry.at % BUCKETS) as usize;
+        self.full[bucket / 64] |= 1 << (bucket % 64);
+        self.buckets[bucket].push_back(dues, index);
+    }
+
+    /// Takes an entry out of the wheel, as must be done before the entry is freed.
+    pub(crate) fn unlink(&mut self, dues: &mut impl Dues, index: u32) {
+        let at = std::mem::take(&mut dues.due(index).at);
+        if at == 0 {
+            return;
+        }
+        let bucket = (at % BUCKETS) as usize;
+        self.buckets[bucket].remove(dues, index);
+        if self.buckets[bucket].is_empty() {
+            self.full[bucket / 64] &= !(1 << (bucket % 64));
+        }
+    }
+
+    /// When the wheel has to be swept next; `None` if it is empty.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let first = (self.swept + 1) % BUCKETS;
+        let bucket = self.first_full_from(first)?;
+        let tick = self.swept + 1 + (bucket + BUCKETS - first) % BUCKETS;
+        Some(self.start + TICK * (tick - 1))
+    }
+
+    /// The first bucket that is not empty, going round from `first`.
+    fn first_full_from(&self, first: u32) -> Option<u32> {
+        let (word, bit) = (first as usize / 64, first % 64);
+        let after = self.full[word] & (u64::MAX << bit);
+        if after != 0 {
+            return Some(word as u32 * 64 + after.trailing_zeros());
+        }
+        let round = (1..=WORDS).map(|i| (word + i) % WORDS);
+        let found = round.map(|w| (w, self.full[w])).find(|(_, bits)| *bits != 0);
+        found.map(|(w, bits)| w as u32 * 64 + bits.trailing_zeros())
+    }
+
+    /// Moves time on to `now` and appends the entries whose deadline passed to `expired`, bucket by bucket.
+    pub(crate) fn sweep(&mut self, dues: &mut impl Dues, now: Tick, expired: &mut Vec<u32>) {
+        if now <= self.swept {
+            return;
+        }
+        let steps = (now - self.swept).min(BUCKETS);
+        for step in 1..=steps {
+            self.empty_bucket(dues, (self.swept + step) % BUCKETS, now, expired);
+        }
+        self.swept = now;
+        while let Some(index) = self.moving.pop() {
+            self.link(dues, index);
+        }
+    }
+
+    fn empty_bucket(&mut self, dues: &mut impl Dues, bucket: u32, now: Tick, expired: &mut Vec<u32>) {
+        let bucket = bucket as usize;
+        while let Some(index) = self.buckets[bucket].pop_front(dues) {
+            let entry = dues.due(index);
+            entry.at = 0;
+            match entry.due {
+                0 => {}
+                due if due <= now => expired.push(index),
+                _ => self.moving.push(index),
+            }
+        }
+        self.full[bucket / 64] &= !(1 << (bucket % 64));
+    }
+}

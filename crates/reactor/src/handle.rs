@@ -1,0 +1,223 @@
+//! The way to the loop for what runs on it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::EventFlags;
+
+use crate::deadlines::Tick;
+use crate::entries::{Entries, RestKey};
+use crate::listeners::{Listener, Listeners};
+use crate::poller::{Clock, Poller};
+use crate::remote::{Calls, Remote};
+use crate::timers::{Sleep, Timers};
+use crate::wake::Doorbell;
+use crate::{Socket, Why, Woken};
+
+/// The key of the doorbell's events.
+pub(crate) const DOORBELL: u64 = u64::MAX;
+
+/// A future spawned in the background.
+pub(crate) type Background = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A loop, from inside: cheap to clone, bound to the loop's thread.
+pub struct Handle<R>(pub(crate) Rc<Inner<R>>);
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        Handle(self.0.clone())
+    }
+}
+
+/// What the loop and its handles share.
+pub(crate) struct Inner<R> {
+    pub(crate) poller: Box<dyn Poller>,
+    clock: Box<dyn Clock>,
+    now: Cell<Instant>,
+    unix_time: Cell<Duration>,
+    tick: Cell<Tick>,
+    pub(crate) entries: RefCell<Entries<R>>,
+    /// Connections to be served in this turn or the next.
+    pub(crate) handed: RefCell<VecDeque<Woken<R>>>,
+    pub(crate) spawned: RefCell<VecDeque<Background>>,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) listeners: RefCell<Listeners>,
+    pub(crate) doorbell: Arc<Doorbell>,
+    pub(crate) calls: Arc<Calls<R>>,
+    pub(crate) stopping: Cell<bool>,
+}
+
+impl<R: 'static> Handle<R> {
+    pub(crate) fn new(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> io::Result<Self> {
+        let now = clock.now();
+        let doorbell = Arc::new(Doorbell::new()?);
+        poller.add(doorbell.fd(), DOORBELL, EventFlags::IN | EventFlags::ET)?;
+        let entries = Entries::new(now);
+        Ok(Handle(Rc::new(Inner {
+            now: Cell::new(now),
+            unix_time: Cell::new(clock.unix_time()),
+            tick: Cell::new(entries.tick(now)),
+            poller,
+            clock,
+            entries: RefCell::new(entries),
+            handed: RefCell::default(),
+            spawned: RefCell::default(),
+            timers: RefCell::default(),
+            listeners: RefCell::default(),
+            calls: Arc::new(Calls::new(doorbell.clone())),
+            doorbell,
+            stopping: Cell::new(false),
+        })))
+    }
+
+    pub(crate) fn refresh_clock(&self) {
+        let now = self.0.clock.now();
+        self.0.now.set(now);
+        self.0.unix_time.set(self.0.clock.unix_time());
+        self.0.tick.set(self.0.entries.borrow().tick(now));
+    }
+}
+
+impl<R> Handle<R> {
+    /// Monotonic time, read once per turn.
+    pub fn now(&self) -> Instant {
+        self.0.now.get()
+    }
+
+    /// Wall-clock time since the epoch, read once per turn.
+    pub fn unix_time(&self) -> Duration {
+        self.0.unix_time.get()
+    }
+
+    /// Monotonic time as it is; for the loop, which waits.
+    pub(crate) fn now_uncached(&self) -> Instant {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn tick(&self) -> Tick {
+        self.0.tick.get()
+    }
+
+    /// Puts a connection to rest until it is readable, its deadline passes or it is evicted; then [`crate::App::serve`]
+    /// gets it back with `record`. If it may have bytes to read already, that is at once, in this turn or the next.
+    /// The key names it for [`Handle::wake`], and for as long as it rests.
+    pub fn rest(&self, socket: Socket<R>, record: R) -> RestKey {
+        let mut entries = self.0.entries.borrow_mut();
+        if let Some(why) = entries.restless(socket.index(), self.tick()) {
+            let key = entries.key(socket.index());
+            drop(entries);
+            self.hand(Woken { socket, rest: record, why });
+            return key;
+        }
+        let (fd, index) = socket.into_parts();
+        let (key, waiting) = entries.rest(index, fd, record);
+        drop(entries);
+        // After the borrow: a waker may own a future that uses this loop.
+        drop(waiting);
+        key
+    }
+
+    /// Hands a connection to [`crate::App::serve`], in this turn or the next.
+    pub fn serve(&self, socket: Socket<R>, record: R) {
+        self.hand(Woken { socket, rest: record, why: Why::Handed });
+    }
+
+    pub(crate) fn hand(&self, woken: Woken<R>) {
+        self.0.handed.borrow_mut().push_back(woken);
+    }
+
+    /// How many connections are at rest.
+    pub fn resting(&self) -> usize {
+        self.0.entries.borrow().resting()
+    }
+
+    /// How many sockets there are on this loop, at rest or not.
+    pub fn sockets(&self) -> usize {
+        self.0.entries.borrow().used()
+    }
+
+    /// Wakes up to `at_most` connections with [`Why::Evicted`], those that have rested longest first. Returns how many.
+    pub fn evict(&self, at_most: usize) -> usize {
+        for evicted in 0..at_most {
+            let oldest = self.0.entries.borrow_mut().rise_oldest();
+            let Some((index, fd, rest)) = oldest else { return evicted };
+            let socket = Socket::from_parts(self, fd, index);
+            self.hand(Woken { socket, rest, why: Why::Evicted });
+        }
+        at_most
+    }
+
+    /// Takes a connection out of its rest and gives it to the caller instead of [`crate::App::serve`]; `None` if it
+    /// does not rest any more.
+    pub fn wake(&self, key: RestKey) -> Option<(Socket<R>, R)> {
+        let (fd, rest) = self.0.entries.borrow_mut().rise_by_key(key)?;
+        Some((Socket::from_parts(self, fd, key.index), rest))
+    }
+
+    /// Runs a future in the background. It is boxed: meant for what lasts, not for each request.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.0.spawned.borrow_mut().push_back(Box::pin(future));
+    }
+
+    /// Ends after `duration`, never early.
+    pub fn sleep(&self, duration: Duration) -> Sleep<R> {
+        self.sleep_until(self.now() + duration)
+    }
+
+    /// Ends when [`Handle::now`] has reached `until`.
+    pub fn sleep_until(&self, until: Instant) -> Sleep<R> {
+        Sleep::new(self.clone(), until)
+    }
+
+    /// Accepts connections on a listening socket (which may be shared with other loops and processes) and reports them
+    /// with `tag`.
+    pub fn listen(&self, fd: Arc<OwnedFd>, tag: u32) -> io::Result<Listener> {
+        self.0.listeners.borrow_mut().add(&*self.0.poller, fd, tag)
+    }
+
+    /// Stops accepting there. Other holders of the descriptor are not affected.
+    pub fn unlisten(&self, listener: Listener) {
+        let _fd = self.0.listeners.borrow_mut().remove(&*self.0.poller, listener);
+    }
+
+    /// Stops accepting on all listeners, also on those still to come, until [`Handle::resume_all`]; connections wait in
+    /// the accept queues.
+    pub fn pause_all(&self) {
+        self.0.listeners.borrow_mut().pause_all(&*self.0.poller);
+    }
+
+    /// Ends [`Handle::pause_all`].
+    pub fn resume_all(&self) {
+        self.0.listeners.borrow_mut().resume_all(&*self.0.poller);
+    }
+
+    /// The way to this loop from other threads.
+    pub fn remote(&self) -> Remote<R> {
+        Remote::new(self.0.calls.clone())
+    }
+
+    /// Ends [`crate::Loop::run`] at the end of this turn. What still runs is dropped.
+    pub fn stop(&self) {
+        self.0.stopping.set(true);
+    }
+
+    pub(crate) fn watch(&self, fd: &OwnedFd, key: RestKey, events: EventFlags) -> io::Result<()> {
+        self.0.poller.add(fd.as_fd(), connection_key(key), events)
+    }
+}
+
+/// The poller's key of a connection: generation (31 bits) and index.
+pub(crate) fn connection_key(key: RestKey) -> u64 {
+    u64::from(key.generation) << 32 | u64::from(key.index)
+}
+
+/// The reverse of [`connection_key`].
+pub(crate) fn connection_of(key: u64) -> RestKey {
+    RestKey { index: key as u32, generation: (key >> 32) as u32 }
+}
