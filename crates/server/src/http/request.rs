@@ -30,6 +30,7 @@ pub struct Request {
     /// The connection it came by.
     pub client: Client,
 
+    stage: Stage,
     /// What was read: the head, and behind it whatever came along (body, pipelined requests).
     pub buffer: Vec<u8>,
     /// Where in `buffer` the bytes begin that nobody used yet: behind the head, behind the body read so far.
@@ -95,6 +96,23 @@ pub struct Request {
     notes: Vec<Box<dyn Any>>,
 }
 
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.stage(Stage::Idle);
+    }
+}
+
+/// How far a request is, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not begun, or over.
+    Idle,
+    /// Its head is being read.
+    Reading,
+    /// It is being answered.
+    Writing,
+}
+
 /// What modules attach for one pass through a location; an internal redirect clears it.
 #[derive(Default)]
 pub struct Pass {
@@ -131,6 +149,7 @@ impl Request {
             thread: thread.clone(),
             generation: thread.generation(),
             client: Client::none(now),
+            stage: Stage::Idle,
             buffer: Vec::new(),
             unread: 0,
             head: RequestHead::default(),
@@ -221,6 +240,29 @@ impl Request {
         self.notes.clear();
     }
 
+    /// Back to the thread's pool: holds on to nothing but capacity.
+    pub fn rest(&mut self) {
+        self.stage(Stage::Idle);
+        self.unread = self.buffer.len();
+        self.reset();
+    }
+    /// Counts the request as being read or answered (`stub_status`).
+    pub fn stage(&mut self, stage: Stage) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counters = &self.thread.counters;
+        let gauge = |stage| match stage {
+            Stage::Idle => None,
+            Stage::Reading => Some(&counters.reading),
+            Stage::Writing => Some(&counters.writing),
+        };
+        if let Some(old) = gauge(self.stage) {
+            old.fetch_sub(1, Relaxed);
+        }
+        if let Some(new) = gauge(stage) {
+            new.fetch_add(1, Relaxed);
+        }
+        self.stage = stage;
+    }
     /// What the location in force does.
     pub fn plan(&self) -> PlanRef {
         PlanRef { generation: self.generation.clone(), plan: self.plan }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use conf::{Error, HTTP, Inputs, SERVER, Scope};
 
@@ -34,6 +34,8 @@ pub struct Generation {
     pub upstreams: Vec<Arc<crate::upstream::Group>>,
     servers: Vec<Server>,
     plans: Vec<Plan>,
+    /// Index in `listeners` by lasting number, see [`Generation::number_listeners`].
+    numbers: OnceLock<Vec<Option<u32>>>,
 }
 
 impl Generation {
@@ -45,9 +47,25 @@ impl Generation {
     pub fn server(&self, id: ServerId) -> &Server {
         &self.servers[id.0 as usize]
     }
-    /// A listener by its number.
-    pub fn listener(&self, i: u32) -> &Listener {
-        &self.listeners[i as usize]
+    /// Gives the listeners the numbers that their addresses have in the process: they outlive the generation.
+    pub fn number_listeners(&self, ids: impl Iterator<Item = u32>) {
+        self.numbers.get_or_init(|| {
+            let mut numbers = Vec::new();
+            for (i, id) in ids.enumerate() {
+                numbers.resize(numbers.len().max(id as usize + 1), None);
+                numbers[id as usize] = Some(i as u32);
+            }
+            numbers
+        });
+    }
+    /// A listener by its lasting number; `None` if this configuration does not listen there.
+    pub fn find_listener(&self, id: u32) -> Option<&Listener> {
+        let i = (*self.numbers.get()?.get(id as usize)?)?;
+        self.listeners.get(i as usize)
+    }
+    /// The listener of a connection that this generation serves.
+    pub fn listener(&self, id: u32) -> &Listener {
+        self.find_listener(id).expect("a connection is served only by a generation that listens where it came in")
     }
     /// The plan of the server that answers at a listener where no name matches.
     pub fn default_plan(&self, listener: u32) -> &Plan {
@@ -132,6 +150,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         upstreams: with.upstreams,
         servers,
         plans: with.plans.into_iter().flatten().collect(),
+        numbers: OnceLock::new(),
     })
 }
 

@@ -1,0 +1,217 @@
+//! The worker process: threads, each an event loop; one pool of seats; the generation in force.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use reactor::{Blocking, Remote};
+
+use crate::connection::{Handle, Rest};
+use crate::log::{Context, ErrorLog, Level};
+use crate::program::{Address, Program};
+
+use self::generation::Generation;
+
+pub mod generation;
+pub mod thread;
+
+/// Threads that wait for the disk, so that no loop does.
+const BLOCKING_THREADS: usize = 32;
+/// Jobs that may wait for them.
+const BLOCKING_QUEUE: usize = 65_536;
+
+/// What the threads of a worker share.
+pub struct Process {
+    /// The pool of threads that may block.
+    pub blocking: Blocking,
+    /// Connections accepted, a seat or none (`stub_status`: accepts).
+    pub accepted: AtomicU64,
+    /// Connections that got a seat (`stub_status`: handled).
+    pub handled: AtomicU64,
+    /// Counters of each thread.
+    pub counters: Vec<Arc<Counters>>,
+    most: AtomicUsize,
+    taken: AtomicUsize,
+    next_connection: AtomicU64,
+    error_log: Mutex<ErrorLog>,
+    addresses: Mutex<Vec<Address>>,
+    /// Graceful shutdown is under way.
+    quitting: AtomicBool,
+}
+
+/// What one thread counts; written by it alone.
+#[derive(Default)]
+pub struct Counters {
+    /// Requests.
+    pub requests: AtomicU64,
+    /// Requests whose head is being read.
+    pub reading: AtomicI64,
+    /// Requests being answered.
+    pub writing: AtomicI64,
+}
+
+/// One place among the worker's connections; given back when dropped.
+pub struct Seat(Arc<Process>);
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Process {
+    fn new(program: &Program) -> Process {
+        Process {
+            blocking: Blocking::new(BLOCKING_THREADS, BLOCKING_QUEUE),
+            accepted: AtomicU64::new(0),
+            handled: AtomicU64::new(0),
+            counters: (0..program.threads).map(|_| Arc::default()).collect(),
+            most: AtomicUsize::new(seats(program)),
+            taken: AtomicUsize::new(0),
+            next_connection: AtomicU64::new(1),
+            error_log: Mutex::new(program.error_log.clone()),
+            addresses: Mutex::default(),
+            quitting: AtomicBool::new(false),
+        }
+    }
+    /// A place, if one is free.
+    pub fn seat(self: &Arc<Self>) -> Option<Seat> {
+        if self.taken.fetch_add(1, Relaxed) < self.most.load(Relaxed) {
+            return Some(Seat(self.clone()));
+        }
+        self.taken.fetch_sub(1, Relaxed);
+        None
+    }
+    /// Seats in all.
+    pub fn seats(&self) -> usize {
+        self.most.load(Relaxed)
+    }
+    /// Seats taken now: clients and upstream connections.
+    pub fn seats_taken(&self) -> usize {
+        self.taken.load(Relaxed)
+    }
+    /// The number of a new connection.
+    pub fn next_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Relaxed)
+    }
+    /// Writes to the main error log.
+    pub fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        let log = lock(&self.error_log).clone();
+        log.write(level, &Context::none(), message);
+    }
+    /// Whether a graceful shutdown is under way.
+    pub fn is_quitting(&self) -> bool {
+        self.quitting.load(Relaxed)
+    }
+    /// The lasting number of a listening address.
+    fn address_id(&self, address: &Address) -> u32 {
+        let mut all = lock(&self.addresses);
+        if let Some(i) = all.iter().position(|a| a == address) {
+            return i as u32;
+        }
+        all.push(address.clone());
+        all.len() as u32 - 1
+    }
+}
+
+/// All threads share one pool of slots: no worker is full beside an idle one.
+fn seats(program: &Program) -> usize {
+    let listeners = program.listens.len() + 1;
+    let product = program.threads.saturating_mul(program.connections as usize);
+    product.saturating_sub(program.threads.saturating_mul(listeners)).max(1)
+}
+
+/// The listening sockets of a program: one for each address, or one a thread with `reuseport`.
+pub type Sockets = HashMap<Address, Vec<Arc<OwnedFd>>>;
+
+/// The running worker.
+pub struct Worker {
+    process: Arc<Process>,
+    remotes: Vec<Remote<Rest>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Worker {
+    /// Starts the threads and serves.
+    ///
+    /// # Errors
+    /// When a thread or its event loop cannot be made.
+    pub fn start(program: &Program, sockets: &Sockets) -> std::io::Result<Worker> {
+        let process = Arc::new(Process::new(program));
+        let generation = program.generation.clone();
+        process.number(&generation);
+        let mut worker = Worker { process, remotes: Vec::new(), threads: Mutex::default() };
+        for i in 0..program.threads {
+            let cores = cores(program, i);
+            let (remote, thread) = thread::spawn(worker.process.clone(), i, cores, generation.clone())?;
+            worker.remotes.push(remote);
+            lock(&worker.threads).push(thread);
+        }
+        worker.listen(&generation, sockets);
+        Ok(worker)
+    }
+    /// Puts a new configuration in force: connections go on, the next request sees it.
+    pub fn install(&self, program: &Program, sockets: &Sockets) {
+        self.process.most.store(seats(program), Relaxed);
+        *lock(&self.process.error_log) = program.error_log.clone();
+        self.process.number(&program.generation);
+        self.listen(&program.generation, sockets);
+    }
+    fn listen(&self, generation: &Arc<Generation>, sockets: &Sockets) {
+        for (i, remote) in self.remotes.iter().enumerate() {
+            let mine = sockets.iter().filter_map(|(address, all)| {
+                let fd = if all.len() > 1 { all.get(i)? } else { all.first()? };
+                Some((self.process.address_id(address), fd.clone()))
+            });
+            let mine: HashMap<u32, Arc<OwnedFd>> = mine.collect();
+            let generation = generation.clone();
+            remote.run(Box::new(move |handle| thread::install(handle, generation, mine)));
+        }
+    }
+    /// Stops listening, lets requests finish, then ends; `timeout`: `worker_shutdown_timeout`.
+    pub fn quit(&self, timeout: Option<Duration>) {
+        self.process.quitting.store(true, Relaxed);
+        for remote in &self.remotes {
+            remote.run(Box::new(move |handle| thread::drain(handle, timeout)));
+        }
+    }
+    /// Ends now.
+    pub fn stop(&self) {
+        for remote in &self.remotes {
+            remote.run(Box::new(|handle: &Handle| handle.stop()));
+        }
+    }
+    /// Waits until every thread has ended.
+    pub fn join(&self) {
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Process {
+    /// Gives a generation's listeners their lasting numbers.
+    fn number(&self, generation: &Generation) {
+        let ids = generation.listens.iter().map(|listen| self.address_id(&listen.address));
+        generation.number_listeners(ids);
+    }
+}
+
+/// The cores of thread `i`: the masks in turn, the last one for the rest.
+fn cores(program: &Program, i: usize) -> Option<Vec<usize>> {
+    use crate::modules::core::process::Affinity;
+    match program.affinity.as_ref()? {
+        Affinity::Masks(masks) => masks.get(i).or(masks.last()).cloned(),
+        Affinity::Auto(mask) => {
+            let all = mask.clone().unwrap_or_else(|| (0..sys::proc::online_cpus()).collect());
+            all.get(i % all.len().max(1)).map(|core| vec![*core])
+        }
+    }
+}
+

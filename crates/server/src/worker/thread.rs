@@ -1,0 +1,265 @@
+//! One thread of the worker: an event loop, and what its connections share without locks.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use reactor::{AcceptFailure, App, Listener, Loop, Peer, Remote, Woken};
+
+use super::generation::Generation;
+use super::{Counters, Process};
+use crate::clock::Clock;
+use crate::connection::{self, Handle, Rest};
+use crate::http::request::Request;
+use crate::listener;
+use crate::log::Level;
+
+/// What is read at once.
+const SCRATCH: usize = 64 * 1024;
+/// Buffers larger than this are not kept for reuse.
+const LARGEST_KEPT: usize = 256 * 1024;
+/// So many buffers and requests are kept.
+const KEPT: usize = 64;
+/// After running out of descriptors a listener is looked at again.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(20);
+
+/// A thread, as its connections see it.
+pub struct Thread {
+    /// The event loop.
+    pub handle: Handle,
+    /// What all threads share.
+    pub process: Arc<Process>,
+    /// Texts made from the time, fresh each turn.
+    pub clock: Clock,
+    /// What this thread counts.
+    pub counters: Arc<Counters>,
+    /// Upstream connections at rest, and what else the upstream module keeps per thread.
+    pub upstreams: crate::upstream::ThreadState,
+    generation: RefCell<Rc<LocalGeneration>>,
+    listeners: RefCell<HashMap<u32, (Listener, Arc<OwnedFd>)>>,
+    requests: RefCell<Vec<Box<Request>>>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    scratch: RefCell<Vec<u8>>,
+    served: Cell<usize>,
+    drain: Cell<Option<Option<Instant>>>,
+    each_turn: RefCell<Vec<Box<dyn FnMut(&Thread)>>>,
+}
+
+/// A generation, counted without atomics by the requests of this thread.
+pub struct LocalGeneration {
+    /// The generation.
+    pub shared: Arc<Generation>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Thread>>> = const { RefCell::new(None) };
+}
+
+struct Server(Rc<Thread>);
+
+/// Starts thread `i` of the worker.
+///
+/// # Errors
+/// When the event loop or the thread cannot be made.
+pub fn spawn(
+    process: Arc<Process>,
+    i: usize,
+    cores: Option<Vec<usize>>,
+    generation: Arc<Generation>,
+) -> io::Result<(Remote<Rest>, JoinHandle<()>)> {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("worker {i}")).spawn(move || {
+        if let Some(cores) = cores
+            && let Err(error) = sys::affinity::set(&cores)
+        {
+            process.log(Level::Alert, format_args!("sched_setaffinity() failed ({})", crate::log::Errno(&error)));
+        }
+        match Loop::new() {
+            Err(error) => drop(tell.send(Err(error))),
+            Ok(event_loop) => {
+                let thread = Thread::new(event_loop.handle(), process, i, generation);
+                let _ = tell.send(Ok(thread.handle.remote()));
+                CURRENT.set(Some(thread.clone()));
+                event_loop.run(Rc::new(Server(thread)));
+                CURRENT.set(None);
+            }
+        }
+    })?;
+    let remote = told.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))??;
+    Ok((remote, thread))
+}
+
+fn with_current(f: impl FnOnce(&Rc<Thread>)) {
+    let current = CURRENT.with_borrow(Clone::clone);
+    if let Some(thread) = current {
+        f(&thread);
+    }
+}
+
+/// Puts a generation in force on the loop's thread: its sockets first, then the old ones leave.
+pub fn install(_: &Handle, generation: Arc<Generation>, sockets: HashMap<u32, Arc<OwnedFd>>) {
+    with_current(|thread| {
+        thread.generation.replace(Rc::new(LocalGeneration { shared: generation }));
+        thread.listen(sockets);
+    });
+}
+
+/// Stops accepting, closes what is idle, ends when the last request is answered.
+pub fn drain(handle: &Handle, timeout: Option<Duration>) {
+    with_current(|thread| {
+        thread.listen(HashMap::new());
+        thread.drain.set(Some(timeout.map(|t| handle.now() + t)));
+        handle.evict(usize::MAX);
+        if let Some(timeout) = timeout {
+            let sleep = handle.sleep(timeout);
+            let stop = handle.clone();
+            handle.spawn(async move {
+                sleep.await;
+                stop.stop();
+            });
+        }
+    });
+}
+
+impl Thread {
+    fn new(handle: Handle, process: Arc<Process>, i: usize, generation: Arc<Generation>) -> Rc<Thread> {
+        let counters = process.counters[i].clone();
+        let clock = Clock::new(handle.unix_time());
+        Rc::new(Thread {
+            handle,
+            process,
+            clock,
+            counters,
+            upstreams: Default::default(),
+            generation: RefCell::new(Rc::new(LocalGeneration { shared: generation })),
+            listeners: RefCell::default(),
+            requests: RefCell::default(),
+            buffers: RefCell::default(),
+            scratch: RefCell::new(vec![0; SCRATCH]),
+            served: Cell::new(0),
+            drain: Cell::new(None),
+            each_turn: RefCell::default(),
+        })
+    }
+    /// The newest configuration.
+    pub fn generation(&self) -> Rc<LocalGeneration> {
+        self.generation.borrow().clone()
+    }
+    /// The buffer that reads go to; never kept over a wait.
+    pub fn scratch(&self) -> RefMut<'_, Vec<u8>> {
+        self.scratch.borrow_mut()
+    }
+    /// An empty buffer, with capacity from its last use.
+    pub fn buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+    /// Takes a buffer back.
+    pub fn give_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < KEPT && (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+    /// A request to fill.
+    pub fn request(self: &Rc<Self>) -> Box<Request> {
+        self.served.set(self.served.get() + 1);
+        self.requests.borrow_mut().pop().unwrap_or_else(|| Box::new(Request::new(self)))
+    }
+    /// Takes a request back.
+    pub fn give_request(&self, mut request: Box<Request>) {
+        self.served.set(self.served.get() - 1);
+        let mut requests = self.requests.borrow_mut();
+        if requests.len() < KEPT && request.buffer.capacity() <= LARGEST_KEPT {
+            request.rest();
+            requests.push(request);
+        }
+    }
+    /// Does something at the end of every turn of the loop, e.g. flushing a log.
+    pub fn each_turn(&self, work: impl FnMut(&Thread) + 'static) {
+        self.each_turn.borrow_mut().push(Box::new(work));
+    }
+    /// Whether the worker is shutting down gracefully.
+    pub fn draining(&self) -> bool {
+        self.drain.get().is_some()
+    }
+    /// Writes to the main error log.
+    pub fn log_alert(&self, message: std::fmt::Arguments<'_>) {
+        self.process.log(Level::Alert, message);
+    }
+
+    /// Listens on these sockets and no others; a socket that stays is not touched.
+    fn listen(&self, wanted: HashMap<u32, Arc<OwnedFd>>) {
+        let mut listeners = self.listeners.borrow_mut();
+        let mut next = HashMap::new();
+        for (tag, fd) in wanted {
+            let old = listeners.remove(&tag);
+            if let Some((listener, old)) = old {
+                if same(&old, &fd) {
+                    next.insert(tag, (listener, old));
+                    continue;
+                }
+                self.handle.unlisten(listener);
+            }
+            match self.handle.listen(fd.clone(), tag) {
+                Ok(listener) => drop(next.insert(tag, (listener, fd))),
+                Err(error) => self.log_alert(format_args!("epoll_ctl() failed ({})", crate::log::Errno(&error))),
+            }
+        }
+        for (_, (listener, _)) in listeners.drain() {
+            self.handle.unlisten(listener);
+        }
+        *listeners = next;
+    }
+    fn end_if_drained(&self) {
+        let Some(deadline) = self.drain.get() else { return };
+        self.handle.evict(usize::MAX);
+        let late = deadline.is_some_and(|at| self.handle.now() >= at);
+        if late || (self.served.get() == 0 && self.handle.resting() == 0) {
+            self.handle.stop();
+        }
+    }
+}
+
+/// Whether two descriptors are of the same socket.
+fn same(a: &OwnedFd, b: &OwnedFd) -> bool {
+    sys::file::identity(a).ok() == sys::file::identity(b).ok()
+}
+
+impl App for Server {
+    type Rest = Rest;
+
+    fn accepted(&self, handle: &Handle, tag: u32, fd: OwnedFd, peer: Peer) {
+        self.0.process.accepted.fetch_add(1, Relaxed);
+        listener::accepted(&self.0, handle, tag, fd, peer);
+    }
+    fn accept_failed(&self, _: &Handle, _: u32, error: io::Error) -> AcceptFailure {
+        let code = error.raw_os_error().unwrap_or(0);
+        let out = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].iter().any(|e| e.raw_os_error() == code);
+        let level = if out { Level::Crit } else { Level::Error };
+        self.0.process.log(level, format_args!("accept4() failed ({})", crate::log::Errno(&error)));
+        if out { AcceptFailure::Pause(OUT_OF_DESCRIPTORS) } else { AcceptFailure::Continue }
+    }
+    fn serve(&self, woken: Woken<Rest>) -> impl Future<Output = ()> {
+        connection::serve(self.0.clone(), woken)
+    }
+    fn panicked(&self, text: &str) {
+        self.0.log_alert(format_args!("a request panicked and its connection was closed: {text}"));
+    }
+    fn turn(&self, handle: &Handle) {
+        let thread = &self.0;
+        thread.clock.refresh(handle.unix_time());
+        for work in thread.each_turn.borrow_mut().iter_mut() {
+            work(thread);
+        }
+        if thread.draining() {
+            thread.end_if_drained();
+        }
+    }
+}

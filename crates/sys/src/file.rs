@@ -1,0 +1,36 @@
+//! Files: reading only what the page cache holds, and telling descriptors apart.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsFd;
+
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+/// Reads at `offset` without waiting for the disk (`RWF_NOWAIT`). A file system that cannot tell reports
+/// [`io::ErrorKind::WouldBlock`], as one whose pages are not in memory does.
+///
+/// # Errors
+/// `WouldBlock` if nothing can be read without waiting; else what the kernel says.
+pub fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    match preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::WouldBlock.into()),
+        result => Ok(result?),
+    }
+}
+
+/// Whether the first and last byte of a part of a file can be read without waiting for the disk: files are read ahead
+/// in order, so what lies between is in memory too.
+pub fn is_cached(file: &File, offset: u64, length: u64) -> bool {
+    let mut byte = [0];
+    let there = |at, byte: &mut [u8]| matches!(read_cached(file, byte, at), Ok(1));
+    length == 0 || (there(offset + length - 1, &mut byte) && there(offset, &mut byte))
+}
+
+/// Device and inode: equal for two descriptors of the same file or socket.
+///
+/// # Errors
+/// What `fstat` says.
+pub fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
