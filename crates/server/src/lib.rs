@@ -1,1 +1,19 @@
-//! server
+//! The web server: nginx's configuration, its processes, HTTP from head to log line.
+#![forbid(unsafe_code)]
+
+#[macro_use]
+mod log;
+
+mod clock;
+mod connection;
+mod embedded;
+mod flow;
+mod http;
+mod listener;
+mod modules;
+pub mod program;
+mod proxy_protocol;
+mod syslog;
+mod temp;
+mod upstream;
+pub mod worker;

@@ -1,0 +1,286 @@
+//! Files: `index`, and everything below `root` or `alias` that no other handler answers.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use conf::{Args, Arity, Error, HTTP, Inherit, LOCATION, SERVER, Scope, directive};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use wire::{Known, Method};
+
+use super::Module;
+use crate::http::phases::Next;
+use crate::http::request::Request;
+use crate::http::response::{Body, FileBody};
+use crate::http::router;
+use crate::http::variables::Template;
+use crate::worker::generation::Compiler;
+
+pub(crate) static MODULE: Module = Module {
+    name: "index",
+    directives: &[directive("index", HTTP.or(SERVER).or(LOCATION), Arity::at_least(1), index)],
+    variables: &[],
+};
+
+/// Files up to this size are read at once, to go out in one write with the head.
+const SMALL: u64 = 16 * 1024;
+
+/// As written.
+#[derive(Default)]
+struct Conf {
+    index: Vec<Template>,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        if self.index.is_empty() {
+            self.index.clone_from(&outer.index);
+        }
+    }
+}
+
+fn index(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    for i in 0..a.words.len() {
+        if a.str(i).starts_with('/') && i + 1 != a.words.len() {
+            at.warn(Error::warn("only the last index in \"index\" directive should be absolute".into()).at(a.at()));
+        }
+        if a.str(i).is_empty() {
+            return Err(a.fault(format!("index \"{}\" in \"index\" directive is invalid", a.str(i))));
+        }
+        let name = Template::compile(at, a, i)?;
+        at.own::<Conf>().index.push(name);
+    }
+    Ok(())
+}
+
+/// As run.
+pub struct Files {
+    index: Vec<Template>,
+}
+
+pub(crate) fn content(at: &Scope, _: &mut Compiler<'_>) -> Result<Files, Error> {
+    let written = at.conf::<Conf>().map(|c| c.index.clone()).unwrap_or_default();
+    Ok(Files { index: if written.is_empty() { vec![Template::literal(b"index.html")] } else { written } })
+}
+
+impl Files {
+    /// Answers with the file, the directory's index, or a redirect to the directory.
+    pub async fn answer(&self, request: &mut Request) -> Next {
+        if !matches!(request.method, Method::Get | Method::Head | Method::Post) {
+            return Next::Status(405);
+        }
+        if request.uri.ends_with(b"/") {
+            return self.directory(request);
+        }
+        serve(request)
+    }
+
+    /// The first index file there is; a directory is not shown without one.
+    fn directory(&self, request: &mut Request) -> Next {
+        let mut folder = request.thread.buffer();
+        push_path(request, &mut folder);
+        let mut name = request.thread.buffer();
+        let mut decided = None;
+        for template in &self.index {
+            name.clear();
+            template.render(request, &mut name);
+            if name.starts_with(b"/") {
+                decided = Some(internal(request, &name.clone()));
+                break;
+            }
+            if let Some(next) = self.try_index(request, &mut folder, &name) {
+                decided = Some(next);
+                break;
+            }
+        }
+        let next = decided.unwrap_or_else(|| no_index(request, &mut folder));
+        request.thread.give_buffer(name);
+        request.thread.give_buffer(folder);
+        next
+    }
+
+    fn try_index(&self, request: &mut Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<Next> {
+        let length = folder.len();
+        folder.extend_from_slice(name);
+        let stat = stat(folder);
+        let next = match stat {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
+                let mut uri = request.uri.clone();
+                uri.extend_from_slice(name);
+                Some(internal(request, &uri))
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => None,
+            Err(Errno::ACCESS) => Some(failed(request, "stat()", folder, Errno::ACCESS)),
+            Err(error) => Some(failed(request, "stat()", folder, error)),
+        };
+        folder.truncate(length);
+        next
+    }
+}
+
+fn internal(request: &mut Request, uri: &[u8]) -> Next {
+    request.redirect_to(uri, None);
+    request.redirects += 1;
+    Next::Locate
+}
+
+/// No index file: the directory exists (403) or not (404).
+fn no_index(request: &mut Request, folder: &mut Vec<u8>) -> Next {
+    match stat(folder) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+            log_error!(request, "directory index of \"{}\" is forbidden", text(folder));
+            Next::Status(403)
+        }
+        Ok(_) => not_found(request, folder, Errno::NOTDIR),
+        Err(error) => not_found(request, folder, error),
+    }
+}
+fn not_found(request: &Request, folder: &[u8], error: Errno) -> Next {
+    if error == Errno::ACCESS {
+        return failed(request, "stat()", folder, error);
+    }
+    if request.plan().core.log_not_found {
+        log_error!(request, "\"{}\" is not found ({})", text(folder), crate::log::Errno(&error.into()));
+    }
+    Next::Status(404)
+}
+
+/// Appends the file's path for the path in force.
+pub fn push_path(request: &mut Request, out: &mut Vec<u8>) {
+    let plan = request.plan();
+    let root = &plan.core.root;
+    root.path.render(request, out);
+    if !root.alias {
+        out.extend_from_slice(&request.uri);
+    } else if request.location_prefix > 0 {
+        out.extend_from_slice(&request.uri[request.location_prefix.min(request.uri.len())..]);
+    }
+}
+
+fn serve(request: &mut Request) -> Next {
+    let mut path = request.thread.buffer();
+    push_path(request, &mut path);
+    let next = match open(&mut path) {
+        Ok((fd, stat)) => match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => router::add_slash(request),
+            FileType::RegularFile => respond(request, fd, &stat, &path),
+            _ => {
+                log_crit!(request, "\"{}\" is not a regular file", text(&path));
+                Next::Status(404)
+            }
+        },
+        Err(error) => failed(request, "open()", &path, error),
+    };
+    request.thread.give_buffer(path);
+    next
+}
+
+/// nginx's status for each way in which a file cannot be had, with its log line.
+fn failed(request: &Request, call: &str, path: &[u8], error: Errno) -> Next {
+    let shown = std::io::Error::from(error);
+    let shown = crate::log::Errno(&shown);
+    match error {
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {
+            if request.plan().core.log_not_found {
+                log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
+            }
+            Next::Status(404)
+        }
+        Errno::ACCESS | Errno::LOOP | Errno::MLINK => {
+            log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
+            Next::Status(403)
+        }
+        _ => {
+            log_crit!(request, "{call} \"{}\" failed ({shown})", text(path));
+            Next::Status(500)
+        }
+    }
+}
+fn text(path: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(path)
+}
+
+/// Calls with the path as the system wants it: ended by a NUL, which a path of a request cannot contain.
+fn with_c_path<T>(path: &mut Vec<u8>, call: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+    path.push(0);
+    let result = match CStr::from_bytes_with_nul(path) {
+        Ok(c_path) => call(c_path),
+        Err(_) => Err(Errno::NOENT),
+    };
+    path.pop();
+    result
+}
+fn stat(path: &mut Vec<u8>) -> Result<Stat, Errno> {
+    with_c_path(path, rustix::fs::stat)
+}
+/// A FIFO must not hold the loop up until somebody writes to it.
+fn open(path: &mut Vec<u8>) -> Result<(OwnedFd, Stat), Errno> {
+    let fd = with_c_path(path, |path| {
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+    })?;
+    let stat = rustix::fs::fstat(&fd)?;
+    Ok((fd, stat))
+}
+
+fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat, path: &[u8]) -> Next {
+    if request.method == Method::Post && request.error_status == 0 {
+        return Next::Status(405);
+    }
+    let length = stat.st_size as u64;
+    let modified = stat.st_mtime.max(0) as u64;
+    request.response.status = if request.error_status == 0 { 200 } else { request.error_status };
+    request.response.content_length = Some(length);
+    request.response.last_modified = Some(modified);
+    request.response.allow_ranges = request.error_status == 0;
+    set_type(request, path);
+    if request.plan().core.etag {
+        add_etag(request, modified, length);
+    }
+    request.response.body = body(request, File::from(fd), length);
+    Next::Respond
+}
+
+/// `"modified-length"`, in hexadecimal, as nginx makes it.
+fn add_etag(request: &mut Request, modified: u64, length: u64) {
+    let mut tag = request.thread.buffer();
+    tag.push(b'"');
+    wire::push_hex(&mut tag, modified);
+    tag.push(b'-');
+    wire::push_hex(&mut tag, length);
+    tag.push(b'"');
+    request.response.add(Known::ETag, b"ETag", &tag);
+    request.thread.give_buffer(tag);
+}
+
+fn body(request: &Request, file: File, length: u64) -> Body {
+    if length == 0 {
+        return Body::Empty;
+    }
+    if length <= SMALL && request.method != Method::Head && !request.has_conditions() {
+        let mut buffer = request.thread.buffer();
+        buffer.resize(length as usize, 0);
+        if sys::file::read_cached(&file, &mut buffer, 0).is_ok_and(|n| n as u64 == length) {
+            return Body::Memory(buffer);
+        }
+        request.thread.give_buffer(buffer);
+    }
+    Body::File(FileBody { file: Rc::new(file), offset: 0, end: length })
+}
+
+/// The type by the extension of the path.
+fn set_type(request: &mut Request, path: &[u8]) {
+    let plan = request.plan();
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let extension = name.iter().rposition(|b| *b == b'.').map(|dot| &name[dot + 1..]);
+    let lower = extension.map(|e| {
+        let mut lower = request.thread.buffer();
+        lower.extend(e.iter().map(u8::to_ascii_lowercase));
+        lower
+    });
+    let kind = lower.as_ref().and_then(|e| plan.core.types.get(&**e)).unwrap_or(&plan.core.default_type);
+    request.response.set_content_type(kind);
+    if let Some(lower) = lower {
+        request.thread.give_buffer(lower);
+    }
+}

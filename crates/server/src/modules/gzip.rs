@@ -1,0 +1,277 @@
+//! `gzip`: responses compressed on their way out.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+
+use conf::{Args, Arity, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Setting, Within, directive};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use wire::{Known, Version};
+
+use super::Module;
+use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
+use crate::http::regex::Regex;
+use crate::http::request::Request;
+use crate::worker::generation::Compiler;
+
+const IN: Within = HTTP.or(SERVER).or(LOCATION);
+
+pub(crate) static MODULE: Module = Module {
+    name: "gzip",
+    directives: &[
+        directive("gzip", IN.or(IF_LOCATION), Arity::flag(), |at, a| at.own::<Conf>().on.set(a, a.flag(0)?)),
+        directive("gzip_types", IN, Arity::at_least(1), gzip_types),
+        directive("gzip_min_length", IN, Arity::exactly(1), |at, a| at.own::<Conf>().min_length.set(a, a.size(0)?)),
+        directive("gzip_comp_level", IN, Arity::exactly(1), comp_level),
+        directive("gzip_http_version", IN, Arity::exactly(1), |at, a| {
+            let version = a.one_of(0, &[("1.0", Version::Http10), ("1.1", Version::Http11)])?;
+            at.own::<Conf>().http_version.set(a, version)
+        }),
+        directive("gzip_proxied", IN, Arity::at_least(1), gzip_proxied),
+        directive("gzip_vary", IN, Arity::flag(), |at, a| at.own::<Conf>().vary.set(a, a.flag(0)?)),
+        directive("gzip_disable", IN, Arity::at_least(1), gzip_disable),
+        directive("gzip_buffers", IN, Arity::exactly(2), |at, a| {
+            at.own::<Conf>().buffers.set(a, (a.number(0)?, a.size(1)?))
+        }),
+    ],
+    variables: &[],
+};
+
+/// As written.
+#[derive(Default)]
+struct Conf {
+    on: Setting<bool>,
+    types: Option<Types>,
+    min_length: Setting<u64>,
+    level: Setting<u32>,
+    http_version: Setting<Version>,
+    proxied: Setting<Proxied>,
+    vary: Setting<bool>,
+    disable: Vec<Regex>,
+    /// nginx's working memory; here the compressor's output comes in pieces of that size.
+    buffers: Setting<(u32, u64)>,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        self.on.inherit(&outer.on);
+        if self.types.is_none() {
+            self.types.clone_from(&outer.types);
+        }
+        self.min_length.inherit(&outer.min_length);
+        self.level.inherit(&outer.level);
+        self.http_version.inherit(&outer.http_version);
+        self.proxied.inherit(&outer.proxied);
+        self.vary.inherit(&outer.vary);
+        self.buffers.inherit(&outer.buffers);
+        if self.disable.is_empty() {
+            self.disable.clone_from(&outer.disable);
+        }
+    }
+}
+
+/// The types to compress; `text/html` always.
+#[derive(Clone, Debug, Default)]
+struct Types {
+    all: bool,
+    some: Vec<Box<[u8]>>,
+}
+impl Types {
+    fn includes(&self, content_type: &[u8]) -> bool {
+        let end = content_type.iter().position(|b| matches!(b, b';' | b' ')).unwrap_or(content_type.len());
+        let kind = &content_type[..end];
+        self.all || kind.eq_ignore_ascii_case(b"text/html") || self.some.iter().any(|t| kind.eq_ignore_ascii_case(t))
+    }
+}
+
+/// Which answers to other proxies' requests are compressed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Proxied {
+    expired: bool,
+    no_cache: bool,
+    no_store: bool,
+    private: bool,
+    no_last_modified: bool,
+    no_etag: bool,
+    auth: bool,
+    any: bool,
+}
+
+fn gzip_types(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let types = at.own::<Conf>().types.get_or_insert_default();
+    for i in 0..a.words.len() {
+        match a.str(i) {
+            "*" => types.all = true,
+            kind => types.some.push(kind.as_bytes().into()),
+        }
+    }
+    Ok(())
+}
+fn comp_level(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let level: u32 = a.number(0)?;
+    match level {
+        1..=9 => at.own::<Conf>().level.set(a, level),
+        0 => Err(a.fault("value must be equal to or greater than 1".into())),
+        _ => Err(a.fault("value must be equal to or less than 9".into())),
+    }
+}
+fn gzip_proxied(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let mut proxied = Proxied::default();
+    for i in 0..a.words.len() {
+        match a.str(i) {
+            "off" => proxied = Proxied::default(),
+            "expired" => proxied.expired = true,
+            "no-cache" => proxied.no_cache = true,
+            "no-store" => proxied.no_store = true,
+            "private" => proxied.private = true,
+            "no_last_modified" => proxied.no_last_modified = true,
+            "no_etag" => proxied.no_etag = true,
+            "auth" => proxied.auth = true,
+            "any" => proxied.any = true,
+            other => return Err(a.fault(format!("invalid value \"{other}\""))),
+        }
+    }
+    at.own::<Conf>().proxied.set(a, proxied)
+}
+/// `msie6` is nginx's name for an expression of its own.
+fn gzip_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    for i in 0..a.words.len() {
+        let pattern = match a.str(i) {
+            "msie6" => r"MSIE [4-5]\.|MSIE 6\.(?!.*SV1)",
+            "degradation" => return Err(a.fault("gzip_disable degradation is not supported by plimsoll".into())),
+            pattern => pattern,
+        };
+        let regex = Regex::new(at, pattern, true).map_err(|e| a.fault(e.message))?;
+        at.own::<Conf>().disable.push(regex);
+    }
+    Ok(())
+}
+
+/// As run.
+struct Gzip {
+    types: Types,
+    min_length: u64,
+    level: u32,
+    http_version: Version,
+    proxied: Proxied,
+    vary: bool,
+    disable: Vec<Regex>,
+    piece: usize,
+}
+
+pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
+    let Some(conf) = at.conf::<Conf>().filter(|c| c.on.or(false)) else { return Ok(None) };
+    Ok(Some(Box::new(Gzip {
+        types: conf.types.clone().unwrap_or_default(),
+        min_length: conf.min_length.or(20),
+        level: conf.level.or(1),
+        http_version: conf.http_version.or(Version::Http11),
+        proxied: conf.proxied.or(Proxied::default()),
+        vary: conf.vary.or(false),
+        disable: conf.disable.clone(),
+        piece: (conf.buffers.or((32, 4096)).1 as usize).clamp(512, 1 << 20),
+    })))
+}
+
+impl HeaderFilter for Gzip {
+    fn apply(&self, request: &mut Request) -> Result<(), u16> {
+        if !self.fits(request) {
+            return Ok(());
+        }
+        request.response.vary_encoding = self.vary;
+        if !self.client_takes_it(request) {
+            return Ok(());
+        }
+        request.response.transformed();
+        request.response.add(Known::ContentEncoding, b"Content-Encoding", b"gzip");
+        if !request.is_head() {
+            request.response.filters.push(Box::new(Body::new(self)));
+        }
+        Ok(())
+    }
+}
+
+impl Gzip {
+    fn fits(&self, request: &Request) -> bool {
+        let response = &request.response;
+        matches!(response.status, 200 | 403 | 404)
+            && response.header(b"Content-Encoding").is_none_or(<[u8]>::is_empty)
+            && response.content_length.is_none_or(|length| length >= self.min_length)
+            && self.types.includes(response.content_type.of(&response.text))
+            && !response.content_type.is_empty()
+    }
+    fn client_takes_it(&self, request: &Request) -> bool {
+        let accepts = request.header(Known::AcceptEncoding);
+        accepts.is_some_and(|codings| wire::encoding::accepts(codings, b"gzip"))
+            && request.head.version >= self.http_version
+            && self.allowed_for_proxies(request)
+            && !self.disabled(request)
+    }
+    fn disabled(&self, request: &Request) -> bool {
+        let Some(agent) = request.header(Known::UserAgent) else { return false };
+        self.disable.iter().any(|regex| regex.is_match(agent))
+    }
+    /// A request with `Via` comes from a proxy.
+    fn allowed_for_proxies(&self, request: &Request) -> bool {
+        let p = self.proxied;
+        if request.header(Known::Via).is_none() || p.any {
+            return true;
+        }
+        let response = &request.response;
+        let header = |name| response.header(name);
+        if p.auth && request.header(Known::Authorization).is_some() {
+            return true;
+        }
+        if let Some(expires) = header(b"Expires") {
+            return p.expired && expired(request, expires);
+        }
+        if let Some(control) = header(b"Cache-Control") {
+            let says = |word: &[u8]| memchr::memmem::find(&control.to_ascii_lowercase(), word).is_some();
+            return (p.no_cache && says(b"no-cache")) || (p.no_store && says(b"no-store")) || (p.private && says(b"private"));
+        }
+        (p.no_last_modified && response.last_modified.is_none()) || (p.no_etag && header(b"ETag").is_none())
+    }
+}
+
+fn expired(request: &Request, expires: &[u8]) -> bool {
+    let Some(at) = wire::date::parse(expires) else { return true };
+    let answered = request.response.date.and_then(|date| wire::date::parse(date.of(&request.response.text)));
+    at < answered.unwrap_or_else(|| request.thread.handle.unix_time().as_secs())
+}
+
+/// The compressor of one response.
+struct Body {
+    encoder: GzEncoder<Vec<u8>>,
+    piece: usize,
+}
+impl Body {
+    fn new(gzip: &Gzip) -> Body {
+        Body { encoder: GzEncoder::new(Vec::new(), Compression::new(gzip.level)), piece: gzip.piece }
+    }
+    fn hand_over(&mut self, least: usize, out: &mut VecDeque<Chunk>) {
+        if self.encoder.get_ref().len() >= least.max(1) {
+            out.push_back(Chunk::Memory(std::mem::take(self.encoder.get_mut())));
+        }
+    }
+}
+impl BodyFilter for Body {
+    fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+        match chunk {
+            Chunk::Memory(text) => self.encoder.write_all(&text)?,
+            Chunk::Static(text) => self.encoder.write_all(text)?,
+            Chunk::Flush => {
+                self.encoder.flush()?;
+                self.hand_over(1, out);
+                out.push_back(Chunk::Flush);
+                return Ok(());
+            }
+            Chunk::File(_) => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        self.hand_over(self.piece, out);
+        Ok(())
+    }
+    fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+        self.encoder.try_finish()?;
+        self.hand_over(1, out);
+        Ok(())
+    }
+}

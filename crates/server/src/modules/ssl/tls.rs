@@ -1,0 +1,203 @@
+//! One encrypted connection: rustls between the socket and the request.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::server::{Acceptor, ServerConfig};
+use rustls::{ProtocolVersion, ServerConnection};
+
+use crate::connection::Socket;
+use crate::http::request::Request;
+
+/// The state of a connection's encryption.
+pub struct Tls {
+    connection: ServerConnection,
+    /// The configuration it was made with: a connection whose server has another one now is closed.
+    pub config: Arc<ServerConfig>,
+}
+
+/// A socket as rustls reads and writes it: `WouldBlock` where it would wait.
+struct Wire<'a>(&'a Socket);
+impl Read for Wire<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(into)
+    }
+}
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_writev(slices)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn broken(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl Tls {
+    /// Reads decrypted bytes; 0 at the end.
+    pub fn poll_read(&mut self, socket: &Socket, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.connection.reader().read(into) {
+                Ok(n) => return Poll::Ready(Ok(n)),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(e)),
+                Err(_) => ready!(self.poll_receive(socket, cx))?,
+            }
+        }
+    }
+    /// Takes in ciphertext, and sends what rustls answers to it.
+    fn poll_receive(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.connection.read_tls(&mut Wire(socket)) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return socket.poll_readable(cx),
+            Err(e) => return Poll::Ready(Err(e)),
+            Ok(_) => {}
+        }
+        let processed = self.connection.process_new_packets().map_err(broken);
+        // An alert about broken packets goes out too, as far as the socket takes it.
+        match self.flush(socket) {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(e)),
+            _ => {}
+        }
+        Poll::Ready(processed.map(drop))
+    }
+    fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut Wire(socket))?;
+        }
+        Ok(())
+    }
+    /// Sends all ciphertext there is.
+    pub fn poll_flush(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.flush(socket) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_writable(cx))?,
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+    /// Encrypts and sends; what the socket does not take at once is kept, and goes first the next time.
+    pub fn poll_write(
+        &mut self,
+        socket: &Socket,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(socket, cx))?;
+        let taken = self.connection.writer().write_vectored(slices)?;
+        match self.flush(socket) {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => Poll::Ready(Err(e)),
+            _ => Poll::Ready(Ok(taken)),
+        }
+    }
+    /// Says goodbye, as far as the socket takes it at once.
+    pub fn close(&mut self, socket: &Socket) {
+        self.connection.send_close_notify();
+        let _ = self.flush(socket);
+    }
+    /// The protocol's version as nginx names it.
+    pub fn protocol(&self) -> &'static str {
+        match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "",
+        }
+    }
+    /// The cipher suite by OpenSSL's name.
+    pub fn cipher(&self) -> &'static str {
+        let suite = self.connection.negotiated_cipher_suite();
+        suite.map_or("", |suite| super::ciphers::openssl_name(suite.suite()))
+    }
+    /// The name the client asked for.
+    pub fn server_name(&self) -> Option<&str> {
+        self.connection.server_name()
+    }
+    /// Whether an earlier session was taken up.
+    pub fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+}
+
+/// How a handshake failed, for the log.
+pub enum Failure {
+    /// The client left or broke off.
+    Io(io::Error),
+    /// What rustls says of the client's messages.
+    Refused(rustls::Error),
+    /// No server of this address has a certificate.
+    NoCertificate,
+}
+
+/// Receives a ClientHello, lets `choose` find the configuration for the name in it, and completes the handshake.
+/// `request.buffer` holds what was read already.
+pub async fn accept(
+    request: &mut Request,
+    choose: impl FnOnce(&mut Request, Option<&str>) -> Option<Arc<ServerConfig>>,
+) -> Result<Box<Tls>, Failure> {
+    let mut acceptor = Acceptor::default();
+    let accepted = loop {
+        let mut received = &request.buffer[..];
+        while !received.is_empty() {
+            acceptor.read_tls(&mut received).map_err(Failure::Io)?;
+        }
+        request.buffer.clear();
+        match acceptor.accept() {
+            Ok(Some(accepted)) => break accepted,
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                let _ = alert.write_all(&mut bytes);
+                send(request, &bytes).await;
+                return Err(Failure::Refused(error));
+            }
+        }
+        if request.receive().await.map_err(Failure::Io)? == 0 {
+            return Err(Failure::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+    };
+    let name = accepted.client_hello().server_name().map(str::to_owned);
+    let config = choose(request, name.as_deref()).ok_or(Failure::NoCertificate)?;
+    let connection = match accepted.into_connection(config.clone()) {
+        Ok(connection) => connection,
+        Err((error, mut alert)) => {
+            let mut bytes = Vec::new();
+            let _ = alert.write_all(&mut bytes);
+            send(request, &bytes).await;
+            return Err(Failure::Refused(error));
+        }
+    };
+    finish(request, Box::new(Tls { connection, config })).await
+}
+
+async fn send(request: &mut Request, bytes: &[u8]) {
+    let slices = [IoSlice::new(bytes)];
+    let _ = std::future::poll_fn(|cx| request.client.poll_write(cx, &slices, false)).await;
+}
+
+async fn finish(request: &mut Request, mut tls: Box<Tls>) -> Result<Box<Tls>, Failure> {
+    let socket = request.client.socket().map_err(Failure::Io)?;
+    std::future::poll_fn(|cx| {
+        ready!(tls.poll_flush(socket, cx))?;
+        while tls.connection.is_handshaking() {
+            let before = tls.connection.is_handshaking();
+            ready!(tls.poll_receive(socket, cx))?;
+            ready!(tls.poll_flush(socket, cx))?;
+            if before && socket.peer_closed() && tls.connection.is_handshaking() && !socket.maybe_readable() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        tls.poll_flush(socket, cx)
+    })
+    .await
+    .map_err(|error| match error.downcast::<rustls::Error>() {
+        Ok(refused) => Failure::Refused(refused),
+        Err(error) => Failure::Io(error),
+    })?;
+    Ok(tls)
+}

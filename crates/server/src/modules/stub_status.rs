@@ -1,0 +1,93 @@
+//! `stub_status`: the connection counters, in nginx's text.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use conf::{Arity, Inherit, LOCATION, SERVER, Scope, Within, directive};
+
+use super::Module;
+use crate::http::phases::Next;
+use crate::http::request::Request;
+use crate::http::response::Body;
+use crate::http::variables::{Variable, variable};
+use crate::worker::Process;
+
+pub(crate) static MODULE: Module = Module {
+    name: "stub_status",
+    directives: &[directive("stub_status", SERVER.or(LOCATION), Arity::between(0, 1), |at, _| {
+        at.own::<Here>().0 = true;
+        Ok(())
+    })],
+    variables: VARIABLES,
+};
+
+static VARIABLES: &[Variable] = &[
+    variable("connections_active", |r, out| number(Counts::of(&r.thread.process).active, out)),
+    variable("connections_reading", |r, out| number(Counts::of(&r.thread.process).reading, out)),
+    variable("connections_writing", |r, out| number(Counts::of(&r.thread.process).writing, out)),
+    variable("connections_waiting", |r, out| number(Counts::of(&r.thread.process).waiting, out)),
+];
+fn number(n: u64, out: &mut Vec<u8>) -> bool {
+    wire::push_decimal(out, n);
+    true
+}
+
+/// The directive stands in this block; its locations do not take it over.
+#[derive(Default)]
+struct Here(bool);
+impl Inherit for Here {
+    fn inherit(&mut self, _: &Here) {}
+    fn reaches(kind: Within) -> bool {
+        kind == conf::IF_LOCATION || kind == conf::LIMIT_EXCEPT
+    }
+}
+
+/// Whether the status answers here.
+pub fn content(at: &Scope) -> bool {
+    at.conf::<Here>().is_some_and(|here| here.0)
+}
+
+struct Counts {
+    active: u64,
+    accepted: u64,
+    handled: u64,
+    requests: u64,
+    reading: u64,
+    writing: u64,
+    waiting: u64,
+}
+impl Counts {
+    fn of(process: &Process) -> Counts {
+        let sum = |f: fn(&crate::worker::Counters) -> i64| {
+            process.counters.iter().map(|c| f(c)).sum::<i64>().max(0) as u64
+        };
+        let reading = sum(|c| c.reading.load(Relaxed));
+        let writing = sum(|c| c.writing.load(Relaxed));
+        let active = process.clients();
+        Counts {
+            active,
+            accepted: process.accepted.load(Relaxed),
+            handled: process.handled.load(Relaxed),
+            requests: process.counters.iter().map(|c| c.requests.load(Relaxed)).sum(),
+            reading,
+            writing,
+            waiting: active.saturating_sub(reading + writing),
+        }
+    }
+}
+
+/// Answers with the counters.
+pub fn answer(request: &mut Request) -> Next {
+    if !matches!(request.method, wire::Method::Get | wire::Method::Head) {
+        return Next::Status(405);
+    }
+    let c = Counts::of(&request.thread.process);
+    let text = format!(
+        "Active connections: {} \nserver accepts handled requests\n {} {} {} \nReading: {} Writing: {} Waiting: {} \n",
+        c.active, c.accepted, c.handled, c.requests, c.reading, c.writing, c.waiting
+    );
+    request.response.status = 200;
+    request.response.set_content_type(b"text/plain");
+    request.response.content_length = Some(text.len() as u64);
+    request.response.body = Body::Memory(text.into_bytes());
+    Next::Respond
+}

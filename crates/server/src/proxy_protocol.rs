@@ -1,0 +1,169 @@
+//! The PROXY protocol, versions 1 and 2 (haproxy, doc/proxy-protocol.txt): who a load balancer connects for.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::http::request::Request;
+
+/// The longest header of version 1.
+const LONGEST_V1: usize = 107;
+const SIGNATURE_V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Longest version 2 header taken: addresses and a few extensions.
+const LONGEST_V2: usize = 16 + 4096;
+
+/// What the header said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The address it connected to.
+    pub destination: SocketAddr,
+}
+
+/// What a look at the first bytes shows.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Header {
+    /// More bytes are needed.
+    Partial,
+    /// It is not one.
+    Broken,
+    /// It is complete: its length, and the addresses unless it has none (`UNKNOWN`, `LOCAL`).
+    Complete(usize, Option<Proxied>),
+}
+
+/// Reads the header that a connection begins with.
+pub async fn receive(request: &mut Request) -> Result<(), ()> {
+    loop {
+        match read(&request.buffer) {
+            Header::Complete(length, proxied) => {
+                request.client.proxied = proxied.map(Box::new);
+                request.buffer.drain(..length);
+                return Ok(());
+            }
+            Header::Broken => {
+                let shown = String::from_utf8_lossy(&request.buffer[..request.buffer.len().min(64)]).into_owned();
+                log_error!(request, "broken header: \"{}\" while reading PROXY protocol", shown.escape_debug());
+                return Err(());
+            }
+            Header::Partial => {}
+        }
+        match request.receive().await {
+            Ok(1..) => {}
+            _ => return Err(()),
+        }
+    }
+}
+
+/// Looks at the first bytes of a connection.
+pub fn read(bytes: &[u8]) -> Header {
+    let n = bytes.len().min(SIGNATURE_V2.len());
+    if bytes[..n] == SIGNATURE_V2[..n] {
+        return if n == SIGNATURE_V2.len() { version_2(bytes) } else { Header::Partial };
+    }
+    let n = bytes.len().min(6);
+    if bytes[..n] != b"PROXY "[..n] {
+        return Header::Broken;
+    }
+    match memchr::memchr(b'\n', &bytes[..bytes.len().min(LONGEST_V1)]) {
+        Some(end) if end > 0 && bytes[end - 1] == b'\r' => version_1(&bytes[6..end - 1], end + 1),
+        Some(_) => Header::Broken,
+        None if bytes.len() >= LONGEST_V1 => Header::Broken,
+        None => Header::Partial,
+    }
+}
+
+fn version_1(text: &[u8], length: usize) -> Header {
+    if text.starts_with(b"UNKNOWN") {
+        return Header::Complete(length, None);
+    }
+    match addresses(text) {
+        Some(proxied) => Header::Complete(length, Some(proxied)),
+        None => Header::Broken,
+    }
+}
+fn addresses(text: &[u8]) -> Option<Proxied> {
+    let mut words = std::str::from_utf8(text).ok()?.split(' ');
+    let family = words.next()?;
+    let (source, destination): (IpAddr, IpAddr) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (from, to) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let fits = match family {
+        "TCP4" => source.is_ipv4() && destination.is_ipv4(),
+        "TCP6" => source.is_ipv6() && destination.is_ipv6(),
+        _ => false,
+    };
+    let whole = fits && words.next().is_none();
+    whole.then(|| Proxied { source: SocketAddr::new(source, from), destination: SocketAddr::new(destination, to) })
+}
+
+fn version_2(bytes: &[u8]) -> Header {
+    let Some(fixed) = bytes.get(12..16) else { return Header::Partial };
+    let length = 16 + usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
+    if fixed[0] >> 4 != 2 || length > LONGEST_V2 {
+        return Header::Broken;
+    }
+    let Some(body) = bytes.get(16..length) else { return Header::Partial };
+    match (fixed[0] & 15, fixed[1]) {
+        (0, _) => Header::Complete(length, None),
+        (1, 0x11) => body.get(..12).map_or(Header::Broken, |b| Header::Complete(length, Some(ipv4(b)))),
+        (1, 0x21) => body.get(..36).map_or(Header::Broken, |b| Header::Complete(length, Some(ipv6(b)))),
+        (1, _) => Header::Complete(length, None),
+        _ => Header::Broken,
+    }
+}
+fn port(b: &[u8]) -> u16 {
+    u16::from_be_bytes([b[0], b[1]])
+}
+fn ipv4(b: &[u8]) -> Proxied {
+    let ip = |b: &[u8]| Ipv4Addr::new(b[0], b[1], b[2], b[3]);
+    Proxied {
+        source: SocketAddr::new(ip(&b[..4]).into(), port(&b[8..10])),
+        destination: SocketAddr::new(ip(&b[4..8]).into(), port(&b[10..12])),
+    }
+}
+fn ipv6(b: &[u8]) -> Proxied {
+    let ip = |b: &[u8]| {
+        let mut octets = [0; 16];
+        octets.copy_from_slice(b);
+        Ipv6Addr::from(octets)
+    };
+    Proxied {
+        source: SocketAddr::new(ip(&b[..16]).into(), port(&b[32..34])),
+        destination: SocketAddr::new(ip(&b[16..32]).into(), port(&b[34..36])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_1_lines() {
+        let line = b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\nGET";
+        let Header::Complete(45, Some(proxied)) = read(line) else { panic!("{:?}", read(line)) };
+        assert_eq!(proxied.source.to_string(), "192.0.2.1:56324");
+        assert_eq!(read(b"PROXY UNKNOWN\r\n"), Header::Complete(15, None));
+        assert_eq!(read(b"PROXY TCP4 192.0.2.1 ::1 1 2\r\n"), Header::Broken);
+        assert_eq!(read(b"GET / HTTP/1.1\r\n"), Header::Broken);
+        assert_eq!(read(b"PRO"), Header::Partial);
+        assert_eq!(read(&[b"PROXY ".as_slice(), &[b'x'; 200]].concat()), Header::Broken);
+    }
+
+    #[test]
+    fn version_2_headers() {
+        let mut bytes = SIGNATURE_V2.to_vec();
+        bytes.extend_from_slice(&[0x21, 0x11, 0, 12, 192, 0, 2, 1, 198, 51, 100, 2, 0, 80, 1, 187]);
+        let Header::Complete(28, Some(proxied)) = read(&bytes) else { panic!("{:?}", read(&bytes)) };
+        assert_eq!(proxied.destination.to_string(), "198.51.100.2:443");
+        for n in 0..bytes.len() {
+            assert_eq!(read(&bytes[..n]), Header::Partial, "{n} bytes");
+        }
+        bytes[12] = 0x20;
+        assert_eq!(read(&bytes), Header::Complete(28, None), "LOCAL");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = read(&bytes);
+        }
+    }
+}
