@@ -1,4 +1,14 @@
-//! What Plimsoll asks of the kernel, through rustix, nix and socket2, in small files.
+//! What Plimsoll asks of the kernel beyond the standard library, through rustix, nix and socket2, in small files.
 #![deny(unsafe_code)]
 
+pub mod affinity;
+pub mod cgroup;
+pub mod fdpass;
+pub mod limits;
+pub mod memfd;
 pub mod net;
+pub mod priority;
+pub mod privileges;
+pub mod proc;
+pub mod signal;
+mod unsafe_options;
