@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use reactor::{Peer, Why};
-use wire::{BadRequest, Framing, Progress};
+use wire::{BadRequest, Framing, Progress, RequestParser};
 
-use crate::http::request::Request;
-use crate::http::{body, phases, router};
+use crate::http::request::{Request, Stage};
+use crate::http::{body, phases};
+use crate::modules::core::Lingering;
 use crate::modules::ssl::{self, Tls};
+use crate::proxy_protocol::Proxied;
 use crate::worker::Seat;
 use crate::worker::thread::Thread;
 
@@ -32,6 +34,8 @@ pub struct Rest {
     pub opened: Instant,
     /// The state of encryption.
     pub tls: Option<Box<Tls>>,
+    /// Who a load balancer speaks for.
+    pub proxied: Option<Box<Proxied>>,
     /// Its place among the worker's connections.
     pub seat: Seat,
 }
@@ -54,6 +58,9 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     if woken.why == Why::Evicted {
         return;
     }
+    if thread.generation().shared.find_listener(woken.rest.listener).is_none() {
+        return; // the newest configuration does not listen there
+    }
     let mut request = thread.request();
     request.use_client(crate::http::client::Client::awake(woken.socket, woken.rest));
     let ending = match prologue(&mut request).await {
@@ -71,9 +78,12 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
 /// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.
 fn drop_idle(thread: &Rc<Thread>, woken: reactor::Woken<Rest>) {
     let generation = thread.generation();
+    if generation.shared.find_listener(woken.rest.listener).is_none() {
+        return;
+    }
     let core = &generation.shared.default_plan(woken.rest.listener).core;
     if core.reset_timedout_connection && woken.rest.requests == 0 {
-        sys::net::reset_on_close(woken.socket.fd());
+        let _ = sys::net::set_reset_on_close(woken.socket.fd());
     }
 }
 
@@ -105,24 +115,28 @@ async fn converse(request: &mut Request) -> Ending {
         }
         // Pipelined: the next request is here already. It belongs to the newest configuration.
         request.reset();
-        request.generation = request.thread.generation();
+        let newest = request.thread.generation();
+        if newest.shared.find_listener(request.client.listener).is_none() {
+            return Ending::Close;
+        }
+        request.generation = newest;
     }
 }
 
 /// Reads the head of a request; `false` if the client closed before one began.
-async fn read_head(request: &mut Request) -> Result<bool, BadRequest> {
+async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
     let generation = request.generation.clone();
     request.server = generation.shared.listener(request.client.listener).default_server;
     request.plan = generation.shared.server(request.server).plan;
     let core = &generation.shared.plan(request.plan).core;
-    let mut parser = request.thread.parser();
+    let mut parser = RequestParser::new();
     let mut deadline = None;
     loop {
         if !request.buffer.is_empty() {
             if deadline.is_none() {
                 begin(request);
             }
-            if parser.parse(&request.buffer, &mut request.head, &core.limits)? == Progress::Done {
+            if parser.parse(&request.buffer, &mut request.head, &core.limits).map_err(Refusal::Bad)? == Progress::Done {
                 request.unread = request.head.length;
                 return Ok(true);
             }
@@ -144,36 +158,65 @@ async fn read_head(request: &mut Request) -> Result<bool, BadRequest> {
 
 fn begin(request: &mut Request) {
     request.client.requests += 1;
+    request.thread.counters.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    request.stage(Stage::Reading);
     request.started = request.thread.handle.now();
     request.started_unix = request.thread.handle.unix_time();
 }
 
-fn broken(request: &mut Request, error: &io::Error) -> Result<bool, BadRequest> {
+fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
     if error.kind() == io::ErrorKind::TimedOut {
         log_info!(request, "client timed out (110: Connection timed out) while reading client request headers");
-        if request.buffer.is_empty() { Ok(false) } else { Err(BadRequest::Timeout) }
+        if request.buffer.is_empty() { Ok(false) } else { Err(Refusal::Timeout) }
     } else {
         log_info!(request, "recv() failed ({}) while waiting for request", crate::log::Errno(error));
         Ok(false)
     }
 }
 
-/// A request that was refused while its head was read.
-async fn refused(request: &mut Request, bad: BadRequest) -> Ending {
+/// Why a request got no further than its head.
+enum Refusal {
+    /// It breaks the protocol's rules.
+    Bad(BadRequest),
+    /// It did not arrive within `client_header_timeout`.
+    Timeout,
+}
+
+/// A request that was refused while its head was read. A late one is logged as 408, and gets no answer.
+async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     request.keep_alive = false;
-    log_info!(request, "{}", bad.message());
-    request.head.forget_incomplete(&request.buffer);
+    let bad = match refusal {
+        Refusal::Bad(bad) => bad,
+        Refusal::Timeout => {
+            request.prepare_values();
+            phases::give_up(request, 408);
+            return reset(request);
+        }
+    };
+    note_refusal(request, &bad);
     request.unread = request.buffer.len();
     request.prepare_values();
     phases::refuse(request, bad.status()).await;
     Ending::Linger
 }
 
+fn note_refusal(request: &Request, bad: &BadRequest) {
+    let mut text = request.thread.buffer();
+    bad.log_text(&request.buffer, &mut text);
+    log_info!(request, "{} while {}", String::from_utf8_lossy(&text), bad.action());
+    request.thread.give_buffer(text);
+}
+
 /// One request whose head is read: finds its server, serves it, and decides what becomes of the connection.
 async fn one(request: &mut Request) -> Ending {
     if let Err(bad) = understand(request) {
-        return refused(request, bad).await;
+        return refused(request, Refusal::Bad(bad)).await;
     }
+    if request.client.plain_on_ssl {
+        ssl::refuse_plain(request).await;
+        return Ending::Linger;
+    }
+    request.stage(Stage::Writing);
     phases::run(request).await;
     after(request).await
 }
@@ -194,16 +237,18 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
     let path = head.path.of(buffer);
     match head.plain_path {
         true => uri.extend_from_slice(path),
-        false => wire::normalize(path, plan.core.merge_slashes, uri)?,
+        false => wire::uri::normalize(path, plan.core.merge_slashes, uri)?,
     }
     Ok(())
 }
 
 /// The host of the request line's URL wins over the `Host` header.
 fn take_host(request: &mut Request) -> Result<(), BadRequest> {
-    let Request { head, buffer, host, .. } = request;
-    let given = head.host_of(buffer)?;
-    wire::validate_host(given, host)
+    let mut scratch = request.thread.buffer();
+    let Request { head, buffer, host, .. } = &mut *request;
+    let found = head.host_name(buffer, &mut scratch).map(|name| host.extend_from_slice(name.unwrap_or_default()));
+    request.thread.give_buffer(scratch);
+    found
 }
 
 fn choose_server(request: &mut Request) {
@@ -218,7 +263,6 @@ fn choose_server(request: &mut Request) {
     request.host = host;
     request.server = found;
     request.plan = generation.shared.server(found).plan;
-    let _ = router::ServerId(0);
 }
 
 /// What becomes of the connection after a response.
@@ -241,7 +285,7 @@ async fn after(request: &mut Request) -> Ending {
 
 fn reset(request: &Request) -> Ending {
     if let Some(fd) = request.client.fd().filter(|_| request.plan().core.reset_timedout_connection) {
-        sys::net::reset_on_close(fd);
+        let _ = sys::net::set_reset_on_close(fd);
     }
     Ending::Close
 }
@@ -251,7 +295,7 @@ fn reset(request: &Request) -> Ending {
 async fn linger(request: &mut Request) {
     let plan = request.plan();
     let client = request.client.take();
-    if !plan.core.lingering_close || client.peer_closed() {
+    if plan.core.lingering_close == Lingering::Off || client.peer_closed() {
         return;
     }
     request.client = client;

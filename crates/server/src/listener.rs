@@ -59,20 +59,21 @@ impl Listener {
 pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, peer: Peer) {
     let process = &thread.process;
     let id = process.next_connection();
-    let Some(seat) = process.seat() else {
-        let most = process.connections();
+    let Some(seat) = process.seat(crate::worker::Kind::Client) else {
+        let most = process.seats();
         thread.log_alert(format_args!("*{id} {most} worker_connections are not enough"));
         return;
     };
     let generation = thread.generation();
-    let Some(listener) = generation.shared.listeners.get(tag as usize) else { return };
+    let Some(listener) = generation.shared.find_listener(tag) else { return };
     let core = &generation.shared.default_plan(tag).core;
     let socket = match Socket::new(handle, fd) {
         Ok(socket) => socket,
         Err(error) => return thread.log_alert(format_args!("*{id} epoll_ctl() failed ({})", crate::log::Errno(&error))),
     };
+    process.handled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let now = handle.now();
-    let rest = Rest { peer, listener: tag, id, requests: 0, opened: now, tls: None, seat };
+    let rest = Rest { peer, listener: tag, id, requests: 0, opened: now, tls: None, proxied: None, seat };
     socket.set_deadline(Some(now + core.client_header_timeout));
     if listener.deferred {
         handle.serve(socket, rest);

@@ -4,11 +4,13 @@
 pub mod affinity;
 pub mod cgroup;
 pub mod fdpass;
+pub mod file;
 pub mod limits;
 pub mod memfd;
 pub mod net;
 pub mod priority;
 pub mod privileges;
 pub mod proc;
+pub mod process;
 pub mod signal;
 mod unsafe_options;

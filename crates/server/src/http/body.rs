@@ -2,12 +2,12 @@
 
 use std::io;
 
-use wire::{Decoder, Framing, Step};
+use wire::Framing;
+use wire::chunked::{Decoder, Step};
 
 use super::request::Request;
 
 /// What is known of the body of the request in service.
-#[derive(Default)]
 pub struct RequestBody {
     /// How the head says that it is delimited.
     pub framing: Framing,
@@ -24,6 +24,21 @@ pub struct RequestBody {
     /// Everything was read.
     pub complete: bool,
     decoder: Decoder,
+}
+
+impl Default for RequestBody {
+    fn default() -> RequestBody {
+        RequestBody {
+            framing: Framing::None,
+            limit: 0,
+            read: 0,
+            expects_continue: false,
+            memory: Vec::new(),
+            file: None,
+            complete: true,
+            decoder: Decoder::default(),
+        }
+    }
 }
 
 impl RequestBody {
@@ -121,9 +136,9 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
     while request.unread < request.buffer.len() {
         let there = &request.buffer[request.unread..];
         match request.body.decoder.decode(there) {
-            Ok(Step::Data { data, consumed }) => {
-                out.extend_from_slice(&there[data]);
-                request.unread += consumed;
+            Ok(Step::Data(data)) => {
+                out.extend_from_slice(&there[data.clone()]);
+                request.unread += data.end;
             }
             Ok(Step::More { consumed }) => {
                 request.unread += consumed;

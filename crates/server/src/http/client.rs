@@ -1,6 +1,8 @@
 //! The client's connection, as a request sees it: bytes in, bytes and files out, plain or encrypted.
 
+use std::cell::OnceCell;
 use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -8,6 +10,7 @@ use std::time::Instant;
 use reactor::Peer;
 
 use super::response::FileBody;
+use crate::proxy_protocol::Proxied;
 use crate::connection::{Rest, Socket};
 use crate::modules::ssl::Tls;
 
@@ -27,6 +30,15 @@ pub struct Client {
     pub opened: Instant,
     /// Its place among the worker's connections, given back when it closes.
     pub seat: Option<crate::worker::Seat>,
+    /// Who a load balancer speaks for (PROXY protocol).
+    pub proxied: Option<Box<Proxied>>,
+    /// A read or write was given up for its deadline.
+    pub timed_out: bool,
+    /// A write waits: its deadline is set.
+    pub waiting_to_send: bool,
+    /// The client speaks plain HTTP to an encrypted port.
+    pub plain_on_ssl: bool,
+    local: OnceCell<Option<SocketAddr>>,
 }
 
 impl Client {
@@ -41,12 +53,27 @@ impl Client {
             listener: 0,
             opened: now,
             seat: None,
+            proxied: None,
+            timed_out: false,
+            waiting_to_send: false,
+            plain_on_ssl: false,
+            local: OnceCell::new(),
         }
     }
     /// A connection that woke.
     pub fn awake(socket: Socket, rest: Rest) -> Client {
-        let Rest { peer, listener, id, requests, opened, tls, seat } = rest;
-        Client { socket: Some(socket), tls, id, requests, peer, listener, opened, seat: Some(seat) }
+        let Rest { peer, listener, id, requests, opened, tls, proxied, seat } = rest;
+        Client {
+            socket: Some(socket),
+            tls,
+            id,
+            requests,
+            peer,
+            listener,
+            seat: Some(seat),
+            proxied,
+            ..Client::none(opened)
+        }
     }
     /// Goes to rest until the next byte comes, at most until `deadline`.
     pub fn rest(mut self, deadline: Instant) {
@@ -58,13 +85,14 @@ impl Client {
             requests: self.requests,
             opened: self.opened,
             tls: self.tls.take(),
+            proxied: self.proxied.take(),
             seat,
         };
         socket.set_deadline(Some(deadline));
         let handle = socket.handle().clone();
         handle.rest(socket, rest);
     }
-    fn socket(&self) -> io::Result<&Socket> {
+    pub(crate) fn socket(&self) -> io::Result<&Socket> {
         self.socket.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
     /// The descriptor, for socket options.
@@ -92,6 +120,42 @@ impl Client {
     /// Whether files can go out by `sendfile`.
     pub fn sends_files(&self) -> bool {
         self.tls.is_none()
+    }
+    /// The address the client connected to; `None` on a unix-domain socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        *self.local.get_or_init(|| sys::net::local_address(self.fd()?).ok().flatten())
+    }
+    /// The IP address the client connected to.
+    pub fn local_address(&self) -> Option<IpAddr> {
+        self.local().map(|local| local.ip().to_canonical())
+    }
+    /// The port the client connected to; 0 on a unix-domain socket.
+    pub fn local_port(&self) -> u16 {
+        self.local().map_or(0, |local| local.port())
+    }
+    /// Appends the IP address the client connected to, as a URL has it.
+    pub fn push_local_ip(&self, out: &mut Vec<u8>) {
+        let text = match self.local().map(|local| local.ip()) {
+            Some(IpAddr::V4(ip)) => ip.to_string(),
+            Some(IpAddr::V6(ip)) => format!("[{ip}]"),
+            None => return,
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+    /// The client's address as logs show it: an IP address without port, or `unix:`.
+    pub fn address_text(&self) -> String {
+        self.peer.ip().map_or_else(|| "unix:".into(), |ip| ip.to_string())
+    }
+    /// Says that nothing more will be sent; the client may go on sending.
+    ///
+    /// # Errors
+    /// When the client is gone already.
+    pub fn shut_down(&mut self) -> io::Result<()> {
+        if let (Some(tls), Some(socket)) = (&mut self.tls, &self.socket) {
+            tls.close(socket);
+        }
+        rustix::net::shutdown(self.socket()?.fd(), rustix::net::Shutdown::Write)?;
+        Ok(())
     }
     /// Takes the connection away: it closes when what is returned is dropped.
     pub fn take(&mut self) -> Client {
@@ -124,7 +188,7 @@ impl Client {
         }
         loop {
             let written = match slices {
-                _ if more => sys::net::send_more(socket.fd(), slices),
+                [one] if more => socket.try_send_more(one),
                 [one] => socket.try_write(one),
                 several => socket.try_writev(several),
             };

@@ -69,7 +69,7 @@ fn prepare(request: &mut Request) -> bool {
     }
     if request.response.content_length.is_none() && !bodiless && !request.response.upgrade {
         let plan = request.plan();
-        if request.head.version >= Version::HTTP_11 && plan.core.chunked_transfer_encoding {
+        if request.head.version >= Version::Http11 && plan.core.chunked_transfer_encoding {
             request.response.chunked = true;
         } else {
             request.keep_alive = false;
@@ -80,7 +80,7 @@ fn prepare(request: &mut Request) -> bool {
 
 /// Appends the head to `out`.
 fn write_head(request: &mut Request, out: &mut Vec<u8>) {
-    if request.head.version == Version::HTTP_09 {
+    if request.head.version == Version::Http09 {
         return;
     }
     let response = &request.response;
@@ -91,7 +91,7 @@ fn write_head(request: &mut Request, out: &mut Vec<u8>) {
             out.extend_from_slice(span.of(text));
             out.extend_from_slice(b"\r\n");
         }
-        None => wire::push_status_line(out, response.status),
+        None => out.extend_from_slice(wire::status_line(response.status)),
     }
     let field = |out: &mut Vec<u8>, name: &[u8], value: &[u8]| {
         out.extend_from_slice(name);
@@ -117,7 +117,7 @@ fn write_head(request: &mut Request, out: &mut Vec<u8>) {
     if let Some(span) = response.last_modified_text {
         field(out, b"Last-Modified: ", span.of(text));
     } else if let Some(seconds) = response.last_modified {
-        field(out, b"Last-Modified: ", &wire::format_date(seconds));
+        field(out, b"Last-Modified: ", &wire::date::format(seconds));
     }
     if let Some(span) = response.location {
         out.extend_from_slice(b"Location: ");
@@ -431,7 +431,7 @@ impl Sender {
         Ok(Poll::Ready(()))
     }
     fn write_memory(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut slices = [const { IoSlice::new(&[]) }; 16];
+        let mut slices = [IoSlice::new(&[]); 16];
         let mut n = 0;
         for chunk in self.queue.iter().take(slices.len()) {
             let text: &[u8] = match chunk {

@@ -131,6 +131,12 @@ pub async fn refuse(request: &mut Request, status: u16) {
     finish(request, Next::Status(status)).await;
 }
 
+/// Logs a request that is not answered.
+pub fn give_up(request: &mut Request, status: u16) {
+    request.response.status = status;
+    log(request);
+}
+
 async fn finish(request: &mut Request, begin: Next) {
     decide(request, begin).await;
     output::send(request).await;

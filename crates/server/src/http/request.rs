@@ -273,7 +273,16 @@ impl Request {
     }
     /// The first header of a known name.
     pub fn header(&self, known: Known) -> Option<&[u8]> {
-        self.head.headers.iter().find(|h| h.known == known && h.valid).map(|h| self.text(h.value))
+        self.head.headers.value(known, &self.buffer)
+    }
+    /// Whether the request has conditions or ranges: the response may be another than the whole.
+    pub fn has_conditions(&self) -> bool {
+        use Known::{IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince, Range};
+        [IfModifiedSince, IfNoneMatch, Range, IfMatch, IfUnmodifiedSince].iter().any(|k| self.head.headers.has(*k))
+    }
+    /// Whether the client asked for the head only.
+    pub fn is_head(&self) -> bool {
+        self.method == Method::Head
     }
     /// Attaches something that lives until the request ends.
     pub fn keep<T: Any>(&mut self, note: T) {

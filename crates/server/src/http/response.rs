@@ -1,7 +1,6 @@
 //! The answer being made: status, headers as places in one buffer, and where the body comes from.
 
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use wire::{Known, Span};
 
@@ -23,8 +22,8 @@ pub struct Response {
     pub content_type: Span,
     /// `Content-Length`; `None` makes the body chunked, or ended by closing.
     pub content_length: Option<u64>,
-    /// `Last-Modified`.
-    pub last_modified: Option<SystemTime>,
+    /// `Last-Modified`, in seconds since 1970.
+    pub last_modified: Option<u64>,
     /// `Last-Modified` as an upstream wrote it.
     pub last_modified_text: Option<Span>,
     /// `Location`; a path is made absolute when it is written, where configured.
@@ -45,6 +44,10 @@ pub struct Response {
     pub filters: Vec<Box<dyn BodyFilter>>,
     /// Whether an upgraded connection follows (101).
     pub upgrade: bool,
+    /// The body goes out in chunked coding.
+    pub chunked: bool,
+    /// `Location` was made here: a path in it is made absolute where configured.
+    pub location_is_ours: bool,
 }
 
 /// A header.
@@ -126,6 +129,7 @@ impl Response {
     /// Sets `Location`.
     pub fn set_location(&mut self, to: &[u8]) {
         self.location = Some(self.store(to));
+        self.location_is_ours = true;
     }
     /// Forgets what described another body: for status pages and `error_page`.
     pub fn clear_description(&mut self) {

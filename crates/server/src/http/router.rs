@@ -16,6 +16,8 @@ pub struct Server {
     pub name: Box<str>,
     /// What the server level itself does: its rewrite phase, and its settings where there is no location.
     pub plan: PlanId,
+    /// How it speaks TLS; `None` without a certificate.
+    pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
     /// Its locations.
     pub locations: Locations,
     /// `@name` locations.
@@ -243,7 +245,7 @@ pub fn find_location(request: &mut Request) -> Next {
 /// 301 to the same path with a slash behind, as for a directory.
 pub fn add_slash(request: &mut Request) -> Next {
     let mut location = request.thread.buffer();
-    wire::escape_uri(&request.uri, &mut location);
+    wire::uri::escape_uri(&request.uri, &mut location);
     location.push(b'/');
     if !request.args.is_empty() {
         location.push(b'?');

@@ -43,7 +43,7 @@ impl Inherit for Conf {
 fn index(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     for i in 0..a.words.len() {
         if a.str(i).starts_with('/') && i + 1 != a.words.len() {
-            at.warn(Error::warn("only the last index in \"index\" directive should be absolute".into()).at(a.at()));
+            at.warn(Error::warn("only the last index in \"index\" directive should be absolute").at(a.at()));
         }
         if a.str(i).is_empty() {
             return Err(a.fault(format!("index \"{}\" in \"index\" directive is invalid", a.str(i))));
@@ -212,7 +212,7 @@ fn with_c_path<T>(path: &mut Vec<u8>, call: impl FnOnce(&CStr) -> Result<T, Errn
     result
 }
 fn stat(path: &mut Vec<u8>) -> Result<Stat, Errno> {
-    with_c_path(path, rustix::fs::stat)
+    with_c_path(path, |path| rustix::fs::stat(path))
 }
 /// A FIFO must not hold the loop up until somebody writes to it.
 fn open(path: &mut Vec<u8>) -> Result<(OwnedFd, Stat), Errno> {

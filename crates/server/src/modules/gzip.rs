@@ -19,19 +19,19 @@ const IN: Within = HTTP.or(SERVER).or(LOCATION);
 pub(crate) static MODULE: Module = Module {
     name: "gzip",
     directives: &[
-        directive("gzip", IN.or(IF_LOCATION), Arity::flag(), |at, a| at.own::<Conf>().on.set(a, a.flag(0)?)),
+        directive("gzip", IN.or(IF_LOCATION), Arity::flag(), |at, a| at.own::<Conf>().on.set(a.flag(0)?)),
         directive("gzip_types", IN, Arity::at_least(1), gzip_types),
-        directive("gzip_min_length", IN, Arity::exactly(1), |at, a| at.own::<Conf>().min_length.set(a, a.size(0)?)),
+        directive("gzip_min_length", IN, Arity::exactly(1), |at, a| at.own::<Conf>().min_length.set(a.size(0)?)),
         directive("gzip_comp_level", IN, Arity::exactly(1), comp_level),
         directive("gzip_http_version", IN, Arity::exactly(1), |at, a| {
             let version = a.one_of(0, &[("1.0", Version::Http10), ("1.1", Version::Http11)])?;
-            at.own::<Conf>().http_version.set(a, version)
+            at.own::<Conf>().http_version.set(version)
         }),
         directive("gzip_proxied", IN, Arity::at_least(1), gzip_proxied),
-        directive("gzip_vary", IN, Arity::flag(), |at, a| at.own::<Conf>().vary.set(a, a.flag(0)?)),
+        directive("gzip_vary", IN, Arity::flag(), |at, a| at.own::<Conf>().vary.set(a.flag(0)?)),
         directive("gzip_disable", IN, Arity::at_least(1), gzip_disable),
         directive("gzip_buffers", IN, Arity::exactly(2), |at, a| {
-            at.own::<Conf>().buffers.set(a, (a.number(0)?, a.size(1)?))
+            at.own::<Conf>().buffers.set((a.number(0)?, a.size(1)?))
         }),
     ],
     variables: &[],
@@ -109,7 +109,7 @@ fn gzip_types(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 fn comp_level(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let level: u32 = a.number(0)?;
     match level {
-        1..=9 => at.own::<Conf>().level.set(a, level),
+        1..=9 => at.own::<Conf>().level.set(level),
         0 => Err(a.fault("value must be equal to or greater than 1".into())),
         _ => Err(a.fault("value must be equal to or less than 9".into())),
     }
@@ -130,7 +130,7 @@ fn gzip_proxied(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             other => return Err(a.fault(format!("invalid value \"{other}\""))),
         }
     }
-    at.own::<Conf>().proxied.set(a, proxied)
+    at.own::<Conf>().proxied.set(proxied)
 }
 /// `msie6` is nginx's name for an expression of its own.
 fn gzip_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {

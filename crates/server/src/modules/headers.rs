@@ -79,7 +79,7 @@ fn expires(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         let text = a.str(a.words.len() - 1);
         parse(text, modified).ok_or_else(|| a.error("invalid value".into()))?
     };
-    at.own::<Conf>().expires.set(a, value)
+    at.own::<Conf>().expires.set(value)
 }
 
 fn parse(text: &str, modified: bool) -> Option<Expires> {
@@ -92,7 +92,7 @@ fn parse(text: &str, modified: bool) -> Option<Expires> {
         }
     }
     if let Some(time) = text.strip_prefix('@') {
-        let seconds = i64::try_from(conf::seconds(time.as_bytes())?).ok()?;
+        let seconds = i64::try_from(conf::sec(time.as_bytes())?).ok()?;
         return (!modified && seconds <= 24 * 3600).then_some(Expires::Daily(seconds));
     }
     let (sign, digits) = match text.as_bytes() {
@@ -100,7 +100,7 @@ fn parse(text: &str, modified: bool) -> Option<Expires> {
         [b'+', rest @ ..] => (1, rest),
         all => (1, all),
     };
-    let seconds = sign * i64::try_from(conf::seconds(digits)?).ok()?;
+    let seconds = sign * i64::try_from(conf::sec(digits)?).ok()?;
     Some(if modified { Expires::Modified(seconds) } else { Expires::Access(seconds) })
 }
 

@@ -13,7 +13,7 @@ pub(crate) static MODULE: Module = Module {
     name: "not_modified",
     directives: &[directive("if_modified_since", HTTP.or(SERVER).or(LOCATION), Arity::exactly(1), |at, a| {
         let how = a.one_of(0, &[("off", How::Off), ("exact", How::Exact), ("before", How::Before)])?;
-        at.own::<Conf>().if_modified_since.set(a, how)
+        at.own::<Conf>().if_modified_since.set(how)
     })],
     variables: &[],
 };
@@ -42,7 +42,7 @@ pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn 
 
 impl HeaderFilter for NotModified {
     fn apply(&self, request: &mut Request) -> Result<(), u16> {
-        if request.response.status != 200 || !request.head.headers.has_conditions() {
+        if request.response.status != 200 || !request.has_conditions() {
             return Ok(());
         }
         if fails_precondition(request) {

@@ -16,7 +16,7 @@ use crate::worker::generation::Compiler;
 pub(crate) static MODULE: Module = Module {
     name: "range",
     directives: &[directive("max_ranges", HTTP.or(SERVER).or(LOCATION), Arity::exactly(1), |at, a| {
-        at.own::<Conf>().max_ranges.set(a, a.number(0)?)
+        at.own::<Conf>().max_ranges.set(a.number(0)?)
     })],
     variables: &[],
 };

@@ -164,7 +164,8 @@ fn server(block: &Scope, with: &mut Compiler<'_>) -> Result<Server, Error> {
         Some(Name::Regex(regex)) => format!("~{}", regex.pattern()).into(),
         None => "".into(),
     };
-    Ok(Server { name, plan, locations, named: named.into_iter().collect::<HashMap<_, _>>() })
+    let tls = modules::ssl::compile(block, with)?;
+    Ok(Server { name, plan, tls, locations, named: named.into_iter().collect::<HashMap<_, _>>() })
 }
 
 /// A server without `listen` is at port 80, or 8000 where that needs rights it has not.

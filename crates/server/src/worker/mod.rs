@@ -35,6 +35,8 @@ pub struct Process {
     pub counters: Vec<Arc<Counters>>,
     most: AtomicUsize,
     taken: AtomicUsize,
+    clients: AtomicUsize,
+    next_boundary: AtomicU64,
     next_connection: AtomicU64,
     error_log: Mutex<ErrorLog>,
     addresses: Mutex<Vec<Address>>,
@@ -54,10 +56,26 @@ pub struct Counters {
 }
 
 /// One place among the worker's connections; given back when dropped.
-pub struct Seat(Arc<Process>);
+pub struct Seat {
+    process: Arc<Process>,
+    kind: Kind,
+}
+
+/// Who holds a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A client's connection.
+    Client,
+    /// A connection to an upstream.
+    Upstream,
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Relaxed);
+        self.process.taken.fetch_sub(1, Relaxed);
+        if self.kind == Kind::Client {
+            self.process.clients.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -74,6 +92,8 @@ impl Process {
             counters: (0..program.threads).map(|_| Arc::default()).collect(),
             most: AtomicUsize::new(seats(program)),
             taken: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
+            next_boundary: AtomicU64::new(1),
             next_connection: AtomicU64::new(1),
             error_log: Mutex::new(program.error_log.clone()),
             addresses: Mutex::default(),
@@ -81,9 +101,12 @@ impl Process {
         }
     }
     /// A place, if one is free.
-    pub fn seat(self: &Arc<Self>) -> Option<Seat> {
+    pub fn seat(self: &Arc<Self>, kind: Kind) -> Option<Seat> {
         if self.taken.fetch_add(1, Relaxed) < self.most.load(Relaxed) {
-            return Some(Seat(self.clone()));
+            if kind == Kind::Client {
+                self.clients.fetch_add(1, Relaxed);
+            }
+            return Some(Seat { process: self.clone(), kind });
         }
         self.taken.fetch_sub(1, Relaxed);
         None
@@ -95,6 +118,14 @@ impl Process {
     /// Seats taken now: clients and upstream connections.
     pub fn seats_taken(&self) -> usize {
         self.taken.load(Relaxed)
+    }
+    /// Clients connected now (`stub_status`: active).
+    pub fn clients(&self) -> u64 {
+        self.clients.load(Relaxed) as u64
+    }
+    /// A number for the boundary between parts of a response.
+    pub fn next_boundary(&self) -> u64 {
+        self.next_boundary.fetch_add(1, Relaxed)
     }
     /// The number of a new connection.
     pub fn next_connection(&self) -> u64 {

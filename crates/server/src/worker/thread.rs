@@ -76,7 +76,7 @@ pub fn spawn(
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker {i}")).spawn(move || {
         if let Some(cores) = cores
-            && let Err(error) = sys::affinity::set(&cores)
+            && let Err(error) = sys::affinity::bind(&cores)
         {
             process.log(Level::Alert, format_args!("sched_setaffinity() failed ({})", crate::log::Errno(&error)));
         }
@@ -86,7 +86,9 @@ pub fn spawn(
                 let thread = Thread::new(event_loop.handle(), process, i, generation);
                 let _ = tell.send(Ok(thread.handle.remote()));
                 CURRENT.set(Some(thread.clone()));
-                event_loop.run(Rc::new(Server(thread)));
+                if let Err(error) = event_loop.run(Rc::new(Server(thread.clone()))) {
+                    thread.log_alert(format_args!("epoll_wait() failed ({})", crate::log::Errno(&error)));
+                }
                 CURRENT.set(None);
             }
         }

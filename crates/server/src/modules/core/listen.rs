@@ -298,7 +298,7 @@ fn keepalive(a: &Args<'_>, value: &str) -> Result<KeepAlive, Error> {
     let [idle, interval, count] = parts[..] else { return Err(invalid()) };
     let seconds = |text: &str| match text {
         "" => Ok(None),
-        _ => conf::seconds(text.as_bytes()).and_then(|s| u32::try_from(s).ok()).map(Some).ok_or_else(invalid),
+        _ => conf::sec(text.as_bytes()).and_then(|s| u32::try_from(s).ok()).map(Some).ok_or_else(invalid),
     };
     let count = match count {
         "" => None,

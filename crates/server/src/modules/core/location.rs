@@ -130,7 +130,7 @@ pub fn compile(
         };
         if !fresh {
             let name = String::from_utf8_lossy(&place.name);
-            return Err(Error::emerg(format!("duplicate location \"{name}\"")).at(child.at));
+            return Err(Error::emerg(format!("duplicate location \"{name}\"")).at(child.at.clone()));
         }
     }
     all.link();
@@ -141,7 +141,7 @@ pub fn compile(
 fn allowed_inside(outer: &Scope, child: &Scope, place: &Place) -> Result<(), Error> {
     let Some(around) = outer.conf::<Place>().filter(|_| outer.kind == LOCATION) else { return Ok(()) };
     let (inner, outer_name) = (String::from_utf8_lossy(&place.name), String::from_utf8_lossy(&around.name));
-    let wrong = |text: String| Err(Error::emerg(text).at(child.at));
+    let wrong = |text: String| Err(Error::emerg(text).at(child.at.clone()));
     match (&around.kind, &place.kind) {
         (Kind::Exact, _) => {
             wrong(format!("location \"{inner}\" cannot be inside the exact location \"{outer_name}\""))

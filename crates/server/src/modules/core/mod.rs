@@ -40,42 +40,42 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("root", ANY.or(IF_LOCATION), Arity::exactly(1), |at, a| root(at, a, false)),
     directive("alias", LOCATION, Arity::exactly(1), |at, a| root(at, a, true)),
     types::TYPES,
-    directive("default_type", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().default_type.set(a, a.bytes(0).into())),
+    directive("default_type", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().default_type.set(a.bytes(0).into())),
     types::TYPES_HASH_MAX_SIZE,
     types::TYPES_HASH_BUCKET_SIZE,
     crate::http::error_page::ERROR_PAGE,
     crate::http::error_page::RECURSIVE,
     error_log::ERROR_LOG,
-    directive("client_header_timeout", UPPER, Arity::exactly(1), |at, a| at.own::<Conf>().client_header_timeout.set(a, a.msec(0)?)),
-    directive("client_header_buffer_size", UPPER, Arity::exactly(1), |at, a| at.own::<Conf>().client_header_buffer_size.set(a, a.size(0)?)),
+    directive("client_header_timeout", UPPER, Arity::exactly(1), |at, a| at.own::<Conf>().client_header_timeout.set(a.msec(0)?)),
+    directive("client_header_buffer_size", UPPER, Arity::exactly(1), |at, a| at.own::<Conf>().client_header_buffer_size.set(a.size(0)?)),
     directive("large_client_header_buffers", UPPER, Arity::exactly(2), large_buffers),
-    directive("ignore_invalid_headers", UPPER, Arity::flag(), |at, a| at.own::<Conf>().ignore_invalid_headers.set(a, a.flag(0)?)),
-    directive("underscores_in_headers", UPPER, Arity::flag(), |at, a| at.own::<Conf>().underscores_in_headers.set(a, a.flag(0)?)),
-    directive("merge_slashes", UPPER, Arity::flag(), |at, a| at.own::<Conf>().merge_slashes.set(a, a.flag(0)?)),
-    directive("client_max_body_size", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_max_body_size.set(a, a.offset(0)?)),
-    directive("client_body_buffer_size", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_body_buffer_size.set(a, a.size(0)?)),
-    directive("client_body_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_body_timeout.set(a, a.msec(0)?)),
-    directive("client_body_temp_path", ANY, Arity::between(1, 4), |at, a| at.own::<Conf>().client_body_temp_path.set(a, crate::temp::TempPath::read(at, a)?)),
-    directive("send_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().send_timeout.set(a, a.msec(0)?)),
+    directive("ignore_invalid_headers", UPPER, Arity::flag(), |at, a| at.own::<Conf>().ignore_invalid_headers.set(a.flag(0)?)),
+    directive("underscores_in_headers", UPPER, Arity::flag(), |at, a| at.own::<Conf>().underscores_in_headers.set(a.flag(0)?)),
+    directive("merge_slashes", UPPER, Arity::flag(), |at, a| at.own::<Conf>().merge_slashes.set(a.flag(0)?)),
+    directive("client_max_body_size", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_max_body_size.set(a.offset(0)?)),
+    directive("client_body_buffer_size", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_body_buffer_size.set(a.size(0)?)),
+    directive("client_body_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_body_timeout.set(a.msec(0)?)),
+    directive("client_body_temp_path", ANY, Arity::between(1, 4), client_body_temp_path),
+    directive("send_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().send_timeout.set(a.msec(0)?)),
     directive("keepalive_timeout", ANY, Arity::between(1, 2), keepalive_timeout),
-    directive("keepalive_requests", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_requests.set(a, a.number(0)?)),
-    directive("keepalive_time", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_time.set(a, a.msec(0)?)),
-    directive("keepalive_min_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_min_timeout.set(a, a.msec(0)?)),
+    directive("keepalive_requests", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_requests.set(a.number(0)?)),
+    directive("keepalive_time", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_time.set(a.msec(0)?)),
+    directive("keepalive_min_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_min_timeout.set(a.msec(0)?)),
     directive("keepalive_disable", ANY, Arity::at_least(1), keepalive_disable),
     directive("lingering_close", ANY, Arity::exactly(1), lingering_close),
-    directive("lingering_time", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().lingering_time.set(a, a.msec(0)?)),
-    directive("lingering_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().lingering_timeout.set(a, a.msec(0)?)),
-    directive("reset_timedout_connection", ANY, Arity::flag(), |at, a| at.own::<Conf>().reset_timedout_connection.set(a, a.flag(0)?)),
+    directive("lingering_time", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().lingering_time.set(a.msec(0)?)),
+    directive("lingering_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().lingering_timeout.set(a.msec(0)?)),
+    directive("reset_timedout_connection", ANY, Arity::flag(), |at, a| at.own::<Conf>().reset_timedout_connection.set(a.flag(0)?)),
     directive("server_tokens", ANY, Arity::exactly(1), server_tokens),
-    directive("absolute_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().absolute_redirect.set(a, a.flag(0)?)),
-    directive("port_in_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().port_in_redirect.set(a, a.flag(0)?)),
-    directive("server_name_in_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().server_name_in_redirect.set(a, a.flag(0)?)),
-    directive("tcp_nodelay", ANY, Arity::flag(), |at, a| at.own::<Conf>().tcp_nodelay.set(a, a.flag(0)?)),
-    directive("tcp_nopush", ANY, Arity::flag(), |at, a| at.own::<Conf>().tcp_nopush.set(a, a.flag(0)?)),
-    directive("sendfile", ANY.or(IF_LOCATION), Arity::flag(), |at, a| at.own::<Conf>().sendfile.set(a, a.flag(0)?)),
-    directive("chunked_transfer_encoding", ANY, Arity::flag(), |at, a| at.own::<Conf>().chunked_transfer_encoding.set(a, a.flag(0)?)),
-    directive("etag", ANY, Arity::flag(), |at, a| at.own::<Conf>().etag.set(a, a.flag(0)?)),
-    directive("log_not_found", ANY, Arity::flag(), |at, a| at.own::<Conf>().log_not_found.set(a, a.flag(0)?)),
+    directive("absolute_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().absolute_redirect.set(a.flag(0)?)),
+    directive("port_in_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().port_in_redirect.set(a.flag(0)?)),
+    directive("server_name_in_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().server_name_in_redirect.set(a.flag(0)?)),
+    directive("tcp_nodelay", ANY, Arity::flag(), |at, a| at.own::<Conf>().tcp_nodelay.set(a.flag(0)?)),
+    directive("tcp_nopush", ANY, Arity::flag(), |at, a| at.own::<Conf>().tcp_nopush.set(a.flag(0)?)),
+    directive("sendfile", ANY.or(IF_LOCATION), Arity::flag(), |at, a| at.own::<Conf>().sendfile.set(a.flag(0)?)),
+    directive("chunked_transfer_encoding", ANY, Arity::flag(), |at, a| at.own::<Conf>().chunked_transfer_encoding.set(a.flag(0)?)),
+    directive("etag", ANY, Arity::flag(), |at, a| at.own::<Conf>().etag.set(a.flag(0)?)),
+    directive("log_not_found", ANY, Arity::flag(), |at, a| at.own::<Conf>().log_not_found.set(a.flag(0)?)),
     directive("satisfy", ANY, Arity::exactly(1), satisfy),
     server_name::HASH_MAX_SIZE,
     server_name::HASH_BUCKET_SIZE,
@@ -345,17 +345,21 @@ fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
         };
         return Err(a.fault(message));
     }
-    conf.root.set(a, Root { path, alias })
+    conf.root.set(Root { path, alias })
 }
 
+fn client_body_temp_path(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let path = crate::temp::TempPath::read(at, a)?;
+    at.own::<Conf>().client_body_temp_path.set(path)
+}
 fn large_buffers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    at.own::<Conf>().large_client_header_buffers.set(a, (a.number(0)?, a.size(1)?))
+    at.own::<Conf>().large_client_header_buffers.set((a.number(0)?, a.size(1)?))
 }
 fn keepalive_timeout(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let conf = at.own::<Conf>();
-    conf.keepalive_timeout.set(a, a.msec(0)?)?;
+    conf.keepalive_timeout.set(a.msec(0)?)?;
     let header = if a.words.len() == 2 { Some(a.sec(1)?) } else { None };
-    conf.keepalive_header.set(a, header)
+    conf.keepalive_header.set(header)
 }
 fn keepalive_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let mut disable = Disable::default();
@@ -367,17 +371,17 @@ fn keepalive_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             other => return Err(a.fault(format!("invalid value \"{other}\""))),
         }
     }
-    at.own::<Conf>().keepalive_disable.set(a, disable)
+    at.own::<Conf>().keepalive_disable.set(disable)
 }
 fn lingering_close(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let value = a.one_of(0, &[("off", Lingering::Off), ("on", Lingering::On), ("always", Lingering::Always)])?;
-    at.own::<Conf>().lingering_close.set(a, value)
+    at.own::<Conf>().lingering_close.set(value)
 }
 fn server_tokens(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let value = a.one_of(0, &[("on", Tokens::On), ("off", Tokens::Off), ("build", Tokens::Build)])?;
-    at.own::<Conf>().server_tokens.set(a, value)
+    at.own::<Conf>().server_tokens.set(value)
 }
 fn satisfy(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let any = a.one_of(0, &[("all", false), ("any", true)])?;
-    at.own::<Conf>().satisfy_any.set(a, any)
+    at.own::<Conf>().satisfy_any.set(any)
 }

@@ -86,17 +86,17 @@ pub const WORKER_PROCESSES: Directive = directive("worker_processes", MAIN, Arit
     if workers == Workers::Number(0) {
         return Err(a.error("invalid number of worker processes".into()));
     }
-    at.own::<Conf>().worker_processes.set(a, workers)
+    at.own::<Conf>().worker_processes.set(workers)
 });
 /// `worker_connections number;`
 pub const WORKER_CONNECTIONS: Directive =
-    directive("worker_connections", IN_EVENTS, Arity::exactly(1), |at, a| at.own::<Conf>().worker_connections.set(a, a.number(0)?));
+    directive("worker_connections", IN_EVENTS, Arity::exactly(1), |at, a| at.own::<Conf>().worker_connections.set(a.number(0)?));
 /// `worker_rlimit_nofile number;`
 pub const WORKER_RLIMIT_NOFILE: Directive =
-    directive("worker_rlimit_nofile", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_rlimit_nofile.set(a, a.number(0)?));
+    directive("worker_rlimit_nofile", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_rlimit_nofile.set(a.number(0)?));
 /// `worker_rlimit_core size;`
 pub const WORKER_RLIMIT_CORE: Directive =
-    directive("worker_rlimit_core", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_rlimit_core.set(a, a.offset(0)?));
+    directive("worker_rlimit_core", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_rlimit_core.set(a.offset(0)?));
 /// `worker_priority number;`
 pub const WORKER_PRIORITY: Directive = directive("worker_priority", MAIN, Arity::exactly(1), |at, a| {
     let (sign, digits) = match a.str(0).strip_prefix('-') {
@@ -104,16 +104,16 @@ pub const WORKER_PRIORITY: Directive = directive("worker_priority", MAIN, Arity:
         None => (1, a.str(0).strip_prefix('+').unwrap_or(a.str(0))),
     };
     let number: i32 = digits.parse().map_err(|_| a.error("invalid number".into()))?;
-    at.own::<Conf>().worker_priority.set(a, sign * number)
+    at.own::<Conf>().worker_priority.set(sign * number)
 });
 /// `worker_cpu_affinity mask ..;`
 pub const WORKER_CPU_AFFINITY: Directive = directive("worker_cpu_affinity", MAIN, Arity::at_least(1), affinity);
 /// `worker_shutdown_timeout time;`
 pub const WORKER_SHUTDOWN_TIMEOUT: Directive =
-    directive("worker_shutdown_timeout", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_shutdown_timeout.set(a, a.msec(0)?));
+    directive("worker_shutdown_timeout", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_shutdown_timeout.set(a.msec(0)?));
 /// `working_directory path;`
 pub const WORKING_DIRECTORY: Directive =
-    directive("working_directory", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().working_directory.set(a, a.str(0).into()));
+    directive("working_directory", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().working_directory.set(a.str(0).into()));
 /// `env variable[=value];`
 pub const ENV: Directive = directive("env", MAIN, Arity::exactly(1), |at, a| {
     let pair = match a.str(0).split_once('=') {
@@ -125,14 +125,14 @@ pub const ENV: Directive = directive("env", MAIN, Arity::exactly(1), |at, a| {
 });
 /// `pid file;`
 pub const PID: Directive =
-    directive("pid", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().pid.set(a, a.prefix_path(a.str(0)).into()));
+    directive("pid", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().pid.set(a.prefix_path(a.str(0)).into()));
 /// `lock_file file;`: this server needs none.
 pub const LOCK_FILE: Directive = directive("lock_file", MAIN, Arity::exactly(1), no_effect);
 /// `daemon on | off;`
-pub const DAEMON: Directive = directive("daemon", MAIN, Arity::flag(), |at, a| at.own::<Conf>().daemon.set(a, a.flag(0)?));
+pub const DAEMON: Directive = directive("daemon", MAIN, Arity::flag(), |at, a| at.own::<Conf>().daemon.set(a.flag(0)?));
 /// `master_process on | off;`
 pub const MASTER_PROCESS: Directive =
-    directive("master_process", MAIN, Arity::flag(), |at, a| at.own::<Conf>().master_process.set(a, a.flag(0)?));
+    directive("master_process", MAIN, Arity::flag(), |at, a| at.own::<Conf>().master_process.set(a.flag(0)?));
 /// `timer_resolution interval;`: the clock is read once per turn of the loop anyway.
 pub const TIMER_RESOLUTION: Directive = directive("timer_resolution", MAIN, Arity::exactly(1), |at, a| {
     a.msec(0)?;
@@ -187,8 +187,8 @@ fn user(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         gid = group;
     }
     let conf = at.own::<Conf>();
-    conf.user.set(a, (uid, gid))?;
-    conf.user_name.set(a, name.into())
+    conf.user.set((uid, gid))?;
+    conf.user_name.set(name.into())
 }
 
 fn affinity(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
@@ -200,7 +200,7 @@ fn affinity(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     } else {
         Affinity::Masks((0..a.words.len()).map(|i| mask(a, a.str(i))).collect::<Result<_, _>>()?)
     };
-    at.own::<Conf>().worker_cpu_affinity.set(a, value)
+    at.own::<Conf>().worker_cpu_affinity.set(value)
 }
 
 /// `0101`: the last digit is core 0.

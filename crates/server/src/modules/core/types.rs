@@ -43,17 +43,17 @@ fn types(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let mut repeated = Vec::new();
     let map = Arc::make_mut(&mut conf.map);
     for line in a.body() {
-        let kind: Arc<[u8]> = line.name.as_bytes().into();
+        let kind: Arc<[u8]> = line.name.bytes().into();
         for extension in &line.args {
-            let key = extension.as_bytes().to_ascii_lowercase().into_boxed_slice();
+            let key = extension.bytes().to_ascii_lowercase().into_boxed_slice();
             if let Some(old) = map.insert(key, kind.clone()) {
                 let message = format!(
                     "duplicate extension \"{}\", content type: \"{}\", previous content type: \"{}\"",
-                    String::from_utf8_lossy(extension.as_bytes()),
+                    String::from_utf8_lossy(extension.bytes()),
                     String::from_utf8_lossy(&kind),
                     String::from_utf8_lossy(&old)
                 );
-                repeated.push(Error::warn(message).at(line.at));
+                repeated.push(Error::warn(message).at(line.at.clone()));
             }
         }
     }

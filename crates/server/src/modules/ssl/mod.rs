@@ -6,7 +6,7 @@ use conf::{Args, Arity, Error, HTTP, Inherit, SERVER, Scope, Setting, Within, di
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, ServerConfig, ServerSessionMemoryCache};
+use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::version::{TLS12, TLS13};
 
 use super::Module;
@@ -16,6 +16,7 @@ use crate::http::variables::{Variable, variable};
 use crate::worker::generation::Compiler;
 
 pub mod ciphers;
+mod sessions;
 mod tls;
 
 pub use self::tls::Tls;
@@ -29,16 +30,16 @@ pub(crate) static MODULE: Module = Module {
         directive("ssl_certificate", IN, Arity::exactly(1), |at, a| file(a, &mut at.own::<Conf>().certificates)),
         directive("ssl_certificate_key", IN, Arity::exactly(1), |at, a| file(a, &mut at.own::<Conf>().keys)),
         directive("ssl_protocols", IN, Arity::at_least(1), protocols),
-        directive("ssl_ciphers", IN, Arity::exactly(1), |at, a| at.own::<Conf>().ciphers.set(a, a.str(0).into())),
+        directive("ssl_ciphers", IN, Arity::exactly(1), |at, a| at.own::<Conf>().ciphers.set(a.str(0).into())),
         directive("ssl_prefer_server_ciphers", IN, Arity::flag(), |at, a| {
-            at.own::<Conf>().prefer_server_ciphers.set(a, a.flag(0)?)
+            at.own::<Conf>().prefer_server_ciphers.set(a.flag(0)?)
         }),
         directive("ssl_session_cache", IN, Arity::between(1, 2), session_cache),
         directive("ssl_session_timeout", IN, Arity::exactly(1), |at, a| {
-            at.own::<Conf>().session_timeout.set(a, a.sec(0)?)
+            at.own::<Conf>().session_timeout.set(a.sec(0)?)
         }),
         directive("ssl_session_tickets", IN, Arity::flag(), |at, a| {
-            at.own::<Conf>().session_tickets.set(a, a.flag(0)?)
+            at.own::<Conf>().session_tickets.set(a.flag(0)?)
         }),
     ],
     variables: VARIABLES,
@@ -127,7 +128,7 @@ fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if !protocols.tls12 && !protocols.tls13 {
         return Err(a.fault("no usable protocol in \"ssl_protocols\": add TLSv1.2 or TLSv1.3".into()));
     }
-    at.own::<Conf>().protocols.set(a, protocols)
+    at.own::<Conf>().protocols.set(protocols)
 }
 
 /// nginx keeps about 4000 sessions in a megabyte.
@@ -149,7 +150,7 @@ fn session_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             _ => return Err(invalid()),
         };
     }
-    at.own::<Conf>().session_cache.set(a, cache)
+    at.own::<Conf>().session_cache.set(cache)
 }
 
 /// The TLS configuration of a server; `None` where it has no certificate.
@@ -157,7 +158,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<ServerC
     let Some(conf) = at.conf::<Conf>().filter(|c| !c.certificates.is_empty()) else { return Ok(None) };
     if conf.keys.len() < conf.certificates.len() {
         let last = conf.certificates.last().map_or("", |c| c);
-        return Err(Error::emerg(format!("no \"ssl_certificate_key\" is defined for certificate \"{last}\"")).at(at.at));
+        return Err(Error::emerg(format!("no \"ssl_certificate_key\" is defined for certificate \"{last}\"")).at(at.at.clone()));
     }
     let provider = provider(at, conf)?;
     let resolver = Certificates::load(conf, &provider, with)?;
@@ -165,12 +166,12 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<ServerC
     let versions: Vec<_> =
         [(protocols.tls13, &TLS13), (protocols.tls12, &TLS12)].into_iter().filter(|v| v.0).map(|v| v.1).collect();
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
-    let builder = builder.map_err(|e| Error::emerg(format!("ssl_protocols and ssl_ciphers do not fit: {e}")).at(at.at))?;
+    let builder = builder.map_err(|e| Error::emerg(format!("ssl_protocols and ssl_ciphers do not fit: {e}")).at(at.at.clone()))?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
     config.ignore_client_order = conf.prefer_server_ciphers.or(false);
     config.session_storage = match conf.session_cache.or(Cache::None) {
         Cache::None => Arc::new(NoServerSessionStorage {}),
-        Cache::Sessions(n) => ServerSessionMemoryCache::new(n),
+        Cache::Sessions(n) => sessions::Timed::new(n, conf.session_timeout.or(300)),
     };
     if conf.session_tickets.or(true) {
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| Error::emerg(format!("session tickets: {e}")))?;
@@ -187,11 +188,11 @@ fn provider(at: &Scope, conf: &Conf) -> Result<Arc<CryptoProvider>, Error> {
         let read = ciphers::read(list);
         if read.suites.len() <= 3 && !list.contains("TLS_") {
             let message = format!("no cipher of \"ssl_ciphers\" \"{list}\" is supported by plimsoll");
-            return Err(Error::emerg(message).at(at.at));
+            return Err(Error::emerg(message).at(at.at.clone()));
         }
         if !read.unknown.is_empty() {
             let names = read.unknown.join(":");
-            at.warn(Error::warn(format!("ciphers \"{names}\" are not supported by plimsoll, ignored")).at(at.at));
+            at.warn(Error::warn(format!("ciphers \"{names}\" are not supported by plimsoll, ignored")).at(at.at.clone()));
         }
         provider.cipher_suites = read.suites;
     }

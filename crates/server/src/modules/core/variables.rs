@@ -1,0 +1,3 @@
+//! Placeholder.
+use crate::http::variables::Variable;
+pub(super) static VARIABLES: &[Variable] = &[];

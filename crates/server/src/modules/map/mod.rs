@@ -1,0 +1,3 @@
+//! Placeholder.
+use super::Module;
+pub(crate) static MODULE: Module = Module { name: "map", directives: &[], variables: &[] };
