@@ -16,7 +16,10 @@ use crate::poller::Poller;
 /// Accepts after which this thread goes to the end of the listener's queue.
 const TURN_AFTER: u32 = 16;
 /// The most connections taken from one listener before everything else gets its turn.
-const MOST_AT_ONCE: u32 = 8;
+const MOST_AT_ONCE: u32 = 4;
+/// Turns in a row that bring a connection before the loop tries for a second one: an accept4 that finds nothing costs
+/// nearly as much as one that does, and looking at the poller again is free while there is other work.
+const CROWDED_AFTER: u32 = 4;
 /// The bit that tells a listener's key from a connection's.
 const LISTENER: u64 = 1 << 63;
 
@@ -33,8 +36,9 @@ struct Entry {
     fd: Option<Arc<OwnedFd>>,
     /// Accepts since it was last put into the poller.
     accepts: u32,
-    /// How many connections to expect: grows while they keep coming, since an accept4 that finds nothing is not free.
-    expected: u32,
+    /// The last turn in which connections came, and for how many turns in a row they came, as many as expected.
+    last_turn: u64,
+    streak: u32,
     paused_until: Option<Instant>,
     armed: bool,
 }
@@ -56,6 +60,11 @@ pub(crate) struct Ready {
 }
 
 impl Entry {
+    /// How many connections to try for.
+    fn expected(&self) -> u32 {
+        (1 + self.streak / CROWDED_AFTER).min(MOST_AT_ONCE)
+    }
+
     fn arm(&mut self, poller: &dyn Poller, index: u32) -> io::Result<()> {
         let Some(fd) = &self.fd else { return Ok(()) };
         if self.armed {
@@ -101,7 +110,8 @@ impl Listeners {
             tag: 0,
             fd: None,
             accepts: 0,
-            expected: 1,
+            last_turn: 0,
+            streak: 0,
             paused_until: None,
             armed: false,
         });
@@ -119,7 +129,7 @@ impl Listeners {
         // The bit above a connection's generation says "listener".
         entry.generation = (entry.generation + 1) & (u32::MAX >> 1);
         entry.paused_until = None;
-        entry.expected = 1;
+        entry.streak = 0;
         entry.fd.take()
     }
 
@@ -132,13 +142,22 @@ impl Listeners {
     /// What to accept from, unless the listener was removed or paused since the event.
     pub(crate) fn ready(&mut self, listener: Listener) -> Option<Ready> {
         let entry = self.entry(listener).filter(|e| e.armed)?;
-        Some(Ready { fd: entry.fd.clone()?, tag: entry.tag, at_most: entry.expected })
+        Some(Ready { fd: entry.fd.clone()?, tag: entry.tag, at_most: entry.expected() })
     }
 
-    /// Takes note of how many connections came, and whether there were as many as expected.
-    pub(crate) fn accepted(&mut self, poller: &dyn Poller, listener: Listener, count: u32, more: bool) {
+    /// Takes note of how many connections came in a turn, and whether there may be more.
+    pub(crate) fn accepted(
+        &mut self,
+        poller: &dyn Poller,
+        listener: Listener,
+        turn: u64,
+        count: u32,
+        more: bool,
+    ) {
         let Some(entry) = self.entry(listener) else { return };
-        entry.expected = if more { (entry.expected * 2).min(MOST_AT_ONCE) } else { 1 };
+        let in_a_row = more && turn == entry.last_turn + 1;
+        entry.streak = if in_a_row { entry.streak + 1 } else { 0 };
+        entry.last_turn = turn;
         entry.accepts += count;
         if entry.accepts >= TURN_AFTER && entry.armed {
             entry.disarm(poller);
