@@ -40,6 +40,8 @@ struct Entry {
     last_turn: u64,
     streak: u32,
     paused_until: Option<Instant>,
+    /// Paused by the application until it says otherwise.
+    held: bool,
     armed: bool,
 }
 
@@ -67,7 +69,7 @@ impl Entry {
 
     fn arm(&mut self, poller: &dyn Poller, index: u32) -> io::Result<()> {
         let Some(fd) = &self.fd else { return Ok(()) };
-        if self.armed {
+        if self.armed || self.held {
             return Ok(());
         }
         let key = LISTENER | u64::from(self.generation) << 32 | u64::from(index);
@@ -113,6 +115,7 @@ impl Listeners {
             last_turn: 0,
             streak: 0,
             paused_until: None,
+            held: false,
             armed: false,
         });
         self.entries.len() - 1
@@ -130,6 +133,7 @@ impl Listeners {
         entry.generation = (entry.generation + 1) & (u32::MAX >> 1);
         entry.paused_until = None;
         entry.streak = 0;
+        entry.held = false;
         entry.fd.take()
     }
 
@@ -185,6 +189,22 @@ impl Listeners {
         entry.disarm(poller);
         entry.paused_until = Some(until);
         self.note_resume(until);
+    }
+
+    /// Takes a listener out of the poller until [`Self::release`].
+    pub(crate) fn hold(&mut self, poller: &dyn Poller, listener: Listener) {
+        let Some(entry) = self.entry(listener) else { return };
+        entry.disarm(poller);
+        entry.held = true;
+    }
+
+    pub(crate) fn release(&mut self, poller: &dyn Poller, listener: Listener) {
+        let all_paused = self.all_paused;
+        let Some(entry) = self.entry(listener) else { return };
+        entry.held = false;
+        if !all_paused && entry.paused_until.is_none() {
+            self.arm_or_retry(poller, listener);
+        }
     }
 
     pub(crate) fn pause_all(&mut self, poller: &dyn Poller) {

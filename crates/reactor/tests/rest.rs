@@ -196,19 +196,26 @@ fn paused_listeners_leave_connections_waiting() {
     at(1, Box::new(|_| {}), 0);
     at(2, Box::new(|handle| handle.pause_all()), 1);
     at(3, Box::new(|handle| handle.resume_all()), 1);
-    at(4, Box::new(move |handle| handle.unlisten(first)), 3);
+    at(4, Box::new(move |handle| handle.pause(first)), 3);
+    // Each pause is ended by its own counterpart only.
+    at(5, Box::new(|handle| handle.resume_all()), 3);
+    at(6, Box::new(|handle| handle.pause_all()), 3);
+    at(7, Box::new(move |handle| handle.resume(first)), 3);
+    at(8, Box::new(|handle| handle.resume_all()), 3);
+    at(9, Box::new(move |handle| handle.unlisten(first)), 8);
     let theirs = fd.clone();
     // Removed ones stay removed, their names mean nothing any more, and listening anew is possible.
     at(
-        5,
+        10,
         Box::new(move |handle| {
             handle.resume_all();
+            handle.resume(first);
             handle.unlisten(first);
             assert_ne!(handle.listen(theirs.clone(), 2).unwrap(), first);
         }),
-        3,
+        8,
     );
-    at(6, Box::new(|handle| handle.stop()), 5);
+    at(11, Box::new(|handle| handle.stop()), 10);
     stage.run();
     assert_eq!(Arc::strong_count(&fd), 1);
 }
