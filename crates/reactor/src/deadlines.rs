@@ -151,3 +151,127 @@ impl Wheel {
         self.full[bucket / 64] &= !(1 << (bucket % 64));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Table(Vec<Due>);
+
+    impl Links for Table {
+        fn link(&mut self, index: u32) -> &mut Link {
+            &mut self.0[index as usize].link
+        }
+    }
+
+    impl Dues for Table {
+        fn due(&mut self, index: u32) -> &mut Due {
+            &mut self.0[index as usize]
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Entry, and milliseconds from now.
+        Set(u32, Option<u64>),
+        Unlink(u32),
+        /// Milliseconds.
+        Pass(u64),
+        /// To when the wheel wants to be looked at.
+        PassToNext,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let entry = 0..12u32;
+        let delay = prop_oneof![0..200u64, 0..5_000u64, 60_000..70_000u64, 0..400_000u64];
+        let step = prop_oneof![
+            6 => (entry.clone(), prop::option::weighted(0.9, delay)).prop_map(|(e, d)| Step::Set(e, d)),
+            1 => entry.prop_map(Step::Unlink),
+            2 => prop_oneof![0..100u64, 0..3_000u64, 0..200_000u64].prop_map(Step::Pass),
+            3 => Just(Step::PassToNext),
+        ];
+        prop::collection::vec(step, 1..200)
+    }
+
+    /// The wheel beside a table of the deadlines themselves.
+    struct Model {
+        start: Instant,
+        now: Instant,
+        wheel: Wheel,
+        table: Table,
+        deadlines: Vec<Option<Instant>>,
+    }
+
+    impl Model {
+        fn new() -> Self {
+            let start = Instant::now();
+            let table = Table(vec![Due::NEVER; 12]);
+            Model { start, now: start, wheel: Wheel::new(start), table, deadlines: vec![None; 12] }
+        }
+
+        fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+            match step {
+                Step::Set(entry, delay) => {
+                    let deadline = delay.map(|ms| self.now + Duration::from_millis(ms));
+                    self.wheel.set(&mut self.table, entry, deadline);
+                    self.deadlines[entry as usize] = deadline;
+                }
+                Step::Unlink(entry) => {
+                    self.wheel.unlink(&mut self.table, entry);
+                    self.table.0[entry as usize] = Due::NEVER;
+                    self.deadlines[entry as usize] = None;
+                }
+                Step::Pass(ms) => self.pass(self.now + Duration::from_millis(ms))?,
+                Step::PassToNext => {
+                    let next = self.wheel.next();
+                    prop_assert!(next.is_some() || self.deadlines.iter().all(Option::is_none));
+                    self.pass(next.unwrap_or(self.now).max(self.now))?;
+                }
+            }
+            Ok(())
+        }
+
+        fn pass(&mut self, to: Instant) -> Result<(), TestCaseError> {
+            self.now = to;
+            let mut expired = Vec::new();
+            let tick = self.wheel.tick(to);
+            self.wheel.sweep(&mut self.table, tick, &mut expired);
+            for entry in expired {
+                let deadline = self.deadlines[entry as usize].take();
+                prop_assert!(deadline.is_some_and(|d| d <= to), "early, or of no deadline");
+            }
+            let late = self.deadlines.iter().flatten().find(|d| **d + TICK <= to);
+            prop_assert!(late.is_none(), "{:?} late", late.map(|d| to - *d));
+            let next = self.wheel.next();
+            for deadline in self.deadlines.iter().flatten() {
+                prop_assert!(next.is_some_and(|n| n <= *deadline + TICK), "the loop would sleep too long");
+            }
+            prop_assert!(self.wheel.next().is_none_or(|n| n > to || n > self.start), "no progress");
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn never_early_and_hardly_late(steps in steps()) {
+            let mut model = Model::new();
+            for step in steps {
+                model.step(step)?;
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_deadline_costs_nothing_until_its_bucket_comes() {
+        let mut model = Model::new();
+        model.step(Step::Set(0, Some(1000))).unwrap();
+        let at = model.table.0[0].at;
+        model.step(Step::Set(0, Some(60_000))).unwrap();
+        assert_eq!(model.table.0[0].at, at);
+        model.step(Step::PassToNext).unwrap();
+        assert!(model.deadlines[0].is_some() && model.table.0[0].at > at);
+    }
+}

@@ -352,3 +352,51 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn fd() -> OwnedFd {
+        rustix::pipe::pipe().unwrap().0
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Entry<[u64; 6]>>() <= 96, "{} bytes", size_of::<Entry<[u64; 6]>>());
+    }
+
+    #[test]
+    fn an_event_for_a_former_tenant_means_nothing() {
+        let mut entries = Entries::<u32>::new(Instant::now());
+        let old = entries.insert(State::WRITE);
+        entries.remove(old.index);
+        let new = entries.insert(State::WRITE);
+        assert_eq!(new.index, old.index);
+        entries.rest(new.index, fd(), 1);
+        assert!(matches!(entries.event(old, EventFlags::IN), Stir::Nothing));
+        assert!(entries.rise_by_key(old).is_none());
+        assert_eq!(entries.resting(), 1);
+        assert!(matches!(entries.event(new, EventFlags::IN), Stir::Rose(_, 1)));
+    }
+
+    #[test]
+    fn room_to_write_does_not_disturb_the_rest() {
+        let mut entries = Entries::<u32>::new(Instant::now());
+        let key = entries.insert(State::WRITE);
+        entries.rest(key.index, fd(), 1);
+        assert!(matches!(entries.event(key, EventFlags::OUT), Stir::Nothing));
+        assert!(matches!(entries.event(key, EventFlags::HUP), Stir::Rose(..)));
+    }
+
+    #[test]
+    fn pages_grow_and_places_are_used_again() {
+        let mut entries = Entries::<u32>::new(Instant::now());
+        let keys: Vec<_> = (0..PAGE * 2 + 1).map(|_| entries.insert(State::WRITE)).collect();
+        assert_eq!((entries.pages.0.len(), entries.used()), (3, keys.len()));
+        keys.iter().for_each(|key| drop(entries.remove(key.index)));
+        (0..PAGE * 3).for_each(|_| _ = entries.insert(State::WRITE));
+        assert_eq!(entries.pages.0.len(), 3);
+    }
+}

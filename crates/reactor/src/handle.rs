@@ -186,6 +186,16 @@ impl<R> Handle<R> {
         let _fd = self.0.listeners.borrow_mut().remove(&*self.0.poller, listener);
     }
 
+    /// Stops accepting there until [`Handle::resume`]; connections wait in the accept queue.
+    pub fn pause(&self, listener: Listener) {
+        self.0.listeners.borrow_mut().hold(&*self.0.poller, listener);
+    }
+
+    /// Ends [`Handle::pause`]. What [`Handle::pause_all`] paused stays paused.
+    pub fn resume(&self, listener: Listener) {
+        self.0.listeners.borrow_mut().release(&*self.0.poller, listener);
+    }
+
     /// Stops accepting on all listeners, also on those still to come, until [`Handle::resume_all`]; connections wait in
     /// the accept queues.
     pub fn pause_all(&self) {

@@ -16,7 +16,10 @@ use crate::poller::Poller;
 /// Accepts after which this thread goes to the end of the listener's queue.
 const TURN_AFTER: u32 = 16;
 /// The most connections taken from one listener before everything else gets its turn.
-const MOST_AT_ONCE: u32 = 8;
+const MOST_AT_ONCE: u32 = 4;
+/// Turns in a row that bring a connection before the loop tries for a second one: an accept4 that finds nothing costs
+/// nearly as much as one that does, and looking at the poller again is free while there is other work.
+const CROWDED_AFTER: u32 = 4;
 /// The bit that tells a listener's key from a connection's.
 const LISTENER: u64 = 1 << 63;
 
@@ -33,9 +36,12 @@ struct Entry {
     fd: Option<Arc<OwnedFd>>,
     /// Accepts since it was last put into the poller.
     accepts: u32,
-    /// How many connections to expect: grows while they keep coming, since an accept4 that finds nothing is not free.
-    expected: u32,
+    /// The last turn in which connections came, and for how many turns in a row they came, as many as expected.
+    last_turn: u64,
+    streak: u32,
     paused_until: Option<Instant>,
+    /// Paused by the application until it says otherwise.
+    held: bool,
     armed: bool,
 }
 
@@ -56,9 +62,14 @@ pub(crate) struct Ready {
 }
 
 impl Entry {
+    /// How many connections to try for.
+    fn expected(&self) -> u32 {
+        (1 + self.streak / CROWDED_AFTER).min(MOST_AT_ONCE)
+    }
+
     fn arm(&mut self, poller: &dyn Poller, index: u32) -> io::Result<()> {
         let Some(fd) = &self.fd else { return Ok(()) };
-        if self.armed {
+        if self.armed || self.held {
             return Ok(());
         }
         let key = LISTENER | u64::from(self.generation) << 32 | u64::from(index);
@@ -101,8 +112,10 @@ impl Listeners {
             tag: 0,
             fd: None,
             accepts: 0,
-            expected: 1,
+            last_turn: 0,
+            streak: 0,
             paused_until: None,
+            held: false,
             armed: false,
         });
         self.entries.len() - 1
@@ -119,7 +132,8 @@ impl Listeners {
         // The bit above a connection's generation says "listener".
         entry.generation = (entry.generation + 1) & (u32::MAX >> 1);
         entry.paused_until = None;
-        entry.expected = 1;
+        entry.streak = 0;
+        entry.held = false;
         entry.fd.take()
     }
 
@@ -132,13 +146,22 @@ impl Listeners {
     /// What to accept from, unless the listener was removed or paused since the event.
     pub(crate) fn ready(&mut self, listener: Listener) -> Option<Ready> {
         let entry = self.entry(listener).filter(|e| e.armed)?;
-        Some(Ready { fd: entry.fd.clone()?, tag: entry.tag, at_most: entry.expected })
+        Some(Ready { fd: entry.fd.clone()?, tag: entry.tag, at_most: entry.expected() })
     }
 
-    /// Takes note of how many connections came, and whether there were as many as expected.
-    pub(crate) fn accepted(&mut self, poller: &dyn Poller, listener: Listener, count: u32, more: bool) {
+    /// Takes note of how many connections came in a turn, and whether there may be more.
+    pub(crate) fn accepted(
+        &mut self,
+        poller: &dyn Poller,
+        listener: Listener,
+        turn: u64,
+        count: u32,
+        more: bool,
+    ) {
         let Some(entry) = self.entry(listener) else { return };
-        entry.expected = if more { (entry.expected * 2).min(MOST_AT_ONCE) } else { 1 };
+        let in_a_row = more && turn == entry.last_turn + 1;
+        entry.streak = if in_a_row { entry.streak + 1 } else { 0 };
+        entry.last_turn = turn;
         entry.accepts += count;
         if entry.accepts >= TURN_AFTER && entry.armed {
             entry.disarm(poller);
@@ -166,6 +189,22 @@ impl Listeners {
         entry.disarm(poller);
         entry.paused_until = Some(until);
         self.note_resume(until);
+    }
+
+    /// Takes a listener out of the poller until [`Self::release`].
+    pub(crate) fn hold(&mut self, poller: &dyn Poller, listener: Listener) {
+        let Some(entry) = self.entry(listener) else { return };
+        entry.disarm(poller);
+        entry.held = true;
+    }
+
+    pub(crate) fn release(&mut self, poller: &dyn Poller, listener: Listener) {
+        let all_paused = self.all_paused;
+        let Some(entry) = self.entry(listener) else { return };
+        entry.held = false;
+        if !all_paused && entry.paused_until.is_none() {
+            self.arm_or_retry(poller, listener);
+        }
     }
 
     pub(crate) fn pause_all(&mut self, poller: &dyn Poller) {

@@ -77,6 +77,7 @@ struct Turns<'a, A: App, S, F> {
     served: Slots<F>,
     background: Slots<Background>,
     events: Vec<Event>,
+    number: u64,
 }
 
 impl<'a, A, S, F> Turns<'a, A, S, F>
@@ -94,6 +95,7 @@ where
             served: Slots::new(0, doorbell.clone()),
             background: Slots::new(BACKGROUND, doorbell.clone()),
             events: Vec::with_capacity(EVENTS),
+            number: 0,
         }
     }
 
@@ -106,6 +108,7 @@ where
 
     fn turn(&mut self) -> io::Result<()> {
         self.events.clear();
+        self.number += 1;
         let timeout = self.timeout();
         self.handle.0.poller.wait(&mut self.events, timeout)?;
         self.handle.refresh_clock();
@@ -196,7 +199,8 @@ where
                 break !paused;
             }
         };
-        self.handle.0.listeners.borrow_mut().accepted(&*self.handle.0.poller, listener, count, more);
+        let poller = &*self.handle.0.poller;
+        self.handle.0.listeners.borrow_mut().accepted(poller, listener, self.number, count, more);
     }
 
     fn accept_failed(&mut self, listener: Listener, tag: u32, error: io::Error) {

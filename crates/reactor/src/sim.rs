@@ -78,32 +78,28 @@ impl World {
         Box::new(self.clone())
     }
 
-    /// Lets time pass until the next planned action, at most to `end`, and does what is planned for then.
-    fn step(&self, end: Option<Duration>) -> bool {
+    /// Lets time pass until the next planned action, at most to `end`. `false` if there is neither.
+    fn pass(&self, end: Option<Duration>) -> bool {
         let next = self.0.plan.borrow().first_key_value().map(|((at, _), _)| *at);
-        let until = match (next, end) {
-            (Some(at), Some(end)) => at.min(end),
-            (Some(at), None) => at,
-            (None, Some(end)) => end,
-            (None, None) => return false,
-        };
+        let Some(until) = [next, end].into_iter().flatten().min() else { return false };
         self.0.passed.set(self.passed().max(until));
-        self.act();
         true
     }
 
-    fn act(&self) {
-        loop {
-            let due = {
-                let mut plan = self.0.plan.borrow_mut();
-                let Some(first) = plan.first_entry() else { return };
-                if first.key().0 > self.passed() {
-                    return;
-                }
-                first.remove()
-            };
-            due();
+    /// Does what is planned for now. Says whether there was anything.
+    fn act(&self) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.due() {
+            action();
+            acted = true;
         }
+        acted
+    }
+
+    fn due(&self) -> Option<Action> {
+        let mut plan = self.0.plan.borrow_mut();
+        let first = plan.first_entry()?;
+        (first.key().0 <= self.passed()).then(|| first.remove())
     }
 }
 
@@ -136,16 +132,19 @@ impl Poller for SimPoller {
         self.epoll.delete(fd)
     }
 
-    /// Fails with `Deadlock` if nothing is ready, due or planned: the real loop would wait for ever.
+    /// Ends early after a planned action, since that may have woken a task or stopped the loop. Fails with `Deadlock` if
+    /// nothing is ready, due or planned: the real loop would wait for ever.
     fn wait(&self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        self.world.0.waits.set(self.world.waits() + 1);
-        self.world.act();
+        let world = &self.world;
+        world.0.waits.set(world.waits() + 1);
+        let mut acted = world.act();
         self.epoll.wait(events, Some(Duration::ZERO))?;
-        let end = timeout.map(|t| self.world.passed() + t);
-        while events.is_empty() && end.is_none_or(|end| self.world.passed() < end) {
-            if !self.world.step(end) {
+        let end = timeout.map(|t| world.passed() + t);
+        while events.is_empty() && !acted && end.is_none_or(|end| world.passed() < end) {
+            if !world.pass(end) {
                 return Err(io::ErrorKind::Deadlock.into());
             }
+            acted = world.act();
             self.epoll.wait(events, Some(Duration::ZERO))?;
         }
         Ok(())

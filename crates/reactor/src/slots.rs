@@ -100,3 +100,130 @@ impl<F: Future<Output = ()>> Slots<F> {
         dropped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::wake::{Running, next_ready};
+    use std::cell::{Cell, RefCell};
+    use std::future::poll_fn;
+    use std::rc::Rc;
+
+    fn slots<F: Future<Output = ()>>() -> (Slots<F>, Running) {
+        let doorbell = Arc::new(Doorbell::new().unwrap());
+        let running = Running::enter(&doorbell);
+        (Slots::new(0, doorbell), running)
+    }
+
+    fn places<F>(slots: &Slots<F>) -> usize {
+        slots.slots.iter().filter(|s| s.place.is_some()).count()
+    }
+
+    #[test]
+    fn one_place_serves_all_that_come_one_after_the_other() {
+        let (mut slots, _running) = slots();
+        let at_once = || poll_fn(|_| Poll::Ready(()));
+        slots.start(at_once).unwrap();
+        let first = Arc::as_ptr(&slots.slots[0].task);
+        for _ in 0..1000 {
+            slots.start(at_once).unwrap();
+        }
+        assert_eq!((slots.slots.len(), places(&slots), slots.busy()), (1, 1, 0));
+        assert_eq!(Arc::as_ptr(&slots.slots[0].task), first, "the waker is the same too");
+    }
+
+    #[test]
+    fn places_of_a_burst_are_given_back() {
+        let (mut slots, _running) = slots();
+        let gate = Rc::new(Cell::new(false));
+        for _ in 0..1000 {
+            let gate = gate.clone();
+            slots
+                .start(|| poll_fn(move |_| if gate.get() { Poll::Ready(()) } else { Poll::Pending }))
+                .unwrap();
+        }
+        assert_eq!((places(&slots), slots.busy()), (1000, 1000));
+        gate.set(true);
+        (0..1000).for_each(|task| slots.poll(task).unwrap());
+        assert_eq!(slots.busy(), 0);
+        assert!(places(&slots) <= 600, "{} places are kept", places(&slots));
+        for _ in 0..1000 {
+            slots.start(|| unreachable_future(gate.clone())).unwrap_err();
+        }
+        assert_eq!(slots.slots.len(), 1000);
+    }
+
+    fn unreachable_future<F>(_: Rc<Cell<bool>>) -> F {
+        panic!("making it fails")
+    }
+
+    #[test]
+    fn a_stale_waker_wakes_nobody() {
+        let (mut slots, _running) = slots();
+        let kept = Rc::new(RefCell::new(None));
+        let polls = Rc::new(Cell::new(0));
+        let future = |ends: bool| {
+            let (kept, polls) = (kept.clone(), polls.clone());
+            poll_fn(move |cx| {
+                polls.set(polls.get() + 1);
+                kept.borrow_mut().get_or_insert_with(|| cx.waker().clone());
+                if ends { Poll::Ready(()) } else { Poll::Pending }
+            })
+        };
+        slots.start(|| future(true)).unwrap();
+        slots.start(|| future(false)).unwrap();
+        assert_eq!((slots.slots.len(), polls.get()), (1, 2));
+        let stale: Waker = kept.borrow_mut().take().unwrap();
+        stale.wake_by_ref();
+        std::thread::spawn(move || stale.wake()).join().unwrap();
+        slots.doorbell.collect();
+        assert_eq!(next_ready(), None);
+    }
+
+    #[test]
+    fn a_wake_is_queued_once_and_again_after_the_poll() {
+        let (mut slots, _running) = slots();
+        let waker = Rc::new(RefCell::new(None));
+        let theirs = waker.clone();
+        let future = poll_fn(move |cx| {
+            theirs.replace(Some(cx.waker().clone()));
+            Poll::<()>::Pending
+        });
+        slots.start(|| future).unwrap();
+        let wake = || waker.borrow().as_ref().map(Waker::wake_by_ref).unwrap();
+        wake();
+        wake();
+        assert_eq!((next_ready(), next_ready()), (Some(0), None));
+        slots.poll(0).unwrap();
+        wake();
+        assert_eq!((next_ready(), next_ready()), (Some(0), None));
+    }
+
+    /// Panics when dropped, unless a panic is under way.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "dropped");
+        }
+    }
+
+    #[test]
+    fn panics_cost_one_future_each() {
+        let (mut slots, _running) = slots::<std::pin::Pin<Box<dyn Future<Output = ()>>>>();
+        let text = |payload: Payload| *payload.downcast_ref::<&str>().unwrap();
+        assert_eq!(slots.start(|| Box::pin(async { panic!("polled") })).map_err(text), Err("polled"));
+        assert_eq!(slots.start(|| panic!("made")).map_err(text), Err("made"));
+        let bomb = Bomb;
+        let dropped = slots.start(|| {
+            Box::pin(poll_fn(move |_| {
+                let _ = &bomb;
+                Poll::Ready(())
+            }))
+        });
+        assert_eq!(dropped.map_err(text), Err("dropped"));
+        slots.start(|| Box::pin(async {})).unwrap();
+        assert_eq!((slots.slots.len(), slots.busy()), (1, 0));
+    }
+}

@@ -19,6 +19,9 @@ use crate::handle::connection_key;
 const READ_EVENTS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
 const ALL_EVENTS: EventFlags = READ_EVENTS.union(EventFlags::OUT);
 
+/// The most pieces writev(2) takes (IOV_MAX).
+const MOST_PIECES: usize = 1024;
+
 /// A nonblocking stream on a loop: owns the descriptor and the loop's entry for it. Dropping it closes both.
 pub struct Socket<R> {
     fd: OwnedFd,
@@ -139,8 +142,9 @@ impl<R> Socket<R> {
         self.try_out(bytes.len(), || rustix::io::write(&self.fd, bytes))
     }
 
-    /// Writes what there is room for from several pieces.
+    /// Writes what there is room for from several pieces, of the first 1024.
     pub fn try_writev(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let pieces = &pieces[..pieces.len().min(MOST_PIECES)];
         let size = pieces.iter().map(|p| p.len()).sum();
         self.try_out(size, || rustix::io::writev(&self.fd, pieces))
     }

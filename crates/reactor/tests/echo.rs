@@ -63,8 +63,11 @@ impl App for Echo {
     fn turn(&self, _: &Handle<u32>) {}
 }
 
-/// A loop on a thread of its own; its outcome is how many peers came, and the panics.
-fn serve() -> (SocketAddr, Remote<u32>, JoinHandle<(usize, Vec<String>)>) {
+/// How many peers came, and the panics.
+type Outcome = (usize, Vec<String>);
+
+/// A loop on a thread of its own.
+fn serve() -> (SocketAddr, Remote<u32>, JoinHandle<Outcome>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
