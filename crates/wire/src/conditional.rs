@@ -12,12 +12,12 @@ pub fn etag_matches(list: &[u8], etag: &[u8], weak: bool) -> bool {
     while !rest.is_empty() {
         let tag = if weak { rest.strip_prefix(b"W/").unwrap_or(rest) } else { rest };
         if let Some(after) = tag.strip_prefix(etag)
-            && matches!(skip(after, b" ").first(), None | Some(b','))
+            && matches!(skip(after, b" \t").first(), None | Some(b','))
         {
             return true;
         }
         let comma = rest.iter().position(|&byte| byte == b',').unwrap_or(rest.len());
-        rest = skip(&rest[comma..], b" ,");
+        rest = skip(&rest[comma..], b" \t,");
     }
     false
 }

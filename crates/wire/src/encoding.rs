@@ -25,6 +25,8 @@ fn allowed(rest: &[u8]) -> Option<bool> {
     let rest = skip_spaces(rest);
     match rest.first() {
         None | Some(b',') => Some(true),
+        // A semicolon with nothing behind it is no refusal.
+        Some(b';') if rest.len() == 1 => Some(true),
         Some(b';') => Some(weight(skip_spaces(&rest[1..])).is_some_and(|weight| weight > 0)),
         Some(_) => None,
     }

@@ -19,6 +19,14 @@ pub struct Header {
     pub valid: bool,
 }
 
+impl Header {
+    /// The line, from its name to the end of its value.
+    #[must_use]
+    pub fn whole(self) -> Span {
+        Span { start: self.name.start, end: self.value.end }
+    }
+}
+
 /// The header lines of a message, in order, with a note of which known ones are there: asking for a header
 /// the message has not is one test of a bit.
 #[derive(Clone, Default, Debug)]

@@ -3,10 +3,9 @@
 use crate::bytes::find_ignore_case;
 use crate::error::BadRequest;
 use crate::field::Known;
-use crate::fields::{Header, Headers};
+use crate::fields::Headers;
 use crate::head::{Method, RequestHead, Version};
 use crate::number::parse_length;
-use crate::span::Span;
 
 /// Where a request's body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +54,7 @@ impl RequestHead {
     #[inline]
     fn no_repetition(&self) -> Result<(), BadRequest> {
         let Some((second, first)) = self.headers.repeated(ONCE | Known::Host.bit()) else { return Ok(()) };
-        let (second, first, known) = (whole(second), whole(first), second.known);
+        let (second, first, known) = (second.whole(), first.whole(), second.known);
         if known == Known::Host {
             return Err(BadRequest::DuplicateHost(second, first));
         }
@@ -100,10 +99,6 @@ impl RequestHead {
         self.version >= Version::Http11
             && self.headers.value(Known::Expect, buf).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
     }
-}
-
-fn whole(header: Header) -> Span {
-    Span { start: header.name.start, end: header.value.end }
 }
 
 #[inline]

@@ -3,7 +3,8 @@
 use memchr::memchr;
 
 use crate::error::BadResponse;
-use crate::fields::{self, Headers, Line};
+use crate::field::Known;
+use crate::fields::{self, Header, Headers, Line};
 use crate::head::Version;
 use crate::request::Progress;
 use crate::span::Span;
@@ -17,8 +18,11 @@ pub struct ResponseHead {
     pub status: u16,
     /// Status and reason phrase as sent: `404 Not Found`.
     pub status_line_text: Span,
-    /// The header lines. nginx drops none of an upstream's for the bytes of its name.
+    /// The header lines, without those in `dropped`. nginx drops none for the bytes of its name.
     pub headers: Headers,
+    /// Second lines of headers that may occur once but do not frame the message. The first counts; nginx
+    /// logs each of these at warn, see [`ResponseHead::log_dropped`].
+    pub dropped: Vec<Header>,
     /// Length of the head in bytes: where the body starts.
     pub length: usize,
 }
@@ -27,8 +31,10 @@ impl ResponseHead {
     /// Forgets everything; memory is kept.
     pub fn clear(&mut self) {
         let mut headers = std::mem::take(&mut self.headers);
+        let mut dropped = std::mem::take(&mut self.dropped);
         headers.clear();
-        *self = Self { headers, ..Self::default() };
+        dropped.clear();
+        *self = Self { headers, dropped, ..Self::default() };
     }
 
     /// Makes this the head nginx takes a response to have that begins with no status line: HTTP/0.9, 200,
@@ -37,7 +43,42 @@ impl ResponseHead {
         self.clear();
         self.status = 200;
     }
+
+    #[inline]
+    fn push(&mut self, header: Header) {
+        if header.known.bit() & FIRST_COUNTS != 0 && self.headers.has(header.known) {
+            self.dropped.push(header);
+        } else {
+            self.headers.push(header);
+        }
+    }
+
+    /// Writes nginx's text for one of the dropped lines:
+    /// `upstream sent duplicate header line: "ETag: b", previous value: "ETag: a", ignored`.
+    pub fn log_dropped(&self, dropped: Header, buf: &[u8], out: &mut Vec<u8>) {
+        let first = self.headers.find(dropped.known).unwrap_or_default();
+        BadResponse::DuplicateHeader(dropped.whole(), first.whole()).log_text(buf, out);
+        out.extend_from_slice(b", ignored");
+    }
 }
+
+/// Headers of which nginx takes the first line and ignores others.
+const FIRST_COUNTS: u64 = Known::Status.bit()
+    | Known::ContentType.bit()
+    | Known::ContentEncoding.bit()
+    | Known::Date.bit()
+    | Known::Server.bit()
+    | Known::Location.bit()
+    | Known::Refresh.bit()
+    | Known::LastModified.bit()
+    | Known::ETag.bit()
+    | Known::Expires.bit()
+    | Known::AcceptRanges.bit()
+    | Known::XAccelExpires.bit()
+    | Known::XAccelRedirect.bit()
+    | Known::XAccelLimitRate.bit()
+    | Known::XAccelBuffering.bit()
+    | Known::XAccelCharset.bit();
 
 /// Reads one response's head, like [`crate::RequestParser`].
 #[derive(Clone, Copy, Default, Debug)]
@@ -98,6 +139,9 @@ impl ResponseParser {
         let Some(length) = buf.get(from..).and_then(|rest| memchr(b'\n', rest)) else { return Ok(None) };
         let end = from + length;
         let text_end = if buf[end - 1] == b'\r' { end - 1 } else { end };
+        if memchr(b'\r', &buf[at..text_end]).is_some() {
+            return Err(BadResponse::NoStatusLine);
+        }
         head.status_line_text = Span::new(at - 3, text_end);
         Ok(Some(end + 1))
     }
@@ -133,7 +177,7 @@ impl ResponseParser {
             }
             match fields::read_line(buf, self.line, true) {
                 Line::Field { header, next } => {
-                    head.headers.push(header);
+                    head.push(header);
                     self.next_line(next);
                 }
                 Line::End { next } => {
@@ -172,6 +216,9 @@ fn any_version_and_status(buf: &[u8], head: &mut ResponseHead) -> Result<Option<
     let same = buf.iter().zip(sign).take_while(|(have, want)| have == want).count();
     if same < sign.len() {
         return if same == buf.len() { Ok(None) } else { Err(BadResponse::NoStatusLine) };
+    }
+    if buf.get(sign.len()) == Some(&b'0') {
+        return Err(BadResponse::NoStatusLine);
     }
     let Some(dot) = digits(buf, sign.len(), 3, |after| after == b'.')? else { return Ok(None) };
     let Some(space) = digits(buf, dot + 1, 3, |after| after == b' ')? else { return Ok(None) };
@@ -213,7 +260,6 @@ fn number(digits: &[u8]) -> u16 {
 
 fn response_version(major: u16, minor: u16) -> Version {
     match (major, minor) {
-        (0, _) => Version::Http09,
         (1, 0) => Version::Http10,
         _ => Version::Http11,
     }

@@ -21,7 +21,7 @@ pub fn normalize(path: &[u8], merge_slashes: bool, out: &mut Vec<u8>) -> Result<
         let (byte, length) = if byte == b'%' { (escaped(path, at)?, 3) } else { (byte, 1) };
         if byte == b'/' {
             let resolved = end_segment(out)?;
-            if !resolved && !(merge_slashes && out.last() == Some(&b'/')) {
+            if !(resolved || merge_slashes && out.last() == Some(&b'/')) {
                 out.push(b'/');
             }
         } else {
