@@ -213,3 +213,6 @@ pub fn encode_chunk_header(length: u64, line: &mut [u8; 18]) -> &[u8] {
     line[17] = b'\n';
     &line[start..]
 }
+
+#[cfg(test)]
+mod tests;

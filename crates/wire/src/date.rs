@@ -135,3 +135,64 @@ fn seconds(year: u64, month: u64, day: u64, second: u64) -> Option<u64> {
     }
     Some(days(year, month, day)? * DAY + second)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SOME: u64 = 784_111_777;
+
+    #[test]
+    fn as_nginx_reads_them() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 1994",
+            "xxx, 06 Nov 1994 08:49:37 UTC",
+            "Sun,06 Nov 1994 08:49:37",
+            "Sun,  06 Nov 1994 08:49:37 GMT; length=3",
+            ", 06 Nov 1994 08:49:37 gmt",
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(SOME), "{text}");
+        }
+        for text in [
+            "",
+            ",",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08.49.37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Wed, 29 Feb 2023 08:49:37 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1969 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse(b"Thu, 29-Feb-24 00:00:00 GMT"), Some(1_709_164_800));
+    }
+
+    #[test]
+    fn formats() {
+        assert_eq!(&format(SOME), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&format(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(&format(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_formatted_is_read(seconds in 0..253_402_300_800u64) {
+            prop_assert_eq!(parse(&format(seconds)), Some(seconds));
+        }
+
+        #[test]
+        fn no_bytes_panic(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -55,3 +55,67 @@ fn weight(text: &[u8]) -> Option<u16> {
 fn ends(rest: &[u8]) -> bool {
     matches!(rest.first(), None | Some(b',' | b' '))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_nginx_reads_them() {
+        let yes = [
+            "gzip",
+            "GZIP",
+            "gzip;q=0.001",
+            "gzip;q=1",
+            "gzip;q=1.0",
+            "gzip;q=1.",
+            "gzip;q=1.000",
+            "gzip;q=1,",
+            "gzip;",
+            "gzip ; q=0.5",
+            "gzip; q=0.5",
+            "x gzip",
+            "deflate,gzip",
+            "gzip,gzip;q=0",
+            "deflate;q=1, gzip;q=0.5, *",
+            "gzip;q=0.5 ;x",
+            "xgzip, gzip",
+            ",gzip",
+        ];
+        let no = [
+            "",
+            "gzi",
+            "*",
+            "identity",
+            "x-gzip",
+            "gzipx",
+            "gzip x",
+            "gzip\t",
+            "\tgzip",
+            "gzip;q=0",
+            "gzip;q=0.",
+            "gzip;q=0.000",
+            "gzip;q=0.0000",
+            "gzip;q=00",
+            "gzip;q=2",
+            "gzip;q=1.001",
+            "gzip;q=1.0001",
+            "gzip;q=0.1234",
+            "gzip;q=.5",
+            "gzip;q=",
+            "gzip; q = 0.5",
+            "gzip;Q=0",
+            "gzip;x=0",
+            "gzip;;q=0",
+            "gzip;q=1;a",
+            "gzip;q=0.5;x",
+            "gzip;q=1x",
+            "gzip;q=0.1x",
+            "gzip;q=0,",
+            "deflate, gzip;q=0, gzip",
+            "br,gzip;q=0.0 ,x",
+        ];
+        yes.iter().for_each(|value| assert!(accepts(value.as_bytes(), b"gzip"), "{value}"));
+        no.iter().for_each(|value| assert!(!accepts(value.as_bytes(), b"gzip"), "{value}"));
+    }
+}

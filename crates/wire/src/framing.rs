@@ -114,3 +114,6 @@ fn wish(value: &[u8]) -> Option<bool> {
     }
     find_ignore_case(value, b"keep-alive").map(|_| true)
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,3 +79,50 @@ impl RequestHead {
         Ok(Some(host))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        let good = [
+            ("a", "a"),
+            ("A.b.", "a.b"),
+            (".a", ".a"),
+            ("a_b", "a_b"),
+            ("a,b", "a,b"),
+            ("A%20b", "a%20b"),
+            ("a:", "a"),
+            ("a.:80", "a"),
+            ("[::1]", "[::1]"),
+            ("[::A]:80", "[::a]"),
+            ("127.0.0.1:8080", "127.0.0.1"),
+        ];
+        for (host, want) in good {
+            assert_eq!(validate_host(host.as_bytes(), &mut Vec::new()), Ok(want.as_bytes()), "{host}");
+        }
+    }
+
+    /// nginx 1.22 still served those after the empty one; since 1.29.4 RFC 3986 decides.
+    #[test]
+    fn no_hosts() {
+        for host in ["", ".", "..", "a..b", "a..", "a/b", "a b", "a\tb", "a\0b", ":80", "a\x7fb"] {
+            assert_eq!(
+                validate_host(host.as_bytes(), &mut Vec::new()),
+                Err(BadRequest::InvalidHost),
+                "{host}"
+            );
+        }
+        for host in [
+            "a@b", "a:b", "a:80:90", "a\\b", "[::1", "[::1]x", "[]", "[a/b]", "é", "a?b", "a#b", "a%2",
+            "a%zz",
+        ] {
+            assert_eq!(
+                validate_host(host.as_bytes(), &mut Vec::new()),
+                Err(BadRequest::InvalidHost),
+                "{host}"
+            );
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! Reads a request's head as its bytes come in.
 
-use memchr::memchr;
-
+use crate::cursor::Cursor;
 use crate::error::BadRequest;
 use crate::fields::{self, Line};
 use crate::head::{RequestHead, Version};
@@ -32,12 +31,7 @@ enum Stage {
 #[derive(Clone, Copy, Default, Debug)]
 pub struct RequestParser {
     stage: Stage,
-    /// Offset of the line being read.
-    line: usize,
-    /// How much of the buffer has been looked at.
-    scanned: usize,
-    /// Length the line had when it was last read without its end.
-    looked: usize,
+    cursor: Cursor,
     count: usize,
     room: Room,
 }
@@ -92,42 +86,21 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<bool, BadRequest> {
-        if self.line == 0 {
+        if self.cursor.line == 0 {
             head.clear();
         }
-        while let Some(b'\r' | b'\n') = buf.get(self.line) {
-            self.line += 1;
+        while let Some(b'\r' | b'\n') = buf.get(self.cursor.line) {
+            self.cursor.line += 1;
         }
-        if self.line > limits.longest_head() {
+        if self.cursor.line > limits.longest_head() {
             return Err(BadRequest::TooLongUri);
         }
-        self.scanned = self.line;
-        if self.line < buf.len() {
+        self.cursor.next_line(self.cursor.line);
+        if self.cursor.line < buf.len() {
             self.stage = Stage::Line;
-            self.room = Room::after(self.line, limits);
+            self.room = Room::after(self.cursor.line, limits);
         }
-        Ok(self.line < buf.len())
-    }
-
-    /// Whether there is no use in reading the line at hand again: its end has still not come in.
-    #[inline]
-    fn still_partial(&mut self, buf: &[u8]) -> bool {
-        if self.scanned <= self.line {
-            return false;
-        }
-        let more = buf.get(self.scanned..).unwrap_or_default();
-        self.scanned = self.scanned.max(buf.len());
-        if memchr(b'\n', more).is_some() {
-            return false;
-        }
-        // Looking again each time the line has doubled costs no more than looking twice, and finds soon
-        // that what comes in is no HTTP.
-        let length = buf.len().saturating_sub(self.line);
-        let look = length < 64 || length >= 2 * self.looked;
-        if look {
-            self.looked = length;
-        }
-        !look
+        Ok(self.cursor.line < buf.len())
     }
 
     #[inline]
@@ -137,11 +110,11 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<bool, BadRequest> {
-        if self.still_partial(buf) {
+        if self.cursor.still_partial(buf) {
             self.line_room(buf, buf.len(), head, limits)?;
             return Ok(false);
         }
-        let (read, seen) = match request_line::read(buf, self.line, head) {
+        let (read, seen) = match request_line::read(buf, self.cursor.line, head) {
             Ok(next) => (Ok(next), next),
             Err(Stop::Partial) => (Err(None), buf.len()),
             Err(Stop::Bad(bad, seen)) => (Err(Some(bad)), seen),
@@ -150,22 +123,15 @@ impl RequestParser {
         match read {
             Ok(next) => self.begin_headers(next, head),
             Err(Some(bad)) => return Err(bad),
-            Err(None) => self.scanned = buf.len(),
+            Err(None) => self.cursor.partial(buf),
         }
         Ok(read.is_ok())
     }
 
     fn begin_headers(&mut self, next: usize, head: &mut RequestHead) {
         self.stage = if head.version == Version::Http09 { Stage::Done } else { Stage::Headers };
-        self.next_line(next);
+        self.cursor.next_line(next);
         head.length = next;
-    }
-
-    #[inline]
-    fn next_line(&mut self, next: usize) {
-        self.line = next;
-        self.scanned = next;
-        self.looked = 0;
     }
 
     /// Checks that nginx would have had buffers for the request line up to `to`. What is wrong with the part
@@ -178,8 +144,8 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<(), BadRequest> {
-        let Err(Full { at }) = self.room.reserve(self.line, to, limits) else { return Ok(()) };
-        match request_line::read(&buf[..at.min(buf.len())], self.line, head) {
+        let Err(Full { at }) = self.room.reserve(self.cursor.line, to, limits) else { return Ok(()) };
+        match request_line::read(&buf[..at.min(buf.len())], self.cursor.line, head) {
             Err(Stop::Bad(bad, _)) => Err(bad),
             _ => Err(BadRequest::TooLongUri),
         }
@@ -193,11 +159,11 @@ impl RequestParser {
         limits: &Limits,
     ) -> Result<bool, BadRequest> {
         loop {
-            if self.still_partial(buf) {
+            if self.cursor.still_partial(buf) {
                 self.header_room(buf, buf.len(), head, limits)?;
                 return Ok(false);
             }
-            let line = fields::read_line(buf, self.line, limits.underscores_in_headers);
+            let line = fields::read_line(buf, self.cursor.line, limits.underscores_in_headers);
             match line {
                 Line::Field { header, next } => {
                     self.header_room(buf, next, head, limits)?;
@@ -207,7 +173,7 @@ impl RequestParser {
                     } else {
                         head.dropped.push(header.whole());
                     }
-                    self.next_line(next);
+                    self.cursor.next_line(next);
                 }
                 Line::End { next } => {
                     self.header_room(buf, next, head, limits)?;
@@ -217,11 +183,11 @@ impl RequestParser {
                 }
                 Line::Bad { at, seen } => {
                     self.header_room(buf, seen, head, limits)?;
-                    return Err(BadRequest::InvalidHeader(Span::new(self.line, at + 1)));
+                    return Err(BadRequest::InvalidHeader(Span::new(self.cursor.line, at + 1)));
                 }
                 Line::Partial => {
                     self.header_room(buf, buf.len(), head, limits)?;
-                    self.scanned = buf.len();
+                    self.cursor.partial(buf);
                     return Ok(false);
                 }
             }
@@ -243,7 +209,7 @@ impl RequestParser {
         head: &RequestHead,
         limits: &Limits,
     ) -> Result<(), BadRequest> {
-        match self.room.reserve(self.line, to, limits) {
+        match self.room.reserve(self.cursor.line, to, limits) {
             Ok(()) => Ok(()),
             Err(full) => Err(self.no_room(&buf[..full.at.min(buf.len())], head, limits)),
         }
@@ -253,10 +219,13 @@ impl RequestParser {
     /// for goes first; between two lines, it blames the one before.
     #[cold]
     fn no_room(&self, read: &[u8], head: &RequestHead, limits: &Limits) -> BadRequest {
-        match (fields::read_line(read, self.line, limits.underscores_in_headers), head.headers.last()) {
-            (Line::Bad { at, .. }, _) => BadRequest::InvalidHeader(Span::new(self.line, at + 1)),
-            (_, Some(last)) if read.len() == self.line => BadRequest::TooLongHeader(last.whole()),
-            _ if read.len() > self.line => BadRequest::TooLongHeader(Span::new(self.line, read.len())),
+        match (fields::read_line(read, self.cursor.line, limits.underscores_in_headers), head.headers.last())
+        {
+            (Line::Bad { at, .. }, _) => BadRequest::InvalidHeader(Span::new(self.cursor.line, at + 1)),
+            (_, Some(last)) if read.len() == self.cursor.line => BadRequest::TooLongHeader(last.whole()),
+            _ if read.len() > self.cursor.line => {
+                BadRequest::TooLongHeader(Span::new(self.cursor.line, read.len()))
+            }
             _ => BadRequest::TooLarge,
         }
     }

@@ -2,6 +2,7 @@
 
 use memchr::memchr;
 
+use crate::cursor::Cursor;
 use crate::error::BadResponse;
 use crate::field::Known;
 use crate::fields::{self, Header, Headers, Line};
@@ -84,8 +85,7 @@ const FIRST_COUNTS: u64 = Known::Status.bit()
 #[derive(Clone, Copy, Default, Debug)]
 pub struct ResponseParser {
     in_headers: bool,
-    line: usize,
-    scanned: usize,
+    cursor: Cursor,
 }
 
 impl ResponseParser {
@@ -110,23 +110,27 @@ impl ResponseParser {
     ) -> Result<Progress, BadResponse> {
         // What lies beyond the limit is never looked at, so that cutting the bytes changes nothing.
         let within = &buf[..buf.len().min(limit)];
-        match self.parse_within(within, head)? {
-            Progress::Partial if within.len() == limit => Err(BadResponse::TooBig),
-            progress => Ok(progress),
+        let progress = self.parse_within(within, head)?;
+        if progress == Progress::Partial && within.len() == limit {
+            // What is wrong with the last line goes first, also where it came in pieces.
+            self.cursor.next_line(self.cursor.line);
+            self.parse_within(within, head)?;
+            return Err(BadResponse::TooBig);
         }
+        Ok(progress)
     }
 
     fn parse_within(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<Progress, BadResponse> {
         if !self.in_headers {
-            if self.scanned == 0 {
+            if self.cursor.scanned == 0 {
                 head.clear();
             }
             let Some(next) = self.status_line(buf, head)? else {
-                self.scanned = buf.len();
+                self.cursor.partial(buf);
                 return Ok(Progress::Partial);
             };
             self.in_headers = true;
-            self.next_line(next);
+            self.cursor.next_line(next);
         }
         self.header_lines(buf, head)
     }
@@ -135,7 +139,7 @@ impl ResponseParser {
     /// and status are a few bytes and read again each time, so that a response without them is known early.
     fn status_line(&self, buf: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, BadResponse> {
         let Some(at) = version_and_status(buf, head)? else { return Ok(None) };
-        let from = at.max(self.scanned);
+        let from = at.max(self.cursor.scanned);
         let Some(length) = buf.get(from..).and_then(|rest| memchr(b'\n', rest)) else { return Ok(None) };
         let end = from + length;
         let text_end = if buf[end - 1] == b'\r' { end - 1 } else { end };
@@ -147,51 +151,38 @@ impl ResponseParser {
     }
 
     #[inline]
-    fn next_line(&mut self, next: usize) {
-        self.line = next;
-        self.scanned = next;
-    }
-
-    fn still_partial(&mut self, buf: &[u8]) -> bool {
-        if self.scanned <= self.line {
-            return false;
-        }
-        let more = buf.get(self.scanned..).unwrap_or_default();
-        self.scanned = self.scanned.max(buf.len());
-        memchr(b'\n', more).is_none()
-    }
-
-    #[inline]
     fn header_lines(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<Progress, BadResponse> {
         loop {
-            if self.still_partial(buf) {
+            if self.cursor.still_partial(buf) {
                 return Ok(Progress::Partial);
             }
-            if buf[self.line..].starts_with(b"HTTP/") {
+            if buf[self.cursor.line..].starts_with(b"HTTP/") {
                 // Some servers send the status line twice; nginx skips it.
-                match memchr(b'\n', &buf[self.line..]) {
-                    Some(length) => self.next_line(self.line + length + 1),
+                match memchr(b'\n', &buf[self.cursor.line..]) {
+                    Some(length) => self.cursor.next_line(self.cursor.line + length + 1),
                     None => return Ok(self.partial(buf)),
                 }
                 continue;
             }
-            match fields::read_line(buf, self.line, true) {
+            match fields::read_line(buf, self.cursor.line, true) {
                 Line::Field { header, next } => {
                     head.push(header);
-                    self.next_line(next);
+                    self.cursor.next_line(next);
                 }
                 Line::End { next } => {
                     head.length = next;
                     return Ok(Progress::Done);
                 }
-                Line::Bad { at, .. } => return Err(BadResponse::InvalidHeader(Span::new(self.line, at + 1))),
+                Line::Bad { at, .. } => {
+                    return Err(BadResponse::InvalidHeader(Span::new(self.cursor.line, at + 1)));
+                }
                 Line::Partial => return Ok(self.partial(buf)),
             }
         }
     }
 
     fn partial(&mut self, buf: &[u8]) -> Progress {
-        self.scanned = buf.len();
+        self.cursor.partial(buf);
         Progress::Partial
     }
 }
@@ -264,3 +255,6 @@ fn response_version(major: u16, minor: u16) -> Version {
         _ => Version::Http11,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -239,7 +239,15 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
         ]).prop_map(<[u8]>::to_vec),
         1 => prop::collection::vec(any::<u8>(), 1..4),
     ];
-    prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+    let start = prop::sample::select(vec![
+        &b""[..],
+        b"GET /",
+        b"GET / HTTP/1.1\r\n",
+        b"\r\nPOST /x?y HTTP/1.0\r\nA: b\r\n",
+    ]);
+    let end = prop::sample::select(vec![&b""[..], b"\r\n\r\n", b" HTTP/1.1\r\n\r\n"]);
+    let middle = prop::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat());
+    (start, middle, end).prop_map(|(start, middle, end)| [start, &middle, end].concat())
 }
 
 type Outcome = (Result<Progress, BadRequest>, RequestHead);
