@@ -1,7 +1,5 @@
 //! Header lines, of requests, responses and trailers alike.
 
-use memchr::memchr3;
-
 use crate::bytes;
 use crate::field::Known;
 use crate::span::Span;
@@ -141,21 +139,21 @@ pub(crate) enum Line {
 
 /// Reads the line at `start`. The verdict depends on no byte behind the one that decides it, so it is the
 /// same however the bytes were cut.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_line(buf: &[u8], start: usize, underscores: bool) -> Line {
-    let mut at = start;
-    let mut valid = true;
-    let stop = loop {
-        let Some(&byte) = buf.get(at) else { return Line::Partial };
-        if !bytes::is_name(byte) {
-            if bytes::is_name_stop(byte) {
-                break byte;
-            }
-            valid &= byte == b'_' && underscores;
-        }
-        at += 1;
-    };
-    match stop {
+    let Some(at) = bytes::name_end(buf, start) else { return Line::Partial };
+    match buf[at] {
+        b':' if at > start => read_value(buf, Span::new(start, at), at + 1, true),
+        _ => unusual_line(buf, start, at, underscores),
+    }
+}
+
+/// The line at `start`, whose byte at `at` is not of a valid name.
+fn unusual_line(buf: &[u8], start: usize, at: usize, underscores: bool) -> Line {
+    let Some(end) = bytes::NAME_END.find(buf, at) else { return Line::Partial };
+    let valid = buf[at..end].iter().all(|&byte| !bytes::NOT_NAME.has(byte) || byte == b'_' && underscores);
+    let at = end;
+    match buf[at] {
         b'\r' | b'\n' if at == start => empty_line(buf, at),
         b':' if at > start => read_value(buf, Span::new(start, at), at + 1, valid),
         // nginx takes a line without a colon for a header without a value.
@@ -175,16 +173,13 @@ fn empty_line(buf: &[u8], at: usize) -> Line {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_value(buf: &[u8], name: Span, mut at: usize, valid: bool) -> Line {
     while buf.get(at) == Some(&b' ') {
         at += 1;
     }
     let start = at;
-    let Some(length) = buf.get(at..).and_then(|rest| memchr3(b'\n', b'\r', 0, rest)) else {
-        return Line::Partial;
-    };
-    at += length;
+    let Some(mut at) = bytes::value_end(buf, start) else { return Line::Partial };
     let next = match line_end(buf, at) {
         Ok(next) => next,
         Err(line) => return line,
@@ -197,7 +192,7 @@ fn read_value(buf: &[u8], name: Span, mut at: usize, valid: bool) -> Line {
 }
 
 /// The offset after the line end at `at`: LF, or any number of CR and LF, which nginx allows.
-#[inline]
+#[inline(always)]
 fn line_end(buf: &[u8], at: usize) -> Result<usize, Line> {
     match (buf[at], buf.get(at + 1)) {
         (b'\r', Some(b'\n')) => Ok(at + 2),
@@ -221,6 +216,7 @@ fn many_returns(buf: &[u8], at: usize) -> Result<usize, Line> {
 /// them (RFC 9112, 7.1.2). Returns false at the first line that is none; those before it are kept.
 pub fn parse_fields(buf: &[u8], headers: &mut Headers) -> bool {
     headers.clear();
+    let buf = &buf[..buf.len().min(Span::REACH)];
     let mut at = 0;
     while at < buf.len() {
         match read_line(buf, at, true) {

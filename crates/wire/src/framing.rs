@@ -108,7 +108,11 @@ fn content_length(headers: &Headers, buf: &[u8]) -> Result<Option<u64>, BadReque
 }
 
 /// What one `Connection` line asks for; nginx looks for the words anywhere in it.
+#[inline]
 fn wish(value: &[u8]) -> Option<bool> {
+    if value.eq_ignore_ascii_case(b"keep-alive") {
+        return Some(true);
+    }
     if find_ignore_case(value, b"close").is_some() {
         return Some(false);
     }

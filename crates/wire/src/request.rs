@@ -65,6 +65,7 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<Progress, BadRequest> {
+        let buf = &buf[..buf.len().min(Span::REACH)];
         if self.stage == Stage::Blank && !self.skip_blank(buf, head, limits)? {
             return Ok(Progress::Partial);
         }

@@ -109,7 +109,7 @@ impl ResponseParser {
         limit: usize,
     ) -> Result<Progress, BadResponse> {
         // What lies beyond the limit is never looked at, so that cutting the bytes changes nothing.
-        let within = &buf[..buf.len().min(limit)];
+        let within = &buf[..buf.len().min(limit).min(Span::REACH)];
         let progress = self.parse_within(within, head)?;
         if progress == Progress::Partial && within.len() == limit {
             // What is wrong with the last line goes first, also where it came in pieces.
