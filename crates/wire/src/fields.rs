@@ -141,23 +141,32 @@ pub(crate) enum Line {
 /// same however the bytes were cut.
 #[inline(always)]
 pub(crate) fn read_line(buf: &[u8], start: usize, underscores: bool) -> Line {
-    let Some(at) = bytes::name_end(buf, start) else { return Line::Partial };
-    match buf[at] {
-        b':' if at > start => read_value(buf, Span::new(start, at), at + 1, true),
-        _ => unusual_line(buf, start, at, underscores),
+    match bytes::colon(buf, start) {
+        Some(at) if buf[at] == b':' && at > start => {
+            let known = Known::of(&buf[start..at]);
+            // Names that are known are valid; others have to be looked at.
+            if known != Known::Other || !buf[start..at].iter().any(|&byte| bytes::NOT_NAME.has(byte)) {
+                let header =
+                    Header { name: Span::new(start, at), value: Span::default(), known, valid: true };
+                return read_value(buf, header, at + 1);
+            }
+            unusual_line(buf, start, underscores)
+        }
+        _ => unusual_line(buf, start, underscores),
     }
 }
 
-/// The line at `start`, whose byte at `at` is not of a valid name.
-fn unusual_line(buf: &[u8], start: usize, at: usize, underscores: bool) -> Line {
-    let Some(end) = bytes::NAME_END.find(buf, at) else { return Line::Partial };
-    let valid = buf[at..end].iter().all(|&byte| !bytes::NOT_NAME.has(byte) || byte == b'_' && underscores);
-    let at = end;
+/// Any line but a header with a valid name.
+fn unusual_line(buf: &[u8], start: usize, underscores: bool) -> Line {
+    let Some(at) = bytes::NAME_END.find(buf, start) else { return Line::Partial };
+    let valid = buf[start..at].iter().all(|&byte| !bytes::NOT_NAME.has(byte) || byte == b'_' && underscores);
+    let header =
+        Header { name: Span::new(start, at), valid, known: Known::of(&buf[start..at]), ..Header::default() };
     match buf[at] {
         b'\r' | b'\n' if at == start => empty_line(buf, at),
-        b':' if at > start => read_value(buf, Span::new(start, at), at + 1, valid),
+        b':' if at > start => read_value(buf, header, at + 1),
         // nginx takes a line without a colon for a header without a value.
-        b'\r' | b'\n' => read_value(buf, Span::new(start, at), at, valid),
+        b'\r' | b'\n' => read_value(buf, header, at),
         _ => Line::Bad { at, seen: at + 1 },
     }
 }
@@ -174,7 +183,7 @@ fn empty_line(buf: &[u8], at: usize) -> Line {
 }
 
 #[inline(always)]
-fn read_value(buf: &[u8], name: Span, mut at: usize, valid: bool) -> Line {
+fn read_value(buf: &[u8], header: Header, mut at: usize) -> Line {
     while buf.get(at) == Some(&b' ') {
         at += 1;
     }
@@ -187,8 +196,7 @@ fn read_value(buf: &[u8], name: Span, mut at: usize, valid: bool) -> Line {
     while at > start && buf[at - 1] == b' ' {
         at -= 1;
     }
-    let known = Known::of(name.of(buf));
-    Line::Field { header: Header { name, value: Span::new(start, at), known, valid }, next }
+    Line::Field { header: Header { value: Span::new(start, at), ..header }, next }
 }
 
 /// The offset after the line end at `at`: LF, or any number of CR and LF, which nginx allows.
