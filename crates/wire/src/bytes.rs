@@ -2,7 +2,7 @@
 
 /// A set of bytes, as a bit in the table.
 #[derive(Clone, Copy)]
-pub(crate) struct Class(u16);
+pub(crate) struct Class(u8);
 
 /// Not a byte of a method name: nginx takes capitals, `_` and `-`.
 pub(crate) const NOT_METHOD: Class = Class(1);
@@ -21,12 +21,9 @@ pub(crate) const HOST: Class = Class(64);
 /// Not one of the bytes common in host names that stay as they are: `a-z`, `0-9`, `-`.
 pub(crate) const NOT_PLAIN_HOST: Class = Class(128);
 
-/// Ends a header value: NUL, LF, CR.
-const VALUE_END: Class = Class(256);
+static TABLE: [u8; 256] = table();
 
-static TABLE: [u16; 256] = table();
-
-const fn table() -> [u16; 256] {
+const fn table() -> [u8; 256] {
     let mut table = [0; 256];
     let mut at = 0;
     while at < 256 {
@@ -36,7 +33,7 @@ const fn table() -> [u16; 256] {
     table
 }
 
-const fn classes(byte: u8) -> u16 {
+const fn classes(byte: u8) -> u8 {
     let end = byte <= b' ' || byte == 0x7f;
     let plain = byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let name = plain || byte.is_ascii_uppercase();
@@ -49,7 +46,6 @@ const fn classes(byte: u8) -> u16 {
         | flag(end || byte == b':', NAME_END)
         | flag(name || is_delimiter(byte), HOST)
         | flag(!plain, NOT_PLAIN_HOST)
-        | flag(matches!(byte, 0 | b'\n' | b'\r'), VALUE_END)
 }
 
 const fn is_delimiter(byte: u8) -> bool {
@@ -59,7 +55,7 @@ const fn is_delimiter(byte: u8) -> bool {
     )
 }
 
-const fn flag(is: bool, class: Class) -> u16 {
+const fn flag(is: bool, class: Class) -> u8 {
     if is { class.0 } else { 0 }
 }
 
@@ -108,13 +104,19 @@ fn below(bytes: u64, bound: u8) -> u64 {
 pub(crate) fn value_end(buf: &[u8], mut at: usize) -> Option<usize> {
     while let Some(chunk) = buf.get(at..).and_then(<[u8]>::first_chunk) {
         let found = below(u64::from_le_bytes(*chunk), b'\r' + 1) & HIGH;
-        if found != 0 {
-            // It may be another control byte, a tab mostly.
-            return VALUE_END.find(buf, at + found.trailing_zeros() as usize / 8);
+        if found == 0 {
+            at += 8;
+            continue;
         }
-        at += 8;
+        at += found.trailing_zeros() as usize / 8;
+        if matches!(buf[at], 0 | b'\n' | b'\r') {
+            return Some(at);
+        }
+        // Another control byte, a tab mostly.
+        at += 1;
     }
-    VALUE_END.find(buf, at)
+    let rest = buf.get(at..)?;
+    Some(at + rest.iter().position(|&byte| matches!(byte, 0 | b'\n' | b'\r'))?)
 }
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -157,7 +159,11 @@ mod tests {
             for place in 0..10 {
                 let mut buf = *b"a\tb \x80\xffabcdef";
                 buf[place] = byte;
-                assert_eq!(value_end(&buf, 0), VALUE_END.find(&buf, 0), "{byte} at {place}");
+                assert_eq!(
+                    value_end(&buf, 0),
+                    buf.iter().position(|byte| b"\0\r\n".contains(byte)),
+                    "{byte} at {place}"
+                );
             }
         }
         assert_eq!((colon(b"abc", 0), colon(b"abcdefgh", 0), colon(b":", 5)), (None, None, None));

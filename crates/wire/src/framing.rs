@@ -32,7 +32,8 @@ const ONCE: u64 = Known::ContentLength.bit()
 
 impl RequestHead {
     /// The body's framing. This is the check of the head as a whole: a head that is refused here must not be
-    /// served. Refusals come in nginx's order; check [`RequestHead::host_name`] before.
+    /// served. Refusals come in nginx's order, if [`crate::uri::normalize`] of the path and then
+    /// [`RequestHead::host_name`] have been checked before.
     #[inline]
     pub fn framing(&self, buf: &[u8]) -> Result<Framing, BadRequest> {
         if self.version == Version::Http09 {
