@@ -38,7 +38,7 @@ pub enum Step {
 pub enum BadChunk {
     /// A byte that cannot be where it is; a line end other than CRLF is one.
     Invalid,
-    /// A chunk of 2^63 bytes or more.
+    /// A chunk of 2^63 bytes, or next to that.
     Overflow,
     /// Extensions or trailers out of all proportion to the data.
     Excess,
@@ -147,7 +147,7 @@ impl Decoder {
             (State::SizeMore, _) => self.digit(byte)?,
             (State::Extension, b'\n') => return Err(BadChunk::Invalid),
             (State::Extension, _) => State::Extension,
-            (State::ExtensionEnd, b'\n') => self.begin_chunk(),
+            (State::ExtensionEnd, b'\n') => self.begin_chunk()?,
             (State::DataEnd, b'\r') => State::DataEndLf,
             (State::DataEndLf, b'\n') => State::Size,
             (State::TrailerStart, b'\r') => State::EndLf,
@@ -171,13 +171,17 @@ impl Decoder {
         Ok(State::SizeMore)
     }
 
-    fn begin_chunk(&mut self) -> State {
+    fn begin_chunk(&mut self) -> Result<State, BadChunk> {
         if self.left == 0 {
-            return State::TrailerStart;
+            return Ok(State::TrailerStart);
+        }
+        // nginx adds the shortest end of a body, `CRLF 0 CRLF`, to see how much is still to come.
+        if self.left > i64::MAX as u64 - 5 {
+            return Err(BadChunk::Overflow);
         }
         let paid = u32::try_from(self.left.saturating_add(FREE)).unwrap_or(u32::MAX);
         self.excess = self.excess.saturating_sub(paid);
-        State::Data
+        Ok(State::Data)
     }
 
     fn trailer(&mut self, byte: u8) -> Result<State, BadChunk> {
@@ -209,3 +213,6 @@ pub fn encode_chunk_header(length: u64, line: &mut [u8; 18]) -> &[u8] {
     line[17] = b'\n';
     &line[start..]
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,12 @@ pub fn etag_matches(list: &[u8], etag: &[u8], weak: bool) -> bool {
     while !rest.is_empty() {
         let tag = if weak { rest.strip_prefix(b"W/").unwrap_or(rest) } else { rest };
         if let Some(after) = tag.strip_prefix(etag)
-            && matches!(skip(after, b" ").first(), None | Some(b','))
+            && matches!(skip(after, b" \t").first(), None | Some(b','))
         {
             return true;
         }
         let comma = rest.iter().position(|&byte| byte == b',').unwrap_or(rest.len());
-        rest = skip(&rest[comma..], b" ,");
+        rest = skip(&rest[comma..], b" \t,");
     }
     false
 }
@@ -25,4 +25,52 @@ pub fn etag_matches(list: &[u8], etag: &[u8], weak: bool) -> bool {
 fn skip<'a>(text: &'a [u8], set: &[u8]) -> &'a [u8] {
     let count = text.iter().take_while(|byte| set.contains(byte)).count();
     &text[count..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_nginx_compares_them() {
+        let etag = br#""e-a""#;
+        for list in [
+            r#"*"#,
+            r#""e-a""#,
+            r#""x", "e-a""#,
+            r#""x","e-a""#,
+            r#""e-a", "x""#,
+            r#"*,"e-a""#,
+            r#",,,"e-a""#,
+        ] {
+            assert!(etag_matches(list.as_bytes(), etag, false), "{list}");
+            assert!(etag_matches(list.as_bytes(), etag, true), "{list}");
+        }
+        for list in ["\"e-a\"\t,", "\"e-a\" ,\"x\""] {
+            assert!(etag_matches(list.as_bytes(), etag, true), "{list}");
+        }
+        let no = [
+            r#""e-a"x"#,
+            "e-a",
+            r#""x""#,
+            "",
+            r#"w/"e-a""#,
+            r#""a,e-a""#,
+            r#""x" "e-a""#,
+            r#""e-a" "x""#,
+            r#""a, "e-a"""#,
+        ];
+        for list in no {
+            assert!(!etag_matches(list.as_bytes(), etag, true), "{list}");
+        }
+    }
+
+    #[test]
+    fn weakness() {
+        assert!(etag_matches(br#"W/"a""#, br#""a""#, true));
+        assert!(etag_matches(br#""a""#, br#"W/"a""#, true));
+        assert!(!etag_matches(br#"W/"a""#, br#""a""#, false));
+        assert!(!etag_matches(br#""a""#, br#"W/"a""#, false));
+        assert!(etag_matches(br#"W/"a""#, br#"W/"a""#, false));
+    }
 }

@@ -50,8 +50,8 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     (era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year).checked_sub(EPOCH)
 }
 
-/// Reads any of the three forms: IMF-fixdate, RFC 850's and asctime's. The day's name is not looked at, as
-/// in nginx. None for what is no date or before 1970.
+/// Reads any of the three forms: IMF-fixdate, RFC 850's and asctime's. As in nginx,
+/// the day's name and what follows the time are not looked at. None for what is no date or before 1970.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<u64> {
     match text.iter().position(|&byte| byte == b',') {
@@ -72,17 +72,17 @@ pub fn parse(text: &[u8]) -> Option<u64> {
 fn fixdate(day: u64, text: &[u8]) -> Option<u64> {
     let (month, rest) = month(text)?;
     let (year, rest) = digits(rest.strip_prefix(b" ")?, 4)?;
-    let (second, rest) = time_of_day(rest.strip_prefix(b" ")?)?;
-    rest.eq_ignore_ascii_case(b" GMT").then(|| seconds(year, month, day, second))?
+    let (second, _) = time_of_day(rest.strip_prefix(b" ")?)?;
+    seconds(year, month, day, second)
 }
 
 /// `Nov-94 08:49:37 GMT`; years below 70 are of this century, as in nginx.
 fn rfc850(day: u64, text: &[u8]) -> Option<u64> {
     let (month, rest) = month(text)?;
     let (year, rest) = digits(rest.strip_prefix(b"-")?, 2)?;
-    let (second, rest) = time_of_day(rest.strip_prefix(b" ")?)?;
+    let (second, _) = time_of_day(rest.strip_prefix(b" ")?)?;
     let year = if year < 70 { year + 2000 } else { year + 1900 };
-    rest.eq_ignore_ascii_case(b" GMT").then(|| seconds(year, month, day, second))?
+    seconds(year, month, day, second)
 }
 
 /// `Sun Nov  6 08:49:37 1994`
@@ -95,8 +95,8 @@ fn asctime(text: &[u8]) -> Option<u64> {
         None => digits(rest, 2)?,
     };
     let (second, rest) = time_of_day(rest.strip_prefix(b" ")?)?;
-    let (year, rest) = digits(rest.strip_prefix(b" ")?, 4)?;
-    rest.is_empty().then(|| seconds(year, month, day, second))?
+    let (year, _) = digits(rest.strip_prefix(b" ")?, 4)?;
+    seconds(year, month, day, second)
 }
 
 fn skip_spaces(text: &[u8]) -> &[u8] {
@@ -134,4 +134,65 @@ fn seconds(year: u64, month: u64, day: u64, second: u64) -> Option<u64> {
         return None;
     }
     Some(days(year, month, day)? * DAY + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SOME: u64 = 784_111_777;
+
+    #[test]
+    fn as_nginx_reads_them() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 1994",
+            "xxx, 06 Nov 1994 08:49:37 UTC",
+            "Sun,06 Nov 1994 08:49:37",
+            "Sun,  06 Nov 1994 08:49:37 GMT; length=3",
+            ", 06 Nov 1994 08:49:37 gmt",
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(SOME), "{text}");
+        }
+        for text in [
+            "",
+            ",",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08.49.37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Wed, 29 Feb 2023 08:49:37 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1969 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse(b"Thu, 29-Feb-24 00:00:00 GMT"), Some(1_709_164_800));
+    }
+
+    #[test]
+    fn formats() {
+        assert_eq!(&format(SOME), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&format(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(&format(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_formatted_is_read(seconds in 0..253_402_300_800u64) {
+            prop_assert_eq!(parse(&format(seconds)), Some(seconds));
+        }
+
+        #[test]
+        fn no_bytes_panic(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = parse(&text);
+        }
+    }
 }

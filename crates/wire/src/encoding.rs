@@ -25,6 +25,8 @@ fn allowed(rest: &[u8]) -> Option<bool> {
     let rest = skip_spaces(rest);
     match rest.first() {
         None | Some(b',') => Some(true),
+        // A semicolon with nothing behind it is no refusal.
+        Some(b';') if rest.len() == 1 => Some(true),
         Some(b';') => Some(weight(skip_spaces(&rest[1..])).is_some_and(|weight| weight > 0)),
         Some(_) => None,
     }
@@ -52,4 +54,68 @@ fn weight(text: &[u8]) -> Option<u16> {
 
 fn ends(rest: &[u8]) -> bool {
     matches!(rest.first(), None | Some(b',' | b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_nginx_reads_them() {
+        let yes = [
+            "gzip",
+            "GZIP",
+            "gzip;q=0.001",
+            "gzip;q=1",
+            "gzip;q=1.0",
+            "gzip;q=1.",
+            "gzip;q=1.000",
+            "gzip;q=1,",
+            "gzip;",
+            "gzip ; q=0.5",
+            "gzip; q=0.5",
+            "x gzip",
+            "deflate,gzip",
+            "gzip,gzip;q=0",
+            "deflate;q=1, gzip;q=0.5, *",
+            "gzip;q=0.5 ;x",
+            "xgzip, gzip",
+            ",gzip",
+        ];
+        let no = [
+            "",
+            "gzi",
+            "*",
+            "identity",
+            "x-gzip",
+            "gzipx",
+            "gzip x",
+            "gzip\t",
+            "\tgzip",
+            "gzip;q=0",
+            "gzip;q=0.",
+            "gzip;q=0.000",
+            "gzip;q=0.0000",
+            "gzip;q=00",
+            "gzip;q=2",
+            "gzip;q=1.001",
+            "gzip;q=1.0001",
+            "gzip;q=0.1234",
+            "gzip;q=.5",
+            "gzip;q=",
+            "gzip; q = 0.5",
+            "gzip;Q=0",
+            "gzip;x=0",
+            "gzip;;q=0",
+            "gzip;q=1;a",
+            "gzip;q=0.5;x",
+            "gzip;q=1x",
+            "gzip;q=0.1x",
+            "gzip;q=0,",
+            "deflate, gzip;q=0, gzip",
+            "br,gzip;q=0.0 ,x",
+        ];
+        yes.iter().for_each(|value| assert!(accepts(value.as_bytes(), b"gzip"), "{value}"));
+        no.iter().for_each(|value| assert!(!accepts(value.as_bytes(), b"gzip"), "{value}"));
+    }
 }

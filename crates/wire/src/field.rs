@@ -188,3 +188,51 @@ fn pick<const N: usize>(name: &[u8], want: &[u8; N], known: Known) -> Known {
 }
 
 const _: () = assert!((Known::XAccelCharset as u8) < 64, "a set of headers is one u64");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_any_case() {
+        for (name, known) in [
+            ("host", Known::Host),
+            ("HOST", Known::Host),
+            ("Content-Length", Known::ContentLength),
+            ("tRANSFER-eNCODING", Known::TransferEncoding),
+            ("TE", Known::Te),
+            ("ETag", Known::ETag),
+            ("Status", Known::Status),
+            ("Refresh", Known::Refresh),
+            ("If-Match", Known::IfMatch),
+            ("Content-Range", Known::ContentRange),
+            ("Accept-Ranges", Known::AcceptRanges),
+            ("Accept-Language", Known::AcceptLanguage),
+            ("X-Accel-Charset", Known::XAccelCharset),
+            ("X-Accel-Expires", Known::XAccelExpires),
+            ("X-Accel-Redirect", Known::XAccelRedirect),
+            ("X-Accel-Buffering", Known::XAccelBuffering),
+            ("Content-Language", Known::ContentLanguage),
+            ("Content-Disposition", Known::ContentDisposition),
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn near_misses() {
+        for name in [
+            "",
+            "t",
+            "hos",
+            "hosts",
+            "h@st",
+            "content_length",
+            "content-lengtH2",
+            "x-accel-limit_rate",
+            "te ",
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), Known::Other, "{name}");
+        }
+    }
+}

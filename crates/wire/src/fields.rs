@@ -1,7 +1,5 @@
 //! Header lines, of requests, responses and trailers alike.
 
-use memchr::memchr3;
-
 use crate::bytes;
 use crate::field::Known;
 use crate::span::Span;
@@ -17,6 +15,14 @@ pub struct Header {
     pub known: Known,
     /// Whether the name has only letters, digits and hyphens (and underscores, if they are allowed).
     pub valid: bool,
+}
+
+impl Header {
+    /// The line, from its name to the end of its value.
+    #[must_use]
+    pub fn whole(self) -> Span {
+        Span { start: self.name.start, end: self.value.end }
+    }
 }
 
 /// The header lines of a message, in order, with a note of which known ones are there: asking for a header
@@ -133,25 +139,34 @@ pub(crate) enum Line {
 
 /// Reads the line at `start`. The verdict depends on no byte behind the one that decides it, so it is the
 /// same however the bytes were cut.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_line(buf: &[u8], start: usize, underscores: bool) -> Line {
-    let mut at = start;
-    let mut valid = true;
-    let stop = loop {
-        let Some(&byte) = buf.get(at) else { return Line::Partial };
-        if !bytes::is_name(byte) {
-            if bytes::is_name_stop(byte) {
-                break byte;
+    match bytes::colon(buf, start) {
+        Some(at) if buf[at] == b':' && at > start => {
+            let known = Known::of(&buf[start..at]);
+            // Names that are known are valid; others have to be looked at.
+            if known != Known::Other || !buf[start..at].iter().any(|&byte| bytes::NOT_NAME.has(byte)) {
+                let header =
+                    Header { name: Span::new(start, at), value: Span::default(), known, valid: true };
+                return read_value(buf, header, at + 1);
             }
-            valid &= byte == b'_' && underscores;
+            unusual_line(buf, start, underscores)
         }
-        at += 1;
-    };
-    match stop {
+        _ => unusual_line(buf, start, underscores),
+    }
+}
+
+/// Any line but a header with a valid name.
+fn unusual_line(buf: &[u8], start: usize, underscores: bool) -> Line {
+    let Some(at) = bytes::NAME_END.find(buf, start) else { return Line::Partial };
+    let valid = buf[start..at].iter().all(|&byte| !bytes::NOT_NAME.has(byte) || byte == b'_' && underscores);
+    let header =
+        Header { name: Span::new(start, at), valid, known: Known::of(&buf[start..at]), ..Header::default() };
+    match buf[at] {
         b'\r' | b'\n' if at == start => empty_line(buf, at),
-        b':' if at > start => read_value(buf, Span::new(start, at), at + 1, valid),
+        b':' if at > start => read_value(buf, header, at + 1),
         // nginx takes a line without a colon for a header without a value.
-        b'\r' | b'\n' => read_value(buf, Span::new(start, at), at, valid),
+        b'\r' | b'\n' => read_value(buf, header, at),
         _ => Line::Bad { at, seen: at + 1 },
     }
 }
@@ -167,16 +182,13 @@ fn empty_line(buf: &[u8], at: usize) -> Line {
     }
 }
 
-#[inline]
-fn read_value(buf: &[u8], name: Span, mut at: usize, valid: bool) -> Line {
+#[inline(always)]
+fn read_value(buf: &[u8], header: Header, mut at: usize) -> Line {
     while buf.get(at) == Some(&b' ') {
         at += 1;
     }
     let start = at;
-    let Some(length) = buf.get(at..).and_then(|rest| memchr3(b'\n', b'\r', 0, rest)) else {
-        return Line::Partial;
-    };
-    at += length;
+    let Some(mut at) = bytes::value_end(buf, start) else { return Line::Partial };
     let next = match line_end(buf, at) {
         Ok(next) => next,
         Err(line) => return line,
@@ -184,12 +196,11 @@ fn read_value(buf: &[u8], name: Span, mut at: usize, valid: bool) -> Line {
     while at > start && buf[at - 1] == b' ' {
         at -= 1;
     }
-    let known = Known::of(name.of(buf));
-    Line::Field { header: Header { name, value: Span::new(start, at), known, valid }, next }
+    Line::Field { header: Header { value: Span::new(start, at), ..header }, next }
 }
 
 /// The offset after the line end at `at`: LF, or any number of CR and LF, which nginx allows.
-#[inline]
+#[inline(always)]
 fn line_end(buf: &[u8], at: usize) -> Result<usize, Line> {
     match (buf[at], buf.get(at + 1)) {
         (b'\r', Some(b'\n')) => Ok(at + 2),
@@ -213,6 +224,7 @@ fn many_returns(buf: &[u8], at: usize) -> Result<usize, Line> {
 /// them (RFC 9112, 7.1.2). Returns false at the first line that is none; those before it are kept.
 pub fn parse_fields(buf: &[u8], headers: &mut Headers) -> bool {
     headers.clear();
+    let buf = &buf[..buf.len().min(Span::REACH)];
     let mut at = 0;
     while at < buf.len() {
         match read_line(buf, at, true) {

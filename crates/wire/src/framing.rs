@@ -3,10 +3,9 @@
 use crate::bytes::find_ignore_case;
 use crate::error::BadRequest;
 use crate::field::Known;
-use crate::fields::{Header, Headers};
+use crate::fields::Headers;
 use crate::head::{Method, RequestHead, Version};
 use crate::number::parse_length;
-use crate::span::Span;
 
 /// Where a request's body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +32,8 @@ const ONCE: u64 = Known::ContentLength.bit()
 
 impl RequestHead {
     /// The body's framing. This is the check of the head as a whole: a head that is refused here must not be
-    /// served. Refusals come in nginx's order; check [`RequestHead::host_name`] before.
+    /// served. Refusals come in nginx's order, if [`crate::uri::normalize`] of the path and then
+    /// [`RequestHead::host_name`] have been checked before.
     #[inline]
     pub fn framing(&self, buf: &[u8]) -> Result<Framing, BadRequest> {
         if self.version == Version::Http09 {
@@ -55,7 +55,7 @@ impl RequestHead {
     #[inline]
     fn no_repetition(&self) -> Result<(), BadRequest> {
         let Some((second, first)) = self.headers.repeated(ONCE | Known::Host.bit()) else { return Ok(()) };
-        let (second, first, known) = (whole(second), whole(first), second.known);
+        let (second, first, known) = (second.whole(), first.whole(), second.known);
         if known == Known::Host {
             return Err(BadRequest::DuplicateHost(second, first));
         }
@@ -102,10 +102,6 @@ impl RequestHead {
     }
 }
 
-fn whole(header: Header) -> Span {
-    Span { start: header.name.start, end: header.value.end }
-}
-
 #[inline]
 fn content_length(headers: &Headers, buf: &[u8]) -> Result<Option<u64>, BadRequest> {
     let Some(value) = headers.value(Known::ContentLength, buf) else { return Ok(None) };
@@ -113,9 +109,16 @@ fn content_length(headers: &Headers, buf: &[u8]) -> Result<Option<u64>, BadReque
 }
 
 /// What one `Connection` line asks for; nginx looks for the words anywhere in it.
+#[inline]
 fn wish(value: &[u8]) -> Option<bool> {
+    if value.eq_ignore_ascii_case(b"keep-alive") {
+        return Some(true);
+    }
     if find_ignore_case(value, b"close").is_some() {
         return Some(false);
     }
     find_ignore_case(value, b"keep-alive").map(|_| true)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 mod bytes;
 pub mod chunked;
 pub mod conditional;
+mod cursor;
 pub mod date;
 pub mod encoding;
 mod error;

@@ -56,9 +56,11 @@ pub(crate) struct Full {
 }
 
 impl Room {
-    /// The first buffer, for a head that starts at `start`: nginx reuses the room of empty lines before it.
+    /// The first buffer, for a head that starts at `start`: when nothing but empty lines fills the buffer,
+    /// nginx begins it anew.
     pub(crate) fn after(start: usize, limits: &Limits) -> Self {
-        Self { end: start.saturating_add(limits.first_buffer), large: 0 }
+        let size = limits.first_buffer.max(1);
+        Self { end: (start / size + 1).saturating_mul(size), large: 0 }
     }
 
     /// Reserves room up to `to` for the line that starts at `line`.

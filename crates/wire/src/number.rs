@@ -54,3 +54,42 @@ pub(crate) fn write_hex(digits: &mut [u8; 16], mut number: u64) -> usize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lengths() {
+        assert_eq!(parse_length(b"00001"), Some(1));
+        assert_eq!(parse_length(b"9223372036854775807"), Some(i64::MAX as u64));
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            "1 ",
+            " 1",
+            "0x1",
+            "1.0",
+            "1,1",
+            "1\t",
+            "9223372036854775808",
+            "99999999999999999999",
+        ] {
+            assert_eq!(parse_length(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_as_fmt_writes_them(number in prop_oneof![any::<u64>(), 0..100u64]) {
+            let mut out = Vec::new();
+            push_decimal(&mut out, number);
+            prop_assert_eq!(&out, &number.to_string().into_bytes());
+            out.clear();
+            push_hex(&mut out, number);
+            prop_assert_eq!(&out, &format!("{number:x}").into_bytes());
+        }
+    }
+}

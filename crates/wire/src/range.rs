@@ -80,3 +80,83 @@ fn digits(text: &[u8]) -> Option<(u64, &[u8])> {
     let number = crate::number::parse_length(&text[..count])?;
     Some((number, &text[count..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Verdict = Result<&'static [(u64, u64)], u16>;
+
+    /// A `Range` value against ten bytes: 200, 416, or the ranges of a 206.
+    const TEN: &[(&str, Verdict)] = &[
+        ("bytes=0-0", Ok(&[(0, 1)])),
+        ("bytes=0-", Ok(&[(0, 10)])),
+        ("bytes=-1", Ok(&[(9, 10)])),
+        ("bytes=-100", Ok(&[(0, 10)])),
+        ("bytes=0-100", Ok(&[(0, 10)])),
+        ("bytes=9-", Ok(&[(9, 10)])),
+        ("Bytes=0-1", Ok(&[(0, 2)])),
+        ("bytes= 0 - 1 ", Ok(&[(0, 2)])),
+        ("bytes=0-1, 2-3 , 4-4", Ok(&[(0, 2), (2, 4), (4, 5)])),
+        ("bytes=0-4,0-4", Ok(&[(0, 5), (0, 5)])),
+        ("bytes=20-30,0-1", Ok(&[(0, 2)])),
+        ("bytes=5-4,0-0", Ok(&[(0, 1)])),
+        ("bytes=-0,1-1", Ok(&[(1, 2)])),
+        ("bytes=0-9223372036854775807", Ok(&[(0, 10)])),
+        ("bytes=1-1,0-0,9-,3-4", Ok(&[(1, 2), (0, 1), (9, 10), (3, 5)])),
+        ("bytes=0-5,0-5", Err(200)),
+        ("bytes =0-1", Err(200)),
+        ("bytes=", Err(200)),
+        ("bytes", Err(200)),
+        ("items=0-1", Err(200)),
+        ("bytes=-0", Err(416)),
+        ("bytes=5-4", Err(416)),
+        ("bytes=10-", Err(416)),
+        ("bytes=0-1,", Err(416)),
+        ("bytes=,0-1", Err(416)),
+        ("bytes=a", Err(416)),
+        ("bytes=0-a", Err(416)),
+        ("bytes=0", Err(416)),
+        ("bytes=-", Err(416)),
+        ("bytes=0-1x", Err(416)),
+        ("bytes=0-1;2-3", Err(416)),
+        ("bytes=5--1", Err(416)),
+        ("bytes=\t0-1", Err(416)),
+        ("bytes=0-9223372036854775808", Err(416)),
+        ("bytes=-9223372036854775808", Err(416)),
+    ];
+
+    fn read(value: &str, length: u64, max: usize) -> Result<Vec<(u64, u64)>, u16> {
+        let mut out = Vec::new();
+        match parse(value.as_bytes(), length, max, &mut out) {
+            Ranges::Whole => Err(200),
+            Ranges::NotSatisfiable => Err(416),
+            Ranges::Partial => Ok(out.iter().map(|range| (range.start, range.end)).collect()),
+        }
+    }
+
+    #[test]
+    fn as_nginx_reads_them() {
+        for (value, want) in TEN {
+            assert_eq!(read(value, 10, usize::MAX), want.map(<[_]>::to_vec), "{value}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_nothing() {
+        for value in ["bytes=0-0", "bytes=-1", "bytes=-0", "bytes=0-1,", "bytes=20-30,0-1"] {
+            assert_eq!(read(value, 0, usize::MAX), Err(200), "{value}");
+        }
+        for value in ["bytes=5-4", "bytes=9-", "bytes=,0-1", "bytes=a"] {
+            assert_eq!(read(value, 0, usize::MAX), Err(416), "{value}");
+        }
+    }
+
+    #[test]
+    fn max_ranges() {
+        assert_eq!(read("bytes=0-0,1-1", 10, 2), Ok(vec![(0, 1), (1, 2)]));
+        assert_eq!(read("bytes=0-0,1-1,2-2", 10, 2), Err(200));
+        assert_eq!(read("bytes=0-0,20-,1-1", 10, 2), Ok(vec![(0, 1), (1, 2)]));
+        assert_eq!(read("bytes=a", 10, 0), Err(200));
+    }
+}

@@ -1,7 +1,6 @@
 //! Reads a request's head as its bytes come in.
 
-use memchr::memchr;
-
+use crate::cursor::Cursor;
 use crate::error::BadRequest;
 use crate::fields::{self, Line};
 use crate::head::{RequestHead, Version};
@@ -32,10 +31,7 @@ enum Stage {
 #[derive(Clone, Copy, Default, Debug)]
 pub struct RequestParser {
     stage: Stage,
-    /// Offset of the line being read.
-    line: usize,
-    /// How much of the buffer has been looked at.
-    scanned: usize,
+    cursor: Cursor,
     count: usize,
     room: Room,
 }
@@ -69,6 +65,7 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<Progress, BadRequest> {
+        let buf = &buf[..buf.len().min(Span::REACH)];
         if self.stage == Stage::Blank && !self.skip_blank(buf, head, limits)? {
             return Ok(Progress::Partial);
         }
@@ -90,32 +87,21 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<bool, BadRequest> {
-        if self.line == 0 {
+        if self.cursor.line == 0 {
             head.clear();
         }
-        while let Some(b'\r' | b'\n') = buf.get(self.line) {
-            self.line += 1;
+        while let Some(b'\r' | b'\n') = buf.get(self.cursor.line) {
+            self.cursor.line += 1;
         }
-        if self.line > limits.longest_head() {
+        if self.cursor.line > limits.longest_head() {
             return Err(BadRequest::TooLongUri);
         }
-        self.scanned = self.line;
-        if self.line < buf.len() {
+        self.cursor.next_line(self.cursor.line);
+        if self.cursor.line < buf.len() {
             self.stage = Stage::Line;
-            self.room = Room::after(self.line, limits);
+            self.room = Room::after(self.cursor.line, limits);
         }
-        Ok(self.line < buf.len())
-    }
-
-    /// Whether the line at hand can be no more whole than it was at the last call.
-    #[inline]
-    fn still_partial(&mut self, buf: &[u8]) -> bool {
-        if self.scanned <= self.line {
-            return false;
-        }
-        let more = buf.get(self.scanned..).unwrap_or_default();
-        self.scanned = self.scanned.max(buf.len());
-        memchr(b'\n', more).is_none()
+        Ok(self.cursor.line < buf.len())
     }
 
     #[inline]
@@ -125,11 +111,11 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<bool, BadRequest> {
-        if self.still_partial(buf) {
+        if self.cursor.still_partial(buf) {
             self.line_room(buf, buf.len(), head, limits)?;
             return Ok(false);
         }
-        let (read, seen) = match request_line::read(buf, self.line, head) {
+        let (read, seen) = match request_line::read(buf, self.cursor.line, head) {
             Ok(next) => (Ok(next), next),
             Err(Stop::Partial) => (Err(None), buf.len()),
             Err(Stop::Bad(bad, seen)) => (Err(Some(bad)), seen),
@@ -138,21 +124,15 @@ impl RequestParser {
         match read {
             Ok(next) => self.begin_headers(next, head),
             Err(Some(bad)) => return Err(bad),
-            Err(None) => self.scanned = buf.len(),
+            Err(None) => self.cursor.partial(buf),
         }
         Ok(read.is_ok())
     }
 
     fn begin_headers(&mut self, next: usize, head: &mut RequestHead) {
         self.stage = if head.version == Version::Http09 { Stage::Done } else { Stage::Headers };
-        self.next_line(next);
+        self.cursor.next_line(next);
         head.length = next;
-    }
-
-    #[inline]
-    fn next_line(&mut self, next: usize) {
-        self.line = next;
-        self.scanned = next;
     }
 
     /// Checks that nginx would have had buffers for the request line up to `to`. What is wrong with the part
@@ -165,8 +145,8 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<(), BadRequest> {
-        let Err(Full { at }) = self.room.reserve(self.line, to, limits) else { return Ok(()) };
-        match request_line::read(&buf[..at.min(buf.len())], self.line, head) {
+        let Err(Full { at }) = self.room.reserve(self.cursor.line, to, limits) else { return Ok(()) };
+        match request_line::read(&buf[..at.min(buf.len())], self.cursor.line, head) {
             Err(Stop::Bad(bad, _)) => Err(bad),
             _ => Err(BadRequest::TooLongUri),
         }
@@ -180,35 +160,35 @@ impl RequestParser {
         limits: &Limits,
     ) -> Result<bool, BadRequest> {
         loop {
-            if self.still_partial(buf) {
-                self.header_room(buf, buf.len(), limits)?;
+            if self.cursor.still_partial(buf) {
+                self.header_room(buf, buf.len(), head, limits)?;
                 return Ok(false);
             }
-            let line = fields::read_line(buf, self.line, limits.underscores_in_headers);
+            let line = fields::read_line(buf, self.cursor.line, limits.underscores_in_headers);
             match line {
                 Line::Field { header, next } => {
-                    self.header_room(buf, next, limits)?;
+                    self.header_room(buf, next, head, limits)?;
                     self.count_line(limits)?;
                     if header.valid || !limits.ignore_invalid_headers {
                         head.headers.push(header);
                     } else {
-                        head.dropped.push(Span { start: header.name.start, end: header.value.end });
+                        head.dropped.push(header.whole());
                     }
-                    self.next_line(next);
+                    self.cursor.next_line(next);
                 }
                 Line::End { next } => {
-                    self.header_room(buf, next, limits)?;
+                    self.header_room(buf, next, head, limits)?;
                     self.stage = Stage::Done;
                     head.length = next;
                     return Ok(true);
                 }
                 Line::Bad { at, seen } => {
-                    self.header_room(buf, seen, limits)?;
-                    return Err(BadRequest::InvalidHeader(Span::new(self.line, at + 1)));
+                    self.header_room(buf, seen, head, limits)?;
+                    return Err(BadRequest::InvalidHeader(Span::new(self.cursor.line, at + 1)));
                 }
                 Line::Partial => {
-                    self.header_room(buf, buf.len(), limits)?;
-                    self.scanned = buf.len();
+                    self.header_room(buf, buf.len(), head, limits)?;
+                    self.cursor.partial(buf);
                     return Ok(false);
                 }
             }
@@ -221,45 +201,36 @@ impl RequestParser {
         if self.count > limits.max_headers { Err(BadRequest::TooManyHeaders) } else { Ok(()) }
     }
 
+    /// Checks that nginx would have had buffers for the header line up to `to`.
     #[inline]
-    fn header_room(&mut self, buf: &[u8], to: usize, limits: &Limits) -> Result<(), BadRequest> {
-        match self.room.reserve(self.line, to, limits) {
+    fn header_room(
+        &mut self,
+        buf: &[u8],
+        to: usize,
+        head: &RequestHead,
+        limits: &Limits,
+    ) -> Result<(), BadRequest> {
+        match self.room.reserve(self.cursor.line, to, limits) {
             Ok(()) => Ok(()),
-            Err(full) => Err(self.no_room(buf, full.at.min(buf.len()), limits)),
+            Err(full) => Err(self.no_room(&buf[..full.at.min(buf.len())], head, limits)),
         }
     }
 
+    /// What nginx says when there is no buffer for more than `read`. What is wrong with the part it had room
+    /// for goes first; between two lines, it blames the one before.
     #[cold]
-    fn no_room(&self, buf: &[u8], at: usize, limits: &Limits) -> BadRequest {
-        match fields::read_line(&buf[..at], self.line, limits.underscores_in_headers) {
-            Line::Bad { at, .. } => BadRequest::InvalidHeader(Span::new(self.line, at + 1)),
-            _ if at > self.line => BadRequest::TooLongHeader(Span::new(self.line, at)),
+    fn no_room(&self, read: &[u8], head: &RequestHead, limits: &Limits) -> BadRequest {
+        match (fields::read_line(read, self.cursor.line, limits.underscores_in_headers), head.headers.last())
+        {
+            (Line::Bad { at, .. }, _) => BadRequest::InvalidHeader(Span::new(self.cursor.line, at + 1)),
+            (_, Some(last)) if read.len() == self.cursor.line => BadRequest::TooLongHeader(last.whole()),
+            _ if read.len() > self.cursor.line => {
+                BadRequest::TooLongHeader(Span::new(self.cursor.line, read.len()))
+            }
             _ => BadRequest::TooLarge,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::Known;
-    use crate::head::Method;
-
-    #[test]
-    fn a_browser_request() {
-        let text = b"GET /a/b?x=1 HTTP/1.1\r\nHost: Example.com:80\r\nuser-agent:  me \r\nX: \r\n\r\nrest";
-        let mut head = RequestHead::default();
-        let done = RequestParser::new().parse(text, &mut head, &Limits::default());
-        assert_eq!(done, Ok(Progress::Done));
-        assert_eq!((head.method, head.version, head.plain_path), (Method::Get, Version::Http11, true));
-        assert_eq!(head.line.of(text), b"GET /a/b?x=1 HTTP/1.1");
-        assert_eq!(head.target.of(text), b"/a/b?x=1");
-        assert_eq!(head.path.of(text), b"/a/b");
-        assert_eq!(head.args.of(text), b"x=1");
-        assert_eq!(head.protocol.of(text), b"HTTP/1.1");
-        assert_eq!(head.headers.value(Known::UserAgent, text), Some(&b"me"[..]));
-        assert_eq!(head.headers[2].value.of(text), b"");
-        assert_eq!(&text[head.length..], b"rest");
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! Every verdict depends on the bytes up to the one that decides it and on nothing behind it, so that a
 //! line gives the same result however it was cut on its way.
 
-use crate::bytes;
+use crate::bytes::{self, Class};
 use crate::error::BadRequest;
 use crate::head::{Method, RequestHead, Version};
 use crate::span::Span;
@@ -42,6 +42,12 @@ fn byte(buf: &[u8], at: usize) -> Result<u8, Stop> {
     buf.get(at).copied().ok_or(Stop::Partial)
 }
 
+/// The first byte of `class` from `at` on.
+#[inline]
+fn find(buf: &[u8], at: usize, class: Class) -> Step {
+    class.find(buf, at).ok_or(Stop::Partial)
+}
+
 fn invalid<T>(at: usize) -> Result<T, Stop> {
     Err(Stop::Bad(BadRequest::InvalidRequest, at + 1))
 }
@@ -56,10 +62,7 @@ fn skip_spaces(buf: &[u8], mut at: usize) -> usize {
 
 #[inline]
 fn method(buf: &[u8], start: usize, head: &mut RequestHead) -> Step {
-    let mut at = start;
-    while bytes::is_method(byte(buf, at)?) {
-        at += 1;
-    }
+    let at = find(buf, start, bytes::NOT_METHOD)?;
     if buf[at] != b' ' || at == start {
         return Err(Stop::Bad(BadRequest::InvalidMethod, at + 1));
     }
@@ -81,19 +84,18 @@ fn target(buf: &[u8], at: usize, head: &mut RequestHead) -> Step {
 /// The path at `path` and what follows, in a target that starts at `start`.
 #[inline]
 fn origin_form(buf: &[u8], start: usize, path: usize, head: &mut RequestHead) -> Step {
-    let mut at = path;
-    head.plain_path = true;
-    let stop = loop {
-        let byte = byte(buf, at)?;
-        if bytes::is_target_special(byte) {
-            match byte {
-                b'/' => head.plain_path &= !matches!(buf.get(at + 1), Some(b'/' | b'.')),
-                b'%' => head.plain_path = false,
-                _ => break byte,
-            }
+    let mut plain = true;
+    let mut from = path;
+    let (at, stop) = loop {
+        let at = find(buf, from, bytes::PATH_MARK)?;
+        match buf[at] {
+            b'/' => plain &= !matches!(buf.get(at + 1), Some(b'/' | b'.')),
+            b'%' => plain = false,
+            stop => break (at, stop),
         }
-        at += 1;
+        from = at + 1;
     };
+    head.plain_path = plain;
     head.path = Span::new(path, at);
     let end = match stop {
         b'?' => arguments(buf, at + 1, head)?,
@@ -106,23 +108,15 @@ fn origin_form(buf: &[u8], start: usize, path: usize, head: &mut RequestHead) ->
 /// The arguments at `at`, which end at a fragment.
 #[inline]
 fn arguments(buf: &[u8], start: usize, head: &mut RequestHead) -> Step {
-    let mut at = start;
-    let mut byte = byte(buf, at)?;
-    while !(bytes::is_target_stop(byte) || byte == b'#') {
-        at += 1;
-        byte = *buf.get(at).ok_or(Stop::Partial)?;
-    }
+    let at = find(buf, start, bytes::ARGS_END)?;
     head.args = Span::new(start, at);
     head.has_args = true;
     target_end(buf, at)
 }
 
 #[inline]
-fn target_end(buf: &[u8], mut at: usize) -> Step {
-    while !bytes::is_target_stop(byte(buf, at)?) {
-        at += 1;
-    }
-    Ok(at)
+fn target_end(buf: &[u8], at: usize) -> Step {
+    find(buf, at, bytes::TARGET_END)
 }
 
 #[inline]
@@ -189,7 +183,7 @@ fn name_end(buf: &[u8], mut at: usize) -> Step {
                 }
                 at += 3;
             }
-            other if bytes::is_host(other) => at += 1,
+            other if bytes::HOST.has(other) => at += 1,
             _ => return Ok(at),
         }
     }
@@ -201,7 +195,7 @@ fn literal_end(buf: &[u8], open: usize) -> Step {
     loop {
         match byte(buf, at)? {
             b']' => return Ok(at + 1),
-            other if bytes::is_host(other) || other == b':' => at += 1,
+            other if bytes::HOST.has(other) || other == b':' => at += 1,
             _ => return invalid(at),
         }
     }

@@ -2,8 +2,10 @@
 
 use memchr::memchr;
 
+use crate::cursor::Cursor;
 use crate::error::BadResponse;
-use crate::fields::{self, Headers, Line};
+use crate::field::Known;
+use crate::fields::{self, Header, Headers, Line};
 use crate::head::Version;
 use crate::request::Progress;
 use crate::span::Span;
@@ -17,8 +19,11 @@ pub struct ResponseHead {
     pub status: u16,
     /// Status and reason phrase as sent: `404 Not Found`.
     pub status_line_text: Span,
-    /// The header lines. nginx drops none of an upstream's for the bytes of its name.
+    /// The header lines, without those in `dropped`. nginx drops none for the bytes of its name.
     pub headers: Headers,
+    /// Second lines of headers that may occur once but do not frame the message. The first counts; nginx
+    /// logs each of these at warn, see [`ResponseHead::log_dropped`].
+    pub dropped: Vec<Header>,
     /// Length of the head in bytes: where the body starts.
     pub length: usize,
 }
@@ -27,8 +32,10 @@ impl ResponseHead {
     /// Forgets everything; memory is kept.
     pub fn clear(&mut self) {
         let mut headers = std::mem::take(&mut self.headers);
+        let mut dropped = std::mem::take(&mut self.dropped);
         headers.clear();
-        *self = Self { headers, ..Self::default() };
+        dropped.clear();
+        *self = Self { headers, dropped, ..Self::default() };
     }
 
     /// Makes this the head nginx takes a response to have that begins with no status line: HTTP/0.9, 200,
@@ -37,14 +44,48 @@ impl ResponseHead {
         self.clear();
         self.status = 200;
     }
+
+    #[inline]
+    fn push(&mut self, header: Header) {
+        if header.known.bit() & FIRST_COUNTS != 0 && self.headers.has(header.known) {
+            self.dropped.push(header);
+        } else {
+            self.headers.push(header);
+        }
+    }
+
+    /// Writes nginx's text for one of the dropped lines:
+    /// `upstream sent duplicate header line: "ETag: b", previous value: "ETag: a", ignored`.
+    pub fn log_dropped(&self, dropped: Header, buf: &[u8], out: &mut Vec<u8>) {
+        let first = self.headers.find(dropped.known).unwrap_or_default();
+        BadResponse::DuplicateHeader(dropped.whole(), first.whole()).log_text(buf, out);
+        out.extend_from_slice(b", ignored");
+    }
 }
+
+/// Headers of which nginx takes the first line and ignores others.
+const FIRST_COUNTS: u64 = Known::Status.bit()
+    | Known::ContentType.bit()
+    | Known::ContentEncoding.bit()
+    | Known::Date.bit()
+    | Known::Server.bit()
+    | Known::Location.bit()
+    | Known::Refresh.bit()
+    | Known::LastModified.bit()
+    | Known::ETag.bit()
+    | Known::Expires.bit()
+    | Known::AcceptRanges.bit()
+    | Known::XAccelExpires.bit()
+    | Known::XAccelRedirect.bit()
+    | Known::XAccelLimitRate.bit()
+    | Known::XAccelBuffering.bit()
+    | Known::XAccelCharset.bit();
 
 /// Reads one response's head, like [`crate::RequestParser`].
 #[derive(Clone, Copy, Default, Debug)]
 pub struct ResponseParser {
     in_headers: bool,
-    line: usize,
-    scanned: usize,
+    cursor: Cursor,
 }
 
 impl ResponseParser {
@@ -68,24 +109,28 @@ impl ResponseParser {
         limit: usize,
     ) -> Result<Progress, BadResponse> {
         // What lies beyond the limit is never looked at, so that cutting the bytes changes nothing.
-        let within = &buf[..buf.len().min(limit)];
-        match self.parse_within(within, head)? {
-            Progress::Partial if within.len() == limit => Err(BadResponse::TooBig),
-            progress => Ok(progress),
+        let within = &buf[..buf.len().min(limit).min(Span::REACH)];
+        let progress = self.parse_within(within, head)?;
+        if progress == Progress::Partial && within.len() == limit {
+            // What is wrong with the last line goes first, also where it came in pieces.
+            self.cursor.next_line(self.cursor.line);
+            self.parse_within(within, head)?;
+            return Err(BadResponse::TooBig);
         }
+        Ok(progress)
     }
 
     fn parse_within(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<Progress, BadResponse> {
         if !self.in_headers {
-            if self.scanned == 0 {
+            if self.cursor.scanned == 0 {
                 head.clear();
             }
             let Some(next) = self.status_line(buf, head)? else {
-                self.scanned = buf.len();
+                self.cursor.partial(buf);
                 return Ok(Progress::Partial);
             };
             self.in_headers = true;
-            self.next_line(next);
+            self.cursor.next_line(next);
         }
         self.header_lines(buf, head)
     }
@@ -94,60 +139,50 @@ impl ResponseParser {
     /// and status are a few bytes and read again each time, so that a response without them is known early.
     fn status_line(&self, buf: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, BadResponse> {
         let Some(at) = version_and_status(buf, head)? else { return Ok(None) };
-        let from = at.max(self.scanned);
+        let from = at.max(self.cursor.scanned);
         let Some(length) = buf.get(from..).and_then(|rest| memchr(b'\n', rest)) else { return Ok(None) };
         let end = from + length;
         let text_end = if buf[end - 1] == b'\r' { end - 1 } else { end };
+        if memchr(b'\r', &buf[at..text_end]).is_some() {
+            return Err(BadResponse::NoStatusLine);
+        }
         head.status_line_text = Span::new(at - 3, text_end);
         Ok(Some(end + 1))
     }
 
     #[inline]
-    fn next_line(&mut self, next: usize) {
-        self.line = next;
-        self.scanned = next;
-    }
-
-    fn still_partial(&mut self, buf: &[u8]) -> bool {
-        if self.scanned <= self.line {
-            return false;
-        }
-        let more = buf.get(self.scanned..).unwrap_or_default();
-        self.scanned = self.scanned.max(buf.len());
-        memchr(b'\n', more).is_none()
-    }
-
-    #[inline]
     fn header_lines(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<Progress, BadResponse> {
         loop {
-            if self.still_partial(buf) {
+            if self.cursor.still_partial(buf) {
                 return Ok(Progress::Partial);
             }
-            if buf[self.line..].starts_with(b"HTTP/") {
+            if buf[self.cursor.line..].starts_with(b"HTTP/") {
                 // Some servers send the status line twice; nginx skips it.
-                match memchr(b'\n', &buf[self.line..]) {
-                    Some(length) => self.next_line(self.line + length + 1),
+                match memchr(b'\n', &buf[self.cursor.line..]) {
+                    Some(length) => self.cursor.next_line(self.cursor.line + length + 1),
                     None => return Ok(self.partial(buf)),
                 }
                 continue;
             }
-            match fields::read_line(buf, self.line, true) {
+            match fields::read_line(buf, self.cursor.line, true) {
                 Line::Field { header, next } => {
-                    head.headers.push(header);
-                    self.next_line(next);
+                    head.push(header);
+                    self.cursor.next_line(next);
                 }
                 Line::End { next } => {
                     head.length = next;
                     return Ok(Progress::Done);
                 }
-                Line::Bad { at, .. } => return Err(BadResponse::InvalidHeader(Span::new(self.line, at + 1))),
+                Line::Bad { at, .. } => {
+                    return Err(BadResponse::InvalidHeader(Span::new(self.cursor.line, at + 1)));
+                }
                 Line::Partial => return Ok(self.partial(buf)),
             }
         }
     }
 
     fn partial(&mut self, buf: &[u8]) -> Progress {
-        self.scanned = buf.len();
+        self.cursor.partial(buf);
         Progress::Partial
     }
 }
@@ -172,6 +207,9 @@ fn any_version_and_status(buf: &[u8], head: &mut ResponseHead) -> Result<Option<
     let same = buf.iter().zip(sign).take_while(|(have, want)| have == want).count();
     if same < sign.len() {
         return if same == buf.len() { Ok(None) } else { Err(BadResponse::NoStatusLine) };
+    }
+    if buf.get(sign.len()) == Some(&b'0') {
+        return Err(BadResponse::NoStatusLine);
     }
     let Some(dot) = digits(buf, sign.len(), 3, |after| after == b'.')? else { return Ok(None) };
     let Some(space) = digits(buf, dot + 1, 3, |after| after == b' ')? else { return Ok(None) };
@@ -213,8 +251,10 @@ fn number(digits: &[u8]) -> u16 {
 
 fn response_version(major: u16, minor: u16) -> Version {
     match (major, minor) {
-        (0, _) => Version::Http09,
         (1, 0) => Version::Http10,
         _ => Version::Http11,
     }
 }
+
+#[cfg(test)]
+mod tests;

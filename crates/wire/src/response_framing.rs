@@ -7,7 +7,6 @@ use crate::fields::Header;
 use crate::head::{Method, Version};
 use crate::number::parse_length;
 use crate::response::ResponseHead;
-use crate::span::Span;
 
 /// Where a response's body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,25 +21,15 @@ pub enum ResponseFraming {
     UntilClose,
 }
 
-/// Headers nginx refuses to see twice in a response.
-const ONCE: u64 = Known::ContentLength.bit()
-    | Known::TransferEncoding.bit()
-    | Known::ContentType.bit()
-    | Known::ContentEncoding.bit()
-    | Known::ContentRange.bit()
-    | Known::Date.bit()
-    | Known::Server.bit()
-    | Known::Location.bit()
-    | Known::LastModified.bit()
-    | Known::ETag.bit()
-    | Known::Expires.bit();
+/// Headers a response must not have twice, since they say where it ends.
+const ONCE: u64 = Known::ContentLength.bit() | Known::TransferEncoding.bit();
 
 impl ResponseHead {
     /// The body's framing, in answer to a request with `method`. This is the check of the head as a whole:
     /// a response that is refused here must not be passed on.
     pub fn framing(&self, method: Method, buf: &[u8]) -> Result<ResponseFraming, BadResponse> {
         if let Some((second, first)) = self.headers.repeated(ONCE) {
-            return Err(BadResponse::DuplicateHeader(whole(second), whole(first)));
+            return Err(BadResponse::DuplicateHeader(second.whole(), first.whole()));
         }
         let length = self.content_length(buf)?;
         let chunked = self.chunked(buf)?;
@@ -60,7 +49,7 @@ impl ResponseHead {
     pub fn content_length(&self, buf: &[u8]) -> Result<Option<u64>, BadResponse> {
         let Some(header) = self.headers.find(Known::ContentLength) else { return Ok(None) };
         let length = parse_length(header.value.of(buf));
-        length.map(Some).ok_or(BadResponse::InvalidContentLength(whole(header)))
+        length.map(Some).ok_or(BadResponse::InvalidContentLength(header.whole()))
     }
 
     fn chunked(&self, buf: &[u8]) -> Result<bool, BadResponse> {
@@ -81,8 +70,4 @@ impl ResponseHead {
             && self.status != 101
             && !self.headers.all(Known::Connection).any(close)
     }
-}
-
-fn whole(header: Header) -> Span {
-    Span { start: header.name.start, end: header.value.end }
 }

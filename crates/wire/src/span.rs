@@ -11,12 +11,16 @@ pub struct Span {
 }
 
 impl Span {
-    /// The span of `start..end`; heads are limited far below 4 GiB, so larger offsets saturate.
+    /// The span of `start..end`. The parsers look at no more than [`Span::REACH`] bytes.
     #[inline]
     #[must_use]
     pub fn new(start: usize, end: usize) -> Self {
-        Self { start: saturate(start), end: saturate(end) }
+        debug_assert!(start <= end && end <= Self::REACH);
+        Self { start: start as u32, end: end as u32 }
     }
+
+    /// The longest buffer that spans reach the end of, in bytes.
+    pub const REACH: usize = u32::MAX as usize;
 
     /// The bytes meant; empty where `buf` is not the buffer the span was found in and is too short.
     #[inline]
@@ -45,9 +49,4 @@ impl Span {
     pub fn range(self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
-}
-
-#[inline]
-fn saturate(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
 }

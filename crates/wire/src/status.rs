@@ -103,3 +103,19 @@ pub fn status_text(status: u16) -> &'static [u8] {
     let line = status_line(status);
     &line[b"HTTP/1.1 ".len()..line.len() - 2]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_nginxs() {
+        assert_eq!(status_line(200), b"HTTP/1.1 200 OK\r\n");
+        assert_eq!(status_line(302), b"HTTP/1.1 302 Moved Temporarily\r\n");
+        assert_eq!(status_line(416), b"HTTP/1.1 416 Requested Range Not Satisfiable\r\n");
+        assert_eq!(status_line(299), b"HTTP/1.1 299 \r\n");
+        assert_eq!(status_line(0), b"HTTP/1.1 000 \r\n");
+        assert_eq!(status_line(1000), status_line(500));
+        assert_eq!(status_text(404), b"404 Not Found");
+    }
+}

@@ -21,7 +21,7 @@ pub fn normalize(path: &[u8], merge_slashes: bool, out: &mut Vec<u8>) -> Result<
         let (byte, length) = if byte == b'%' { (escaped(path, at)?, 3) } else { (byte, 1) };
         if byte == b'/' {
             let resolved = end_segment(out)?;
-            if !resolved && !(merge_slashes && out.last() == Some(&b'/')) {
+            if !(resolved || merge_slashes && out.last() == Some(&b'/')) {
                 out.push(b'/');
             }
         } else {
@@ -190,6 +190,7 @@ pub fn split_args(uri: &[u8]) -> (&[u8], Option<&[u8]>) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use proptest::prelude::*;
 
     fn normal(path: &str, merge: bool) -> Option<String> {
         let mut out = Vec::new();
@@ -242,6 +243,86 @@ mod tests {
             "/a//../..",
         ] {
             assert_eq!(normal(path, true), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn slashes_stay_where_they_are_not_merged() {
+        for (sent, want) in
+            [("/a//b", "/a//b"), ("/a//../b", "/a/b"), ("/a/.//b", "/a//b"), ("//..", "/"), ("/./a", "/a")]
+        {
+            assert_eq!(normal(sent, false).as_deref(), Some(want), "{sent}");
+        }
+    }
+
+    fn escaped_with(escape: fn(&[u8], &mut Vec<u8>), text: &[u8]) -> String {
+        let mut out = Vec::new();
+        escape(text, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn escapes() {
+        let text = b"a b\"#%&'+/:;<=>?[\\]^`{|}~\x01\x7f\xff";
+        let uri = "a%20b%22%23%25&'+/:;%3C=%3E%3F[%5C]%5E%60%7B%7C%7D~%01%7F%FF";
+        assert_eq!(escaped_with(escape_uri, text), uri);
+        let args = "a%20b%22%23%25%26'%2B/:%3B%3C=%3E%3F[%5C]%5E%60%7B%7C%7D~%01%7F%FF";
+        assert_eq!(escaped_with(escape_args, text), args);
+        assert_eq!(escaped_with(escape_uri_component, b"a-._~/&\xc3\xa9"), "a-._~%2F%26%C3%A9");
+        assert_eq!(escaped_with(escape_html, b"<a href=\"x\">&'"), "&lt;a href=&quot;x&quot;&gt;&amp;'");
+        assert!(needs_escape(b"/a b") && !needs_escape(b"/a+b"));
+    }
+
+    #[test]
+    fn unescape_leaves_what_is_no_escape() {
+        assert_eq!(escaped_with(unescape, b"a%20b%2fc%zz%4%"), "a b/c%zz%4%");
+    }
+
+    #[test]
+    fn arguments() {
+        let args = b"a=1&B=2&ab=3&c&=4&a=5&d=";
+        assert_eq!(arg(args, b"a"), Some(&b"1"[..]));
+        assert_eq!(arg(args, b"b"), Some(&b"2"[..]));
+        assert_eq!(arg(args, b"ab"), Some(&b"3"[..]));
+        assert_eq!(arg(args, b"d"), Some(&b""[..]));
+        assert_eq!(arg(args, b"c"), None);
+        assert_eq!(arg(args, b""), None);
+        assert_eq!(split_args(b"/a?b?c"), (&b"/a"[..], Some(&b"b?c"[..])));
+        assert_eq!(split_args(b"/a"), (&b"/a"[..], None));
+    }
+
+    proptest! {
+        /// A normal path holds no way up, and is its own normal form once escaped.
+        #[test]
+        fn normal_paths_climb_nowhere(path in "/[a./%2eEfF5?#-]{0,24}", merge in any::<bool>()) {
+            let mut out = Vec::new();
+            if normalize(path.as_bytes(), merge, &mut out).is_ok() {
+                prop_assert!(out.starts_with(b"/"));
+                for segment in out.split(|&byte| byte == b'/') {
+                    prop_assert!(segment != b"." && segment != b"..");
+                }
+                let (mut escaped, mut again) = (Vec::new(), Vec::new());
+                escape_uri(&out, &mut escaped);
+                prop_assert_eq!(normalize(&escaped, merge, &mut again), Ok(()));
+                prop_assert_eq!(again, out);
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(path in prop::collection::vec(any::<u8>(), 0..60), merge in any::<bool>()) {
+            let _ = normalize(&path, merge, &mut Vec::new());
+            unescape(&path, &mut Vec::new());
+            let _ = arg(&path, &path[..path.len() / 4]);
+        }
+
+        #[test]
+        fn what_is_escaped_is_unescaped(text in prop::collection::vec(any::<u8>(), 0..60)) {
+            for escape in [escape_uri, escape_args, escape_uri_component] {
+                let (mut escaped, mut back) = (Vec::new(), Vec::new());
+                escape(&text, &mut escaped);
+                unescape(&escaped, &mut back);
+                prop_assert_eq!(&back, &text);
+            }
         }
     }
 }
