@@ -111,9 +111,11 @@ impl Lexer {
                 _ if at - from >= BUFFER => return Err(unterminated(quote, started)),
                 None => return self.unfinished(),
                 Some(&byte) if byte == quote => break,
-                Some(0) => return Err(self.nul()),
                 Some(b'\\') => (at, escaped) = (at + 1, true),
                 Some(_) => {}
+            }
+            if self.text.get(at) == Some(&0) {
+                return Err(self.nul());
             }
             // What follows a backslash is taken as it is, a line's end included.
             self.line += u32::from(self.text.get(at) == Some(&b'\n'));
@@ -153,8 +155,10 @@ impl Lexer {
                     (at, escaped) = (at + 1, true);
                     self.line += u32::from(self.text.get(at) == Some(&b'\n'));
                 }
-                0 => return Err(self.nul()),
                 _ => {}
+            }
+            if self.text.get(at) == Some(&0) {
+                return Err(self.nul());
             }
             dollar = byte == b'$';
             at += 1;

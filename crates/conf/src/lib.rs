@@ -1,25 +1,49 @@
 //! nginx.conf: text, then a tree, then typed scopes.
+//!
+//! Three steps, each usable on its own:
+//!
+//! 1. [`Tree::read`] turns text into statements: nginx's grammar whole, includes expanded, any directive name
+//!    accepted (the doctor reads files made for modules we do not have).
+//! 2. [`read()`] walks a tree with the modules' directive [`Tables`] and fills a [`Scope`] for each block. Errors have
+//!    nginx's words and place, and come in nginx's order: whichever mistake stands first in the text.
+//! 3. [`Scope::inherit_down`] completes every block from the one around it.
+//!
+//! Nothing here touches the system except through [`Inputs`]: what a [`Recording`] heard, a [`Recorded`] can replay in
+//! another process, so what was checked is what runs.
 #![forbid(unsafe_code)]
+
 mod args;
 mod directive;
 mod errors;
 mod inputs;
 mod interpret;
 mod lexer;
+mod nginx;
+mod print;
+mod record;
 mod scope;
 mod setting;
 mod text;
 mod tree;
 mod value;
 mod word;
-pub use args::Args;
-pub use directive::*;
+
+pub use args::{Args, Entries, Relative};
+pub use directive::{
+    ANYWHERE, EVENTS, HTTP, IF_LOCATION, IF_SERVER, IN_HTTP, LIMIT_EXCEPT, LOCATION, MAIN, SERVER, STREAM,
+    STREAM_SERVER, STREAM_UPSTREAM, UPSTREAM,
+};
+pub use directive::{
+    Arity, Body, Directive, Set, Tables, Within, at_least, between, block, directive, exactly, flag, free,
+};
 pub use errors::{Error, Level, Position, Result, os_error};
 pub use inputs::{Inputs, SystemInputs};
 pub use interpret::read;
-pub use scope::{Inherit, Scope};
-pub use setting::Setting;
-pub use text::{Part, template};
-pub use tree::{Statement, Tree};
+pub use nginx::Known;
+pub use record::{Recorded, Recording};
+pub use scope::{Inherit, Scope, Warnings};
+pub use setting::{List, Setting};
+pub use text::{Part, Template};
+pub use tree::{Block, File, Mark, Source, Statement, Tree};
 pub use value::{msec, offset, sec, size};
 pub use word::Word;

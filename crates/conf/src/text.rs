@@ -1,22 +1,83 @@
-//! Text with variables.
+//! Texts with variables: `"$scheme://${host}x$1"` in parts. Whether a variable exists is for others to say.
+
 use crate::{Error, Result};
+
+/// A piece of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part { Text(Vec<u8>), Variable(Vec<u8>), Capture(u8) }
-pub fn template(text: &[u8]) -> Result<Vec<Part>> {
-    let mut parts = Vec::new(); let mut lit = Vec::new(); let mut i = 0;
-    while i < text.len() {
-        if text[i] != b'$' { lit.push(text[i]); i += 1; continue }
-        i += 1;
-        if i >= text.len() { return Err(Error::emerg("invalid variable name")) }
-        if (b'1'..=b'9').contains(&text[i]) { if !lit.is_empty() { parts.push(Part::Text(std::mem::take(&mut lit))) } parts.push(Part::Capture(text[i]-b'0')); i += 1; continue }
-        let brace = text[i] == b'{'; if brace { i += 1 }
-        let start = i; while i < text.len() && (text[i].is_ascii_alphanumeric() || text[i] == b'_') { i += 1 }
-        let name = text[start..i].to_vec();
-        if brace { if text.get(i) != Some(&b'}') { return Err(Error::emerg("the closing bracket in variable is missing")) } i += 1 }
-        if name.is_empty() { return Err(Error::emerg("invalid variable name")) }
-        if !lit.is_empty() { parts.push(Part::Text(std::mem::take(&mut lit))) }
-        parts.push(Part::Variable(name));
+pub enum Part {
+    /// As it is.
+    Text(String),
+    /// `$name` or `${name}`.
+    Variable(String),
+    /// `$1` to `$9`: what a regular expression captured.
+    Capture(u8),
+}
+
+/// A text in parts; neighbouring texts are one part, no part is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    /// In order.
+    pub parts: Vec<Part>,
+}
+
+impl Template {
+    /// Takes a text apart.
+    pub fn parse(text: &str) -> Result<Template> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(dollar) = rest.find('$') {
+            push_text(&mut parts, &rest[..dollar]);
+            let (part, tail) = reference(&rest[dollar + 1..])?;
+            parts.push(part);
+            rest = tail;
+        }
+        push_text(&mut parts, rest);
+        Ok(Template { parts })
     }
-    if !lit.is_empty() { parts.push(Part::Text(lit)) }
-    Ok(parts)
+
+    /// The text, if it has no variables in it.
+    pub fn constant(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The names of the variables in it, as often as they occur.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
+fn push_text(parts: &mut Vec<Part>, text: &str) {
+    if !text.is_empty() {
+        parts.push(Part::Text(text.to_owned()));
+    }
+}
+
+/// What follows a dollar, and what follows that.
+fn reference(text: &str) -> Result<(Part, &str)> {
+    if let Some(digit @ b'1'..=b'9') = text.bytes().next() {
+        return Ok((Part::Capture(digit - b'0'), &text[1..]));
+    }
+    let (braced, text) = match text.strip_prefix('{') {
+        Some(text) => (true, text),
+        None => (false, text),
+    };
+    let end = text.bytes().position(|b| !(b.is_ascii_alphanumeric() || b == b'_')).unwrap_or(text.len());
+    let (name, tail) = text.split_at(end);
+    let tail = match braced {
+        true => tail
+            .strip_prefix('}')
+            .ok_or_else(|| Error::emerg(format!("the closing bracket in \"{name}\" variable is missing"))),
+        false => Ok(tail),
+    };
+    if name.is_empty() {
+        return Err(Error::emerg("invalid variable name"));
+    }
+    Ok((Part::Variable(name.to_owned()), tail?))
 }

@@ -4,7 +4,7 @@ fn main() {
     let conf = std::env::args().nth(1).expect("a configuration");
     let prefix = std::env::args().nth(2).expect("a prefix");
     let call = server::program::Call { prefix: prefix.into(), conf: Some(conf.into()), ..Default::default() };
-    let program = match server::program::compile(&conf::SystemInputs, &call) {
+    let program = match server::program::compile(&conf::SystemInputs, &call, &mut Vec::new()) {
         Ok(p) => p,
         Err(e) => {
             eprintln!("plimsoll: [emerg] {e}");

@@ -136,7 +136,9 @@ async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
             if deadline.is_none() {
                 begin(request);
             }
-            if parser.parse(&request.buffer, &mut request.head, &core.limits).map_err(Refusal::Bad)? == Progress::Done {
+            if parser.parse(&request.buffer, &mut request.head, &core.limits).map_err(Refusal::Bad)?
+                == Progress::Done
+            {
                 request.unread = request.head.length;
                 return Ok(true);
             }
@@ -166,7 +168,10 @@ fn begin(request: &mut Request) {
 
 fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
     if error.kind() == io::ErrorKind::TimedOut {
-        log_info!(request, "client timed out (110: Connection timed out) while reading client request headers");
+        log_info!(
+            request,
+            "client timed out (110: Connection timed out) while reading client request headers"
+        );
         if request.buffer.is_empty() { Ok(false) } else { Err(Refusal::Timeout) }
     } else {
         log_info!(request, "recv() failed ({}) while waiting for request", crate::log::Errno(error));
@@ -229,7 +234,8 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
     request.prepare_values();
     let framing = request.head.framing(&request.buffer)?;
     request.body.begin(framing);
-    request.body.expects_continue = framing != Framing::None && request.head.expects_continue(&request.buffer);
+    request.body.expects_continue =
+        framing != Framing::None && request.head.expects_continue(&request.buffer);
     let plan = request.plan();
     request.keep_alive = request.head.keep_alive(&request.buffer) && plan.core.allows_keep_alive(request);
     let Request { head, buffer, uri, args, .. } = request;
@@ -246,7 +252,8 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
 fn take_host(request: &mut Request) -> Result<(), BadRequest> {
     let mut scratch = request.thread.buffer();
     let Request { head, buffer, host, .. } = &mut *request;
-    let found = head.host_name(buffer, &mut scratch).map(|name| host.extend_from_slice(name.unwrap_or_default()));
+    let found =
+        head.host_name(buffer, &mut scratch).map(|name| host.extend_from_slice(name.unwrap_or_default()));
     request.thread.give_buffer(scratch);
     found
 }
@@ -274,7 +281,11 @@ async fn after(request: &mut Request) -> Ending {
         request.keep_alive = false;
     }
     if !request.keep_alive {
-        return if request.body.complete && !request.head_pipelined() { Ending::Close } else { Ending::Linger };
+        return if request.body.complete && !request.head_pipelined() {
+            Ending::Close
+        } else {
+            Ending::Linger
+        };
     }
     if !request.body.complete && !body::discard(request).await {
         return Ending::Close;

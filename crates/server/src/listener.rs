@@ -69,7 +69,9 @@ pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, pee
     let core = &generation.shared.default_plan(tag).core;
     let socket = match Socket::new(handle, fd) {
         Ok(socket) => socket,
-        Err(error) => return thread.log_alert(format_args!("*{id} epoll_ctl() failed ({})", crate::log::Errno(&error))),
+        Err(error) => {
+            return thread.log_alert(format_args!("*{id} epoll_ctl() failed ({})", crate::log::Errno(&error)));
+        }
     };
     process.handled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let now = handle.now();

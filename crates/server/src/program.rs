@@ -5,11 +5,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conf::{Error, Inputs, MAIN, Scope, Tables, Tree};
+use conf::{Error, Inputs, Scope, Source, Tables, Tree, Warnings};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{ErrorLog, LogFile, LogFiles};
@@ -137,20 +137,32 @@ pub struct Program {
     pub env: Vec<(String, Option<String>)>,
     /// Directories for temporary files, to be made and chowned.
     pub temp_paths: Vec<PathBuf>,
-    /// Warnings and notices of reading, in order.
-    pub warnings: Vec<Error>,
     /// The files that were read, for `-T`.
     pub tree: Tree,
 }
 
-/// Reads and compiles a configuration.
+/// Reads and compiles a configuration. Remarks go to `warnings`, also if it fails.
 ///
 /// # Errors
 /// What nginx would say, with file and line.
-pub fn compile(inputs: &dyn Inputs, call: &Call) -> Result<Program, Error> {
-    let tables = tables();
+pub fn compile(inputs: &dyn Inputs, call: &Call, warnings: &mut Vec<Error>) -> Result<Program, Error> {
     let tree = read(inputs, call);
-    let root = read_scope(&tree, tables, inputs, call)?;
+    let mut remarks = Warnings::default();
+    let result = compile_tree(tree, inputs, call, &mut remarks);
+    warnings.extend(remarks.take());
+    result
+}
+
+fn compile_tree(
+    tree: Tree,
+    inputs: &dyn Inputs,
+    call: &Call,
+    remarks: &mut Warnings,
+) -> Result<Program, Error> {
+    let root = Scope::root();
+    *remarks = root.warnings();
+    let mut root = conf::read(&tree, tables(), inputs, root)?;
+    root.inherit_down();
     let generation = generation::compile(&root, inputs, call)?;
     Ok(program(&root, tree, call, generation, inputs))
 }
@@ -165,19 +177,17 @@ pub fn tables() -> &'static Tables {
 }
 
 fn read(inputs: &dyn Inputs, call: &Call) -> Tree {
-    let command_line = (!call.directives.is_empty()).then_some(call.directives.as_str());
     match &call.conf {
-        Some(path) => Tree::read(inputs, path, command_line),
-        None => Tree::from_text("embedded configuration", crate::embedded::CONFIGURATION, command_line),
+        Some(file) => {
+            let source =
+                Source { file, prefix: &call.prefix, globals: &call.directives, tables: Some(tables()) };
+            Tree::read(inputs, &source)
+        }
+        None => {
+            let path = call.prefix.join("embedded configuration");
+            Tree::of_text(inputs, &path, crate::embedded::CONFIGURATION, Some(tables()))
+        }
     }
-}
-
-fn read_scope(tree: &Tree, tables: &Tables, inputs: &dyn Inputs, call: &Call) -> Result<Scope, Error> {
-    let root = Scope::root(MAIN);
-    let folder = call.conf.as_deref().and_then(Path::parent).unwrap_or(&call.prefix).to_owned();
-    let mut root = conf::read(tree, tables, inputs, &call.prefix, &folder, root)?;
-    root.inherit_down();
-    Ok(root)
 }
 
 fn program(root: &Scope, tree: Tree, call: &Call, generation: Generation, inputs: &dyn Inputs) -> Program {
@@ -209,7 +219,6 @@ fn program(root: &Scope, tree: Tree, call: &Call, generation: Generation, inputs
         working_directory: main.working_directory.written().cloned(),
         env: root.conf::<process::Env>().map(|e| e.0.clone()).unwrap_or_default(),
         temp_paths: generation.temp_paths.clone(),
-        warnings: root.warnings(),
         tree,
         generation: Arc::new(generation),
     }

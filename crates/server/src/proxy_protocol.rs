@@ -40,8 +40,13 @@ pub async fn receive(request: &mut Request) -> Result<(), ()> {
                 return Ok(());
             }
             Header::Broken => {
-                let shown = String::from_utf8_lossy(&request.buffer[..request.buffer.len().min(64)]).into_owned();
-                log_error!(request, "broken header: \"{}\" while reading PROXY protocol", shown.escape_debug());
+                let shown =
+                    String::from_utf8_lossy(&request.buffer[..request.buffer.len().min(64)]).into_owned();
+                log_error!(
+                    request,
+                    "broken header: \"{}\" while reading PROXY protocol",
+                    shown.escape_debug()
+                );
                 return Err(());
             }
             Header::Partial => {}
@@ -91,7 +96,10 @@ fn addresses(text: &[u8]) -> Option<Proxied> {
         _ => false,
     };
     let whole = fits && words.next().is_none();
-    whole.then(|| Proxied { source: SocketAddr::new(source, from), destination: SocketAddr::new(destination, to) })
+    whole.then(|| Proxied {
+        source: SocketAddr::new(source, from),
+        destination: SocketAddr::new(destination, to),
+    })
 }
 
 fn version_2(bytes: &[u8]) -> Header {

@@ -10,9 +10,9 @@ use std::time::Instant;
 use reactor::Peer;
 
 use super::response::FileBody;
-use crate::proxy_protocol::Proxied;
 use crate::connection::{Rest, Socket};
 use crate::modules::ssl::Tls;
+use crate::proxy_protocol::Proxied;
 
 /// One client's connection while it is served.
 pub struct Client {
@@ -181,7 +181,12 @@ impl Client {
         std::future::poll_fn(|cx| self.poll_read(cx, into)).await
     }
     /// Writes what the connection takes at once, waiting until it takes something.
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>], more: bool) -> Poll<io::Result<usize>> {
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
         let socket = self.socket.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         if let Some(tls) = &mut self.tls {
             return tls.poll_write(socket, cx, slices);
@@ -199,7 +204,12 @@ impl Client {
         }
     }
     /// Sends a part of a file without reading it; only where [`Client::sends_files`].
-    pub fn poll_sendfile(&mut self, cx: &mut Context<'_>, file: &mut FileBody, most: usize) -> Poll<io::Result<usize>> {
+    pub fn poll_sendfile(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &mut FileBody,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
         let socket = self.socket()?;
         loop {
             let left = usize::try_from(file.end - file.offset).unwrap_or(usize::MAX);

@@ -234,7 +234,12 @@ async fn write_all(request: &mut Request, buffer: Vec<u8>) -> io::Result<()> {
 }
 
 /// One write; each that has to wait waits `send_timeout` at most.
-fn poll_write(request: &mut Request, cx: &mut Context<'_>, slices: &[IoSlice<'_>], more: bool) -> Poll<io::Result<usize>> {
+fn poll_write(
+    request: &mut Request,
+    cx: &mut Context<'_>,
+    slices: &[IoSlice<'_>],
+    more: bool,
+) -> Poll<io::Result<usize>> {
     let written = request.client.poll_write(cx, slices, more);
     sent(request, written)
 }
@@ -348,7 +353,12 @@ impl Sender {
         }
         self.next_of(request, cx, unread)
     }
-    fn next_of(&mut self, request: &mut Request, cx: &mut Context<'_>, unread: bool) -> Poll<io::Result<Option<Chunk>>> {
+    fn next_of(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+        unread: bool,
+    ) -> Poll<io::Result<Option<Chunk>>> {
         match &mut request.response.body {
             Body::Upstream(upstream) => upstream.poll_next(cx),
             Body::File(part) if part.offset >= part.end => Poll::Ready(Ok(None)),
@@ -370,7 +380,11 @@ impl Sender {
             self.reading = None;
             let bytes = bytes?;
             part.offset += bytes.len() as u64;
-            return Poll::Ready(if bytes.is_empty() { Err(truncated()) } else { Ok(Some(Chunk::Memory(bytes))) });
+            return Poll::Ready(if bytes.is_empty() {
+                Err(truncated())
+            } else {
+                Ok(Some(Chunk::Memory(bytes)))
+            });
         }
         let mut buffer = request.thread.buffer();
         buffer.resize((part.end - part.offset).min(32 * 1024) as usize, 0);

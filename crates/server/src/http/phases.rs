@@ -14,7 +14,9 @@ use super::request::Request;
 use super::{output, router};
 use crate::flow::{Check, Verdict};
 use crate::modules::core::Core;
-use crate::modules::{access, core, files, gzip, headers, log, not_modified, proxy, range, rewrite, stub_status, try_files};
+use crate::modules::{
+    access, core, files, gzip, headers, log, not_modified, proxy, range, rewrite, stub_status, try_files,
+};
 use crate::worker::generation::Compiler;
 
 /// Which plan, in the tables of one generation.
@@ -169,8 +171,11 @@ async fn decide(request: &mut Request, mut next: Next) {
 /// Finds the location of the path in force and goes through its phases.
 async fn locate(request: &mut Request) -> Next {
     if request.redirects > 10 {
-        log_error!(request, "rewrite or internal redirection cycle while internally redirecting to \"{}\"",
-            String::from_utf8_lossy(&request.uri));
+        log_error!(
+            request,
+            "rewrite or internal redirection cycle while internally redirecting to \"{}\"",
+            String::from_utf8_lossy(&request.uri)
+        );
         return Next::Status(500);
     }
     match router::find_location(request) {

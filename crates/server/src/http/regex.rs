@@ -69,8 +69,12 @@ impl Regex {
             }
             Ok(None) => false,
             Err(error) => {
-                log_alert!(request, "pcre2_match() failed: {error} on \"{}\" using \"{}\"",
-                    String::from_utf8_lossy(text), self.pattern);
+                log_alert!(
+                    request,
+                    "pcre2_match() failed: {error} on \"{}\" using \"{}\"",
+                    String::from_utf8_lossy(text),
+                    self.pattern
+                );
                 false
             }
         }

@@ -18,7 +18,7 @@ use super::response::Response;
 use super::router::ServerId;
 use super::variables::Values;
 use crate::flow::Flow;
-use crate::log::{Level, Context};
+use crate::log::{Context, Level};
 use crate::worker::thread::{LocalGeneration, Thread};
 
 /// One request of one client, and the answer it is getting.
@@ -278,7 +278,9 @@ impl Request {
     /// Whether the request has conditions or ranges: the response may be another than the whole.
     pub fn has_conditions(&self) -> bool {
         use Known::{IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince, Range};
-        [IfModifiedSince, IfNoneMatch, Range, IfMatch, IfUnmodifiedSince].iter().any(|k| self.head.headers.has(*k))
+        [IfModifiedSince, IfNoneMatch, Range, IfMatch, IfUnmodifiedSince]
+            .iter()
+            .any(|k| self.head.headers.has(*k))
     }
     /// Whether the client asked for the head only.
     pub fn is_head(&self) -> bool {

@@ -73,9 +73,15 @@ impl Names {
     }
     fn wildcard(&self, host: &[u8]) -> Option<ServerId> {
         let dots = || memchr::memchr_iter(b'.', host);
-        let leading = if self.leading.is_empty() { None } else { dots().find_map(|i| self.leading.get(&host[i..])) };
-        let trailing =
-            || if self.trailing.is_empty() { None } else { dots().rev().find_map(|i| self.trailing.get(&host[..=i])) };
+        let leading =
+            if self.leading.is_empty() { None } else { dots().find_map(|i| self.leading.get(&host[i..])) };
+        let trailing = || {
+            if self.trailing.is_empty() {
+                None
+            } else {
+                dots().rev().find_map(|i| self.trailing.get(&host[..=i]))
+            }
+        };
         leading.or_else(trailing).copied()
     }
     fn by_regex(&self, host: &[u8], request: Option<&mut Request>) -> Option<ServerId> {
@@ -177,7 +183,10 @@ impl Locations {
         if let Some(prefix) = self.longest(&request.uri) {
             *best = Some(&prefix.location);
             no_regex = prefix.location.no_regex;
-            if prefix.text.len() == request.uri.len() && self.regex.is_empty() && prefix.location.inner.is_none() {
+            if prefix.text.len() == request.uri.len()
+                && self.regex.is_empty()
+                && prefix.location.inner.is_none()
+            {
                 return Found::Prefix;
             }
             if let Some(inner) = &prefix.location.inner
@@ -234,7 +243,10 @@ pub fn find_location(request: &mut Request) -> Next {
         return Next::Status(404);
     }
     request.body.limit = core.client_max_body_size;
-    if core.client_max_body_size != 0 && request.body.declared() > core.client_max_body_size && !request.internal {
+    if core.client_max_body_size != 0
+        && request.body.declared() > core.client_max_body_size
+        && !request.internal
+    {
         let declared = request.body.declared();
         log_error!(request, "client intended to send too large body: {declared} bytes");
         return Next::Status(413);

@@ -267,17 +267,17 @@ enum Piece {
 impl Template {
     /// Reads an argument of a directive.
     pub fn compile(at: &Scope, args: &Args<'_>, i: usize) -> Result<Template, Error> {
-        Template::parse(at, args.bytes(i)).map_err(|e| args.fault(e.message))
+        Template::parse(at, args.str(i)).map_err(|e| args.error(e.message))
     }
     /// Reads any text.
-    pub fn parse(at: &Scope, text: &[u8]) -> Result<Template, Error> {
+    pub fn parse(at: &Scope, text: &str) -> Result<Template, Error> {
         let names = at.shared::<Names>();
         let piece = |part| match part {
-            Part::Text(text) => Piece::Text(text.into()),
-            Part::Variable(name) => Piece::Variable(names.index(&name)),
+            Part::Text(text) => Piece::Text(text.into_bytes().into()),
+            Part::Variable(name) => Piece::Variable(names.index(name.as_bytes())),
             Part::Capture(n) => Piece::Capture(n),
         };
-        Ok(Template { parts: conf::template(text)?.into_iter().map(piece).collect() })
+        Ok(Template { parts: conf::Template::parse(text)?.parts.into_iter().map(piece).collect() })
     }
     /// A template without variables.
     pub fn literal(text: &[u8]) -> Template {

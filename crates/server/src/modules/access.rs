@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use conf::{Args, Arity, Error, HTTP, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, Within, directive};
+use conf::{Args, Error, HTTP, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, Within, directive};
 
 use super::Module;
 use crate::flow::{Check, Flow, Verdict};
@@ -14,8 +14,8 @@ const IN: Within = HTTP.or(SERVER).or(LOCATION).or(LIMIT_EXCEPT);
 pub(crate) static MODULE: Module = Module {
     name: "access",
     directives: &[
-        directive("allow", IN, Arity::exactly(1), |at, a| at.own::<Rules>().add(a, true)),
-        directive("deny", IN, Arity::exactly(1), |at, a| at.own::<Rules>().add(a, false)),
+        directive("allow", IN, conf::exactly(1), |at, a| at.own::<Rules>().add(a, true)),
+        directive("deny", IN, conf::exactly(1), |at, a| at.own::<Rules>().add(a, false)),
     ],
     variables: &[],
 };
@@ -33,7 +33,7 @@ impl Inherit for Rules {
 impl Rules {
     fn add(&mut self, a: &Args<'_>, allow: bool) -> Result<(), Error> {
         let text = a.str(0);
-        let who = Who::read(text).ok_or_else(|| a.fault(format!("invalid parameter \"{text}\"")))?;
+        let who = Who::read(text).ok_or_else(|| a.error(format!("invalid parameter \"{text}\"")))?;
         self.0.push((who, allow));
         Ok(())
     }
@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn networks() {
-        let includes = |rule: &str, ip: &str| Who::read(rule).is_some_and(|who| who.includes(ip.parse().ok()));
+        let includes =
+            |rule: &str, ip: &str| Who::read(rule).is_some_and(|who| who.includes(ip.parse().ok()));
         assert!(includes("10.0.0.0/8", "10.255.1.2"));
         assert!(!includes("10.0.0.0/8", "11.0.0.1"));
         assert!(includes("192.168.1.77/24", "192.168.1.1"), "host bits are ignored");

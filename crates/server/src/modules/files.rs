@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use conf::{Args, Arity, Error, HTTP, Inherit, LOCATION, SERVER, Scope, directive};
+use conf::{Args, Error, HTTP, Inherit, LOCATION, SERVER, Scope, directive};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use wire::{Known, Method};
@@ -20,7 +20,7 @@ use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
     name: "index",
-    directives: &[directive("index", HTTP.or(SERVER).or(LOCATION), Arity::at_least(1), index)],
+    directives: &[directive("index", HTTP.or(SERVER).or(LOCATION), conf::at_least(1), index)],
     variables: &[],
 };
 
@@ -46,7 +46,7 @@ fn index(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             at.warn(Error::warn("only the last index in \"index\" directive should be absolute").at(a.at()));
         }
         if a.str(i).is_empty() {
-            return Err(a.fault(format!("index \"{}\" in \"index\" directive is invalid", a.str(i))));
+            return Err(a.error(format!("index \"{}\" in \"index\" directive is invalid", a.str(i))));
         }
         let name = Template::compile(at, a, i)?;
         at.own::<Conf>().index.push(name);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
-use conf::{Args, Arity, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Setting, Within, directive};
+use conf::{Args, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Setting, Within, directive};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use wire::{Known, Version};
@@ -19,18 +19,20 @@ const IN: Within = HTTP.or(SERVER).or(LOCATION);
 pub(crate) static MODULE: Module = Module {
     name: "gzip",
     directives: &[
-        directive("gzip", IN.or(IF_LOCATION), Arity::flag(), |at, a| at.own::<Conf>().on.set(a.flag(0)?)),
-        directive("gzip_types", IN, Arity::at_least(1), gzip_types),
-        directive("gzip_min_length", IN, Arity::exactly(1), |at, a| at.own::<Conf>().min_length.set(a.size(0)?)),
-        directive("gzip_comp_level", IN, Arity::exactly(1), comp_level),
-        directive("gzip_http_version", IN, Arity::exactly(1), |at, a| {
+        directive("gzip", IN.or(IF_LOCATION), conf::flag(), |at, a| at.own::<Conf>().on.set(a.flag(0)?)),
+        directive("gzip_types", IN, conf::at_least(1), gzip_types),
+        directive("gzip_min_length", IN, conf::exactly(1), |at, a| {
+            at.own::<Conf>().min_length.set(a.size(0)?)
+        }),
+        directive("gzip_comp_level", IN, conf::exactly(1), comp_level),
+        directive("gzip_http_version", IN, conf::exactly(1), |at, a| {
             let version = a.one_of(0, &[("1.0", Version::Http10), ("1.1", Version::Http11)])?;
             at.own::<Conf>().http_version.set(version)
         }),
-        directive("gzip_proxied", IN, Arity::at_least(1), gzip_proxied),
-        directive("gzip_vary", IN, Arity::flag(), |at, a| at.own::<Conf>().vary.set(a.flag(0)?)),
-        directive("gzip_disable", IN, Arity::at_least(1), gzip_disable),
-        directive("gzip_buffers", IN, Arity::exactly(2), |at, a| {
+        directive("gzip_proxied", IN, conf::at_least(1), gzip_proxied),
+        directive("gzip_vary", IN, conf::flag(), |at, a| at.own::<Conf>().vary.set(a.flag(0)?)),
+        directive("gzip_disable", IN, conf::at_least(1), gzip_disable),
+        directive("gzip_buffers", IN, conf::exactly(2), |at, a| {
             at.own::<Conf>().buffers.set((a.number(0)?, a.size(1)?))
         }),
     ],
@@ -79,7 +81,9 @@ impl Types {
     fn includes(&self, content_type: &[u8]) -> bool {
         let end = content_type.iter().position(|b| matches!(b, b';' | b' ')).unwrap_or(content_type.len());
         let kind = &content_type[..end];
-        self.all || kind.eq_ignore_ascii_case(b"text/html") || self.some.iter().any(|t| kind.eq_ignore_ascii_case(t))
+        self.all
+            || kind.eq_ignore_ascii_case(b"text/html")
+            || self.some.iter().any(|t| kind.eq_ignore_ascii_case(t))
     }
 }
 
@@ -110,8 +114,8 @@ fn comp_level(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let level: u32 = a.number(0)?;
     match level {
         1..=9 => at.own::<Conf>().level.set(level),
-        0 => Err(a.fault("value must be equal to or greater than 1".into())),
-        _ => Err(a.fault("value must be equal to or less than 9".into())),
+        0 => Err(a.error("value must be equal to or greater than 1")),
+        _ => Err(a.error("value must be equal to or less than 9")),
     }
 }
 fn gzip_proxied(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
@@ -127,7 +131,7 @@ fn gzip_proxied(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             "no_etag" => proxied.no_etag = true,
             "auth" => proxied.auth = true,
             "any" => proxied.any = true,
-            other => return Err(a.fault(format!("invalid value \"{other}\""))),
+            other => return Err(a.error(format!("invalid value \"{other}\""))),
         }
     }
     at.own::<Conf>().proxied.set(proxied)
@@ -137,10 +141,10 @@ fn gzip_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     for i in 0..a.words.len() {
         let pattern = match a.str(i) {
             "msie6" => r"MSIE [4-5]\.|MSIE 6\.(?!.*SV1)",
-            "degradation" => return Err(a.fault("gzip_disable degradation is not supported by plimsoll".into())),
+            "degradation" => return Err(a.error("gzip_disable degradation is not supported by plimsoll")),
             pattern => pattern,
         };
-        let regex = Regex::new(at, pattern, true).map_err(|e| a.fault(e.message))?;
+        let regex = Regex::new(at, pattern, true).map_err(|e| a.error(e.message))?;
         at.own::<Conf>().disable.push(regex);
     }
     Ok(())
@@ -226,7 +230,9 @@ impl Gzip {
         }
         if let Some(control) = header(b"Cache-Control") {
             let says = |word: &[u8]| memchr::memmem::find(&control.to_ascii_lowercase(), word).is_some();
-            return (p.no_cache && says(b"no-cache")) || (p.no_store && says(b"no-store")) || (p.private && says(b"private"));
+            return (p.no_cache && says(b"no-cache"))
+                || (p.no_store && says(b"no-store"))
+                || (p.private && says(b"private"));
         }
         (p.no_last_modified && response.last_modified.is_none()) || (p.no_etag && header(b"ETag").is_none())
     }

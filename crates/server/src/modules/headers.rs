@@ -1,6 +1,6 @@
 //! `add_header` and `expires`.
 
-use conf::{Args, Arity, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Within, directive};
+use conf::{Args, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Within, directive};
 use wire::Known;
 
 use super::Module;
@@ -14,8 +14,8 @@ const IN: Within = HTTP.or(SERVER).or(LOCATION).or(IF_LOCATION);
 pub(crate) static MODULE: Module = Module {
     name: "headers",
     directives: &[
-        directive("add_header", IN, Arity::between(2, 3), add_header),
-        directive("expires", IN, Arity::between(1, 2), expires),
+        directive("add_header", IN, conf::between(2, 3), add_header),
+        directive("expires", IN, conf::between(1, 2), expires),
     ],
     variables: &[],
 };
@@ -61,7 +61,7 @@ fn add_header(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let value = Template::compile(at, a, 1)?;
     let always = match a.words.len() {
         3 if a.str(2) == "always" => true,
-        3 => return Err(a.fault(format!("invalid parameter \"{}\"", a.str(2)))),
+        3 => return Err(a.error(format!("invalid parameter \"{}\"", a.str(2)))),
         _ => false,
     };
     at.own::<Conf>().add.push(Header { name: a.bytes(0).into(), value, always });
@@ -74,10 +74,10 @@ fn expires(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     } else {
         let modified = a.words.len() == 2;
         if modified && a.str(0) != "modified" {
-            return Err(a.error("invalid value".into()));
+            return Err(a.invalid());
         }
         let text = a.str(a.words.len() - 1);
-        parse(text, modified).ok_or_else(|| a.error("invalid value".into()))?
+        parse(text, modified).ok_or_else(|| a.invalid())?
     };
     at.own::<Conf>().expires.set(value)
 }
@@ -121,7 +121,8 @@ pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn 
 
 impl HeaderFilter for Headers {
     fn apply(&self, request: &mut Request) -> Result<(), u16> {
-        let usual = matches!(request.response.status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
+        let usual =
+            matches!(request.response.status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
         if usual {
             set_expires(&self.expires, request);
         }
@@ -177,7 +178,8 @@ fn set_expires(expires: &Expires, request: &mut Request) {
     request.response.remove(b"Expires");
     request.response.remove(b"Cache-Control");
     let date = wire::date::format(at.max(0) as u64);
-    let date: &[u8] = if matches!(expires, Expires::Epoch) { b"Thu, 01 Jan 1970 00:00:01 GMT" } else { &date };
+    let date: &[u8] =
+        if matches!(expires, Expires::Epoch) { b"Thu, 01 Jan 1970 00:00:01 GMT" } else { &date };
     request.response.add(Known::Expires, b"Expires", date);
     request.response.add(Known::CacheControl, b"Cache-Control", cache_control.as_bytes());
 }

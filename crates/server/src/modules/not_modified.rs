@@ -1,6 +1,6 @@
 //! Conditional requests (RFC 9110, 13): `If-Modified-Since`, `If-None-Match` and their opposites, and `if_modified_since`.
 
-use conf::{Arity, Error, HTTP, LOCATION, SERVER, Scope, directive};
+use conf::{Error, HTTP, LOCATION, SERVER, Scope, directive};
 use wire::Known;
 
 use super::Module;
@@ -11,7 +11,7 @@ use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
     name: "not_modified",
-    directives: &[directive("if_modified_since", HTTP.or(SERVER).or(LOCATION), Arity::exactly(1), |at, a| {
+    directives: &[directive("if_modified_since", HTTP.or(SERVER).or(LOCATION), conf::exactly(1), |at, a| {
         let how = a.one_of(0, &[("off", How::Off), ("exact", How::Exact), ("before", How::Before)])?;
         at.own::<Conf>().if_modified_since.set(how)
     })],

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use conf::{Arity, Error, HTTP, LOCATION, SERVER, Scope, directive};
+use conf::{Error, HTTP, LOCATION, SERVER, Scope, directive};
 use wire::Known;
 use wire::range::Ranges;
 
@@ -15,7 +15,7 @@ use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
     name: "range",
-    directives: &[directive("max_ranges", HTTP.or(SERVER).or(LOCATION), Arity::exactly(1), |at, a| {
+    directives: &[directive("max_ranges", HTTP.or(SERVER).or(LOCATION), conf::exactly(1), |at, a| {
         at.own::<Conf>().max_ranges.set(a.number(0)?)
     })],
     variables: &[],
@@ -110,7 +110,8 @@ fn multiple(request: &mut Request, ranges: &[Range<u64>], length: u64) {
     // nginx's first boundary is preceded by a line break too.
     parts[0].before.splice(0..0, *b"\r\n");
     let end = format!("\r\n--{boundary}--\r\n").into_bytes();
-    let total = parts.iter().map(|p| p.before.len() as u64 + p.range.end - p.range.start).sum::<u64>() + end.len() as u64;
+    let total = parts.iter().map(|p| p.before.len() as u64 + p.range.end - p.range.start).sum::<u64>()
+        + end.len() as u64;
     request.response.status = 206;
     request.response.status_text = None;
     request.response.content_length = Some(total);
@@ -123,11 +124,15 @@ fn cut(request: &mut Request, parts: Vec<Part>, end: Vec<u8>) {
     let body = std::mem::take(&mut request.response.body);
     request.response.body = match body {
         Body::File(whole) => pieces(parts, end, |range| {
-            Body::File(FileBody { file: whole.file.clone(), offset: whole.offset + range.start, end: whole.offset + range.end })
+            Body::File(FileBody {
+                file: whole.file.clone(),
+                offset: whole.offset + range.start,
+                end: whole.offset + range.end,
+            })
         }),
-        Body::Memory(text) => pieces(parts, end, |range| {
-            Body::Memory(text[range.start as usize..range.end as usize].to_vec())
-        }),
+        Body::Memory(text) => {
+            pieces(parts, end, |range| Body::Memory(text[range.start as usize..range.end as usize].to_vec()))
+        }
         other => {
             request.response.filters.push(Box::new(Cut { parts: parts.into(), end: Some(end), at: 0 }));
             other
@@ -176,7 +181,9 @@ impl BodyFilter for Cut {
                 if !part.before.is_empty() {
                     out.push_back(Chunk::Memory(std::mem::take(&mut part.before)));
                 }
-                out.push_back(Chunk::Memory(text[(from - here.start) as usize..(to - here.start) as usize].to_vec()));
+                out.push_back(Chunk::Memory(
+                    text[(from - here.start) as usize..(to - here.start) as usize].to_vec(),
+                ));
             }
             if part.range.end > here.end {
                 break;

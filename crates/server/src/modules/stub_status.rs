@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use conf::{Arity, Inherit, LOCATION, SERVER, Scope, Within, directive};
+use conf::{Inherit, LOCATION, SERVER, Scope, Within, directive};
 
 use super::Module;
 use crate::http::phases::Next;
@@ -13,7 +13,7 @@ use crate::worker::Process;
 
 pub(crate) static MODULE: Module = Module {
     name: "stub_status",
-    directives: &[directive("stub_status", SERVER.or(LOCATION), Arity::between(0, 1), |at, _| {
+    directives: &[directive("stub_status", SERVER.or(LOCATION), conf::between(0, 1), |at, _| {
         at.own::<Here>().0 = true;
         Ok(())
     })],

@@ -65,7 +65,8 @@ impl Generation {
     }
     /// The listener of a connection that this generation serves.
     pub fn listener(&self, id: u32) -> &Listener {
-        self.find_listener(id).expect("a connection is served only by a generation that listens where it came in")
+        self.find_listener(id)
+            .expect("a connection is served only by a generation that listens where it came in")
     }
     /// The plan of the server that answers at a listener where no name matches.
     pub fn default_plan(&self, listener: u32) -> &Plan {
@@ -258,9 +259,17 @@ fn address_names(root: &Scope, entry: &Entry, shares: bool, blocks: &[&Scope]) -
         Address::Tcp(address) if shares => Some(address.ip()),
         _ => None,
     };
-    AddressNames { ip, default_server: default_server(entry), names, single: entry.servers.len() == 1 && !regexes }
+    AddressNames {
+        ip,
+        default_server: default_server(entry),
+        names,
+        single: entry.servers.len() == 1 && !regexes,
+    }
 }
 
 fn conflict(root: &Scope, name: &str, entry: &Entry) {
-    root.warn(Error::warn(format!("conflicting server name \"{name}\" on {}, ignored", entry.listen.address)));
+    root.warn(Error::warn(format!(
+        "conflicting server name \"{name}\" on {}, ignored",
+        entry.listen.address
+    )));
 }

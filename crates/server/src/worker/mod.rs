@@ -245,4 +245,3 @@ fn cores(program: &Program, i: usize) -> Option<Vec<usize>> {
         }
     }
 }
-

@@ -78,7 +78,10 @@ pub fn spawn(
         if let Some(cores) = cores
             && let Err(error) = sys::affinity::bind(&cores)
         {
-            process.log(Level::Alert, format_args!("sched_setaffinity() failed ({})", crate::log::Errno(&error)));
+            process.log(
+                Level::Alert,
+                format_args!("sched_setaffinity() failed ({})", crate::log::Errno(&error)),
+            );
         }
         match Loop::new() {
             Err(error) => drop(tell.send(Err(error))),
@@ -211,7 +214,9 @@ impl Thread {
             }
             match self.handle.listen(fd.clone(), tag) {
                 Ok(listener) => drop(next.insert(tag, (listener, fd))),
-                Err(error) => self.log_alert(format_args!("epoll_ctl() failed ({})", crate::log::Errno(&error))),
+                Err(error) => {
+                    self.log_alert(format_args!("epoll_ctl() failed ({})", crate::log::Errno(&error)))
+                }
             }
         }
         for (_, (listener, _)) in listeners.drain() {
@@ -243,7 +248,8 @@ impl App for Server {
     }
     fn accept_failed(&self, _: &Handle, _: u32, error: io::Error) -> AcceptFailure {
         let code = error.raw_os_error().unwrap_or(0);
-        let out = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].iter().any(|e| e.raw_os_error() == code);
+        let out =
+            [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].iter().any(|e| e.raw_os_error() == code);
         let level = if out { Level::Crit } else { Level::Error };
         self.0.process.log(level, format_args!("accept4() failed ({})", crate::log::Errno(&error)));
         if out { AcceptFailure::Pause(OUT_OF_DESCRIPTORS) } else { AcceptFailure::Continue }

@@ -137,11 +137,11 @@ fn add(at: &mut Scope, a: &Args<'_>, options: Options) -> Result<(), Error> {
 fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Result<(), Error> {
     let address = &entry.listen.address;
     if entry.servers.last() == Some(&server) {
-        return Err(a.fault(format!("a duplicate listen {address}")));
+        return Err(a.error(format!("a duplicate listen {address}")));
     }
     if options.socket_options {
         if entry.options_given {
-            return Err(a.fault(format!("duplicate listen options for {address}")));
+            return Err(a.error(format!("duplicate listen options for {address}")));
         }
         entry.listen = options.listen;
         entry.options_given = true;
@@ -149,7 +149,7 @@ fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Res
     }
     if options.default_server {
         if entry.default_server.is_some() {
-            return Err(a.fault(format!("a duplicate default server for {}", entry.listen.address)));
+            return Err(a.error(format!("a duplicate default server for {}", entry.listen.address)));
         }
         entry.default_server = Some(server);
     }
@@ -164,7 +164,9 @@ fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
     let text = a.str(0);
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() {
-            return Err(a.fault(format!("no path in the unix domain socket in \"{text}\" of the \"listen\" directive")));
+            return Err(a.error(format!(
+                "no path in the unix domain socket in \"{text}\" of the \"listen\" directive"
+            )));
         }
         return Ok(vec![Address::Unix(a.prefix_path(path).into())]);
     }
@@ -172,7 +174,10 @@ fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
         return Ok(vec![Address::Tcp(ipv6(a, text, rest)?)]);
     }
     if let Ok(port) = text.parse::<u32>() {
-        return Ok(vec![Address::Tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port_number(a, text, port)?))]);
+        return Ok(vec![Address::Tcp(SocketAddr::new(
+            Ipv4Addr::UNSPECIFIED.into(),
+            port_number(a, text, port)?,
+        ))]);
     }
     let (host, port) = match text.rsplit_once(':') {
         None => (text, 80),
@@ -190,7 +195,7 @@ fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
     if let Ok(ip) = host.parse::<Ipv4Addr>() {
         return Ok(vec![Address::Tcp(SocketAddr::new(ip.into(), port))]);
     }
-    let found = a.inputs.resolve(host, port).map_err(|_| bad(a, "host not found", text))?;
+    let found = a.inputs().resolve(host, port).map_err(|_| bad(a, "host not found", text))?;
     if found.is_empty() {
         return Err(bad(a, "host not found", text));
     }
@@ -212,7 +217,7 @@ fn port_number(a: &Args<'_>, text: &str, port: u32) -> Result<u16, Error> {
     u16::try_from(port).ok().filter(|p| *p > 0).ok_or_else(|| bad(a, "invalid port", text))
 }
 fn bad(a: &Args<'_>, what: &str, text: &str) -> Error {
-    a.fault(format!("{what} in \"{text}\" of the \"listen\" directive"))
+    a.error(format!("{what} in \"{text}\" of the \"listen\" directive"))
 }
 
 fn options(a: &Args<'_>, address: Address) -> Result<Options, Error> {
@@ -235,7 +240,9 @@ fn option(a: &Args<'_>, word: &str, o: &mut Options) -> Result<(), Error> {
         "ssl" => o.ssl = true,
         "proxy_protocol" => o.proxy_protocol = true,
         "http2" | "quic" | "spdy" => {
-            return Err(a.fault(format!("the \"{word}\" parameter of \"listen\" is not supported by plimsoll")));
+            return Err(
+                a.error(format!("the \"{word}\" parameter of \"listen\" is not supported by plimsoll"))
+            );
         }
         _ => {
             socket_option(a, word, &mut o.listen)?;
@@ -247,7 +254,7 @@ fn option(a: &Args<'_>, word: &str, o: &mut Options) -> Result<(), Error> {
 
 fn socket_option(a: &Args<'_>, word: &str, listen: &mut Listen) -> Result<(), Error> {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
-    let invalid = |what: &str| a.fault(format!("invalid {what} \"{value}\""));
+    let invalid = |what: &str| a.error(format!("invalid {what} \"{value}\""));
     match name {
         "bind" if value.is_empty() => {}
         "reuseport" if value.is_empty() => listen.reuseport = true,
@@ -260,11 +267,11 @@ fn socket_option(a: &Args<'_>, word: &str, listen: &mut Listen) -> Result<(), Er
         "sndbuf" => listen.sndbuf = Some(buffer(value).ok_or_else(|| invalid("sndbuf"))?),
         "fastopen" => listen.fastopen = Some(value.parse().map_err(|_| invalid("fastopen"))?),
         "setfib" | "accept_filter" => {
-            return Err(a.fault(format!("{name} \"{value}\" is not supported on this platform, ignored")));
+            return Err(a.error(format!("{name} \"{value}\" is not supported on this platform, ignored")));
         }
         "ipv6only" => ipv6only(a, value, listen)?,
         "so_keepalive" => listen.keepalive = Some(keepalive(a, value)?),
-        _ => return Err(a.fault(format!("invalid parameter \"{word}\""))),
+        _ => return Err(a.error(format!("invalid parameter \"{word}\""))),
     }
     Ok(())
 }
@@ -276,19 +283,19 @@ fn buffer(value: &str) -> Option<usize> {
 
 fn ipv6only(a: &Args<'_>, value: &str, listen: &mut Listen) -> Result<(), Error> {
     let Address::Tcp(SocketAddr::V6(_)) = listen.address else {
-        return Err(a.fault(format!("ipv6only is not supported on addr \"{}\"", listen.address)));
+        return Err(a.error(format!("ipv6only is not supported on addr \"{}\"", listen.address)));
     };
     listen.ipv6only = match value {
         "on" => Some(true),
         "off" => Some(false),
-        _ => return Err(a.fault(format!("invalid ipv6only flags \"{value}\""))),
+        _ => return Err(a.error(format!("invalid ipv6only flags \"{value}\""))),
     };
     Ok(())
 }
 
 /// `so_keepalive=on|off|[idle]:[interval]:[count]`
 fn keepalive(a: &Args<'_>, value: &str) -> Result<KeepAlive, Error> {
-    let invalid = || a.fault(format!("invalid so_keepalive value: \"{value}\""));
+    let invalid = || a.error(format!("invalid so_keepalive value: \"{value}\""));
     match value {
         "on" => return Ok(KeepAlive { on: true, ..KeepAlive::default() }),
         "off" => return Ok(KeepAlive::default()),

@@ -85,13 +85,13 @@ fn plain(name: &str, kind: Kind) -> Place {
 }
 
 fn marked(at: &Scope, a: &Args<'_>, mark: &str, path: &str) -> Result<Place, Error> {
-    let regex = |caseless| Regex::new(at, path, caseless).map_err(|e| a.fault(e.message));
+    let regex = |caseless| Regex::new(at, path, caseless).map_err(|e| a.error(e.message));
     let kind = match mark {
         "=" => Kind::Exact,
         "^~" => Kind::PrefixOnly,
         "~" => Kind::Regex(Some(regex(false)?)),
         "~*" => Kind::Regex(Some(regex(true)?)),
-        _ => return Err(a.fault(format!("invalid location modifier \"{mark}\""))),
+        _ => return Err(a.error(format!("invalid location modifier \"{mark}\""))),
     };
     Ok(plain(path, kind))
 }
@@ -192,7 +192,7 @@ pub fn open_limit_except(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let mut methods = Vec::new();
     for i in 0..a.words.len() {
         let found = METHODS.iter().find(|(name, _)| name.eq_ignore_ascii_case(a.str(i)));
-        let (_, method) = found.ok_or_else(|| a.fault(format!("invalid method \"{}\"", a.str(i))))?;
+        let (_, method) = found.ok_or_else(|| a.error(format!("invalid method \"{}\"", a.str(i))))?;
         methods.push(*method);
         if *method == Method::Get {
             methods.push(Method::Head);

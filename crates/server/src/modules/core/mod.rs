@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conf::{
-    Args, Arity, Error, HTTP, IF_LOCATION, LOCATION, MAIN, SERVER, Scope, Setting, Within, block, directive,
+    Args, Error, HTTP, IF_LOCATION, LOCATION, MAIN, SERVER, Scope, Setting, Within, block, directive,
 };
 
 use super::Module;
@@ -27,56 +27,95 @@ use self::types::Types;
 const ANY: Within = HTTP.or(SERVER).or(LOCATION);
 const UPPER: Within = HTTP.or(SERVER);
 
-pub(crate) static MODULE: Module = Module { name: "core", directives: DIRECTIVES, variables: variables::VARIABLES };
+pub(crate) static MODULE: Module =
+    Module { name: "core", directives: DIRECTIVES, variables: variables::VARIABLES };
 
 static DIRECTIVES: &[conf::Directive] = &[
-    block("http", MAIN, Arity::exactly(0), HTTP, |at, _| at.own::<process::HttpBlock>().open()),
-    block("server", HTTP, Arity::exactly(0), SERVER, |at, _| listen::open_server(at)),
-    block("location", SERVER.or(LOCATION), Arity::between(1, 2), LOCATION, location::open),
-    block("limit_except", LOCATION, Arity::at_least(1), conf::LIMIT_EXCEPT, location::open_limit_except),
-    directive("listen", SERVER, Arity::at_least(1), listen::listen),
-    directive("server_name", SERVER, Arity::at_least(1), server_name::server_name),
-    directive("internal", LOCATION, Arity::exactly(0), |at, _| at.own::<location::Place>().internal()),
-    directive("root", ANY.or(IF_LOCATION), Arity::exactly(1), |at, a| root(at, a, false)),
-    directive("alias", LOCATION, Arity::exactly(1), |at, a| root(at, a, true)),
+    block("http", MAIN, conf::exactly(0), HTTP, |at, _| at.own::<process::HttpBlock>().open()),
+    block("server", HTTP, conf::exactly(0), SERVER, |at, _| listen::open_server(at)),
+    block("location", SERVER.or(LOCATION), conf::between(1, 2), LOCATION, location::open),
+    block("limit_except", LOCATION, conf::at_least(1), conf::LIMIT_EXCEPT, location::open_limit_except),
+    directive("listen", SERVER, conf::at_least(1), listen::listen),
+    directive("server_name", SERVER, conf::at_least(1), server_name::server_name),
+    directive("internal", LOCATION, conf::exactly(0), |at, _| at.own::<location::Place>().internal()),
+    directive("root", ANY.or(IF_LOCATION), conf::exactly(1), |at, a| root(at, a, false)),
+    directive("alias", LOCATION, conf::exactly(1), |at, a| root(at, a, true)),
     types::TYPES,
-    directive("default_type", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().default_type.set(a.bytes(0).into())),
+    directive("default_type", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().default_type.set(a.bytes(0).into())
+    }),
     types::TYPES_HASH_MAX_SIZE,
     types::TYPES_HASH_BUCKET_SIZE,
     crate::http::error_page::ERROR_PAGE,
     crate::http::error_page::RECURSIVE,
     error_log::ERROR_LOG,
-    directive("client_header_timeout", UPPER, Arity::exactly(1), |at, a| at.own::<Conf>().client_header_timeout.set(a.msec(0)?)),
-    directive("client_header_buffer_size", UPPER, Arity::exactly(1), |at, a| at.own::<Conf>().client_header_buffer_size.set(a.size(0)?)),
-    directive("large_client_header_buffers", UPPER, Arity::exactly(2), large_buffers),
-    directive("ignore_invalid_headers", UPPER, Arity::flag(), |at, a| at.own::<Conf>().ignore_invalid_headers.set(a.flag(0)?)),
-    directive("underscores_in_headers", UPPER, Arity::flag(), |at, a| at.own::<Conf>().underscores_in_headers.set(a.flag(0)?)),
-    directive("merge_slashes", UPPER, Arity::flag(), |at, a| at.own::<Conf>().merge_slashes.set(a.flag(0)?)),
-    directive("client_max_body_size", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_max_body_size.set(a.offset(0)?)),
-    directive("client_body_buffer_size", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_body_buffer_size.set(a.size(0)?)),
-    directive("client_body_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().client_body_timeout.set(a.msec(0)?)),
-    directive("client_body_temp_path", ANY, Arity::between(1, 4), client_body_temp_path),
-    directive("send_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().send_timeout.set(a.msec(0)?)),
-    directive("keepalive_timeout", ANY, Arity::between(1, 2), keepalive_timeout),
-    directive("keepalive_requests", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_requests.set(a.number(0)?)),
-    directive("keepalive_time", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_time.set(a.msec(0)?)),
-    directive("keepalive_min_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().keepalive_min_timeout.set(a.msec(0)?)),
-    directive("keepalive_disable", ANY, Arity::at_least(1), keepalive_disable),
-    directive("lingering_close", ANY, Arity::exactly(1), lingering_close),
-    directive("lingering_time", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().lingering_time.set(a.msec(0)?)),
-    directive("lingering_timeout", ANY, Arity::exactly(1), |at, a| at.own::<Conf>().lingering_timeout.set(a.msec(0)?)),
-    directive("reset_timedout_connection", ANY, Arity::flag(), |at, a| at.own::<Conf>().reset_timedout_connection.set(a.flag(0)?)),
-    directive("server_tokens", ANY, Arity::exactly(1), server_tokens),
-    directive("absolute_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().absolute_redirect.set(a.flag(0)?)),
-    directive("port_in_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().port_in_redirect.set(a.flag(0)?)),
-    directive("server_name_in_redirect", ANY, Arity::flag(), |at, a| at.own::<Conf>().server_name_in_redirect.set(a.flag(0)?)),
-    directive("tcp_nodelay", ANY, Arity::flag(), |at, a| at.own::<Conf>().tcp_nodelay.set(a.flag(0)?)),
-    directive("tcp_nopush", ANY, Arity::flag(), |at, a| at.own::<Conf>().tcp_nopush.set(a.flag(0)?)),
-    directive("sendfile", ANY.or(IF_LOCATION), Arity::flag(), |at, a| at.own::<Conf>().sendfile.set(a.flag(0)?)),
-    directive("chunked_transfer_encoding", ANY, Arity::flag(), |at, a| at.own::<Conf>().chunked_transfer_encoding.set(a.flag(0)?)),
-    directive("etag", ANY, Arity::flag(), |at, a| at.own::<Conf>().etag.set(a.flag(0)?)),
-    directive("log_not_found", ANY, Arity::flag(), |at, a| at.own::<Conf>().log_not_found.set(a.flag(0)?)),
-    directive("satisfy", ANY, Arity::exactly(1), satisfy),
+    directive("client_header_timeout", UPPER, conf::exactly(1), |at, a| {
+        at.own::<Conf>().client_header_timeout.set(a.msec(0)?)
+    }),
+    directive("client_header_buffer_size", UPPER, conf::exactly(1), |at, a| {
+        at.own::<Conf>().client_header_buffer_size.set(a.size(0)?)
+    }),
+    directive("large_client_header_buffers", UPPER, conf::exactly(2), large_buffers),
+    directive("ignore_invalid_headers", UPPER, conf::flag(), |at, a| {
+        at.own::<Conf>().ignore_invalid_headers.set(a.flag(0)?)
+    }),
+    directive("underscores_in_headers", UPPER, conf::flag(), |at, a| {
+        at.own::<Conf>().underscores_in_headers.set(a.flag(0)?)
+    }),
+    directive("merge_slashes", UPPER, conf::flag(), |at, a| at.own::<Conf>().merge_slashes.set(a.flag(0)?)),
+    directive("client_max_body_size", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().client_max_body_size.set(a.offset(0)?)
+    }),
+    directive("client_body_buffer_size", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().client_body_buffer_size.set(a.size(0)?)
+    }),
+    directive("client_body_timeout", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().client_body_timeout.set(a.msec(0)?)
+    }),
+    directive("client_body_temp_path", ANY, conf::between(1, 4), client_body_temp_path),
+    directive("send_timeout", ANY, conf::exactly(1), |at, a| at.own::<Conf>().send_timeout.set(a.msec(0)?)),
+    directive("keepalive_timeout", ANY, conf::between(1, 2), keepalive_timeout),
+    directive("keepalive_requests", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().keepalive_requests.set(a.number(0)?)
+    }),
+    directive("keepalive_time", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().keepalive_time.set(a.msec(0)?)
+    }),
+    directive("keepalive_min_timeout", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().keepalive_min_timeout.set(a.msec(0)?)
+    }),
+    directive("keepalive_disable", ANY, conf::at_least(1), keepalive_disable),
+    directive("lingering_close", ANY, conf::exactly(1), lingering_close),
+    directive("lingering_time", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().lingering_time.set(a.msec(0)?)
+    }),
+    directive("lingering_timeout", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().lingering_timeout.set(a.msec(0)?)
+    }),
+    directive("reset_timedout_connection", ANY, conf::flag(), |at, a| {
+        at.own::<Conf>().reset_timedout_connection.set(a.flag(0)?)
+    }),
+    directive("server_tokens", ANY, conf::exactly(1), server_tokens),
+    directive("absolute_redirect", ANY, conf::flag(), |at, a| {
+        at.own::<Conf>().absolute_redirect.set(a.flag(0)?)
+    }),
+    directive("port_in_redirect", ANY, conf::flag(), |at, a| {
+        at.own::<Conf>().port_in_redirect.set(a.flag(0)?)
+    }),
+    directive("server_name_in_redirect", ANY, conf::flag(), |at, a| {
+        at.own::<Conf>().server_name_in_redirect.set(a.flag(0)?)
+    }),
+    directive("tcp_nodelay", ANY, conf::flag(), |at, a| at.own::<Conf>().tcp_nodelay.set(a.flag(0)?)),
+    directive("tcp_nopush", ANY, conf::flag(), |at, a| at.own::<Conf>().tcp_nopush.set(a.flag(0)?)),
+    directive("sendfile", ANY.or(IF_LOCATION), conf::flag(), |at, a| {
+        at.own::<Conf>().sendfile.set(a.flag(0)?)
+    }),
+    directive("chunked_transfer_encoding", ANY, conf::flag(), |at, a| {
+        at.own::<Conf>().chunked_transfer_encoding.set(a.flag(0)?)
+    }),
+    directive("etag", ANY, conf::flag(), |at, a| at.own::<Conf>().etag.set(a.flag(0)?)),
+    directive("log_not_found", ANY, conf::flag(), |at, a| at.own::<Conf>().log_not_found.set(a.flag(0)?)),
+    directive("satisfy", ANY, conf::exactly(1), satisfy),
     server_name::HASH_MAX_SIZE,
     server_name::HASH_BUCKET_SIZE,
     server_name::VARIABLES_HASH_MAX_SIZE,
@@ -326,13 +365,10 @@ impl Disable {
 }
 
 fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
-    let path = a.bytes(0);
-    let path = if path.starts_with(b"$") { path.to_vec() } else { a.prefix_path(a.str(0)).into_bytes() };
-    let path = match path.strip_suffix(b"/") {
-        Some(shorter) if !alias => shorter.to_vec(),
-        _ => path,
-    };
-    let path = Template::parse(at, &path)?;
+    let path = a.str(0);
+    let path = if path.starts_with('$') { path.to_owned() } else { a.prefix_path(path) };
+    let path = if alias { &path } else { path.strip_suffix('/').unwrap_or(&path) };
+    let path = Template::parse(at, path)?;
     let conf = at.own::<Conf>();
     if let Some(other) = conf.root.written() {
         let message = match (other.alias, alias) {
@@ -343,7 +379,7 @@ fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
                 if other.alias { "alias" } else { "root" }
             ),
         };
-        return Err(a.fault(message));
+        return Err(a.error(message));
     }
     conf.root.set(Root { path, alias })
 }
@@ -368,13 +404,14 @@ fn keepalive_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             "none" => disable = Disable::default(),
             "msie6" => disable.msie6 = true,
             "safari" => disable.safari = true,
-            other => return Err(a.fault(format!("invalid value \"{other}\""))),
+            other => return Err(a.error(format!("invalid value \"{other}\""))),
         }
     }
     at.own::<Conf>().keepalive_disable.set(disable)
 }
 fn lingering_close(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let value = a.one_of(0, &[("off", Lingering::Off), ("on", Lingering::On), ("always", Lingering::Always)])?;
+    let value =
+        a.one_of(0, &[("off", Lingering::Off), ("on", Lingering::On), ("always", Lingering::Always)])?;
     at.own::<Conf>().lingering_close.set(value)
 }
 fn server_tokens(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {

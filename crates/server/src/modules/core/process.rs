@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use conf::{Args, Arity, Directive, EVENTS as IN_EVENTS, Error, Inherit, MAIN, Scope, block, directive};
+use conf::{Args, Directive, EVENTS as IN_EVENTS, Error, Inherit, MAIN, Scope, block, directive};
 
 settings! {
     /// As written.
@@ -74,48 +74,57 @@ impl Inherit for HttpBlock {
 }
 
 /// `events {`
-pub const EVENTS: Directive = block("events", MAIN, Arity::exactly(0), IN_EVENTS, |_, _| Ok(()));
+pub const EVENTS: Directive = block("events", MAIN, conf::exactly(0), IN_EVENTS, |_, _| Ok(()));
 /// `user name [group];`
-pub const USER: Directive = directive("user", MAIN, Arity::between(1, 2), user);
+pub const USER: Directive = directive("user", MAIN, conf::between(1, 2), user);
 /// `worker_processes number | auto;`
-pub const WORKER_PROCESSES: Directive = directive("worker_processes", MAIN, Arity::exactly(1), |at, a| {
+pub const WORKER_PROCESSES: Directive = directive("worker_processes", MAIN, conf::exactly(1), |at, a| {
     let workers = match a.str(0) {
         "auto" => Workers::Auto,
         _ => Workers::Number(a.number::<u32>(0)?),
     };
     if workers == Workers::Number(0) {
-        return Err(a.error("invalid number of worker processes".into()));
+        return Err(a.error("invalid number of worker processes"));
     }
     at.own::<Conf>().worker_processes.set(workers)
 });
 /// `worker_connections number;`
 pub const WORKER_CONNECTIONS: Directive =
-    directive("worker_connections", IN_EVENTS, Arity::exactly(1), |at, a| at.own::<Conf>().worker_connections.set(a.number(0)?));
+    directive("worker_connections", IN_EVENTS, conf::exactly(1), |at, a| {
+        at.own::<Conf>().worker_connections.set(a.number(0)?)
+    });
 /// `worker_rlimit_nofile number;`
 pub const WORKER_RLIMIT_NOFILE: Directive =
-    directive("worker_rlimit_nofile", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_rlimit_nofile.set(a.number(0)?));
+    directive("worker_rlimit_nofile", MAIN, conf::exactly(1), |at, a| {
+        at.own::<Conf>().worker_rlimit_nofile.set(a.number(0)?)
+    });
 /// `worker_rlimit_core size;`
-pub const WORKER_RLIMIT_CORE: Directive =
-    directive("worker_rlimit_core", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_rlimit_core.set(a.offset(0)?));
+pub const WORKER_RLIMIT_CORE: Directive = directive("worker_rlimit_core", MAIN, conf::exactly(1), |at, a| {
+    at.own::<Conf>().worker_rlimit_core.set(a.offset(0)?)
+});
 /// `worker_priority number;`
-pub const WORKER_PRIORITY: Directive = directive("worker_priority", MAIN, Arity::exactly(1), |at, a| {
+pub const WORKER_PRIORITY: Directive = directive("worker_priority", MAIN, conf::exactly(1), |at, a| {
     let (sign, digits) = match a.str(0).strip_prefix('-') {
         Some(digits) => (-1, digits),
         None => (1, a.str(0).strip_prefix('+').unwrap_or(a.str(0))),
     };
-    let number: i32 = digits.parse().map_err(|_| a.error("invalid number".into()))?;
+    let number: i32 = digits.parse().map_err(|_| a.error("invalid number"))?;
     at.own::<Conf>().worker_priority.set(sign * number)
 });
 /// `worker_cpu_affinity mask ..;`
-pub const WORKER_CPU_AFFINITY: Directive = directive("worker_cpu_affinity", MAIN, Arity::at_least(1), affinity);
+pub const WORKER_CPU_AFFINITY: Directive =
+    directive("worker_cpu_affinity", MAIN, conf::at_least(1), affinity);
 /// `worker_shutdown_timeout time;`
 pub const WORKER_SHUTDOWN_TIMEOUT: Directive =
-    directive("worker_shutdown_timeout", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().worker_shutdown_timeout.set(a.msec(0)?));
+    directive("worker_shutdown_timeout", MAIN, conf::exactly(1), |at, a| {
+        at.own::<Conf>().worker_shutdown_timeout.set(a.msec(0)?)
+    });
 /// `working_directory path;`
-pub const WORKING_DIRECTORY: Directive =
-    directive("working_directory", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().working_directory.set(a.str(0).into()));
+pub const WORKING_DIRECTORY: Directive = directive("working_directory", MAIN, conf::exactly(1), |at, a| {
+    at.own::<Conf>().working_directory.set(a.str(0).into())
+});
 /// `env variable[=value];`
-pub const ENV: Directive = directive("env", MAIN, Arity::exactly(1), |at, a| {
+pub const ENV: Directive = directive("env", MAIN, conf::exactly(1), |at, a| {
     let pair = match a.str(0).split_once('=') {
         Some((name, value)) => (name.into(), Some(value.into())),
         None => (a.str(0).into(), None),
@@ -124,44 +133,48 @@ pub const ENV: Directive = directive("env", MAIN, Arity::exactly(1), |at, a| {
     Ok(())
 });
 /// `pid file;`
-pub const PID: Directive =
-    directive("pid", MAIN, Arity::exactly(1), |at, a| at.own::<Conf>().pid.set(a.prefix_path(a.str(0)).into()));
+pub const PID: Directive = directive("pid", MAIN, conf::exactly(1), |at, a| {
+    at.own::<Conf>().pid.set(a.prefix_path(a.str(0)).into())
+});
 /// `lock_file file;`: this server needs none.
-pub const LOCK_FILE: Directive = directive("lock_file", MAIN, Arity::exactly(1), no_effect);
+pub const LOCK_FILE: Directive = directive("lock_file", MAIN, conf::exactly(1), no_effect);
 /// `daemon on | off;`
-pub const DAEMON: Directive = directive("daemon", MAIN, Arity::flag(), |at, a| at.own::<Conf>().daemon.set(a.flag(0)?));
+pub const DAEMON: Directive =
+    directive("daemon", MAIN, conf::flag(), |at, a| at.own::<Conf>().daemon.set(a.flag(0)?));
 /// `master_process on | off;`
 pub const MASTER_PROCESS: Directive =
-    directive("master_process", MAIN, Arity::flag(), |at, a| at.own::<Conf>().master_process.set(a.flag(0)?));
+    directive("master_process", MAIN, conf::flag(), |at, a| at.own::<Conf>().master_process.set(a.flag(0)?));
 /// `timer_resolution interval;`: the clock is read once per turn of the loop anyway.
-pub const TIMER_RESOLUTION: Directive = directive("timer_resolution", MAIN, Arity::exactly(1), |at, a| {
+pub const TIMER_RESOLUTION: Directive = directive("timer_resolution", MAIN, conf::exactly(1), |at, a| {
     a.msec(0)?;
     no_effect(at, a)
 });
 /// `pcre_jit on | off;`: always on where the machine has it.
-pub const PCRE_JIT: Directive = directive("pcre_jit", MAIN, Arity::flag(), |at, a| match a.flag(0)? {
+pub const PCRE_JIT: Directive = directive("pcre_jit", MAIN, conf::flag(), |at, a| match a.flag(0)? {
     true => Ok(()),
     false => no_effect(at, a),
 });
 /// `use method;`
-pub const USE: Directive = directive("use", IN_EVENTS, Arity::exactly(1), |at, a| match a.str(0) {
+pub const USE: Directive = directive("use", IN_EVENTS, conf::exactly(1), |at, a| match a.str(0) {
     "epoll" => no_effect(at, a),
-    other => Err(a.fault(format!("invalid event type \"{other}\""))),
+    other => Err(a.error(format!("invalid event type \"{other}\""))),
 });
 /// `accept_mutex on | off;`
-pub const ACCEPT_MUTEX: Directive = directive("accept_mutex", IN_EVENTS, Arity::flag(), flag_without_effect);
+pub const ACCEPT_MUTEX: Directive = directive("accept_mutex", IN_EVENTS, conf::flag(), flag_without_effect);
 /// `accept_mutex_delay time;`
-pub const ACCEPT_MUTEX_DELAY: Directive = directive("accept_mutex_delay", IN_EVENTS, Arity::exactly(1), |at, a| {
-    a.msec(0)?;
-    no_effect(at, a)
-});
+pub const ACCEPT_MUTEX_DELAY: Directive =
+    directive("accept_mutex_delay", IN_EVENTS, conf::exactly(1), |at, a| {
+        a.msec(0)?;
+        no_effect(at, a)
+    });
 /// `multi_accept on | off;`
-pub const MULTI_ACCEPT: Directive = directive("multi_accept", IN_EVENTS, Arity::flag(), flag_without_effect);
+pub const MULTI_ACCEPT: Directive = directive("multi_accept", IN_EVENTS, conf::flag(), flag_without_effect);
 /// `worker_aio_requests number;`
-pub const WORKER_AIO_REQUESTS: Directive = directive("worker_aio_requests", IN_EVENTS, Arity::exactly(1), |at, a| {
-    a.number::<u32>(0)?;
-    no_effect(at, a)
-});
+pub const WORKER_AIO_REQUESTS: Directive =
+    directive("worker_aio_requests", IN_EVENTS, conf::exactly(1), |at, a| {
+        a.number::<u32>(0)?;
+        no_effect(at, a)
+    });
 
 fn flag_without_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     a.flag(0)?;
@@ -170,7 +183,7 @@ fn flag_without_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 
 /// Accepted so that files load, and said once: it changes nothing here.
 fn no_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut notice = a.fault(format!("the \"{}\" directive has no effect in plimsoll", a.directive));
+    let mut notice = a.error(format!("the \"{}\" directive has no effect in plimsoll", a.directive));
     notice.level = conf::Level::Notice;
     at.warn(notice);
     Ok(())
@@ -178,12 +191,17 @@ fn no_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 
 fn user(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let name = a.str(0);
-    let found = a.inputs.user(name).ok().flatten();
-    let (uid, mut gid) = found.ok_or_else(|| a.fault(format!("getpwnam(\"{name}\") failed")))?;
+    let found = a.inputs().user(name).ok().flatten();
+    let (uid, mut gid) = found.ok_or_else(|| a.error(format!("getpwnam(\"{name}\") failed")))?;
     if a.words.len() == 2 {
         let group = a.str(1);
-        gid = a.inputs.group(group).ok().flatten().ok_or_else(|| a.fault(format!("getgrnam(\"{group}\") failed")))?;
-    } else if let Ok(Some(group)) = a.inputs.group(name) {
+        gid = a
+            .inputs()
+            .group(group)
+            .ok()
+            .flatten()
+            .ok_or_else(|| a.error(format!("getgrnam(\"{group}\") failed")))?;
+    } else if let Ok(Some(group)) = a.inputs().group(name) {
         gid = group;
     }
     let conf = at.own::<Conf>();
@@ -194,7 +212,7 @@ fn user(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 fn affinity(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let value = if a.str(0) == "auto" {
         if a.words.len() > 2 {
-            return Err(a.error("invalid number of arguments".into()));
+            return Err(a.error("invalid number of arguments"));
         }
         Affinity::Auto(if a.words.len() == 2 { Some(mask(a, a.str(1))?) } else { None })
     } else {
@@ -210,9 +228,12 @@ fn mask(a: &Args<'_>, text: &str) -> Result<Vec<usize>, Error> {
         match digit {
             b'1' => cores.push(i),
             b'0' => {}
-            _ => return Err(a.fault(format!("invalid character \"{}\" in \"worker_cpu_affinity\"", digit as char))),
+            _ => {
+                return Err(
+                    a.error(format!("invalid character \"{}\" in \"worker_cpu_affinity\"", digit as char))
+                );
+            }
         }
     }
     Ok(cores)
 }
-

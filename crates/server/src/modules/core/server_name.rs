@@ -1,6 +1,6 @@
 //! `server_name`, and the sizes of hash tables that nginx has and this server does without.
 
-use conf::{Args, Arity, Directive, Error, HTTP, Inherit, Scope, directive};
+use conf::{Args, Directive, Error, HTTP, Inherit, Scope, directive};
 
 use crate::http::regex::Regex;
 
@@ -34,15 +34,15 @@ pub fn server_name(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 }
 
 fn name(at: &mut Scope, a: &Args<'_>, text: &str) -> Result<Name, Error> {
-    let invalid = || a.fault(format!("server name \"{text}\" is invalid"));
+    let invalid = || a.error(format!("server name \"{text}\" is invalid"));
     if let Some(pattern) = text.strip_prefix('~') {
         if pattern.is_empty() {
-            return Err(a.fault("empty regex in server name \"~\"".into()));
+            return Err(a.error("empty regex in server name \"~\""));
         }
-        return Ok(Name::Regex(Regex::new(at, pattern, true).map_err(|e| a.fault(e.message))?));
+        return Ok(Name::Regex(Regex::new(at, pattern, true).map_err(|e| a.error(e.message))?));
     }
     if text.contains('/') {
-        at.warn(a.fault(format!("server name \"{text}\" has suspicious symbols")));
+        at.warn(a.error(format!("server name \"{text}\" has suspicious symbols")));
     }
     if text == "$hostname" {
         return Ok(Name::Text(sys::process::hostname().to_ascii_lowercase()));
@@ -60,11 +60,14 @@ fn needless(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     a.number::<u32>(0).map(drop)
 }
 /// `server_names_hash_max_size`
-pub const HASH_MAX_SIZE: Directive = directive("server_names_hash_max_size", HTTP, Arity::exactly(1), needless);
+pub const HASH_MAX_SIZE: Directive =
+    directive("server_names_hash_max_size", HTTP, conf::exactly(1), needless);
 /// `server_names_hash_bucket_size`
-pub const HASH_BUCKET_SIZE: Directive = directive("server_names_hash_bucket_size", HTTP, Arity::exactly(1), needless);
+pub const HASH_BUCKET_SIZE: Directive =
+    directive("server_names_hash_bucket_size", HTTP, conf::exactly(1), needless);
 /// `variables_hash_max_size`
-pub const VARIABLES_HASH_MAX_SIZE: Directive = directive("variables_hash_max_size", HTTP, Arity::exactly(1), needless);
+pub const VARIABLES_HASH_MAX_SIZE: Directive =
+    directive("variables_hash_max_size", HTTP, conf::exactly(1), needless);
 /// `variables_hash_bucket_size`
 pub const VARIABLES_HASH_BUCKET_SIZE: Directive =
-    directive("variables_hash_bucket_size", HTTP, Arity::exactly(1), needless);
+    directive("variables_hash_bucket_size", HTTP, conf::exactly(1), needless);

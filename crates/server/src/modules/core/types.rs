@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use conf::{Arity, Args, Directive, Error, Inherit, Scope, directive, free};
+use conf::{Args, Directive, Error, Inherit, Scope, directive, free};
 
 use crate::worker::generation::Compiler;
 
@@ -26,12 +26,13 @@ impl Inherit for Conf {
 }
 
 /// `types { type extension ..; }`
-pub const TYPES: Directive = free("types", super::ANY, Arity::exactly(0), types);
+pub const TYPES: Directive = free("types", super::ANY, conf::exactly(0), types);
 /// `types_hash_max_size`
-pub const TYPES_HASH_MAX_SIZE: Directive = directive("types_hash_max_size", super::ANY, Arity::exactly(1), needless);
+pub const TYPES_HASH_MAX_SIZE: Directive =
+    directive("types_hash_max_size", super::ANY, conf::exactly(1), needless);
 /// `types_hash_bucket_size`
 pub const TYPES_HASH_BUCKET_SIZE: Directive =
-    directive("types_hash_bucket_size", super::ANY, Arity::exactly(1), needless);
+    directive("types_hash_bucket_size", super::ANY, conf::exactly(1), needless);
 
 fn needless(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     a.number::<u32>(0).map(drop)
@@ -42,9 +43,9 @@ fn types(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     conf.written = true;
     let mut repeated = Vec::new();
     let map = Arc::make_mut(&mut conf.map);
-    for line in a.body() {
-        let kind: Arc<[u8]> = line.name.bytes().into();
-        for extension in &line.args {
+    for line in a.entries() {
+        let kind: Arc<[u8]> = line.name_bytes().into();
+        for extension in line.words {
             let key = extension.bytes().to_ascii_lowercase().into_boxed_slice();
             if let Some(old) = map.insert(key, kind.clone()) {
                 let message = format!(
@@ -53,7 +54,7 @@ fn types(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
                     String::from_utf8_lossy(&kind),
                     String::from_utf8_lossy(&old)
                 );
-                repeated.push(Error::warn(message).at(line.at.clone()));
+                repeated.push(Error::warn(message).at(line.at()));
             }
         }
     }

@@ -13,10 +13,18 @@ pub struct Proxy;
 pub struct UpstreamBody;
 impl UpstreamBody {
     /// Placeholder.
-    pub fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<Option<Chunk>>> { Poll::Ready(Ok(None)) }
+    pub fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<Option<Chunk>>> {
+        Poll::Ready(Ok(None))
+    }
     /// Placeholder.
     pub fn poll_fill(&mut self, _: &mut Context<'_>) {}
 }
-impl Proxy { /// Placeholder.
-    pub async fn answer(&self, _: &mut Request) -> Next { Next::Status(502) } }
-pub(crate) fn content(_: &Scope, _: &mut Compiler<'_>) -> Result<Option<Proxy>, Error> { Ok(None) }
+impl Proxy {
+    /// Placeholder.
+    pub async fn answer(&self, _: &mut Request) -> Next {
+        Next::Status(502)
+    }
+}
+pub(crate) fn content(_: &Scope, _: &mut Compiler<'_>) -> Result<Option<Proxy>, Error> {
+    Ok(None)
+}

@@ -3,8 +3,8 @@
 use rustls::crypto::aws_lc_rs::cipher_suite::{
     TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
     TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, TLS13_AES_128_GCM_SHA256,
-    TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
 };
 use rustls::{CipherSuite, SupportedCipherSuite};
 
@@ -70,8 +70,18 @@ pub fn read(list: &str) -> List<'_> {
 /// Whether a suite is meant by a name, a keyword, or keywords joined by `+`.
 fn matches(suite: &str, name: &str) -> bool {
     name.split('+').all(|word| match word {
-        "ALL" | "DEFAULT" | "HIGH" | "COMPLEMENTOFDEFAULT" | "TLSv1.2" | "AEAD" | "ECDHE" | "EECDH" | "kECDHE"
-        | "kEECDH" | "FIPS" | "SECLEVEL" => !(word == "FIPS" && suite.contains("CHACHA20")),
+        "ALL"
+        | "DEFAULT"
+        | "HIGH"
+        | "COMPLEMENTOFDEFAULT"
+        | "TLSv1.2"
+        | "AEAD"
+        | "ECDHE"
+        | "EECDH"
+        | "kECDHE"
+        | "kEECDH"
+        | "FIPS"
+        | "SECLEVEL" => !(word == "FIPS" && suite.contains("CHACHA20")),
         "ECDSA" | "aECDSA" => suite.contains("-ECDSA-"),
         "RSA" | "aRSA" => suite.contains("-RSA-"),
         "AES" | "AESGCM" => suite.contains("-AES"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conf::{Args, Arity, Error, HTTP, Inherit, SERVER, Scope, Setting, Within, directive};
+use conf::{Args, Error, HTTP, Inherit, SERVER, Scope, Setting, Within, directive};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,26 +19,28 @@ pub mod ciphers;
 mod sessions;
 mod tls;
 
-pub use self::tls::Tls;
 use self::tls::Failure;
+pub use self::tls::Tls;
 
 const IN: Within = HTTP.or(SERVER);
 
 pub(crate) static MODULE: Module = Module {
     name: "ssl",
     directives: &[
-        directive("ssl_certificate", IN, Arity::exactly(1), |at, a| file(a, &mut at.own::<Conf>().certificates)),
-        directive("ssl_certificate_key", IN, Arity::exactly(1), |at, a| file(a, &mut at.own::<Conf>().keys)),
-        directive("ssl_protocols", IN, Arity::at_least(1), protocols),
-        directive("ssl_ciphers", IN, Arity::exactly(1), |at, a| at.own::<Conf>().ciphers.set(a.str(0).into())),
-        directive("ssl_prefer_server_ciphers", IN, Arity::flag(), |at, a| {
+        directive("ssl_certificate", IN, conf::exactly(1), |at, a| {
+            file(a, &mut at.own::<Conf>().certificates)
+        }),
+        directive("ssl_certificate_key", IN, conf::exactly(1), |at, a| file(a, &mut at.own::<Conf>().keys)),
+        directive("ssl_protocols", IN, conf::at_least(1), protocols),
+        directive("ssl_ciphers", IN, conf::exactly(1), |at, a| at.own::<Conf>().ciphers.set(a.str(0).into())),
+        directive("ssl_prefer_server_ciphers", IN, conf::flag(), |at, a| {
             at.own::<Conf>().prefer_server_ciphers.set(a.flag(0)?)
         }),
-        directive("ssl_session_cache", IN, Arity::between(1, 2), session_cache),
-        directive("ssl_session_timeout", IN, Arity::exactly(1), |at, a| {
+        directive("ssl_session_cache", IN, conf::between(1, 2), session_cache),
+        directive("ssl_session_timeout", IN, conf::exactly(1), |at, a| {
             at.own::<Conf>().session_timeout.set(a.sec(0)?)
         }),
-        directive("ssl_session_tickets", IN, Arity::flag(), |at, a| {
+        directive("ssl_session_tickets", IN, conf::flag(), |at, a| {
             at.own::<Conf>().session_tickets.set(a.flag(0)?)
         }),
     ],
@@ -49,7 +51,9 @@ static VARIABLES: &[Variable] = &[
     variable("ssl_protocol", |r, out| text(r, out, |tls| Some(tls.protocol()))),
     variable("ssl_cipher", |r, out| text(r, out, |tls| Some(tls.cipher()))),
     variable("ssl_server_name", |r, out| text(r, out, |tls| tls.server_name())),
-    variable("ssl_session_reused", |r, out| text(r, out, |tls| Some(if tls.is_resumed() { "r" } else { "." }))),
+    variable("ssl_session_reused", |r, out| {
+        text(r, out, |tls| Some(if tls.is_resumed() { "r" } else { "." }))
+    }),
 ];
 fn text(request: &Request, out: &mut Vec<u8>, of: impl for<'a> Fn(&'a Tls) -> Option<&'a str>) -> bool {
     let Some(text) = request.client.tls().and_then(of) else { return false };
@@ -104,10 +108,10 @@ enum Cache {
 fn file(a: &Args<'_>, list: &mut Vec<String>) -> Result<(), Error> {
     let name = a.str(0);
     if name.contains('$') {
-        return Err(a.fault(format!("variables in \"{}\" are not supported by plimsoll", a.directive)));
+        return Err(a.error(format!("variables in \"{}\" are not supported by plimsoll", a.directive)));
     }
     if name.starts_with("data:") || name.starts_with("engine:") {
-        return Err(a.fault(format!("\"{name}\" is not supported by plimsoll in \"{}\"", a.directive)));
+        return Err(a.error(format!("\"{name}\" is not supported by plimsoll in \"{}\"", a.directive)));
     }
     list.push(a.conf_path(name));
     Ok(())
@@ -120,13 +124,16 @@ fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             "TLSv1.2" => protocols.tls12 = true,
             "TLSv1.3" => protocols.tls13 = true,
             old @ ("SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1") => {
-                at.warn(Error::warn(format!("\"{old}\" is not offered by plimsoll: it is broken, ignored")).at(a.at()));
+                at.warn(
+                    Error::warn(format!("\"{old}\" is not offered by plimsoll: it is broken, ignored"))
+                        .at(a.at()),
+                );
             }
-            other => return Err(a.fault(format!("invalid value \"{other}\""))),
+            other => return Err(a.error(format!("invalid value \"{other}\""))),
         }
     }
     if !protocols.tls12 && !protocols.tls13 {
-        return Err(a.fault("no usable protocol in \"ssl_protocols\": add TLSv1.2 or TLSv1.3".into()));
+        return Err(a.error("no usable protocol in \"ssl_protocols\": add TLSv1.2 or TLSv1.3"));
     }
     at.own::<Conf>().protocols.set(protocols)
 }
@@ -138,7 +145,7 @@ fn session_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let mut cache = Cache::None;
     for i in 0..a.words.len() {
         let word = a.str(i);
-        let invalid = || a.fault(format!("invalid session cache \"{word}\""));
+        let invalid = || a.error(format!("invalid session cache \"{word}\""));
         cache = match word.split(':').collect::<Vec<_>>()[..] {
             ["off" | "none"] => Cache::None,
             ["builtin"] => Cache::Sessions(20_480),
@@ -158,15 +165,23 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<ServerC
     let Some(conf) = at.conf::<Conf>().filter(|c| !c.certificates.is_empty()) else { return Ok(None) };
     if conf.keys.len() < conf.certificates.len() {
         let last = conf.certificates.last().map_or("", |c| c);
-        return Err(Error::emerg(format!("no \"ssl_certificate_key\" is defined for certificate \"{last}\"")).at(at.at.clone()));
+        return Err(Error::emerg(format!(
+            "no \"ssl_certificate_key\" is defined for certificate \"{last}\""
+        ))
+        .at(at.at.clone()));
     }
     let provider = provider(at, conf)?;
     let resolver = Certificates::load(conf, &provider, with)?;
     let protocols = conf.protocols.or(Protocols { tls12: true, tls13: true });
-    let versions: Vec<_> =
-        [(protocols.tls13, &TLS13), (protocols.tls12, &TLS12)].into_iter().filter(|v| v.0).map(|v| v.1).collect();
+    let versions: Vec<_> = [(protocols.tls13, &TLS13), (protocols.tls12, &TLS12)]
+        .into_iter()
+        .filter(|v| v.0)
+        .map(|v| v.1)
+        .collect();
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
-    let builder = builder.map_err(|e| Error::emerg(format!("ssl_protocols and ssl_ciphers do not fit: {e}")).at(at.at.clone()))?;
+    let builder = builder.map_err(|e| {
+        Error::emerg(format!("ssl_protocols and ssl_ciphers do not fit: {e}")).at(at.at.clone())
+    })?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
     config.ignore_client_order = conf.prefer_server_ciphers.or(false);
     config.session_storage = match conf.session_cache.or(Cache::None) {
@@ -174,7 +189,8 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<ServerC
         Cache::Sessions(n) => sessions::Timed::new(n, conf.session_timeout.or(300)),
     };
     if conf.session_tickets.or(true) {
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| Error::emerg(format!("session tickets: {e}")))?;
+        config.ticketer =
+            aws_lc_rs::Ticketer::new().map_err(|e| Error::emerg(format!("session tickets: {e}")))?;
     } else {
         config.send_tls13_tickets = 0;
     }
@@ -192,7 +208,10 @@ fn provider(at: &Scope, conf: &Conf) -> Result<Arc<CryptoProvider>, Error> {
         }
         if !read.unknown.is_empty() {
             let names = read.unknown.join(":");
-            at.warn(Error::warn(format!("ciphers \"{names}\" are not supported by plimsoll, ignored")).at(at.at.clone()));
+            at.warn(
+                Error::warn(format!("ciphers \"{names}\" are not supported by plimsoll, ignored"))
+                    .at(at.at.clone()),
+            );
         }
         provider.cipher_suites = read.suites;
     }
@@ -209,13 +228,14 @@ impl Certificates {
         let load = |(certificate, key): (&String, &String)| {
             let chain = chain(certificate, with)?;
             let der = key_of(key, with)?;
-            let cannot = |e: rustls::Error| Error::emerg(format!("cannot load certificate key \"{key}\": {e}"));
+            let cannot =
+                |e: rustls::Error| Error::emerg(format!("cannot load certificate key \"{key}\": {e}"));
             let signer = provider.key_provider.load_private_key(der).map_err(cannot)?;
             let pair = rustls::sign::CertifiedKey::new(chain, signer);
             match pair.keys_match() {
-                Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => Err(Error::emerg(
-                    format!("SSL_CTX_use_PrivateKey(\"{key}\") failed: key values mismatch"),
-                )),
+                Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => Err(
+                    Error::emerg(format!("SSL_CTX_use_PrivateKey(\"{key}\") failed: key values mismatch")),
+                ),
                 _ => Ok(Arc::new(pair)),
             }
         };
@@ -225,7 +245,10 @@ impl Certificates {
 
 fn read(kind: &str, path: &str, with: &Compiler<'_>) -> Result<Arc<[u8]>, Error> {
     with.inputs.read(path.as_ref()).map_err(|e| {
-        Error::emerg(format!("cannot load {kind} \"{path}\": BIO_new_file() failed ({})", crate::log::Errno(&e)))
+        Error::emerg(format!(
+            "cannot load {kind} \"{path}\": BIO_new_file() failed ({})",
+            crate::log::Errno(&e)
+        ))
     })
 }
 fn chain(path: &str, with: &Compiler<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -239,7 +262,8 @@ fn chain(path: &str, with: &Compiler<'_>) -> Result<Vec<CertificateDer<'static>>
 }
 fn key_of(path: &str, with: &Compiler<'_>) -> Result<PrivateKeyDer<'static>, Error> {
     let pem = read("certificate key", path, with)?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|e| Error::emerg(format!("cannot load certificate key \"{path}\": {e}")))
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|e| Error::emerg(format!("cannot load certificate key \"{path}\": {e}")))
 }
 
 impl rustls::server::ResolvesServerCert for Certificates {
@@ -302,10 +326,17 @@ fn note(request: &Request, failure: &Failure) {
         Failure::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => {
             log_info!(request, "client timed out (110: Connection timed out) while SSL handshaking");
         }
-        Failure::Io(e) => log_info!(request, "SSL_do_handshake() failed ({}) while SSL handshaking", crate::log::Errno(e)),
-        Failure::Refused(e) => log_info!(request, "SSL_do_handshake() failed (SSL: {e}) while SSL handshaking"),
+        Failure::Io(e) => {
+            log_info!(request, "SSL_do_handshake() failed ({}) while SSL handshaking", crate::log::Errno(e))
+        }
+        Failure::Refused(e) => {
+            log_info!(request, "SSL_do_handshake() failed (SSL: {e}) while SSL handshaking")
+        }
         Failure::NoCertificate => {
-            log_error!(request, "no \"ssl_certificate\" is defined in server listening on SSL port while SSL handshaking");
+            log_error!(
+                request,
+                "no \"ssl_certificate\" is defined in server listening on SSL port while SSL handshaking"
+            );
         }
     }
 }

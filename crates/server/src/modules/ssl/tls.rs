@@ -42,7 +42,12 @@ fn broken(error: rustls::Error) -> io::Error {
 
 impl Tls {
     /// Reads decrypted bytes; 0 at the end.
-    pub fn poll_read(&mut self, socket: &Socket, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_read(
+        &mut self,
+        socket: &Socket,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         loop {
             match self.connection.reader().read(into) {
                 Ok(n) => return Poll::Ready(Ok(n)),
