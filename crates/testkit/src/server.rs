@@ -257,12 +257,45 @@ impl Server {
         }
     }
 
-    /// Sends these bytes on a connection of their own; everything that comes back until the server closes.
+    /// Sends these bytes on a connection of their own; everything that comes back until the server closes. It may
+    /// close before it has read everything: a reset after the answer is no failure.
     #[track_caller]
     pub fn raw(&self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
         let mut client = self.client();
-        client.send(bytes);
-        client.read_to_end()
+        let sent = client.try_send(bytes);
+        match client.wire().read_what_comes() {
+            (answer, Some(e)) if e.kind() == std::io::ErrorKind::TimedOut => {
+                panic!(
+                    "sent: {sent:?}; neither closed nor answered fully: {:?}",
+                    String::from_utf8_lossy(&answer)
+                )
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    /// The status these bytes are answered with, on a connection of their own; "" if it is closed without answer.
+    #[track_caller]
+    pub fn status(&self, bytes: impl AsRef<[u8]>) -> String {
+        let answer = self.raw(bytes);
+        let line = answer.strip_prefix(b"HTTP/1.1 ").map(|rest| &rest[..rest.len().min(3)]);
+        line.map_or_else(
+            || String::from_utf8_lossy(&answer).into_owned(),
+            |s| String::from_utf8_lossy(s).into_owned(),
+        )
+    }
+
+    /// Checks many requests, each on a connection of its own, and reports all that are answered with another
+    /// status than the one beside them.
+    #[track_caller]
+    pub fn expect_statuses(&self, table: &[(&str, &str)]) {
+        let wrong: Vec<String> = table
+            .iter()
+            .map(|(bytes, expected)| (bytes, expected, self.status(bytes)))
+            .filter(|(_, expected, actual)| actual != *expected)
+            .map(|(bytes, expected, actual)| format!("{bytes:?}: expected {expected:?}, got {actual:?}"))
+            .collect();
+        assert!(wrong.is_empty(), "{}:\n{}", self.binary.name(), wrong.join("\n"));
     }
 
     /// As [`Server::raw`], made comparable: see [`normal`].
