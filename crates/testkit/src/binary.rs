@@ -54,9 +54,19 @@ impl Binary {
     /// If it does not come up; the message has what it wrote to standard error.
     #[track_caller]
     pub fn serve(self, site: impl Into<Site>) -> Server {
-        match server::start(self, site.into()) {
+        match server::start(self, site.into(), &[]) {
             Ok(server) => server,
             Err(exit) => panic!("{} did not start: {exit}", self.name()),
+        }
+    }
+
+    /// As [`Binary::serve`], run by another program: `wrapper` is its command line, which must end in running
+    /// what follows it in the same process (as valgrind and taskset do).
+    #[track_caller]
+    pub fn serve_under(self, wrapper: &[String], site: impl Into<Site>) -> Server {
+        match server::start(self, site.into(), wrapper) {
+            Ok(server) => server,
+            Err(exit) => panic!("{} under {wrapper:?} did not start: {exit}", self.name()),
         }
     }
 
@@ -66,7 +76,7 @@ impl Binary {
     /// If it starts all the same.
     #[track_caller]
     pub fn refuses(self, site: impl Into<Site>) -> Exit {
-        match server::start(self, site.into()) {
+        match server::start(self, site.into(), &[]) {
             Ok(_) => panic!("{} started with a configuration it should refuse", self.name()),
             Err(exit) => *exit,
         }

@@ -65,10 +65,17 @@ impl Place {
     }
 
     /// The command line, with output going to files (a pipe would have to be read).
-    fn command(&self, binary: Binary, site: &Site, flags: &[&str]) -> Command {
+    fn command(&self, binary: Binary, site: &Site, wrapper: &[String], flags: &[&str]) -> Command {
         let dir = self.dir.path();
         let output = |name: &str| File::create(dir.join("logs").join(name)).expect("a file for output");
-        let mut command = Command::new(binary.path());
+        let mut command = match wrapper {
+            [] => Command::new(binary.path()),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary.path());
+                command
+            }
+        };
         command.arg("-p").arg(dir).arg("-c").arg(dir.join("nginx.conf"));
         command.arg("-e").arg(dir.join("logs/error.log"));
         let globals = site.globals();
@@ -100,7 +107,7 @@ fn open_to_workers(dir: &Path) {
 #[track_caller]
 pub(crate) fn run(binary: Binary, site: &Site, flags: &[&str]) -> Exit {
     let place = Place::new(binary, site);
-    let mut child = spawn(&mut place.command(binary, site, flags));
+    let mut child = spawn(&mut place.command(binary, site, &[], flags));
     let code = wait(&mut child, PATIENCE).and_then(|status| status.code());
     end(&mut child);
     place.exit(code)
@@ -108,9 +115,9 @@ pub(crate) fn run(binary: Binary, site: &Site, flags: &[&str]) -> Exit {
 
 /// Starts a server and waits until it accepts, or gives what it said when it did not.
 #[track_caller]
-pub(crate) fn start(binary: Binary, site: Site) -> Result<Server, Box<Exit>> {
+pub(crate) fn start(binary: Binary, site: Site, wrapper: &[String]) -> Result<Server, Box<Exit>> {
     let place = Place::new(binary, &site);
-    let mut child = spawn(&mut place.command(binary, &site, &[]));
+    let mut child = spawn(&mut place.command(binary, &site, wrapper, &[]));
     match until_ready(&mut child, &place, &site) {
         None => Ok(Server { binary, site, dir: place.dir, ports: place.ports, child }),
         Some(status) => {
@@ -341,6 +348,17 @@ impl Server {
         children(self.pid())
     }
 
+    /// The process ids of all the server's processes, the master first.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut all = vec![self.pid()];
+        let mut next = 0;
+        while let Some(pid) = all.get(next).copied() {
+            all.extend(children(pid));
+            next += 1;
+        }
+        all
+    }
+
     /// Sends the master a signal.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
@@ -358,6 +376,11 @@ impl Server {
     pub fn reload(&self, text: &str) {
         self.rewrite(text);
         self.signal(Signal::HUP);
+    }
+
+    /// Ends the server as Drop does, while the prefix stays to be looked at.
+    pub fn stop(&mut self) {
+        end(&mut self.child);
     }
 
     /// Waits until the server has exited by itself.
