@@ -1,2 +1,61 @@
-//! Tasks of the project.
-fn main() {}
+//! What a contributor and CI run, as `cargo xtask <command>`. Each file is one command.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod budget;
+mod ci;
+mod fuzz;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  setup            install what tests and benchmarks need (apt, pip, npm)
+  test [ARG..]     setup, then all tests; arguments go to cargo test
+  ci               everything that gates a change: fmt, clippy, test, deny, doc, fuzz, budget, tidy
+  tidy             the rules of this source tree that no compiler checks
+  deny             licences, advisories and sources of dependencies
+  fuzz [SECONDS]   every fuzz target for this long (20 s)
+  budget           instructions per request against xtask/budgets.toml (callgrind)
+  bench [CASE..]   CPU, memory and system calls per request, nginx and Plimsoll in turn
+";
+
+fn main() -> ExitCode {
+    match command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("xtask: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Result<()> {
+    let mut arguments = env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    env::set_current_dir(run::root())?;
+    match command.as_str() {
+        "setup" => setup::setup(),
+        "test" => test::test(&rest),
+        "ci" => ci::ci(),
+        "tidy" => tidy::tidy(),
+        "deny" => ci::deny(),
+        "fuzz" => fuzz::fuzz(&rest),
+        "budget" => budget::budget(),
+        "bench" => bench::bench(&rest),
+        "" | "-h" | "--help" | "help" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("no command {other:?}\n\n{USAGE}"),
+    }
+}

@@ -1,0 +1,120 @@
+//! Real applications to stand behind the server: the samples in `tests/apps`, run by the peers.
+
+use std::fs::{self, File};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{self as proc, Pid, Signal};
+use tempfile::TempDir;
+
+use crate::gate::within;
+use crate::peers;
+use crate::ports::Port;
+
+/// A running application. Dropping it ends its processes.
+pub struct App {
+    child: Child,
+    address: String,
+    dir: TempDir,
+    _port: Option<Port>,
+}
+
+impl App {
+    /// The WSGI sample under gunicorn, on a unix socket. `None` (and a line on standard error) without gunicorn.
+    pub fn gunicorn_unix() -> Option<App> {
+        let dir = folder();
+        let address = format!("unix:{}", dir.path().join("app.sock").display());
+        App::gunicorn(dir, address, None)
+    }
+
+    /// The WSGI sample under gunicorn, on a TCP port.
+    pub fn gunicorn_tcp() -> Option<App> {
+        let port = Port::free();
+        App::gunicorn(folder(), format!("127.0.0.1:{}", port.number()), Some(port))
+    }
+
+    /// The Express sample under Node, on a TCP port.
+    pub fn express() -> Option<App> {
+        App::node("express", "express.js")
+    }
+
+    /// A websocket server that sends every message back, under Node.
+    pub fn websocket_echo() -> Option<App> {
+        App::node("ws", "websocket.js")
+    }
+
+    /// What to write into `proxy_pass http://..`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn gunicorn(dir: TempDir, address: String, port: Option<Port>) -> Option<App> {
+        let mut command = Command::new(peers::require("gunicorn")?);
+        command.args(["--workers", "1", "--threads", "4", "--no-control-socket"]);
+        command.args(["--bind", &address, "wsgi:application"]);
+        command.arg("--chdir").arg(samples()).env("PYTHONDONTWRITEBYTECODE", "1");
+        Some(App::start(command, dir, address, port))
+    }
+
+    fn node(package: &str, sample: &str) -> Option<App> {
+        let port = Port::free();
+        let mut command = Command::new(peers::require_node(package)?);
+        command.arg(samples().join(sample)).arg(port.number().to_string());
+        command.env("NODE_PATH", peers::peers().join("node_modules"));
+        Some(App::start(command, folder(), format!("127.0.0.1:{}", port.number()), Some(port)))
+    }
+
+    #[track_caller]
+    fn start(mut command: Command, dir: TempDir, address: String, port: Option<Port>) -> App {
+        let output = File::create(dir.path().join("output")).expect("a file for an application's output");
+        let errors = output.try_clone().expect("a second handle on it");
+        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        let child = command.spawn().expect("an application should start");
+        let mut app = App { child, address, dir, _port: port };
+        app.wait_ready();
+        app
+    }
+
+    #[track_caller]
+    fn wait_ready(&mut self) {
+        let ready = within(|| match self.child.try_wait() {
+            Ok(Some(_)) => Some(false),
+            _ => self.accepts().then_some(true),
+        });
+        if ready != Some(true) {
+            panic!("the application did not start:\n{}", self.output());
+        }
+    }
+
+    fn accepts(&self) -> bool {
+        match self.address.strip_prefix("unix:") {
+            Some(path) => UnixStream::connect(path).is_ok(),
+            None => TcpStream::connect(&self.address).is_ok(),
+        }
+    }
+
+    fn output(&self) -> String {
+        fs::read_to_string(self.dir.path().join("output")).unwrap_or_default()
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let _ = proc::kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("plimsoll-app-").tempdir().expect("a temporary folder")
+}
+
+fn samples() -> PathBuf {
+    peers::workspace().join("tests/apps")
+}

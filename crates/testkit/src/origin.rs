@@ -1,0 +1,262 @@
+//! A scriptable upstream server: threads, no HTTP library, every byte as the script says.
+
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::gate::{eventually, within};
+use crate::message::Request;
+use crate::wire::Wire;
+
+/// An upstream server on loopback or a unix socket. Dropping it closes everything it has open.
+pub struct Origin {
+    address: String,
+    door: Door,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+enum Door {
+    Tcp(u16),
+    Unix(PathBuf),
+}
+
+#[derive(Default)]
+struct Shared {
+    requests: Mutex<Vec<Request>>,
+    connections: AtomicUsize,
+    open: AtomicUsize,
+    stopping: AtomicBool,
+    wires: Mutex<Vec<Wire>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// One request of one connection, for the script to answer.
+pub struct Exchange<'a> {
+    /// The request with its body.
+    pub request: Request,
+    /// How many requests this connection brought before.
+    pub nth: usize,
+    wire: &'a mut Wire,
+    done: bool,
+}
+
+impl Exchange<'_> {
+    /// Sends these bytes; a peer that has gone is no error here.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        if self.wire.send(bytes).is_err() {
+            self.done = true;
+        }
+    }
+
+    /// Sends a 200 with this body and its length.
+    pub fn ok(&mut self, body: impl AsRef<[u8]>) {
+        let body = body.as_ref();
+        let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+        bytes.extend_from_slice(body);
+        self.send(bytes);
+    }
+
+    /// Closes the connection when the script returns.
+    pub fn close(&mut self) {
+        self.done = true;
+    }
+
+    /// The socket, for what has no word here.
+    pub fn wire(&mut self) -> &mut Wire {
+        self.wire
+    }
+}
+
+impl Origin {
+    /// Answers each request by the script. The connection is kept unless the script closes it or the request
+    /// says `Connection: close` or is HTTP/1.0.
+    pub fn new(script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Origin {
+        Origin::tcp(move |wire, shared, connection| exchanges(wire, shared, connection, &script))
+    }
+
+    /// As [`Origin::new`], on a unix socket at this path.
+    pub fn unix(path: impl AsRef<Path>, script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Origin {
+        let listener = UnixListener::bind(path.as_ref()).expect("a unix socket for an origin");
+        let door = Door::Unix(path.as_ref().to_owned());
+        let accept = move || listener.accept().map(|(stream, _)| Wire::from(stream));
+        let address = format!("unix:{}", path.as_ref().display());
+        Origin::start(address, door, accept, move |w, s, c| exchanges(w, s, c, &script))
+    }
+
+    /// Answers every request with these bytes.
+    pub fn answering(bytes: impl AsRef<[u8]>) -> Origin {
+        let bytes = bytes.as_ref().to_vec();
+        Origin::new(move |exchange| exchange.send(&bytes))
+    }
+
+    /// Answers every request with the request's head as body: what the proxy made of it.
+    pub fn echo() -> Origin {
+        Origin::new(|exchange| {
+            let head = exchange.request.head.clone();
+            exchange.ok(head);
+        })
+    }
+
+    /// Gives the script whole connections instead of requests. Requests are recorded only if it does so with
+    /// [`Wire::read_request`] and keeps them itself.
+    pub fn wires(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Origin {
+        Origin::tcp(move |wire, _, _| script(wire))
+    }
+
+    fn tcp(serve: impl Fn(&mut Wire, &Shared, usize) + Send + Sync + 'static) -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port for an origin");
+        let port = listener.local_addr().expect("the origin's address").port();
+        let accept = move || listener.accept().map(|(stream, _)| Wire::from(stream));
+        Origin::start(format!("127.0.0.1:{port}"), Door::Tcp(port), accept, serve)
+    }
+
+    fn start(
+        address: String,
+        door: Door,
+        accept: impl Fn() -> io::Result<Wire> + Send + 'static,
+        serve: impl Fn(&mut Wire, &Shared, usize) + Send + Sync + 'static,
+    ) -> Origin {
+        let shared = Arc::new(Shared::default());
+        let acceptor = thread::spawn({
+            let shared = shared.clone();
+            let serve = Arc::new(serve);
+            move || accept_all(&accept, &shared, &serve)
+        });
+        Origin { address, door, shared, acceptor: Some(acceptor) }
+    }
+
+    /// What to write into `proxy_pass http://..` or `server ..;`: `127.0.0.1:port` or `unix:/path`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The port, 0 for a unix socket.
+    pub fn port(&self) -> u16 {
+        match &self.door {
+            Door::Tcp(port) => *port,
+            Door::Unix(_) => 0,
+        }
+    }
+
+    /// The requests received so far, in order.
+    pub fn requests(&self) -> Vec<Request> {
+        lock(&self.shared.requests).clone()
+    }
+
+    /// The last request received.
+    ///
+    /// # Panics
+    /// If there was none.
+    #[track_caller]
+    pub fn last(&self) -> Request {
+        self.requests().pop().expect("the origin should have been asked")
+    }
+
+    /// Waits until so many requests have come.
+    #[track_caller]
+    pub fn wait_requests(&self, count: usize) -> Vec<Request> {
+        within(|| Some(self.requests()).filter(|r| r.len() >= count)).expect("more requests should have come")
+    }
+
+    /// How many connections have been accepted.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of them are open on both ends.
+    pub fn open_connections(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many connections are open.
+    #[track_caller]
+    pub fn wait_open(&self, count: usize) {
+        eventually("open connections at the origin", || self.open_connections() == count);
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        match &self.door {
+            Door::Tcp(port) => drop(TcpStream::connect(("127.0.0.1", *port))),
+            Door::Unix(path) => drop(UnixStream::connect(path)),
+        }
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+        for wire in lock(&self.shared.wires).drain(..) {
+            let _ = wire.shutdown(Shutdown::Both);
+        }
+        let threads: Vec<JoinHandle<()>> = lock(&self.shared.threads).drain(..).collect();
+        for thread in threads {
+            if thread.join().is_err() && !thread::panicking() {
+                panic!("the script of an origin panicked");
+            }
+        }
+    }
+}
+
+type Serve = dyn Fn(&mut Wire, &Shared, usize) + Send + Sync;
+
+fn accept_all<S>(accept: &impl Fn() -> io::Result<Wire>, shared: &Arc<Shared>, serve: &Arc<S>)
+where
+    S: Fn(&mut Wire, &Shared, usize) + Send + Sync + 'static,
+{
+    while let Ok(mut wire) = accept() {
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        if let Ok(twin) = wire.twin() {
+            lock(&shared.wires).push(twin);
+        }
+        let (mine, serve) = (shared.clone(), serve.clone());
+        let run = move || {
+            let serve: &Serve = &*serve;
+            serve(&mut wire, &mine, connection);
+            // The twin kept for stopping would keep the socket open.
+            let _ = wire.shutdown(Shutdown::Both);
+            mine.open.fetch_sub(1, Ordering::SeqCst);
+        };
+        lock(&shared.threads).push(thread::spawn(run));
+    }
+}
+
+fn exchanges(wire: &mut Wire, shared: &Shared, connection: usize, script: &dyn Fn(&mut Exchange)) {
+    for nth in 0.. {
+        // A connection waits for its next request as long as the test runs: its end is Drop's shutdown.
+        let mut request = loop {
+            match wire.read_request() {
+                Ok(Some(request)) => break request,
+                Err(e) if e.kind() == io::ErrorKind::TimedOut && !shared.stopping.load(Ordering::SeqCst) => {
+                    continue;
+                }
+                Ok(None) | Err(_) => return,
+            }
+        };
+        request.connection = connection;
+        lock(&shared.requests).push(request.clone());
+        let last = ends_connection(&request);
+        let mut exchange = Exchange { request, nth, wire, done: last };
+        script(&mut exchange);
+        if exchange.done {
+            return;
+        }
+    }
+}
+
+fn ends_connection(request: &Request) -> bool {
+    let connection = request.header("connection").unwrap_or_default().to_ascii_lowercase();
+    connection.contains("close") || (request.version == "HTTP/1.0" && !connection.contains("keep-alive"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,49 @@
+//! Programs from outside that some tests need. `cargo xtask setup` installs them; where they are missing, a test
+//! that needs one is skipped, and says so.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The program of this name, from the project's own folder for such programs (`target/peers`) or from `PATH`.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let folders = [peers().join("venv/bin"), peers().join("node_modules/.bin")];
+    let path = env::var_os("PATH").unwrap_or_default();
+    let all = folders.into_iter().chain(env::split_paths(&path));
+    all.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// As [`find`]; says on standard error that the running test is skipped if there is none.
+pub fn require(program: &str) -> Option<PathBuf> {
+    let found = find(program);
+    if found.is_none() {
+        skip(program);
+    }
+    found
+}
+
+/// A package for Node below `target/peers/node_modules`; a missing one is reported as [`require`] does.
+pub fn require_node(package: &str) -> Option<PathBuf> {
+    let node = require("node")?;
+    if !peers().join("node_modules").join(package).is_dir() {
+        skip(&format!("{package} for node"));
+        return None;
+    }
+    Some(node)
+}
+
+/// The folder the peers are installed in.
+pub fn peers() -> PathBuf {
+    workspace().join("target/peers")
+}
+
+/// The root of the source tree.
+pub(crate) fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+fn skip(what: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    eprintln!("SKIPPED: {test}: {what} is not installed (cargo xtask setup)");
+}

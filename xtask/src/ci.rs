@@ -1,0 +1,48 @@
+//! `ci`: what a change must pass, in the order in which it fails soonest.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::run::{cargo, has, quietly, step, target};
+use crate::{budget, fuzz, test, tidy};
+
+/// How long each fuzz target runs here, in seconds.
+const FUZZ_SECONDS: u64 = 20;
+
+/// Runs all of it; the first failure ends it.
+pub fn ci() -> Result<()> {
+    tidy::tidy()?;
+    step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    step("clippy", &mut cargo(&clippy))?;
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
+    step("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    deny()?;
+    fuzz::run_all(FUZZ_SECONDS)?;
+    budget::budget()?;
+    // Last, so that the count of tests is the last thing to be read.
+    test::test(&[])
+}
+
+/// Licences, advisories, sources and duplicates of the dependencies, as `deny.toml` says.
+pub fn deny() -> Result<()> {
+    let tool = cargo_deny()?;
+    step("dependencies", Command::new(tool).args(["--log-level", "error", "check", "--hide-inclusion-graph"]))
+}
+
+/// cargo-deny from `PATH`, else built once into the target folder.
+fn cargo_deny() -> Result<PathBuf> {
+    if has("cargo-deny") {
+        return Ok("cargo-deny".into());
+    }
+    let tools = target().join("tools");
+    let tool = tools.join("bin/cargo-deny");
+    if !tool.is_file() {
+        let mut install =
+            cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", "^0.20", "--root"]);
+        quietly("cargo install cargo-deny (once)", install.arg(&tools).env_remove("RUSTFLAGS"))?;
+    }
+    Ok(tool)
+}
