@@ -203,6 +203,13 @@ impl Client {
             }
         }
     }
+    /// Sends what encryption holds back.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (&mut self.tls, &self.socket) {
+            (Some(tls), Some(socket)) => tls.poll_flush(socket, cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
     /// Sends a part of a file without reading it; only where [`Client::sends_files`].
     pub fn poll_sendfile(
         &mut self,

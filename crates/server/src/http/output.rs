@@ -30,6 +30,11 @@ pub async fn send(request: &mut Request) {
         return;
     }
     let bodiless = prepare(request);
+    if !request.plan().core.tcp_nodelay
+        && let Some(fd) = request.client.fd()
+    {
+        let _ = sys::net::set_nodelay(fd, false);
+    }
     let mut head = request.thread.buffer();
     write_head(request, &mut head);
     request.head_sent = true;
@@ -39,10 +44,21 @@ pub async fn send(request: &mut Request) {
     } else {
         stream(request, head).await
     };
+    let result = match result {
+        Ok(()) if request.client.tls().is_some() => flush(request).await,
+        other => other,
+    };
     request.body_sent = request.sent.saturating_sub(head_length);
     if let Err(error) = result {
         failed(request, &error);
     }
+}
+
+/// Ciphertext may still be waiting.
+async fn flush(request: &mut Request) -> io::Result<()> {
+    let until = request.thread.handle.now() + request.plan().core.send_timeout;
+    request.client.set_deadline(Some(until));
+    std::future::poll_fn(|cx| request.client.poll_flush(cx)).await
 }
 
 fn failed(request: &mut Request, error: &io::Error) {
@@ -191,6 +207,7 @@ fn fits_head(request: &mut Request, head: &mut Vec<u8>) -> bool {
         Body::Empty => true,
         Body::Memory(text) if text.len() as u64 <= SMALL => {
             head.extend_from_slice(text);
+            request.thread.give_buffer(std::mem::take(text));
             true
         }
         Body::Static(text) if text.len() as u64 <= SMALL => {
@@ -335,6 +352,7 @@ impl Sender {
     /// The next chunk of the source.
     fn next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         let unread = request.client.sends_files()
+            && request.plan().core.sendfile
             && request.response.filters.first().is_none_or(|filter| filter.takes_files());
         if let Body::Parts(parts) = &mut request.response.body {
             let Some(mut part) = parts.pop_front() else { return Poll::Ready(Ok(None)) };

@@ -191,10 +191,8 @@ async fn phases(request: &mut Request) -> Next {
     }
     // From here on the plan stays: `if` blocks were entered in the rewrite phase.
     let plan = request.plan();
-    for phase in [&plan.steps.preaccess, &plan.steps.access] {
-        if let Some(status) = walk(phase, request) {
-            return Next::Status(status);
-        }
+    if let Some(status) = preaccess(&plan, request).or_else(|| access(&plan, request)) {
+        return Next::Status(status);
     }
     if let Some(try_files) = &plan.steps.try_files {
         let next = try_files.look(request);
@@ -209,15 +207,27 @@ async fn phases(request: &mut Request) -> Next {
     }
 }
 
-fn walk(phase: &[Box<dyn Check>], request: &mut Request) -> Option<u16> {
-    for step in phase {
+/// The first rejection.
+fn preaccess(plan: &Plan, request: &mut Request) -> Option<u16> {
+    plan.steps.preaccess.iter().find_map(|step| match step.check(request) {
+        Verdict::Reject(status) => Some(status),
+        Verdict::Next | Verdict::Allow => None,
+    })
+}
+
+/// `satisfy all`: nobody rejects. `satisfy any`: one allows, or nobody rejects; the last rejection is the answer.
+fn access(plan: &Plan, request: &mut Request) -> Option<u16> {
+    let mut rejected = None;
+    for step in &plan.steps.access {
         match step.check(request) {
             Verdict::Next => {}
-            Verdict::Allow => return None,
+            Verdict::Allow if plan.core.satisfy_any => return None,
+            Verdict::Allow => {}
+            Verdict::Reject(status) if plan.core.satisfy_any => rejected = Some(status),
             Verdict::Reject(status) => return Some(status),
         }
     }
-    None
+    rejected
 }
 
 fn server_rewrite(request: &mut Request) -> Next {

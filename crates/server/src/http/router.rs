@@ -190,7 +190,7 @@ impl Locations {
                 return Found::Prefix;
             }
             if let Some(inner) = &prefix.location.inner
-                && matches!(inner.find(request, best), found @ (Found::Final | Found::Redirect))
+                && matches!(inner.find(request, best), Found::Final | Found::Redirect)
             {
                 return Found::Final;
             }
@@ -236,6 +236,9 @@ pub fn find_location(request: &mut Request) -> Next {
     request.plan = best.map_or(server.plan, |l| l.plan);
     request.location_prefix = best.map_or(0, |l| l.prefix);
     let core = &generation.shared.plan(request.plan).core;
+    if let Some(except) = core.limit_except.as_ref().filter(|except| except.limits(request.method)) {
+        request.plan = except.plan;
+    }
     if found == Found::Redirect {
         return add_slash(request);
     }

@@ -81,9 +81,6 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("keepalive_time", ANY, conf::exactly(1), |at, a| {
         at.own::<Conf>().keepalive_time.set(a.msec(0)?)
     }),
-    directive("keepalive_min_timeout", ANY, conf::exactly(1), |at, a| {
-        at.own::<Conf>().keepalive_min_timeout.set(a.msec(0)?)
-    }),
     directive("keepalive_disable", ANY, conf::at_least(1), keepalive_disable),
     directive("lingering_close", ANY, conf::exactly(1), lingering_close),
     directive("lingering_time", ANY, conf::exactly(1), |at, a| {
@@ -164,7 +161,6 @@ settings! {
         keepalive_header: Option<u64>,
         keepalive_requests: u32,
         keepalive_time: u64,
-        keepalive_min_timeout: u64,
         keepalive_disable: Disable,
         lingering_close: Lingering,
         lingering_time: u64,
@@ -245,7 +241,6 @@ pub struct Core {
     pub(crate) keepalive_header: Option<u64>,
     pub(crate) keepalive_requests: u32,
     pub(crate) keepalive_time: Duration,
-    pub(crate) keepalive_min_timeout: Duration,
     pub(crate) keepalive_disable: Disable,
     pub(crate) lingering_close: Lingering,
     pub(crate) lingering_time: Duration,
@@ -301,7 +296,6 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         keepalive_header: c.keepalive_header.or(None),
         keepalive_requests: c.keepalive_requests.or(1000),
         keepalive_time: time(&c.keepalive_time, 3_600_000),
-        keepalive_min_timeout: time(&c.keepalive_min_timeout, 0),
         keepalive_disable: c.keepalive_disable.or(Disable { msie6: true, safari: false }),
         lingering_close: c.lingering_close.or(Lingering::On),
         lingering_time: time(&c.lingering_time, 30_000),
