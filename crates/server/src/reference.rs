@@ -1,0 +1,100 @@
+//! The directive reference, made from the modules' tables and nginx's list: supported, differs how, or refused.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use conf::{Directive, Known};
+
+use crate::modules;
+
+/// What a user of nginx would not expect, by directive.
+const DIFFERENCES: &[(&str, &str)] = &[
+    ("worker_processes", "threads of one process; `auto` respects CPU affinity and the cgroup quota"),
+    ("worker_connections", "one pool for all threads: `worker_processes` x `worker_connections`"),
+    ("worker_rlimit_nofile", "read as per worker, and multiplied by the threads"),
+    ("tcp_nopush", "head and file always travel together, as with `on`"),
+    ("pcre_jit", "always on where the machine has it"),
+    ("timer_resolution", "no effect: the clock is read once per turn of the loop"),
+    ("use", "only `epoll`, no effect"),
+    ("accept_mutex", "no effect: the kernel wakes one thread per connection"),
+    ("accept_mutex_delay", "no effect"),
+    ("multi_accept", "no effect"),
+    ("worker_aio_requests", "no effect"),
+    ("lock_file", "no effect: no lock is needed"),
+    ("server_names_hash_max_size", "no effect: tables grow as they must"),
+    ("server_names_hash_bucket_size", "no effect"),
+    ("variables_hash_max_size", "no effect"),
+    ("variables_hash_bucket_size", "no effect"),
+    ("types_hash_max_size", "no effect"),
+    ("types_hash_bucket_size", "no effect"),
+    ("ssl_protocols", "TLS 1.2 and 1.3; older ones in a list are ignored with a warning"),
+    ("ssl_ciphers", "OpenSSL's notation; the AEAD suites with forward secrecy are what there is"),
+    ("listen", "`http2`, `quic`, `setfib` and `accept_filter` are refused"),
+];
+
+/// The reference as Markdown.
+pub fn directives() -> String {
+    let ours = ours();
+    let mut text = String::from(HEAD);
+    let mut by_module: BTreeMap<&str, Vec<Known>> = BTreeMap::new();
+    for known in Known::all().filter(|known| !known.commercial) {
+        by_module.entry(known.module).or_default().push(known);
+    }
+    let _ = writeln!(text, "{}\n", count(&ours));
+    for (module, rows) in &by_module {
+        let _ = writeln!(text, "## {module}\n\n| directive | contexts | here |\n|---|---|---|");
+        for known in rows {
+            let _ = writeln!(text, "| `{}` | {} | {} |", known.name, known.contexts.replace(',', ", "), state(known, &ours));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+const HEAD: &str = "\
+# Directives
+
+Every directive of nginx's open edition, and what becomes of it here. A directive that is not supported is an
+`[emerg]` at start that says so; none is silently ignored. Made from the modules' tables; a test keeps it true.
+
+";
+
+fn ours() -> BTreeMap<&'static str, &'static Directive> {
+    modules::ALL.iter().flat_map(|module| module.directives).map(|row| (row.name, row)).collect()
+}
+
+fn is_http_or_core(known: &Known) -> bool {
+    known.module.starts_with("ngx_http_") || known.module == "ngx_core_module"
+}
+
+fn state(known: &Known, ours: &BTreeMap<&str, &Directive>) -> String {
+    if known.name == "include" && known.module == "ngx_core_module" {
+        return "supported".into();
+    }
+    if !is_http_or_core(known) || !ours.contains_key(known.name) {
+        return "refused".into();
+    }
+    match DIFFERENCES.iter().find(|(name, _)| *name == known.name) {
+        Some((_, how)) => format!("supported; {how}"),
+        None => "supported".into(),
+    }
+}
+
+fn count(ours: &BTreeMap<&str, &Directive>) -> String {
+    let all = Known::all().filter(|known| !known.commercial && is_http_or_core(known));
+    let (yes, no): (Vec<_>, Vec<_>) = all.partition(|known| state(known, ours) != "refused");
+    format!("Of the core and HTTP modules' rows, {} are supported and {} refused.", yes.len(), no.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_about_directives_that_exist() {
+        let ours = ours();
+        for (name, _) in DIFFERENCES {
+            assert!(ours.contains_key(name), "{name}");
+        }
+    }
+}
