@@ -13,6 +13,7 @@ mod listener;
 mod modules;
 pub mod program;
 mod proxy_protocol;
+mod random;
 mod syslog;
 mod temp;
 mod upstream;
