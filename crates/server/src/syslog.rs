@@ -64,8 +64,8 @@ impl Syslog {
     /// # Errors
     /// What nginx says of it.
     pub fn parse(parameters: &str, args: &Args<'_>) -> Result<Syslog, Error> {
-        let resolve = |host: &str, port| args.inputs.resolve(host, port);
-        let settings = Settings::parse(parameters, &resolve).map_err(|message| args.fault(message))?;
+        let resolve = |host: &str, port| args.inputs().resolve(host, port);
+        let settings = Settings::parse(parameters, &resolve).map_err(|message| args.error(message))?;
         Ok(Syslog { settings, socket: RwLock::default() })
     }
     /// The severity of access log lines.

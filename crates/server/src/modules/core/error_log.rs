@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use conf::{Args, Arity, Directive, Error, HTTP, Inherit, LOCATION, MAIN, SERVER, Scope, directive};
+use conf::{Args, Directive, Error, HTTP, Inherit, LOCATION, MAIN, SERVER, Scope, at_least, directive};
 
 use crate::log::{ErrorLog, Level, LogFiles, Target};
 use crate::syslog::Syslog;
 use crate::worker::generation::Compiler;
 
 pub(super) const ERROR_LOG: Directive =
-    directive("error_log", MAIN.or(HTTP).or(SERVER).or(LOCATION), Arity::at_least(1), error_log);
+    directive("error_log", MAIN.or(HTTP).or(SERVER).or(LOCATION), at_least(1), error_log);
 
 /// As written at one level. A level that has any takes none from around it.
 #[derive(Default)]
@@ -43,7 +43,7 @@ fn target(at: &Scope, a: &Args<'_>) -> Result<Target, Error> {
         // nginx takes a file without a name for standard error.
         "stderr" | "" => Ok(Target::Stderr),
         _ if word.starts_with("memory:") => {
-            Err(a.fault("\"memory:\" is not supported by plimsoll".to_owned()))
+            Err(a.error("\"memory:\" is not supported by plimsoll"))
         }
         _ => Ok(Target::File(at.shared::<LogFiles>().file(Path::new(&a.prefix_path(word))))),
     }
@@ -62,11 +62,11 @@ fn level(a: &Args<'_>) -> Result<Level, Error> {
         let level = match Level::NAMES.iter().find(|(name, _)| *name == word) {
             Some((_, level)) => *level,
             None if part => Level::Debug,
-            None => return Err(a.fault(format!("invalid log level \"{word}\""))),
+            None => return Err(a.error(format!("invalid log level \"{word}\""))),
         };
         // Only parts of debugging may stand together.
         if found.replace((level, part)).is_some_and(|(_, before)| !(before && part)) {
-            return Err(a.fault(format!("duplicate log level \"{word}\"")));
+            return Err(a.error(format!("duplicate log level \"{word}\"")));
         }
     }
     Ok(found.map_or(Level::Error, |(level, _)| level))

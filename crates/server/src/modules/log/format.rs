@@ -168,7 +168,7 @@ pub(super) fn log_format(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         Some(b"none") => Some(Escape::None),
         Some(other) => {
             return Err(
-                a.fault(format!("unknown log format escaping \"{}\"", String::from_utf8_lossy(other)))
+                a.error(format!("unknown log format escaping \"{}\"", String::from_utf8_lossy(other)))
             );
         }
     };
@@ -176,7 +176,7 @@ pub(super) fn log_format(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let texts = (first..a.words.len()).map(|i| a.bytes(i));
     let format = Format::compile(&at.shared::<Names>(), escape.unwrap_or_default(), texts);
     let defined = format.and_then(|format| at.shared::<Formats>().define(a.bytes(0), format));
-    defined.map_err(|message| a.fault(message))
+    defined.map_err(|message| a.error(message))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conf::{
-    Args, Arity, Error, HTTP, IF_LOCATION, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, directive,
+    Args, Error, HTTP, IF_LOCATION, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, at_least, between, directive,
 };
 
 use super::Module;
@@ -28,9 +28,9 @@ const UPPER: conf::Within = HTTP.or(SERVER).or(LOCATION);
 pub(crate) static MODULE: Module = Module { name: "log", directives: DIRECTIVES, variables: &[] };
 
 static DIRECTIVES: &[conf::Directive] = &[
-    directive("log_format", HTTP, Arity::at_least(2), format::log_format),
-    directive("access_log", UPPER.or(IF_LOCATION).or(LIMIT_EXCEPT), Arity::at_least(1), access_log),
-    directive("open_log_file_cache", UPPER, Arity::between(1, 4), open_log_file_cache),
+    directive("log_format", HTTP, at_least(2), format::log_format).any_bytes(),
+    directive("access_log", UPPER.or(IF_LOCATION).or(LIMIT_EXCEPT), at_least(1), access_log),
+    directive("open_log_file_cache", UPPER, between(1, 4), open_log_file_cache),
 ];
 
 /// As written at one level. A level that has any, `off` included, takes none from around it.
@@ -91,7 +91,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<AccessLogs>
 
 fn default(at: &Scope, with: &Compiler<'_>) -> Result<AccessLogs, Error> {
     let file = at.shared::<LogFiles>().file(Path::new(&with.prefix_path("logs/access.log")));
-    let format = combined(at).ok_or_else(|| Error::emerg("unknown log format \"combined\"".to_owned()))?;
+    let format = combined(at).ok_or_else(|| Error::emerg("unknown log format \"combined\""))?;
     let log = Log { target: Target::File(file), format, condition: None };
     Ok(AccessLogs { logs: Box::new([Arc::new(log)]) })
 }
@@ -103,14 +103,14 @@ fn combined(at: &Scope) -> Option<Arc<Format>> {
 fn access_log(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if a.bytes(0) == b"off" {
         if a.words.len() > 1 {
-            return Err(a.fault(format!("invalid parameter \"{}\"", a.str(1))));
+            return Err(a.error(format!("invalid parameter \"{}\"", a.str(1))));
         }
         at.own::<Conf>().off = true;
         return Ok(());
     }
     let name = if a.words.len() > 1 { a.bytes(1) } else { b"combined" };
     let format = at.shared::<Formats>().find(at, name);
-    let unknown = || a.fault(format!("unknown log format \"{}\"", String::from_utf8_lossy(name)));
+    let unknown = || a.error(format!("unknown log format \"{}\"", String::from_utf8_lossy(name)));
     let format = format.ok_or_else(unknown)?;
     let Parameters { buffer, condition } = parameters(at, a)?;
     let target = target(at, a, buffer)?;
@@ -130,21 +130,21 @@ fn parameters(at: &Scope, a: &Args<'_>) -> Result<Parameters, Error> {
         if let Some(value) = word.strip_prefix("buffer=") {
             let bytes = conf::size(value.as_bytes()).filter(|bytes| *bytes > 0);
             let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
-            size = Some(bytes.ok_or_else(|| a.fault(format!("invalid buffer size \"{value}\"")))?);
+            size = Some(bytes.ok_or_else(|| a.error(format!("invalid buffer size \"{value}\"")))?);
         } else if let Some(value) = word.strip_prefix("flush=") {
             let msec = conf::msec(value.as_bytes()).filter(|msec| *msec > 0);
-            let msec = msec.ok_or_else(|| a.fault(format!("invalid flush time \"{value}\"")))?;
+            let msec = msec.ok_or_else(|| a.error(format!("invalid flush time \"{value}\"")))?;
             flush = Some(Duration::from_millis(msec));
         } else if word.starts_with("gzip") {
-            return Err(a.fault(format!("parameter \"{word}\" is not supported by plimsoll")));
+            return Err(a.error(format!("parameter \"{word}\" is not supported by plimsoll")));
         } else if word.starts_with("if=") {
-            condition = Some(Template::parse(at, &a.bytes(i)[3..]).map_err(|e| a.fault(e.message))?);
+            condition = Some(Template::parse(at, &word[3..]).map_err(|e| a.error(e.message))?);
         } else {
-            return Err(a.fault(format!("invalid parameter \"{word}\"")));
+            return Err(a.error(format!("invalid parameter \"{word}\"")));
         }
     }
     match (size, flush) {
-        (None, Some(_)) => Err(a.fault(format!("no buffer is defined for access_log \"{}\"", a.str(0)))),
+        (None, Some(_)) => Err(a.error(format!("no buffer is defined for access_log \"{}\"", a.str(0)))),
         (size, flush) => Ok(Parameters { buffer: size.map(|size| Buffer { size, flush }), condition }),
     }
 }
@@ -154,15 +154,15 @@ fn target(at: &mut Scope, a: &Args<'_>, buffer: Option<Buffer>) -> Result<Target
     if let Some(parameters) = word.strip_prefix("syslog:") {
         let syslog = Syslog::parse(parameters, a)?;
         return match buffer {
-            Some(_) => Err(a.fault("logs to syslog cannot be buffered".to_owned())),
+            Some(_) => Err(a.error("logs to syslog cannot be buffered")),
             None => Ok(Target::Syslog(syslog)),
         };
     }
     let path = a.prefix_path(word);
-    let template = Template::parse(at, path.as_bytes()).map_err(|e| a.fault(e.message))?;
+    let template = Template::parse(at, &path).map_err(|e| a.error(e.message))?;
     if template.as_literal().is_none() {
         return match buffer {
-            Some(_) => Err(a.fault("buffered logs cannot have variables in name".to_owned())),
+            Some(_) => Err(a.error("buffered logs cannot have variables in name")),
             None => Ok(Target::Path(template)),
         };
     }
@@ -172,14 +172,14 @@ fn target(at: &mut Scope, a: &Args<'_>, buffer: Option<Buffer>) -> Result<Target
     let Some(buffer) = buffer else { return Ok(Target::File(file)) };
     match at.shared::<buffered::Declared>().agrees(Path::new(path), buffer) {
         true => Ok(Target::Buffered(file, buffer)),
-        false => Err(a.fault(format!("access_log \"{word}\" already defined with conflicting parameters"))),
+        false => Err(a.error(format!("access_log \"{word}\" already defined with conflicting parameters"))),
     }
 }
 
 fn open_log_file_cache(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     match a.str(0) {
         "off" if a.words.len() == 1 => Ok(()),
-        _ => Err(a.fault("\"open_log_file_cache\" is supported by plimsoll only as \"off\"".to_owned())),
+        _ => Err(a.error("\"open_log_file_cache\" is supported by plimsoll only as \"off\"")),
     }
 }
 
