@@ -14,6 +14,7 @@ mod modules;
 pub mod program;
 mod proxy_protocol;
 pub mod reference;
+mod random;
 mod syslog;
 mod temp;
 mod upstream;

@@ -2,10 +2,12 @@
 //!
 //! `YYYY/MM/DD HH:MM:SS [level] pid#tid: *connection message, client: .., server: .., request: ".."`
 
-use std::fmt::{self, Write as _};
+use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::http::request::Request;
@@ -54,11 +56,13 @@ pub struct LogFile {
     /// Its absolute path.
     pub path: PathBuf,
     file: RwLock<Option<Arc<File>>>,
+    /// When a failed write was last reported, in seconds since 1970.
+    reported: AtomicU64,
 }
 impl LogFile {
     /// Not open yet: lines are dropped until [`LogFile::open`].
     pub fn new(path: PathBuf) -> LogFile {
-        LogFile { path, file: RwLock::new(None) }
+        LogFile { path, file: RwLock::new(None), reported: AtomicU64::new(0) }
     }
     /// Writes go to `file` from now on.
     pub fn open(&self, file: File) {
@@ -78,25 +82,36 @@ impl LogFile {
             None => Ok(()),
         }
     }
+    /// Whether a failed write is to be reported at this second since 1970: nginx does it once a minute for each file.
+    pub fn complains(&self, now: u64) -> bool {
+        let last = self.reported.load(Relaxed);
+        now.saturating_sub(last) > 59 && self.reported.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+    }
 }
 
 /// Every log file that a configuration names, once each.
 #[derive(Default)]
-pub struct LogFiles(Mutex<Vec<Arc<LogFile>>>);
+pub struct LogFiles(Mutex<Files>);
+#[derive(Default)]
+struct Files {
+    all: Vec<Arc<LogFile>>,
+    by_path: HashMap<PathBuf, Arc<LogFile>>,
+}
 impl LogFiles {
     /// The file at an absolute path.
     pub fn file(&self, path: &Path) -> Arc<LogFile> {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = files.iter().find(|f| f.path == path) {
+        if let Some(file) = files.by_path.get(path) {
             return file.clone();
         }
         let file = Arc::new(LogFile::new(path.into()));
-        files.push(file.clone());
+        files.all.push(file.clone());
+        files.by_path.insert(path.into(), file.clone());
         file
     }
-    /// All of them.
+    /// All of them, in the order in which they were named.
     pub fn all(&self) -> Vec<Arc<LogFile>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 }
 
@@ -114,14 +129,14 @@ pub enum Target {
 /// The `error_log` directives in force somewhere.
 #[derive(Clone, Debug)]
 pub struct ErrorLog {
-    targets: Vec<(Level, Target)>,
+    targets: Arc<[(Level, Target)]>,
     most: Level,
 }
 impl ErrorLog {
     /// Messages at least as grave as each target's level go to it.
     pub fn new(targets: Vec<(Level, Target)>) -> ErrorLog {
         let most = targets.iter().map(|t| t.0).max().unwrap_or(Level::Emerg);
-        ErrorLog { targets, most }
+        ErrorLog { targets: targets.into(), most }
     }
     /// Everything of `level` or graver to standard error: before a configuration is read.
     pub fn stderr(level: Level) -> ErrorLog {
@@ -137,7 +152,7 @@ impl ErrorLog {
             return;
         }
         let line = line(level, context, message);
-        for (least, target) in &self.targets {
+        for (least, target) in self.targets.iter() {
             if level <= *least {
                 deliver(target, level, &line);
             }
@@ -145,64 +160,65 @@ impl ErrorLog {
     }
 }
 
-fn deliver(target: &Target, level: Level, line: &str) {
+fn deliver(target: &Target, level: Level, line: &[u8]) {
     // A log that cannot be written has nowhere to complain.
     let _ = match target {
-        Target::Stderr => std::io::stderr().write_all(line.as_bytes()),
-        Target::File(file) => file.append(line.as_bytes()),
-        Target::Syslog(syslog) => syslog.send(level, line.as_bytes()),
+        Target::Stderr => std::io::stderr().write_all(line),
+        Target::File(file) => file.append(line),
+        Target::Syslog(syslog) => crate::syslog::send_error(syslog, level, line),
     };
 }
 
 /// nginx keeps an error line below 2048 bytes.
 const LONGEST: usize = 2048;
 
-fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) -> String {
-    let now = jiff::Zoned::now();
-    let mut line = String::with_capacity(256);
-    let (y, mo, d, h, mi, s) = (now.year(), now.month(), now.day(), now.hour(), now.minute(), now.second());
-    let pid = std::process::id();
-    let tid = sys::process::thread_id();
-    let _ = write!(line, "{y:04}/{mo:02}/{d:02} {h:02}:{mi:02}:{s:02} [{}] {pid}#{tid}: ", level.name());
+fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(256);
+    line.extend_from_slice(&crate::clock::Local::now().error_log());
+    let (pid, tid) = (std::process::id(), sys::process::thread_id());
+    put(&mut line, format_args!(" [{}] {pid}#{tid}: ", level.name()));
     if let Some(id) = context.connection {
-        let _ = write!(line, "*{id} ");
+        put(&mut line, format_args!("*{id} "));
     }
-    let _ = write!(line, "{message}");
+    put(&mut line, message);
     if let Some(request) = context.request {
         request_context(request, &mut line);
     }
-    if line.len() > LONGEST - 1 {
-        let mut end = LONGEST - 1;
-        while !line.is_char_boundary(end) {
-            end -= 1;
-        }
-        line.truncate(end);
-    }
-    line.push('\n');
+    line.truncate(LONGEST - 1);
+    // What clients sent may be anything, but one message is one line.
+    line.iter_mut().filter(|byte| byte.is_ascii_control()).for_each(|byte| *byte = b'?');
+    line.push(b'\n');
     line
 }
 
-fn request_context(request: &Request, line: &mut String) {
-    let _ = write!(line, ", client: {}", request.client.address_text());
-    let server = request.generation.shared.server(request.server);
-    let _ = write!(line, ", server: {}", server.name);
-    if !request.head.line.is_empty() {
-        let _ = write!(line, ", request: \"{}\"", lossy(request.text(request.head.line)));
-    }
-    if let Some(upstream) = request.kept::<crate::upstream::Current>().filter(|u| !u.0.is_empty()) {
-        let _ = write!(line, ", upstream: \"{}\"", upstream.0);
-    }
-    if let Some(host) = request.header(wire::Known::Host) {
-        let _ = write!(line, ", host: \"{}\"", lossy(host));
-    }
-    if let Some(referrer) = request.header(wire::Known::Referer) {
-        let _ = write!(line, ", referrer: \"{}\"", lossy(referrer));
-    }
+fn put(line: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // Writing to memory cannot fail.
+    let _ = line.write_fmt(text);
+}
+fn put_quoted(line: &mut Vec<u8>, name: &str, value: &[u8]) {
+    line.extend_from_slice(b", ");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b": \"");
+    line.extend_from_slice(value);
+    line.push(b'"');
 }
 
-/// What the client sent, without control characters that would forge lines.
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+fn request_context(request: &Request, line: &mut Vec<u8>) {
+    put(line, format_args!(", client: {}", request.client.address_text()));
+    let server = request.generation.shared.server(request.server);
+    put(line, format_args!(", server: {}", server.name));
+    if !request.head.line.is_empty() {
+        put_quoted(line, "request", request.text(request.head.line));
+    }
+    if let Some(upstream) = request.kept::<crate::upstream::Current>().filter(|u| !u.0.is_empty()) {
+        put_quoted(line, "upstream", upstream.0.as_bytes());
+    }
+    if let Some(host) = request.header(wire::Known::Host) {
+        put_quoted(line, "host", host);
+    }
+    if let Some(referrer) = request.header(wire::Known::Referer) {
+        put_quoted(line, "referrer", referrer);
+    }
 }
 
 /// What a message is about.

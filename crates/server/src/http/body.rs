@@ -15,6 +15,8 @@ pub struct RequestBody {
     pub limit: u64,
     /// Bytes of the body read, decoded.
     pub read: u64,
+    /// Bytes of the body read, as the client sent them.
+    pub consumed: u64,
     /// The client waits for `100 Continue`.
     pub expects_continue: bool,
     /// The whole body, if it was read and fits `client_body_buffer_size`.
@@ -32,6 +34,7 @@ impl Default for RequestBody {
             framing: Framing::None,
             limit: 0,
             read: 0,
+            consumed: 0,
             expects_continue: false,
             memory: Vec::new(),
             file: None,
@@ -111,7 +114,7 @@ async fn fill(request: &mut Request) -> Result<(), u16> {
 
 /// Moves what is read but not decoded yet from `request.buffer` to `out`.
 fn take_buffered(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
-    let before = out.len();
+    let (before, start) = (out.len(), request.unread);
     match request.body.framing {
         Framing::None => request.body.complete = true,
         Framing::Length(length) => {
@@ -125,6 +128,7 @@ fn take_buffered(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
         Framing::Chunked => take_chunks(request, out)?,
     }
     request.body.read += (out.len() - before) as u64;
+    request.body.consumed += (request.unread - start) as u64;
     if request.body.limit != 0 && request.body.read > request.body.limit {
         log_error!(request, "client intended to send too large chunked body: {} bytes", request.body.read);
         return Err(413);

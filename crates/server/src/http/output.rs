@@ -172,7 +172,7 @@ fn connection_header(request: &Request, out: &mut Vec<u8>) {
 }
 
 /// A path becomes an absolute URL (`absolute_redirect`, `server_name_in_redirect`, `port_in_redirect`).
-fn absolute_location(request: &Request, to: &[u8], out: &mut Vec<u8>) {
+pub fn absolute_location(request: &Request, to: &[u8], out: &mut Vec<u8>) {
     let plan = request.plan();
     if !to.starts_with(b"/") || !plan.core.absolute_redirect || !request.response.location_is_ours {
         out.extend_from_slice(to);

@@ -37,6 +37,8 @@ pub struct Request {
     pub unread: usize,
     /// The head, as places in `buffer`.
     pub head: RequestHead,
+    /// Whether it was there already when the request before it was over (`$pipe`).
+    pub pipelined: bool,
     /// When its first byte was read.
     pub started: Instant,
     /// As `started`, in time since 1970.
@@ -94,6 +96,8 @@ pub struct Request {
     /// The steps of the rewrite phase that `if` blocks moved into.
     pub pass: Pass,
     notes: Vec<Box<dyn Any>>,
+    /// `$request_id`, once asked for.
+    random_id: Option<[u8; 16]>,
 }
 
 impl Drop for Request {
@@ -153,6 +157,7 @@ impl Request {
             buffer: Vec::new(),
             unread: 0,
             head: RequestHead::default(),
+            pipelined: false,
             started: now,
             started_unix: thread.handle.unix_time(),
             uri: Vec::new(),
@@ -180,6 +185,7 @@ impl Request {
             captures: Captures::default(),
             pass: Pass::default(),
             notes: Vec::new(),
+            random_id: None,
         }
     }
 
@@ -215,6 +221,7 @@ impl Request {
     /// Prepares for the next request on the same connection; `buffer` keeps what was read behind the last one.
     pub fn reset(&mut self) {
         self.keep_unread();
+        self.pipelined = !self.buffer.is_empty();
         self.head.clear();
         self.uri.clear();
         self.args.clear();
@@ -238,6 +245,7 @@ impl Request {
         self.captures.clear();
         self.pass = Pass::default();
         self.notes.clear();
+        self.random_id = None;
     }
 
     /// Back to the thread's pool: holds on to nothing but capacity.
@@ -263,6 +271,15 @@ impl Request {
         }
         self.stage = stage;
     }
+    /// Bytes of head and body read so far, in the client's encoding; 0 until the head is complete (`$request_length`).
+    pub fn length(&self) -> u64 {
+        self.head.length as u64 + self.body.consumed
+    }
+    /// 128 random bits, the same for the whole request (`$request_id`).
+    pub fn random_id(&mut self) -> [u8; 16] {
+        *self.random_id.get_or_insert_with(crate::random::bits)
+    }
+
     /// What the location in force does.
     pub fn plan(&self) -> PlanRef {
         PlanRef { generation: self.generation.clone(), plan: self.plan }

@@ -309,28 +309,4 @@ impl Template {
             }
         }
     }
-    /// The parts in order: text as it is, variables through `value` (used by log formats, which escape them).
-    pub fn render_with(
-        &self,
-        request: &mut Request,
-        out: &mut Vec<u8>,
-        mut value: impl FnMut(bool, &[u8], &mut Vec<u8>),
-    ) {
-        let mut scratch = request.thread.buffer();
-        for part in &self.parts {
-            scratch.clear();
-            match part {
-                Piece::Text(text) => out.extend_from_slice(text),
-                Piece::Variable(index) => {
-                    let found = request.variable(*index, &mut scratch);
-                    value(found, &scratch, out);
-                }
-                Piece::Capture(n) => {
-                    request.capture(*n, &mut scratch);
-                    value(true, &scratch, out);
-                }
-            }
-        }
-        request.thread.give_buffer(scratch);
-    }
 }

@@ -79,7 +79,7 @@ impl Files {
     /// The first index file there is; a directory is not shown without one.
     fn directory(&self, request: &mut Request) -> Next {
         let mut folder = request.thread.buffer();
-        push_path(request, &mut folder);
+        request.file_path(&mut folder);
         let mut name = request.thread.buffer();
         let mut decided = None;
         for template in &self.index {
@@ -146,21 +146,9 @@ fn not_found(request: &Request, folder: &[u8], error: Errno) -> Next {
     Next::Status(404)
 }
 
-/// Appends the file's path for the path in force.
-pub fn push_path(request: &mut Request, out: &mut Vec<u8>) {
-    let plan = request.plan();
-    let root = &plan.core.root;
-    root.path.render(request, out);
-    if !root.alias {
-        out.extend_from_slice(&request.uri);
-    } else if request.location_prefix > 0 {
-        out.extend_from_slice(&request.uri[request.location_prefix.min(request.uri.len())..]);
-    }
-}
-
 fn serve(request: &mut Request) -> Next {
     let mut path = request.thread.buffer();
-    push_path(request, &mut path);
+    request.file_path(&mut path);
     let next = match open(&mut path) {
         Ok((fd, stat)) => match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => router::add_slash(request),

@@ -80,11 +80,14 @@ pub struct Compiler<'a> {
     pub inputs: &'a dyn Inputs,
     /// nginx's three types, made once.
     pub default_types: Option<Arc<Types>>,
+    /// The error log where none is configured, made once.
+    pub default_error_log: Option<ErrorLog>,
     /// Upstream groups, by index.
     pub upstreams: Vec<Arc<crate::upstream::Group>>,
     /// Directories for temporary files.
     pub temp_paths: Vec<PathBuf>,
     prefix: &'a Path,
+    error_log: Option<&'a Path>,
     plans: Vec<Option<Plan>>,
 }
 
@@ -106,6 +109,10 @@ impl Compiler<'_> {
     pub fn prefix_path(&self, path: &str) -> String {
         self.prefix.join(path).to_string_lossy().into_owned()
     }
+    /// The error log where none is configured: `-e`, or logs/error.log below the prefix.
+    pub fn error_log_path(&self) -> PathBuf {
+        self.error_log.map_or_else(|| self.prefix.join("logs/error.log"), Path::to_path_buf)
+    }
     /// Notes a directory for temporary files, for the master to make.
     pub fn temp_path(&mut self, path: &Path) {
         if !self.temp_paths.iter().any(|p| p == path) {
@@ -122,9 +129,11 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
     let mut with = Compiler {
         inputs,
         default_types: None,
+        default_error_log: None,
         upstreams: Vec::new(),
         temp_paths: Vec::new(),
         prefix: &call.prefix,
+        error_log: call.error_log.as_deref(),
         plans: Vec::new(),
     };
     let http = root.children.iter().find(|c| c.kind == HTTP);

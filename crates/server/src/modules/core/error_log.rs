@@ -1,9 +1,92 @@
-//! Placeholder.
-use crate::log::{ErrorLog, Level};
+//! `error_log`: where messages go, and from which level on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use conf::{Args, Directive, Error, HTTP, Inherit, LOCATION, MAIN, SERVER, Scope, at_least, directive};
+
+use crate::log::{ErrorLog, Level, LogFiles, Target};
+use crate::syslog::Syslog;
 use crate::worker::generation::Compiler;
-use conf::{Directive, MAIN, Scope, between, directive};
-/// Placeholder.
-pub const ERROR_LOG: Directive = directive("error_log", MAIN.or(super::ANY), between(1, 2), |_, _| Ok(()));
-pub(crate) fn compile(_: &Scope, _: &mut Compiler<'_>) -> ErrorLog {
-    ErrorLog::stderr(Level::Info)
+
+pub(super) const ERROR_LOG: Directive =
+    directive("error_log", MAIN.or(HTTP).or(SERVER).or(LOCATION), at_least(1), error_log);
+
+/// As written at one level. A level that has any takes none from around it.
+#[derive(Default)]
+struct Conf {
+    targets: Vec<(Level, Target)>,
+    /// All of them together, once the level is complete.
+    log: std::sync::OnceLock<ErrorLog>,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Self) {
+        if self.targets.is_empty() {
+            self.targets.clone_from(&outer.targets);
+        }
+    }
+}
+
+fn error_log(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let target = target(at, a)?;
+    let level = level(a)?;
+    at.own::<Conf>().targets.push((level, target));
+    Ok(())
+}
+
+fn target(at: &Scope, a: &Args<'_>) -> Result<Target, Error> {
+    let word = a.str(0);
+    if let Some(parameters) = word.strip_prefix("syslog:") {
+        return Ok(Target::Syslog(Arc::new(Syslog::parse(parameters, a)?)));
+    }
+    match word {
+        // nginx takes a file without a name for standard error.
+        "stderr" | "" => Ok(Target::Stderr),
+        _ if word.starts_with("memory:") => {
+            Err(a.error("\"memory:\" is not supported by plimsoll"))
+        }
+        _ => Ok(Target::File(at.shared::<LogFiles>().file(Path::new(&a.prefix_path(word))))),
+    }
+}
+
+/// nginx's names for parts of its debugging messages: any of them asks for `debug`.
+const DEBUG: [&str; 7] =
+    ["debug_core", "debug_alloc", "debug_mutex", "debug_event", "debug_http", "debug_mail", "debug_stream"];
+
+/// The level: `error` unless written.
+fn level(a: &Args<'_>) -> Result<Level, Error> {
+    let mut found = None;
+    for i in 1..a.words.len() {
+        let word = a.str(i);
+        let part = DEBUG.contains(&word);
+        let level = match Level::NAMES.iter().find(|(name, _)| *name == word) {
+            Some((_, level)) => *level,
+            None if part => Level::Debug,
+            None => return Err(a.error(format!("invalid log level \"{word}\""))),
+        };
+        // Only parts of debugging may stand together.
+        if found.replace((level, part)).is_some_and(|(_, before)| !(before && part)) {
+            return Err(a.error(format!("duplicate log level \"{word}\"")));
+        }
+    }
+    Ok(found.map_or(Level::Error, |(level, _)| level))
+}
+
+/// The error log in force in a block: as configured, or nginx's default, `logs/error.log` below the prefix.
+pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> ErrorLog {
+    match at.conf::<Conf>().filter(|conf| !conf.targets.is_empty()) {
+        Some(conf) => conf.log.get_or_init(|| ErrorLog::new(conf.targets.clone())).clone(),
+        None => {
+            let path = with.error_log_path();
+            with.default_error_log.get_or_insert_with(|| default(at, &path)).clone()
+        }
+    }
+}
+
+fn default(at: &Scope, path: &Path) -> ErrorLog {
+    let target = match path.to_str() {
+        Some("stderr") => Target::Stderr,
+        _ => Target::File(at.shared::<LogFiles>().file(path)),
+    };
+    ErrorLog::new(vec![(Level::Error, target)])
 }

@@ -1,3 +1,0 @@
-//! Placeholder.
-use crate::http::variables::Variable;
-pub(super) static VARIABLES: &[Variable] = &[];

@@ -1,0 +1,148 @@
+//! Variables of the connection, the process and the time.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use super::{number, seconds};
+use crate::http::request::Request;
+use crate::proxy_protocol::Proxied;
+
+pub fn remote_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    match request.client.peer.ip() {
+        Some(ip) => push_ip(ip, out),
+        None => out.extend_from_slice(b"unix:"),
+    }
+    true
+}
+pub fn binary_remote_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    match request.client.peer.ip() {
+        Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
+        Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
+        None => out.extend_from_slice(b"unix:"),
+    }
+    true
+}
+pub fn remote_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    push_port(request.client.peer.address().map_or(0, |address| address.port()), out)
+}
+/// The address that a client connected to; on a unix socket its path.
+pub fn server_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    match request.client.local() {
+        Some(local) => push_ip(local.ip(), out),
+        None => {
+            let listener = request.generation.shared.listener(request.client.listener);
+            drop(write!(out, "{}", listener.address));
+        }
+    }
+    true
+}
+pub fn server_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    push_port(request.client.local_port(), out)
+}
+
+/// A unix socket has no port: the value is empty.
+fn push_port(port: u16, out: &mut Vec<u8>) -> bool {
+    port == 0 || number(port.into(), out)
+}
+fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, rest @ ..] = ip.octets();
+            wire::push_decimal(out, first.into());
+            for octet in rest {
+                out.push(b'.');
+                wire::push_decimal(out, octet.into());
+            }
+        }
+        // Writing to memory cannot fail.
+        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+    }
+}
+
+fn proxied(
+    request: &Request,
+    address: fn(&Proxied) -> SocketAddr,
+    out: &mut Vec<u8>,
+    push: fn(SocketAddr, &mut Vec<u8>),
+) -> bool {
+    let proxied = request.client.proxied.as_deref();
+    proxied.map(|proxied| push(address(proxied), out)).is_some()
+}
+fn ip_of(address: SocketAddr, out: &mut Vec<u8>) {
+    push_ip(address.ip(), out);
+}
+fn port_of(address: SocketAddr, out: &mut Vec<u8>) {
+    push_port(address.port(), out);
+}
+pub fn proxy_protocol_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    proxied(request, |p| p.source, out, ip_of)
+}
+pub fn proxy_protocol_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    proxied(request, |p| p.source, out, port_of)
+}
+pub fn proxy_protocol_server_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    proxied(request, |p| p.destination, out, ip_of)
+}
+pub fn proxy_protocol_server_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    proxied(request, |p| p.destination, out, port_of)
+}
+
+pub fn connection(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    number(request.client.id, out)
+}
+pub fn connection_requests(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    number(request.client.requests.into(), out)
+}
+pub fn connection_time(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    seconds(request.thread.handle.now().saturating_duration_since(request.client.opened), out)
+}
+pub fn pipe(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    out.push(if request.pipelined { b'p' } else { b'.' });
+    true
+}
+pub fn scheme(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    let scheme: &[u8] = if request.client.tls().is_some() { b"https" } else { b"http" };
+    out.extend_from_slice(scheme);
+    true
+}
+pub fn https(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    if request.client.tls().is_some() {
+        out.extend_from_slice(b"on");
+    }
+    true
+}
+
+pub fn hostname(_: &mut Request, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(crate::syslog::hostname().as_bytes());
+    true
+}
+pub fn pid(_: &mut Request, out: &mut Vec<u8>) -> bool {
+    number(std::process::id().into(), out)
+}
+pub fn msec(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    seconds(request.thread.clock.unix(), out)
+}
+pub fn time_local(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(&request.thread.clock.log_local.get());
+    true
+}
+pub fn time_iso8601(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(&request.thread.clock.iso8601.get());
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn addresses_read_back(ip: IpAddr) {
+            let mut out = Vec::new();
+            push_ip(ip, &mut out);
+            prop_assert_eq!(String::from_utf8(out).unwrap().parse::<IpAddr>().unwrap(), ip);
+        }
+    }
+}

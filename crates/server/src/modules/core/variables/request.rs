@@ -1,0 +1,122 @@
+//! Variables of the request line, the path, and the request as a whole.
+
+use std::os::unix::ffi::OsStrExt;
+
+use super::{found, not_empty, number, pairs, seconds};
+use crate::http::request::Request;
+
+pub fn request(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    not_empty(request.text(request.head.line), out)
+}
+/// The method in force: an internal redirect makes it GET.
+pub fn request_method(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    match request.method == request.head.method {
+        true => not_empty(request.text(request.head.method_name), out),
+        false => found(Some(b"GET"), out),
+    }
+}
+pub fn request_uri(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    not_empty(request.text(request.head.target), out)
+}
+pub fn server_protocol(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    not_empty(request.text(request.head.protocol), out)
+}
+pub fn uri(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    not_empty(&request.uri, out)
+}
+
+/// Empty but found for `/path?`.
+pub fn args(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(&request.args);
+    !request.args.is_empty() || (request.head.has_args && !request.internal)
+}
+pub fn set_args(request: &mut Request, value: &[u8]) {
+    request.args.clear();
+    request.args.extend_from_slice(value);
+    request.unmodified_uri = false;
+}
+pub fn is_args(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    if !request.args.is_empty() {
+        out.push(b'?');
+    }
+    true
+}
+pub fn argument(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
+    !name.is_empty() && found(pairs::argument(&request.args, name), out)
+}
+
+/// The host asked for, or the name of the server that answers.
+pub fn host(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    match request.host.is_empty() {
+        true => server_name(request, out),
+        false => found(Some(&request.host), out),
+    }
+}
+pub fn server_name(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    found(Some(request.generation.shared.server(request.server).name.as_bytes()), out)
+}
+
+/// The port that the target, or else `Host`, names.
+pub fn request_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(asked_port(request));
+    true
+}
+pub fn is_request_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    if !asked_port(request).is_empty() {
+        out.push(b':');
+    }
+    true
+}
+fn asked_port(request: &Request) -> &[u8] {
+    if !request.head.host.is_empty() {
+        return request.text(request.head.port);
+    }
+    let host = request.header(wire::Known::Host).unwrap_or_default();
+    let after = host.iter().rposition(|byte| matches!(byte, b':' | b']'));
+    match after {
+        Some(i) if host[i] == b':' => &host[i + 1..],
+        _ => b"",
+    }
+}
+
+pub fn document_root(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    request.document_root(out);
+    true
+}
+pub fn request_filename(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    request.file_path(out);
+    true
+}
+/// The root without symbolic links; no value, and a line in the error log, if it does not exist.
+pub fn realpath_root(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    let before = out.len();
+    request.document_root(out);
+    let root = std::path::PathBuf::from(std::ffi::OsStr::from_bytes(&out[before..]));
+    out.truncate(before);
+    match std::fs::canonicalize(&root) {
+        Ok(real) => found(Some(real.as_os_str().as_bytes()), out),
+        Err(error) => {
+            log_crit!(request, "realpath() \"{}\" failed ({})", root.display(), crate::log::Errno(&error));
+            false
+        }
+    }
+}
+
+pub fn request_time(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    seconds(request.thread.handle.now().saturating_duration_since(request.started), out)
+}
+/// Head and body as far as it was read; 0 while the request line is not complete.
+pub fn request_length(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    number(request.length(), out)
+}
+/// The body, where it was read and is in memory.
+pub fn request_body(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    not_empty(&request.body.memory, out)
+}
+pub fn request_id(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    let id = request.random_id();
+    for byte in id {
+        out.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+    }
+    true
+}

@@ -1,0 +1,87 @@
+//! Variables of the response.
+
+use super::headers::{is_named, join};
+use super::{found, number};
+use crate::http::request::Request;
+
+/// Three digits at least.
+pub fn status(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    let status = match request.response.status {
+        // The client left before there was an answer.
+        0 if request.aborted => 499,
+        status => status,
+    };
+    out.extend([100, 10, 1].map(|place| b'0' + (status / place % 10) as u8));
+    true
+}
+pub fn bytes_sent(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    number(request.sent, out)
+}
+pub fn body_bytes_sent(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    number(request.body_sent, out)
+}
+/// `OK`, or empty if the response did not reach the client whole.
+pub fn request_completion(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    if request.head_sent && !request.aborted {
+        out.extend_from_slice(b"OK");
+    }
+    true
+}
+
+/// `$sent_http_name`: headers as they go out. `Server` and `Date` are no headers to nginx unless an upstream's are passed.
+pub fn header(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let response = &request.response;
+    let text = &response.text;
+    match name {
+        b"content_type" => super::not_empty(response.content_type.of(text), out),
+        b"content_length" => response.content_length.is_some_and(|length| number(length, out)),
+        b"last_modified" => last_modified(request, out),
+        b"location" => location(request, out),
+        b"connection" => connection(request, out),
+        b"keep_alive" => keep_alive(request, out),
+        b"transfer_encoding" => found(response.chunked.then_some(b"chunked"), out),
+        b"server" => found(response.server.map(|span| span.of(text)), out),
+        b"date" => found(response.date.map(|span| span.of(text)), out),
+        _ => {
+            let fields = response.headers.iter().filter(|field| is_named(field.name.of(text), name));
+            join(fields.map(|field| field.value.of(text)), b", ", out)
+        }
+    }
+}
+
+fn last_modified(request: &Request, out: &mut Vec<u8>) -> bool {
+    let response = &request.response;
+    if let Some(span) = response.last_modified_text {
+        return found(Some(span.of(&response.text)), out);
+    }
+    response.last_modified.map(|seconds| out.extend_from_slice(&wire::date::format(seconds))).is_some()
+}
+
+fn location(request: &Request, out: &mut Vec<u8>) -> bool {
+    let Some(span) = request.response.location else { return false };
+    match request.head_sent {
+        true => crate::http::output::absolute_location(request, span.of(&request.response.text), out),
+        false => out.extend_from_slice(span.of(&request.response.text)),
+    }
+    true
+}
+
+fn connection(request: &Request, out: &mut Vec<u8>) -> bool {
+    let value: &[u8] = match (request.response.upgrade, request.keep_alive) {
+        (true, _) => b"upgrade",
+        (false, true) => b"keep-alive",
+        (false, false) => b"close",
+    };
+    found(Some(value), out)
+}
+
+fn keep_alive(request: &Request, out: &mut Vec<u8>) -> bool {
+    let plan = request.plan();
+    let Some(timeout) =
+        plan.core.keepalive_header.filter(|_| request.keep_alive && !request.response.upgrade)
+    else {
+        return false;
+    };
+    out.extend_from_slice(b"timeout=");
+    number(timeout, out)
+}
