@@ -54,8 +54,8 @@ impl<V: Clone> Hosts<V> {
                     other => other,
                 }
             }
-            [b'*', rest @ [b'.', _, ..]] => add_exact(rest, value, &mut self.leading),
-            [rest @ [_, .., b'.'], b'*'] => add_exact(rest, value, &mut self.trailing),
+            [b'*', b'.', _, ..] => add_exact(&name[1..], value, &mut self.leading),
+            [_, .., b'.', b'*'] => add_exact(&name[..name.len() - 1], value, &mut self.trailing),
             _ if stars > 0 => Added::Invalid,
             _ => add_exact(name, value, exact),
         }

@@ -10,6 +10,7 @@ use crate::http::phases::{Next, PlanId};
 use crate::http::regex::Regex;
 use crate::http::request::Request;
 use crate::http::variables::{Index, Template};
+use crate::log::Level;
 use crate::worker::generation::Compiler;
 
 /// As run: the steps of a server or a location, those of its `if` blocks among them.
@@ -43,14 +44,15 @@ impl Trace {
         }
         if self.0 {
             let verb = if matched { "matches" } else { "does not match" };
-            log_notice!(request, "\"{}\" {verb} \"{}\"", regex.pattern(), String::from_utf8_lossy(text));
+            let text = String::from_utf8_lossy(text);
+            request.note(Level::Notice, format_args!("\"{}\" {verb} \"{text}\"", regex.pattern()));
         }
         matched
     }
     /// Logs what a rewrite made.
     pub(super) fn rewritten(self, request: &Request, what: std::fmt::Arguments<'_>) {
         if self.0 {
-            log_notice!(request, "rewritten {what}");
+            request.note(Level::Notice, format_args!("rewritten {what}"));
         }
     }
 }
