@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use conf::{
-    Args, Arity, Directive, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Setting, Within, directive,
+    Args, Directive, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Setting, Within, at_least,
+    directive, flag,
 };
 use wire::{Known, Method, Version};
 
@@ -17,19 +18,16 @@ use crate::worker::generation::Compiler;
 const IN: Within = HTTP.or(SERVER).or(LOCATION);
 
 /// `error_page code .. [=[response]] uri;`
-pub const ERROR_PAGE: Directive = directive("error_page", IN.or(IF_LOCATION), Arity::at_least(2), error_page);
+pub const ERROR_PAGE: Directive = directive("error_page", IN.or(IF_LOCATION), at_least(2), error_page);
 /// `recursive_error_pages on | off;`
-pub const RECURSIVE: Directive = directive("recursive_error_pages", IN, Arity::flag(), |at, a| {
-    at.own::<Conf>().recursive.set(a, a.flag(0)?)
-});
+pub const RECURSIVE: Directive =
+    directive("recursive_error_pages", IN, flag(), |at, a| at.own::<Conf>().recursive.set(a.flag(0)?));
 /// `msie_padding on | off;`
-pub const MSIE_PADDING: Directive = directive("msie_padding", IN, Arity::flag(), |at, a| {
-    at.own::<Conf>().msie_padding.set(a, a.flag(0)?)
-});
+pub const MSIE_PADDING: Directive =
+    directive("msie_padding", IN, flag(), |at, a| at.own::<Conf>().msie_padding.set(a.flag(0)?));
 /// `msie_refresh on | off;`
-pub const MSIE_REFRESH: Directive = directive("msie_refresh", IN, Arity::flag(), |at, a| {
-    at.own::<Conf>().msie_refresh.set(a, a.flag(0)?)
-});
+pub const MSIE_REFRESH: Directive =
+    directive("msie_refresh", IN, flag(), |at, a| at.own::<Conf>().msie_refresh.set(a.flag(0)?));
 
 /// As written.
 #[derive(Default)]
@@ -80,7 +78,7 @@ fn error_page(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     for i in 0..end {
         let status = digits(a.str(i)).filter(|status| *status != 499).ok_or_else(|| invalid(a, i))?;
         if !(300..=599).contains(&status) {
-            return Err(a.fault(format!("value \"{}\" must be between 300 and 599", a.str(i))));
+            return Err(a.error(format!("value \"{}\" must be between 300 and 599", a.str(i))));
         }
         let overwrite = match (overwrite, status) {
             (Overwrite::No, 494..=497) => Overwrite::With(400),
@@ -92,7 +90,7 @@ fn error_page(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 fn invalid(a: &Args<'_>, i: usize) -> Error {
-    a.fault(format!("invalid value \"{}\"", a.str(i)))
+    a.error(format!("invalid value \"{}\"", a.str(i)))
 }
 fn digits(text: &str) -> Option<u16> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -40,6 +40,10 @@ impl Regex {
             .build(&format!("{MATCH_LIMIT}{pattern}"))
             .map_err(|e| Error::emerg(complaint(&e, pattern)))?;
         let names = at.shared::<Names>();
+        let fixed = |name: &&String| crate::modules::variables().is_read_only(name.as_bytes());
+        if let Some(name) = built.capture_names().iter().flatten().find(fixed) {
+            return Err(Error::emerg(format!("the duplicate \"{name}\" variable")));
+        }
         let groups = built.capture_names().iter().enumerate();
         let named = groups.filter_map(|(i, name)| Some((i, names.assign(name.as_ref()?.as_bytes()))));
         let named = named.collect();

@@ -192,10 +192,11 @@ impl Locations {
             {
                 return Found::Prefix;
             }
-            if let Some(inner) = &prefix.location.inner
-                && matches!(inner.find(request, best), found @ (Found::Final | Found::Redirect))
-            {
-                return Found::Final;
+            if let Some(inner) = &prefix.location.inner {
+                match inner.find(request, best) {
+                    Found::Prefix => {}
+                    found => return found,
+                }
             }
         }
         if let Some(location) = self.redirecting(&request.uri) {
@@ -261,8 +262,11 @@ pub fn find_location(request: &mut Request) -> Next {
 pub fn enter_named(request: &mut Request, name: &[u8]) -> Next {
     request.redirects += 1;
     if request.redirects > MAX_REDIRECTS {
-        log_error!(request, "rewrite or internal redirection cycle while redirecting to named location \"{}\"",
-            String::from_utf8_lossy(name));
+        log_error!(
+            request,
+            "rewrite or internal redirection cycle while redirecting to named location \"{}\"",
+            String::from_utf8_lossy(name)
+        );
         return Next::Status(500);
     }
     let generation = request.generation.clone();

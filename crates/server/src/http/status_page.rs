@@ -68,9 +68,7 @@ fn page(status: u16, title: &str) -> Page {
 }
 fn head(status: u16, title: &str) -> String {
     let (title, heading, more) = match status {
-        494..=497 => {
-            (format!("400 {title}"), "400 Bad Request", format!("<center>{title}</center>\r\n"))
-        }
+        494..=497 => (format!("400 {title}"), "400 Bad Request", format!("<center>{title}</center>\r\n")),
         _ => (title.to_owned(), title, String::new()),
     };
     format!(
@@ -112,7 +110,11 @@ mod tests {
                     </center>\r\n<hr><center>plimsoll</center>\r\n</body>\r\n</html>\r\n";
         assert_eq!(find(404, false, false).unwrap(), want);
         assert_eq!(find(498, false, false).unwrap(), want);
-        assert!(find(404, true, false).unwrap().contains(concat!(">plimsoll/", env!("CARGO_PKG_VERSION"), "<")));
+        assert!(find(404, true, false).unwrap().contains(concat!(
+            ">plimsoll/",
+            env!("CARGO_PKG_VERSION"),
+            "<"
+        )));
     }
 
     #[test]

@@ -131,6 +131,20 @@ impl Names {
     }
 }
 
+/// The name in an argument `$name` that defines or assigns a variable.
+///
+/// # Errors
+/// nginx's `invalid variable name`, and `the duplicate "x" variable` for one that is a module's own.
+pub fn new_name<'a>(a: &Args<'a>, i: usize) -> Result<&'a [u8], Error> {
+    let text = a.str(i);
+    let name = text.strip_prefix('$').filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| a.error(format!("invalid variable name \"{text}\"")))?;
+    match crate::modules::variables().is_read_only(name.as_bytes()) {
+        true => Err(a.error(format!("the duplicate \"{name}\" variable"))),
+        false => Ok(name.as_bytes()),
+    }
+}
+
 /// All modules' variables, by name.
 pub struct Builtin {
     one: HashMap<&'static [u8], &'static Variable>,

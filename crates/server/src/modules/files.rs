@@ -166,7 +166,7 @@ fn serve(request: &mut Request) -> Next {
     let next = match open(&mut path) {
         Ok((fd, stat)) => match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => router::add_slash(request),
-            FileType::RegularFile => respond(request, fd, &stat, &path),
+            FileType::RegularFile => respond(request, fd, &stat),
             _ => {
                 log_crit!(request, "\"{}\" is not a regular file", text(&path));
                 Next::Status(404)
@@ -225,7 +225,7 @@ fn open(path: &mut Vec<u8>) -> Result<(OwnedFd, Stat), Errno> {
     Ok((fd, stat))
 }
 
-fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat, path: &[u8]) -> Next {
+fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat) -> Next {
     if request.method == Method::Post && request.error_status == 0 {
         return Next::Status(405);
     }

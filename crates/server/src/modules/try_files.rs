@@ -1,6 +1,6 @@
 //! `try_files`: the first of several files or directories that exists, else another path or a status.
 
-use conf::{Args, Arity, Error, Inherit, LOCATION, SERVER, Scope, Within, directive};
+use conf::{Args, Error, Inherit, LOCATION, SERVER, Scope, Within, at_least, directive};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -13,7 +13,7 @@ use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
     name: "try_files",
-    directives: &[directive("try_files", SERVER.or(LOCATION), Arity::at_least(2), try_files)],
+    directives: &[directive("try_files", SERVER.or(LOCATION), at_least(2), try_files)],
     variables: &[],
 };
 
@@ -48,21 +48,21 @@ enum Last {
 
 fn try_files(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if at.own::<Conf>().0.is_some() {
-        return Err(a.fault("\"try_files\" directive is duplicate".into()));
+        return Err(a.error("\"try_files\" directive is duplicate"));
     }
     let end = a.words.len() - 1;
     let candidates = (0..end).map(|i| candidate(at, a, i)).collect::<Result<_, _>>()?;
     let last = match a.str(end).strip_prefix('=') {
-        Some(code) => Last::Status(status(code).ok_or_else(|| a.fault(format!("invalid code \"={code}\"")))?),
+        Some(code) => Last::Status(status(code).ok_or_else(|| a.error(format!("invalid code \"={code}\"")))?),
         None => Last::Uri(Template::compile(at, a, end)?),
     };
     at.own::<Conf>().0 = Some(TryFiles { candidates, last });
     Ok(())
 }
 fn candidate(at: &Scope, a: &Args<'_>, i: usize) -> Result<Candidate, Error> {
-    let text = a.bytes(i);
-    let shorter = text.strip_suffix(b"/");
-    let name = Template::parse(at, shorter.unwrap_or(text)).map_err(|e| a.fault(e.message))?;
+    let text = a.str(i);
+    let shorter = text.strip_suffix('/');
+    let name = Template::parse(at, shorter.unwrap_or(text))?;
     Ok(Candidate { name, directory: shorter.is_some() })
 }
 fn status(code: &str) -> Option<u16> {

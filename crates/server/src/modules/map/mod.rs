@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use conf::{Args, Arity, Error, HTTP, Scope, Statement, directive, free};
+use conf::{Args, Error, HTTP, Scope, directive, exactly, free};
 
 use super::Module;
 use crate::http::regex::Regex;
@@ -17,9 +17,9 @@ use self::hosts::{Added, Hosts};
 pub(crate) static MODULE: Module = Module {
     name: "map",
     directives: &[
-        free("map", HTTP, Arity::exactly(2), map),
-        directive("map_hash_max_size", HTTP, Arity::exactly(1), needless),
-        directive("map_hash_bucket_size", HTTP, Arity::exactly(1), needless),
+        free("map", HTTP, exactly(2), map),
+        directive("map_hash_max_size", HTTP, exactly(1), needless),
+        directive("map_hash_bucket_size", HTTP, exactly(1), needless),
     ],
     variables: &[],
 };
@@ -45,66 +45,56 @@ struct Map {
 
 /// `map text $variable {`
 fn map(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let name = match a.bytes(1) {
-        [b'$', name @ ..] if !name.is_empty() => name,
-        _ => return Err(a.fault(format!("invalid variable name \"{}\"", a.str(1)))),
-    };
-    if super::variables().is_read_only(name) {
-        return Err(a.fault(format!("the duplicate \"{}\" variable", String::from_utf8_lossy(name))));
-    }
+    let name = crate::http::variables::new_name(a, 1)?;
     let mut map = Map { source: Template::compile(at, a, 0)?, ..Map::default() };
-    for line in a.body() {
-        map.line(at, line).map_err(|message| Error::emerg(message).at(line.at))?;
+    for line in a.entries() {
+        map.line(at, &line)?;
     }
     at.shared::<Names>().define(name, Arc::new(map));
     Ok(())
 }
 
 impl Map {
-    fn line(&mut self, at: &Scope, line: &Statement) -> Result<(), String> {
-        let key = line.name.as_bytes();
-        let value = match (key, &*line.args) {
-            (b"hostnames", []) => {
-                self.hostnames = true;
-                return Ok(());
-            }
-            (b"volatile", []) => {
-                self.volatile = true;
-                return Ok(());
-            }
-            (_, [value]) => Template::parse(at, value.as_bytes()).map_err(|e| e.message)?,
-            _ => return Err("invalid number of the map parameters".into()),
-        };
-        match key {
-            b"default" => match self.default.replace(value) {
-                Some(_) => Err("duplicate default map parameter".into()),
-                None => Ok(()),
-            },
-            [b'~', b'*', pattern @ ..] => self.add_regex(at, pattern, true, value),
-            [b'~', pattern @ ..] => self.add_regex(at, pattern, false, value),
-            [b'\\', key @ ..] => self.add(key, value),
-            key => self.add(key, value),
+    fn line(&mut self, at: &Scope, line: &Args<'_>) -> Result<(), Error> {
+        match (line.directive, line.len()) {
+            ("hostnames", 0) => self.hostnames = true,
+            ("volatile", 0) => self.volatile = true,
+            (key, 1) => return self.value(at, line, key),
+            _ => return Err(line.error("invalid number of the map parameters")),
         }
-    }
-    fn add_regex(&mut self, at: &Scope, pattern: &[u8], caseless: bool, value: Template) -> Result<(), String> {
-        if pattern.is_empty() {
-            return Err("empty regular expression in map".into());
-        }
-        let regex = Regex::new(at, &String::from_utf8_lossy(pattern), caseless).map_err(|e| e.message)?;
-        self.regex.push((regex, value));
         Ok(())
     }
-    fn add(&mut self, key: &[u8], value: Template) -> Result<(), String> {
-        let lower = key.to_ascii_lowercase();
+    fn value(&mut self, at: &Scope, line: &Args<'_>, key: &str) -> Result<(), Error> {
+        let value = Template::compile(at, line, 0)?;
+        if key == "default" {
+            return match self.default.replace(value) {
+                Some(_) => Err(line.error("duplicate default map parameter")),
+                None => Ok(()),
+            };
+        }
+        let Some(pattern) = key.strip_prefix('~') else {
+            return self.add(line, key.strip_prefix('\\').unwrap_or(key), value);
+        };
+        let (pattern, caseless) = match pattern.strip_prefix('*') {
+            Some(pattern) => (pattern, true),
+            None => (pattern, false),
+        };
+        if pattern.is_empty() {
+            return Err(line.error(format!("empty regex in \"{key}\" map parameter")));
+        }
+        self.regex.push((Regex::new(at, pattern, caseless).map_err(|e| e.at(line.at()))?, value));
+        Ok(())
+    }
+    fn add(&mut self, line: &Args<'_>, key: &str, value: Template) -> Result<(), Error> {
+        let lower = key.to_ascii_lowercase().into_bytes();
         let added = match self.hostnames {
             true => self.wild.add(&lower, value, &mut self.exact),
             false => hosts::add_exact(&lower, value, &mut self.exact),
         };
-        let shown = String::from_utf8_lossy(key);
         match added {
             Added::Fresh => Ok(()),
-            Added::Conflict => Err(format!("conflicting parameter \"{shown}\"")),
-            Added::Invalid => Err(format!("invalid hostname or wildcard \"{shown}\"")),
+            Added::Conflict => Err(line.error(format!("conflicting parameter \"{key}\""))),
+            Added::Invalid => Err(line.error(format!("invalid hostname or wildcard \"{key}\""))),
         }
     }
 

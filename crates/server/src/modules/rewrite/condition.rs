@@ -39,19 +39,15 @@ pub(super) fn open(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn shown(word: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(word)
-}
-
 /// The words between the parentheses.
-fn inner<'a>(a: &Args<'a>) -> Result<Vec<&'a [u8]>, Error> {
-    let mut words: Vec<&[u8]> = (0..a.words.len()).map(|i| a.bytes(i)).collect();
-    let invalid = |word: &[u8]| a.fault(format!("invalid condition \"{}\"", shown(word)));
-    let first = words[0].strip_prefix(b"(").ok_or_else(|| invalid(words[0]))?;
+fn inner<'a>(a: &Args<'a>) -> Result<Vec<&'a str>, Error> {
+    let mut words: Vec<&str> = a.iter().collect();
+    let invalid = |word: &str| a.error(format!("invalid condition \"{word}\""));
+    let first = words[0].strip_prefix('(').ok_or_else(|| invalid(words[0]))?;
     words[0] = first;
     let last = words[words.len() - 1];
     let end = words.len() - 1;
-    words[end] = last.strip_suffix(b")").ok_or_else(|| invalid(last))?;
+    words[end] = last.strip_suffix(')').ok_or_else(|| invalid(last))?;
     if words.len() > 1 && words[end].is_empty() {
         words.pop();
     }
@@ -64,8 +60,8 @@ fn inner<'a>(a: &Args<'a>) -> Result<Vec<&'a [u8]>, Error> {
 impl Condition {
     fn read(at: &Scope, a: &Args<'_>) -> Result<Condition, Error> {
         let words = inner(a)?;
-        let invalid = || a.fault(format!("invalid condition \"{}\"", shown(words[0])));
-        match (words[0], &words[1..]) {
+        let invalid = || a.error(format!("invalid condition \"{}\"", words[0]));
+        match (words[0].as_bytes(), &words[1..]) {
             ([b'$', name @ ..], rest) if !name.is_empty() => {
                 let of = at.shared::<Names>().index(name);
                 match rest {
@@ -74,8 +70,8 @@ impl Condition {
                     _ => Err(invalid()),
                 }
             }
-            ([b'-', letter], [path]) => file(at, a, *letter, true, path)?.ok_or_else(invalid),
-            ([b'!', b'-', letter], [path]) => file(at, a, *letter, false, path)?.ok_or_else(invalid),
+            ([b'-', letter], [path]) => file(at, *letter, true, path)?.ok_or_else(invalid),
+            ([b'!', b'-', letter], [path]) => file(at, *letter, false, path)?.ok_or_else(invalid),
             _ => Err(invalid()),
         }
     }
@@ -113,24 +109,21 @@ fn with_value(request: &mut Request, index: Index, ask: impl FnOnce(&mut Request
     answer
 }
 
-fn comparison(at: &Scope, a: &Args<'_>, of: Index, operator: &[u8], value: &[u8]) -> Result<Condition, Error> {
-    let regex = |caseless| Regex::new(at, &shown(value), caseless).map_err(|e| a.fault(e.message));
-    let equals = |equal| {
-        let to = Template::parse(at, value).map_err(|e| a.fault(e.message))?;
-        Ok(Condition::Equals { of, to, equal })
-    };
+fn comparison(at: &Scope, a: &Args<'_>, of: Index, operator: &str, value: &str) -> Result<Condition, Error> {
+    let regex = |caseless| Regex::new(at, value, caseless);
+    let equals = |equal| Ok(Condition::Equals { of, to: Template::parse(at, value)?, equal });
     match operator {
-        b"=" => equals(true),
-        b"!=" => equals(false),
-        b"~" => Ok(Condition::Matches { of, regex: regex(false)?, matches: true }),
-        b"~*" => Ok(Condition::Matches { of, regex: regex(true)?, matches: true }),
-        b"!~" => Ok(Condition::Matches { of, regex: regex(false)?, matches: false }),
-        b"!~*" => Ok(Condition::Matches { of, regex: regex(true)?, matches: false }),
-        other => Err(a.fault(format!("unexpected \"{}\" in condition", shown(other)))),
+        "=" => equals(true),
+        "!=" => equals(false),
+        "~" => Ok(Condition::Matches { of, regex: regex(false)?, matches: true }),
+        "~*" => Ok(Condition::Matches { of, regex: regex(true)?, matches: true }),
+        "!~" => Ok(Condition::Matches { of, regex: regex(false)?, matches: false }),
+        "!~*" => Ok(Condition::Matches { of, regex: regex(true)?, matches: false }),
+        other => Err(a.error(format!("unexpected \"{}\" in condition", other))),
     }
 }
 
-fn file(at: &Scope, a: &Args<'_>, letter: u8, is: bool, path: &[u8]) -> Result<Option<Condition>, Error> {
+fn file(at: &Scope, letter: u8, is: bool, path: &str) -> Result<Option<Condition>, Error> {
     let kind = match letter {
         b'f' => Kind::Regular,
         b'd' => Kind::Directory,
@@ -138,8 +131,7 @@ fn file(at: &Scope, a: &Args<'_>, letter: u8, is: bool, path: &[u8]) -> Result<O
         b'x' => Kind::Executable,
         _ => return Ok(None),
     };
-    let path = Template::parse(at, path).map_err(|e| a.fault(e.message))?;
-    Ok(Some(Condition::File { path, kind, is }))
+    Ok(Some(Condition::File { path: Template::parse(at, path)?, kind, is }))
 }
 
 impl Kind {
@@ -150,7 +142,12 @@ impl Kind {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => return false,
             Err(error) => {
                 let error = std::io::Error::from(error);
-                log_crit!(request, "stat() \"{}\" failed ({})", shown(path), crate::log::Errno(&error));
+                log_crit!(
+                    request,
+                    "stat() \"{}\" failed ({})",
+                    String::from_utf8_lossy(path),
+                    crate::log::Errno(&error)
+                );
                 return false;
             }
         };

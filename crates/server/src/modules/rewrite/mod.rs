@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use conf::{
-    Args, Arity, Error, HTTP, IF_LOCATION, IF_SERVER, Inherit, LOCATION, SERVER, Scope, Within, block, directive,
+    Args, Error, HTTP, IF_LOCATION, IF_SERVER, Inherit, LOCATION, SERVER, Scope, Within, at_least, between,
+    block, directive, exactly, flag,
 };
 
 use super::Module;
 use crate::http::request::Request;
-use crate::http::variables::{Defined, Index, Names, Template};
+use crate::http::variables::{self, Defined, Index, Names, Template};
 use crate::worker::generation::Compiler;
 
 mod condition;
@@ -32,23 +33,21 @@ const IN: Within = SERVER.or(LOCATION).or(IF_SERVER).or(IF_LOCATION);
 pub(crate) static MODULE: Module = Module {
     name: "rewrite",
     directives: &[
-        block("if", SERVER, Arity::at_least(1), IF_SERVER, condition::open),
-        block("if", LOCATION, Arity::at_least(1), IF_LOCATION, condition::open),
-        directive("rewrite", IN, Arity::between(2, 3), |at, a| {
+        block("if", SERVER, at_least(1), IF_SERVER, condition::open),
+        block("if", LOCATION, at_least(1), IF_LOCATION, condition::open),
+        directive("rewrite", IN, between(2, 3), |at, a| {
             let step = Rewrite::read(at, a)?;
             add(at, Step::Rewrite(step))
         }),
-        directive("return", IN, Arity::between(1, 2), |at, a| {
+        directive("return", IN, between(1, 2), |at, a| {
             let step = Return::read(at, a)?;
             add(at, Step::Return(step))
         }),
-        directive("break", IN, Arity::exactly(0), |at, _| add(at, Step::Break)),
-        directive("set", IN, Arity::exactly(2), set),
-        directive("rewrite_log", HTTP.or(IN), Arity::flag(), |at, a| {
-            at.own::<Conf>().rewrite_log.set(a, a.flag(0)?)
-        }),
-        directive("uninitialized_variable_warn", HTTP.or(IN), Arity::flag(), |at, a| {
-            at.own::<Conf>().uninitialized_variable_warn.set(a, a.flag(0)?)
+        directive("break", IN, exactly(0), |at, _| add(at, Step::Break)),
+        directive("set", IN, exactly(2), set),
+        directive("rewrite_log", HTTP.or(IN), flag(), |at, a| at.own::<Conf>().rewrite_log.set(a.flag(0)?)),
+        directive("uninitialized_variable_warn", HTTP.or(IN), flag(), |at, a| {
+            at.own::<Conf>().uninitialized_variable_warn.set(a.flag(0)?)
         }),
     ],
     variables: &[],
@@ -98,13 +97,7 @@ fn add(at: &mut Scope, step: Step) -> Result<(), Error> {
 
 /// `set $variable value;`
 fn set(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let name = match a.bytes(0) {
-        [b'$', name @ ..] if !name.is_empty() => name,
-        _ => return Err(a.fault(format!("invalid variable name \"{}\"", a.str(0)))),
-    };
-    if super::variables().is_read_only(name) {
-        return Err(a.fault(format!("the duplicate \"{}\" variable", String::from_utf8_lossy(name))));
-    }
+    let name = variables::new_name(a, 0)?;
     let value = Template::compile(at, a, 1)?;
     let index = at.shared::<Names>().assign_or(name, || Arc::new(Unset { name: name.into() }));
     add(at, Step::Set(index, value))

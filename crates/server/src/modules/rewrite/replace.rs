@@ -48,19 +48,19 @@ pub(super) enum Outcome {
 impl Rewrite {
     /// `rewrite regex replacement [flag];`
     pub(super) fn read(at: &Scope, a: &Args<'_>) -> Result<Rewrite, Error> {
-        let regex = Regex::new(at, a.str(0), false).map_err(|e| a.fault(e.message))?;
-        let written = a.bytes(1);
+        let regex = Regex::new(at, a.str(0), false)?;
+        let written = a.str(1);
         if written.is_empty() {
-            return Err(a.fault("empty replacement".into()));
+            return Err(a.error("empty replacement"));
         }
-        let (text, add_args) = match written.strip_suffix(b"?") {
+        let (text, add_args) = match written.strip_suffix('?') {
             Some(shorter) => (shorter, false),
             None => (written, true),
         };
         let then = then(a, is_url(written))?;
         let in_place = !matches!(then, Then::Redirect(_));
-        let parts = conf::template(text).map_err(|e| a.fault(e.message))?;
-        let has_args = parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains(&b'?')));
+        let parts = conf::Template::parse(text).map_err(|e| e.at(a.at()))?.parts;
+        let has_args = parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('?')));
         let replacement = pieces(at, parts, in_place);
         Ok(Rewrite { regex, replacement, add_args, has_args, then })
     }
@@ -169,7 +169,7 @@ fn then(a: &Args<'_>, is_url: bool) -> Result<Then, Error> {
         "break" => Ok(Then::Break),
         "redirect" => Ok(Then::Redirect(302)),
         "permanent" => Ok(Then::Redirect(301)),
-        other => Err(a.fault(format!("invalid parameter \"{other}\""))),
+        other => Err(a.error(format!("invalid parameter \"{other}\""))),
     }
 }
 
@@ -179,16 +179,16 @@ fn pieces(at: &Scope, parts: Vec<Part>, split: bool) -> Box<[Piece]> {
     let mut split = split;
     for part in parts {
         match part {
-            Part::Variable(name) => pieces.push(Piece::Variable(names.index(&name))),
+            Part::Variable(name) => pieces.push(Piece::Variable(names.index(name.as_bytes()))),
             Part::Capture(n) => pieces.push(Piece::Capture(n)),
-            Part::Text(text) => match text.iter().position(|b| *b == b'?') {
+            Part::Text(text) => match text.find('?') {
                 Some(mark) if split => {
                     split = false;
-                    pieces.push(Piece::Text(text[..mark].into()));
+                    pieces.push(Piece::Text(text[..mark].as_bytes().into()));
                     pieces.push(Piece::Args);
-                    pieces.push(Piece::Text(text[mark + 1..].into()));
+                    pieces.push(Piece::Text(text[mark + 1..].as_bytes().into()));
                 }
-                _ => pieces.push(Piece::Text(text[..].into())),
+                _ => pieces.push(Piece::Text(text.as_bytes().into())),
             },
         }
     }

@@ -23,9 +23,9 @@ impl Return {
     /// `return code;`, `return code text;`, `return code URL;` or `return URL;`
     pub(super) fn read(at: &Scope, a: &Args<'_>) -> Result<Return, Error> {
         let first = a.str(0);
-        let invalid = || a.fault(format!("invalid return code \"{first}\""));
+        let invalid = || a.error(format!("invalid return code \"{first}\""));
         let Some(status) = number(first) else {
-            return match a.words.len() == 1 && is_url(a.bytes(0)) {
+            return match a.words.len() == 1 && is_url(first) {
                 true => Ok(Return::Redirect(302, Template::compile(at, a, 0)?)),
                 false => Err(invalid()),
             };
@@ -41,7 +41,9 @@ impl Return {
         Ok(match is_redirect(status) {
             true => Return::Redirect(status, text),
             // An empty text is none: the status goes through `error_page`.
-            false if status >= 400 && text.as_literal().is_some_and(<[u8]>::is_empty) => Return::Status(status),
+            false if status >= 400 && text.as_literal().is_some_and(<[u8]>::is_empty) => {
+                Return::Status(status)
+            }
             false => Return::Text(status, text),
         })
     }
@@ -85,8 +87,8 @@ fn number(text: &str) -> Option<u16> {
     digits.then(|| text.parse().unwrap_or(u16::MAX))
 }
 /// What is taken for a URL of its own: it begins with a scheme.
-pub(super) fn is_url(text: &[u8]) -> bool {
-    [&b"http://"[..], b"https://", b"$scheme"].iter().any(|scheme| text.starts_with(scheme))
+pub(super) fn is_url(text: &str) -> bool {
+    ["http://", "https://", "$scheme"].iter().any(|scheme| text.starts_with(scheme))
 }
 fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
