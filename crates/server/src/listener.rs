@@ -70,7 +70,8 @@ pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, pee
     let socket = match Socket::new(handle, fd) {
         Ok(socket) => socket,
         Err(error) => {
-            return thread.log_alert(format_args!("*{id} epoll_ctl() failed ({})", crate::log::Errno(&error)));
+            return thread
+                .log_alert(format_args!("*{id} epoll_ctl() failed ({})", crate::log::Errno(&error)));
         }
     };
     process.handled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

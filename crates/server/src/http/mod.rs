@@ -11,4 +11,5 @@ pub mod regex;
 pub mod request;
 pub mod response;
 pub mod router;
+pub mod status_page;
 pub mod variables;

@@ -16,6 +16,8 @@ impl Request {
             out.extend_from_slice(uri);
         } else if self.location_prefix > 0 {
             out.extend_from_slice(&uri[self.location_prefix.min(uri.len())..]);
+        } else if self.pass.behind_alias {
+            out.extend_from_slice(uri);
         }
     }
 }

@@ -41,6 +41,7 @@ pub struct Steps {
     access: Box<[Box<dyn Check>]>,
     try_files: Option<try_files::TryFiles>,
     header_filters: Box<[Box<dyn HeaderFilter>]>,
+    warns_unset: bool,
     log: Option<log::AccessLogs>,
 }
 
@@ -91,10 +92,15 @@ impl Plan {
                 access: configured(ACCESS, scope, with)?,
                 try_files: try_files::compile(scope, with)?,
                 header_filters: configured(HEADER_FILTERS, scope, with)?,
+                warns_unset: rewrite::warns_unset(scope, with),
                 log: log::compile(scope, with)?,
             },
             content: content(scope, with)?,
         })
+    }
+    /// Whether the use of a variable that `set` gave no value yet is logged (`uninitialized_variable_warn`).
+    pub fn warns_unset(&self) -> bool {
+        self.steps.warns_unset
     }
 }
 
@@ -119,13 +125,8 @@ fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
 
 /// Serves a request whose head is read: from the first phase to its log line.
 pub async fn run(request: &mut Request) {
-    let start = request.generation.shared.server(request.server).plan;
-    request.plan = start;
-    let begin = match server_rewrite(request) {
-        Next::Go => Next::Locate,
-        decided => decided,
-    };
-    finish(request, begin).await;
+    request.restarted = true;
+    finish(request, Next::Locate).await;
 }
 
 /// Answers a request that was refused before its location was known.
@@ -170,13 +171,21 @@ async fn decide(request: &mut Request, mut next: Next) {
 
 /// Finds the location of the path in force and goes through its phases.
 async fn locate(request: &mut Request) -> Next {
-    if request.redirects > 10 {
+    let restarted = std::mem::take(&mut request.restarted);
+    if request.redirects > router::MAX_REDIRECTS {
+        let doing = if restarted { "internally redirecting to" } else { "processing" };
         log_error!(
             request,
-            "rewrite or internal redirection cycle while internally redirecting to \"{}\"",
+            "rewrite or internal redirection cycle while {doing} \"{}\"",
             String::from_utf8_lossy(&request.uri)
         );
         return Next::Status(500);
+    }
+    if restarted {
+        let next = server_rewrite(request);
+        if next != Next::Go {
+            return next;
+        }
     }
     match router::find_location(request) {
         Next::Go => phases(request).await,
@@ -230,7 +239,9 @@ fn access(plan: &Plan, request: &mut Request) -> Option<u16> {
     rejected
 }
 
+/// The server's own rewrite phase: before the location is found, at first and after each internal redirect.
 fn server_rewrite(request: &mut Request) -> Next {
+    request.plan = request.generation.shared.server(request.server).plan;
     let plan = request.plan();
     let Some(script) = &plan.steps.rewrite else { return Next::Go };
     match script.run(request) {
@@ -244,6 +255,10 @@ fn server_rewrite(request: &mut Request) -> Next {
 }
 
 fn rewrite(request: &mut Request) -> Next {
+    if request.plan == request.generation.shared.server(request.server).plan {
+        // No location matched: the server's script ran already.
+        return Next::Go;
+    }
     let plan = request.plan();
     let Some(script) = &plan.steps.rewrite else { return Next::Go };
     let next = script.run(request);
@@ -258,6 +273,11 @@ fn rewrite(request: &mut Request) -> Next {
 fn filter_head(request: &mut Request) -> Result<(), u16> {
     if request.response.status == 0 {
         return Ok(());
+    }
+    if request.error_status != 0 {
+        // What answers an error is sent with the error's status, whatever it is itself.
+        request.response.status = request.error_status;
+        request.response.status_text = None;
     }
     let plan = request.plan();
     plan.steps.header_filters.iter().try_for_each(|filter| filter.apply(request))

@@ -1,7 +1,7 @@
 //! nginx's regular expressions: PCRE, with numbered and named captures kept in the request.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use conf::{Error, Scope};
 use pcre2::bytes::{CaptureLocations, Regex as Pcre, RegexBuilder};
@@ -13,6 +13,8 @@ use super::variables::{Index, Names};
 #[derive(Clone)]
 pub struct Regex {
     pcre: Arc<Pcre>,
+    /// Room for the groups of a match, kept for the next one: at most as many as matches at a time.
+    spare: Arc<Mutex<Vec<CaptureLocations>>>,
     /// Named groups, as the variables they fill.
     named: Arc<[(usize, Index)]>,
     pattern: Arc<str>,
@@ -38,10 +40,14 @@ impl Regex {
             .build(&format!("{MATCH_LIMIT}{pattern}"))
             .map_err(|e| Error::emerg(complaint(&e, pattern)))?;
         let names = at.shared::<Names>();
+        let fixed = |name: &&String| crate::modules::variables().is_read_only(name.as_bytes());
+        if let Some(name) = built.capture_names().iter().flatten().find(fixed) {
+            return Err(Error::emerg(format!("the duplicate \"{name}\" variable")));
+        }
         let groups = built.capture_names().iter().enumerate();
         let named = groups.filter_map(|(i, name)| Some((i, names.assign(name.as_ref()?.as_bytes()))));
         let named = named.collect();
-        Ok(Regex { pcre: Arc::new(built), named, pattern: pattern.into() })
+        Ok(Regex { pcre: Arc::new(built), spare: Arc::default(), named, pattern: pattern.into() })
     }
     /// The pattern as it was written.
     pub fn pattern(&self) -> &str {
@@ -61,8 +67,10 @@ impl Regex {
     }
     /// Whether it matches; the groups become the request's captures and variables.
     pub fn capture(&self, text: &[u8], request: &mut Request) -> bool {
-        let mut places = self.pcre.capture_locations();
-        match self.pcre.captures_read(&mut places, text) {
+        let spare = self.spare().pop();
+        let mut places = spare.unwrap_or_else(|| self.pcre.capture_locations());
+        let found = self.pcre.captures_read(&mut places, text);
+        let matched = match found {
             Ok(Some(_)) => {
                 self.remember(text, &places, request);
                 true
@@ -77,7 +85,12 @@ impl Regex {
                 );
                 false
             }
-        }
+        };
+        self.spare().push(places);
+        matched
+    }
+    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<CaptureLocations>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
     fn remember(&self, text: &[u8], places: &CaptureLocations, request: &mut Request) {
         request.set_captures(text, (0..places.len()).map(|i| places.get(i)));

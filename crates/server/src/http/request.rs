@@ -73,6 +73,10 @@ pub struct Request {
     pub in_error_page: bool,
     /// Whether rewriting changed `uri` since the last location was found.
     pub uri_changed: bool,
+    /// `rewrite .. break` changed the path within its location: the location's name is no longer its prefix.
+    pub location_left: bool,
+    /// Set by internal redirects: the server's rewrite phase runs again before the location is found.
+    pub restarted: bool,
     /// The path went as the client sent it, unnormalised and unrewritten (`proxy_pass` without URI passes it so).
     pub unmodified_uri: bool,
 
@@ -121,8 +125,8 @@ pub enum Stage {
 #[derive(Default)]
 pub struct Pass {
     notes: Vec<Box<dyn Any>>,
-    /// `$document_root`-independent: the file or directory `try_files` found.
-    pub found_file: bool,
+    /// `try_files` found the path behind an `alias` that is not one location's prefix replaced (`location ~ ..`).
+    pub behind_alias: bool,
 }
 
 /// Groups captured by a regular expression.
@@ -134,14 +138,15 @@ pub struct Captures {
     pub groups: Vec<Option<(u32, u32)>>,
 }
 impl Captures {
+    /// Forgets the last match.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.groups.clear();
+    }
     /// The bytes of group `n`, if it took part in the match.
     pub fn group(&self, n: usize) -> Option<&[u8]> {
         let (start, end) = (*self.groups.get(n)?)?;
         Some(&self.text[start as usize..end as usize])
-    }
-    fn clear(&mut self) {
-        self.text.clear();
-        self.groups.clear();
     }
 }
 
@@ -174,6 +179,8 @@ impl Request {
             error_status: 0,
             in_error_page: false,
             uri_changed: false,
+            location_left: false,
+            restarted: false,
             unmodified_uri: true,
             response: Response::default(),
             keep_alive: false,
@@ -235,6 +242,8 @@ impl Request {
         self.error_status = 0;
         self.in_error_page = false;
         self.uri_changed = false;
+        self.location_left = false;
+        self.restarted = false;
         self.unmodified_uri = true;
         self.response.reset();
         self.keep_alive = false;
@@ -355,7 +364,7 @@ impl Request {
     }
 
     /// Goes to another path of the same server, as `error_page`, `try_files`, `index` and X-Accel-Redirect do.
-    /// `args`: `None` keeps the query string.
+    /// The phases begin again, the server's rewrite phase included. `args`: `None` keeps the query string.
     pub fn redirect_to(&mut self, uri: &[u8], args: Option<&[u8]>) {
         self.uri.clear();
         self.uri.extend_from_slice(uri);
@@ -365,6 +374,9 @@ impl Request {
         }
         self.internal = true;
         self.unmodified_uri = false;
+        self.location_left = false;
+        self.restarted = true;
+        self.redirects += 1;
         self.leave_location();
     }
     /// Drops what belonged to the pass through the last location.

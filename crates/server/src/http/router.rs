@@ -6,6 +6,9 @@ use super::phases::{Next, PlanId};
 use super::regex::Regex;
 use super::request::Request;
 
+/// How many internal redirects and rewrites one request may take, as in nginx.
+pub const MAX_REDIRECTS: u8 = 10;
+
 /// Which server, in the tables of one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerId(pub u32);
@@ -189,10 +192,11 @@ impl Locations {
             {
                 return Found::Prefix;
             }
-            if let Some(inner) = &prefix.location.inner
-                && matches!(inner.find(request, best), Found::Final | Found::Redirect)
-            {
-                return Found::Final;
+            if let Some(inner) = &prefix.location.inner {
+                match inner.find(request, best) {
+                    Found::Prefix => {}
+                    found => return found,
+                }
             }
         }
         if let Some(location) = self.redirecting(&request.uri) {
@@ -255,6 +259,29 @@ pub fn find_location(request: &mut Request) -> Next {
         return Next::Status(413);
     }
     Next::Go
+}
+
+/// Goes to a named location (`@name`) of the request's server, as `error_page` and `try_files` do.
+pub fn enter_named(request: &mut Request, name: &[u8]) -> Next {
+    request.redirects += 1;
+    if request.redirects > MAX_REDIRECTS {
+        log_error!(
+            request,
+            "rewrite or internal redirection cycle while redirecting to named location \"{}\"",
+            String::from_utf8_lossy(name)
+        );
+        return Next::Status(500);
+    }
+    let generation = request.generation.clone();
+    let Some(plan) = generation.shared.server(request.server).named.get(name) else {
+        log_error!(request, "could not find named location \"{}\"", String::from_utf8_lossy(name));
+        return Next::Status(500);
+    };
+    request.internal = true;
+    request.leave_location();
+    request.location_prefix = 0;
+    request.body.limit = generation.shared.plan(*plan).core.client_max_body_size;
+    Next::Enter(*plan)
 }
 
 /// 301 to the same path with a slash behind, as for a directory.

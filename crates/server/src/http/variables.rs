@@ -70,8 +70,8 @@ struct Inner {
     index: HashMap<Vec<u8>, Index>,
     names: Vec<Vec<u8>>,
     defined: HashMap<Vec<u8>, Arc<dyn Defined>>,
-    /// Names that are assigned at run time (`set`, captures) and start empty or unset.
-    assigned: HashMap<Vec<u8>, ()>,
+    /// Names that are assigned at run time, with what computes them until then: nothing for captures.
+    assigned: HashMap<Vec<u8>, Option<Arc<dyn Defined>>>,
 }
 
 impl Names {
@@ -94,10 +94,16 @@ impl Names {
     pub fn define(&self, name: &[u8], defined: Arc<dyn Defined>) {
         self.lock().defined.insert(name.to_ascii_lowercase(), defined);
     }
-    /// Declares a variable that is assigned at run time.
+    /// Declares a variable that is assigned at run time, and is not found until then (a capture).
     pub fn assign(&self, name: &[u8]) -> Index {
         let index = self.index(name);
-        self.lock().assigned.insert(name.to_ascii_lowercase(), ());
+        self.lock().assigned.insert(name.to_ascii_lowercase(), None);
+        index
+    }
+    /// Declares a variable that is assigned at run time; until then, and if nothing else defines it, `unset` does.
+    pub fn assign_or(&self, name: &[u8], unset: impl FnOnce() -> Arc<dyn Defined>) -> Index {
+        let index = self.index(name);
+        self.lock().assigned.entry(name.to_ascii_lowercase()).or_insert_with(|| Some(unset()));
         index
     }
     /// Once all is read: what each index means. An unknown name is nginx's `unknown "x" variable`.
@@ -107,15 +113,35 @@ impl Names {
             if let Some(defined) = inner.defined.get(name) {
                 return Ok(Meaning::Defined(defined.clone()));
             }
-            if let Some(row) = builtin.find(name) {
+            if let Some(row) = builtin.one(name) {
                 return Ok(row);
             }
-            if inner.assigned.contains_key(name) {
-                return Ok(Meaning::Assigned);
+            match inner.assigned.get(name) {
+                Some(Some(unset)) => return Ok(Meaning::Defined(unset.clone())),
+                Some(None) => return Ok(Meaning::Assigned),
+                None => {}
+            }
+            if let Some(row) = builtin.family(name) {
+                return Ok(row);
             }
             Err(Error::emerg(format!("unknown \"{}\" variable", String::from_utf8_lossy(name))))
         };
-        Ok(Table { rows: inner.names.iter().map(meaning).collect::<Result<_, _>>()? })
+        let rows = inner.names.iter().map(meaning).collect::<Result<_, _>>()?;
+        Ok(Table { rows, names: inner.names.clone() })
+    }
+}
+
+/// The name in an argument `$name` that defines or assigns a variable.
+///
+/// # Errors
+/// nginx's `invalid variable name`, and `the duplicate "x" variable` for one that is a module's own.
+pub fn new_name<'a>(a: &Args<'a>, i: usize) -> Result<&'a [u8], Error> {
+    let text = a.str(i);
+    let name = text.strip_prefix('$').filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| a.error(format!("invalid variable name \"{text}\"")))?;
+    match crate::modules::variables().is_read_only(name.as_bytes()) {
+        true => Err(a.error(format!("the duplicate \"{name}\" variable"))),
+        false => Ok(name.as_bytes()),
     }
 }
 
@@ -137,18 +163,20 @@ impl Builtin {
         all.families.sort_by_key(|row| std::cmp::Reverse(row.name.len()));
         all
     }
-    fn find(&self, name: &[u8]) -> Option<Meaning> {
-        if let Some(row) = self.one.get(name) {
-            let How::One(get) = row.get else { return None };
-            return Some(Meaning::One(get, row.put));
-        }
+    fn one(&self, name: &[u8]) -> Option<Meaning> {
+        let row = self.one.get(name)?;
+        let How::One(get) = row.get else { return None };
+        Some(Meaning::One(get, row.put))
+    }
+    fn family(&self, name: &[u8]) -> Option<Meaning> {
         let row = self.families.iter().find(|row| name.starts_with(row.name.as_bytes()))?;
         let How::Family(get) = row.get else { return None };
         Some(Meaning::Family(get, name[row.name.len()..].into()))
     }
-    /// Whether nginx has a variable of this name that `set` may not touch.
+    /// Whether there is a variable of this name that a configuration may not define or assign. Of a family
+    /// (`$http_*`) it may define single ones.
     pub fn is_read_only(&self, name: &[u8]) -> bool {
-        self.find(name).is_some_and(|m| !matches!(m, Meaning::One(_, Some(_))))
+        self.one.get(&*name.to_ascii_lowercase()).is_some_and(|row| row.put.is_none())
     }
 }
 
@@ -156,6 +184,7 @@ impl Builtin {
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Meaning>,
+    names: Vec<Vec<u8>>,
 }
 enum Meaning {
     One(Get, Option<Put>),
@@ -169,6 +198,10 @@ impl Table {
     pub fn len(&self) -> usize {
         self.rows.len()
     }
+    /// The name of a variable, without `$`.
+    pub fn name(&self, index: Index) -> &[u8] {
+        &self.names[index.0 as usize]
+    }
     /// Whether the configuration mentions none.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -180,7 +213,12 @@ impl Table {
 pub struct Values {
     slots: Vec<Slot>,
     text: Vec<u8>,
+    /// How many definitions are being computed, each for the one before.
+    depth: u8,
 }
+/// How deep definitions may use one another; nginx's figure.
+const MAX_DEPTH: u8 = 100;
+
 #[derive(Clone, Copy, Default)]
 enum Slot {
     #[default]
@@ -194,6 +232,7 @@ impl Values {
         self.slots.clear();
         self.slots.resize(size, Slot::Unknown);
         self.text.clear();
+        self.depth = 0;
     }
     /// Assigns a value.
     pub fn put(&mut self, index: Index, value: &[u8]) {
@@ -231,8 +270,15 @@ impl Request {
         if let Some(found) = self.values.known(index, out) {
             return found;
         }
+        if self.values.depth >= MAX_DEPTH {
+            let name = self.generation.shared.variables.name(index);
+            log_error!(self, "cycle while evaluating variable \"{}\"", String::from_utf8_lossy(name));
+            return false;
+        }
         let start = out.len();
+        self.values.depth += 1;
         let found = defined.get(self, out);
+        self.values.depth -= 1;
         if defined.cached() {
             match found {
                 true => self.values.put(index, &out[start..]),

@@ -16,6 +16,7 @@ use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::router;
 use crate::http::variables::Template;
+use crate::modules::core::types;
 use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
@@ -121,7 +122,6 @@ impl Files {
 
 fn internal(request: &mut Request, uri: &[u8]) -> Next {
     request.redirect_to(uri, None);
-    request.redirects += 1;
     Next::Locate
 }
 
@@ -152,7 +152,7 @@ fn serve(request: &mut Request) -> Next {
     let next = match open(&mut path) {
         Ok((fd, stat)) => match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => router::add_slash(request),
-            FileType::RegularFile => respond(request, fd, &stat, &path),
+            FileType::RegularFile => respond(request, fd, &stat),
             _ => {
                 log_crit!(request, "\"{}\" is not a regular file", text(&path));
                 Next::Status(404)
@@ -211,7 +211,7 @@ fn open(path: &mut Vec<u8>) -> Result<(OwnedFd, Stat), Errno> {
     Ok((fd, stat))
 }
 
-fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat, path: &[u8]) -> Next {
+fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat) -> Next {
     if request.method == Method::Post && request.error_status == 0 {
         return Next::Status(405);
     }
@@ -221,7 +221,7 @@ fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat, path: &[u8]) -> Next
     request.response.content_length = Some(length);
     request.response.last_modified = Some(modified);
     request.response.allow_ranges = request.error_status == 0;
-    set_type(request, path);
+    types::set_type(request);
     if request.plan().core.etag {
         add_etag(request, modified, length);
     }
@@ -254,21 +254,4 @@ fn body(request: &Request, file: File, length: u64) -> Body {
         request.thread.give_buffer(buffer);
     }
     Body::File(FileBody { file: Rc::new(file), offset: 0, end: length })
-}
-
-/// The type by the extension of the path.
-fn set_type(request: &mut Request, path: &[u8]) {
-    let plan = request.plan();
-    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    let extension = name.iter().rposition(|b| *b == b'.').map(|dot| &name[dot + 1..]);
-    let lower = extension.map(|e| {
-        let mut lower = request.thread.buffer();
-        lower.extend(e.iter().map(u8::to_ascii_lowercase));
-        lower
-    });
-    let kind = lower.as_ref().and_then(|e| plan.core.types.get(&**e)).unwrap_or(&plan.core.default_type);
-    request.response.set_content_type(kind);
-    if let Some(lower) = lower {
-        request.thread.give_buffer(lower);
-    }
 }

@@ -2,9 +2,11 @@
 //!
 //! A new module is a folder, a line in [`ALL`], and a line where its steps belong in `http/phases.rs`.
 
+use std::sync::LazyLock;
+
 use conf::Directive;
 
-use crate::http::variables::Variable;
+use crate::http::variables::{Builtin, Variable};
 
 /// A module's configuration in which every value may be written once per block and is inherited where it is not.
 macro_rules! settings {
@@ -44,6 +46,13 @@ pub struct Module {
     pub directives: &'static [Directive],
     /// Its variables.
     pub variables: &'static [Variable],
+}
+
+/// The modules' variables, by name.
+pub fn variables() -> &'static Builtin {
+    static ALL_VARIABLES: LazyLock<Builtin> =
+        LazyLock::new(|| Builtin::new(ALL.iter().flat_map(|module| module.variables)));
+    &ALL_VARIABLES
 }
 
 /// Every module.

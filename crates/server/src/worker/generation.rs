@@ -8,7 +8,7 @@ use conf::{Error, HTTP, Inputs, SERVER, Scope};
 
 use crate::http::phases::{Plan, PlanId};
 use crate::http::router::{Names, Server, ServerId};
-use crate::http::variables::{self, Builtin, Table};
+use crate::http::variables::{self, Table};
 use crate::listener::{AddressNames, Listener};
 use crate::log::ErrorLog;
 use crate::modules;
@@ -148,8 +148,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         }
         listens = listeners(root, &blocks)?;
     }
-    let builtin = Builtin::new(modules::ALL.iter().flat_map(|m| m.variables));
-    let variables = root.shared::<variables::Names>().resolve(&builtin)?;
+    let variables = root.shared::<variables::Names>().resolve(modules::variables())?;
     let error_log = error_log::compile(root, &mut with);
     Ok(Generation {
         listens: listens.0,

@@ -48,6 +48,8 @@ static DIRECTIVES: &[conf::Directive] = &[
     types::TYPES_HASH_BUCKET_SIZE,
     crate::http::error_page::ERROR_PAGE,
     crate::http::error_page::RECURSIVE,
+    crate::http::error_page::MSIE_PADDING,
+    crate::http::error_page::MSIE_REFRESH,
     error_log::ERROR_LOG,
     directive("client_header_timeout", UPPER, conf::exactly(1), |at, a| {
         at.own::<Conf>().client_header_timeout.set(a.msec(0)?)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use conf::{Args, Directive, Error, Inherit, Scope, directive, free};
 
+use crate::http::request::Request;
 use crate::worker::generation::Compiler;
 
 /// Types by extension, lower case.
@@ -75,4 +76,42 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Arc<Types> {
 fn default_types() -> Arc<Types> {
     let all: [(&[u8], &[u8]); 3] = [(b"html", b"text/html"), (b"gif", b"image/gif"), (b"jpg", b"image/jpeg")];
     Arc::new(all.iter().map(|(extension, kind)| ((*extension).into(), (*kind).into())).collect())
+}
+
+/// Gives the response the type of the path's extension, or `default_type`.
+pub fn set_type(request: &mut Request) {
+    let plan = request.plan();
+    let mut lower = request.thread.buffer();
+    lower.extend(extension(&request.uri).iter().map(u8::to_ascii_lowercase));
+    let kind = plan.core.types.get(&*lower).unwrap_or(&plan.core.default_type);
+    request.response.set_content_type(kind);
+    request.thread.give_buffer(lower);
+}
+/// What follows the last dot of a path's last segment; a dot at its beginning does not count.
+fn extension(path: &[u8]) -> &[u8] {
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    match memchr::memrchr(b'.', name) {
+        Some(dot) if dot > 0 => &name[dot + 1..],
+        _ => b"",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_follows_the_last_dot_of_a_name() {
+        for (path, want) in [
+            ("/a.html", "html"),
+            ("/a.tar.gz", "gz"),
+            ("/.html", ""),
+            ("/d.d/file", ""),
+            ("/d/", ""),
+            ("/a.", ""),
+            ("", ""),
+        ] {
+            assert_eq!(extension(path.as_bytes()), want.as_bytes(), "{path}");
+        }
+    }
 }

@@ -1,3 +1,131 @@
-//! Placeholder.
+//! `map`: a variable whose value depends on a text.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use conf::{Args, Error, HTTP, Scope, directive, exactly, free};
+
 use super::Module;
-pub(crate) static MODULE: Module = Module { name: "map", directives: &[], variables: &[] };
+use crate::http::regex::Regex;
+use crate::http::request::Request;
+use crate::http::variables::{Defined, Names, Template};
+
+mod hosts;
+
+use self::hosts::{Added, Hosts};
+
+pub(crate) static MODULE: Module = Module {
+    name: "map",
+    directives: &[
+        free("map", HTTP, exactly(2), map),
+        directive("map_hash_max_size", HTTP, exactly(1), needless),
+        directive("map_hash_bucket_size", HTTP, exactly(1), needless),
+    ],
+    variables: &[],
+};
+
+/// A size that is checked, and needs no setting here: these tables grow as they must.
+fn needless(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.number::<u32>(0).map(drop)
+}
+
+/// As run: the definition of one variable.
+#[derive(Default)]
+struct Map {
+    source: Template,
+    /// A dot at the end of the text does not count, and names may have wildcards.
+    hostnames: bool,
+    volatile: bool,
+    /// By lower case text.
+    exact: HashMap<Box<[u8]>, Template>,
+    wild: Hosts<Template>,
+    regex: Vec<(Regex, Template)>,
+    default: Option<Template>,
+}
+
+/// `map text $variable {`
+fn map(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let name = crate::http::variables::new_name(a, 1)?;
+    let mut map = Map { source: Template::compile(at, a, 0)?, ..Map::default() };
+    for line in a.entries() {
+        map.line(at, &line)?;
+    }
+    at.shared::<Names>().define(name, Arc::new(map));
+    Ok(())
+}
+
+impl Map {
+    fn line(&mut self, at: &Scope, line: &Args<'_>) -> Result<(), Error> {
+        match (line.directive, line.len()) {
+            ("hostnames", 0) => self.hostnames = true,
+            ("volatile", 0) => self.volatile = true,
+            (key, 1) => return self.value(at, line, key),
+            _ => return Err(line.error("invalid number of the map parameters")),
+        }
+        Ok(())
+    }
+    fn value(&mut self, at: &Scope, line: &Args<'_>, key: &str) -> Result<(), Error> {
+        let value = Template::compile(at, line, 0)?;
+        if key == "default" {
+            return match self.default.replace(value) {
+                Some(_) => Err(line.error("duplicate default map parameter")),
+                None => Ok(()),
+            };
+        }
+        let Some(pattern) = key.strip_prefix('~') else {
+            return self.add(line, key.strip_prefix('\\').unwrap_or(key), value);
+        };
+        let (pattern, caseless) = match pattern.strip_prefix('*') {
+            Some(pattern) => (pattern, true),
+            None => (pattern, false),
+        };
+        if pattern.is_empty() {
+            return Err(line.error(format!("empty regex in \"{key}\" map parameter")));
+        }
+        self.regex.push((Regex::new(at, pattern, caseless).map_err(|e| e.at(line.at()))?, value));
+        Ok(())
+    }
+    fn add(&mut self, line: &Args<'_>, key: &str, value: Template) -> Result<(), Error> {
+        let lower = key.to_ascii_lowercase().into_bytes();
+        let added = match self.hostnames {
+            true => self.wild.add(&lower, value, &mut self.exact),
+            false => hosts::add_exact(&lower, value, &mut self.exact),
+        };
+        match added {
+            Added::Fresh => Ok(()),
+            Added::Conflict => Err(line.error(format!("conflicting parameter \"{key}\""))),
+            Added::Invalid => Err(line.error(format!("invalid hostname or wildcard \"{key}\""))),
+        }
+    }
+
+    fn find(&self, request: &mut Request, text: &[u8]) -> Option<&Template> {
+        let mut lower = request.thread.buffer();
+        lower.extend(text.iter().map(u8::to_ascii_lowercase));
+        let found = self.exact.get(&*lower).or_else(|| self.wild.find(&lower));
+        request.thread.give_buffer(lower);
+        if found.is_some() || text.is_empty() {
+            return found;
+        }
+        self.regex.iter().find(|(regex, _)| regex.capture(text, request)).map(|(_, value)| value)
+    }
+}
+
+impl Defined for Map {
+    fn get(&self, request: &mut Request, out: &mut Vec<u8>) -> bool {
+        let mut text = request.thread.buffer();
+        self.source.render(request, &mut text);
+        let key = match text.strip_suffix(b".") {
+            Some(shorter) if self.hostnames => shorter,
+            _ => &text,
+        };
+        let value = self.find(request, key).or(self.default.as_ref());
+        request.thread.give_buffer(text);
+        if let Some(value) = value {
+            value.render(request, out);
+        }
+        true
+    }
+    fn cached(&self) -> bool {
+        !self.volatile
+    }
+}

@@ -1,0 +1,118 @@
+//! Host names with wildcards: `*.example.com`, `.example.com`, `www.example.*`.
+
+use std::collections::HashMap;
+
+/// Values by names with an asterisk at one end.
+#[derive(Debug)]
+pub(super) struct Hosts<V> {
+    /// By what follows the asterisk, dot first.
+    leading: HashMap<Box<[u8]>, V>,
+    /// By what precedes the asterisk, dot last.
+    trailing: HashMap<Box<[u8]>, V>,
+}
+impl<V> Default for Hosts<V> {
+    fn default() -> Self {
+        Hosts { leading: HashMap::new(), trailing: HashMap::new() }
+    }
+}
+
+/// What became of a name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    /// It is new.
+    Fresh,
+    /// It was there.
+    Conflict,
+    /// It is no name.
+    Invalid,
+}
+
+/// Adds a text without wildcards.
+pub(super) fn add_exact<V>(text: &[u8], value: V, to: &mut HashMap<Box<[u8]>, V>) -> Added {
+    if to.contains_key(text) {
+        return Added::Conflict;
+    }
+    to.insert(text.into(), value);
+    Added::Fresh
+}
+
+impl<V: Clone> Hosts<V> {
+    /// Adds a name in lower case; one without a wildcard goes to `exact`.
+    pub(super) fn add(&mut self, name: &[u8], value: V, exact: &mut HashMap<Box<[u8]>, V>) -> Added {
+        let stars = name.iter().filter(|b| **b == b'*').count();
+        if stars > 1 || name.windows(2).any(|w| w == b"..") {
+            return Added::Invalid;
+        }
+        match name {
+            [b'.', rest @ ..] if !rest.is_empty() && stars == 0 => {
+                // `.example.com` is `example.com` and `*.example.com`.
+                if self.leading.contains_key(name) {
+                    return Added::Conflict;
+                }
+                match add_exact(rest, value.clone(), exact) {
+                    Added::Fresh => add_exact(name, value, &mut self.leading),
+                    other => other,
+                }
+            }
+            [b'*', b'.', _, ..] => add_exact(&name[1..], value, &mut self.leading),
+            [_, .., b'.', b'*'] => add_exact(&name[..name.len() - 1], value, &mut self.trailing),
+            _ if stars > 0 => Added::Invalid,
+            _ => add_exact(name, value, exact),
+        }
+    }
+    /// The longest name with a leading asterisk, else the longest with a trailing one.
+    pub(super) fn find(&self, host: &[u8]) -> Option<&V> {
+        if self.leading.is_empty() && self.trailing.is_empty() {
+            return None;
+        }
+        let dots = || memchr::memchr_iter(b'.', host).filter(|at| *at > 0);
+        let leading = dots().find_map(|at| self.leading.get(&host[at..]));
+        leading.or_else(|| dots().rev().find_map(|at| self.trailing.get(&host[..=at])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(names: &[&str]) -> (Hosts<usize>, HashMap<Box<[u8]>, usize>) {
+        let (mut hosts, mut exact) = (Hosts::default(), HashMap::new());
+        for (i, name) in names.iter().enumerate() {
+            assert_eq!(hosts.add(name.as_bytes(), i, &mut exact), Added::Fresh, "{name}");
+        }
+        (hosts, exact)
+    }
+
+    #[test]
+    fn the_longest_wildcard_wins_and_leading_ones_come_first() {
+        let (hosts, exact) = table(&["*.com", "*.example.com", "www.example.*", ".both.org", "www.*"]);
+        let find = |host: &str| hosts.find(host.as_bytes()).copied();
+        assert_eq!(find("a.com"), Some(0));
+        assert_eq!(find("a.b.example.com"), Some(1));
+        assert_eq!(find("example.com"), Some(0));
+        assert_eq!(find("www.example.net"), Some(2));
+        assert_eq!(find("www.example.com"), Some(1));
+        assert_eq!(find("x.both.org"), Some(3));
+        assert_eq!(find("both.org"), None);
+        assert_eq!(exact.get(&b"both.org"[..]), Some(&3));
+        assert_eq!(find("www.other.net"), Some(4));
+        assert_eq!(find("nothing"), None);
+        assert_eq!(find(".com"), None);
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_refused() {
+        let (mut hosts, mut exact) = table(&["a.com", "*.b.com"]);
+        for (name, why) in [
+            ("*", Added::Invalid),
+            ("*.a.*", Added::Invalid),
+            ("a*.com", Added::Invalid),
+            ("a..com", Added::Invalid),
+            ("a.com", Added::Conflict),
+            (".a.com", Added::Conflict),
+            ("*.b.com", Added::Conflict),
+        ] {
+            assert_eq!(hosts.add(name.as_bytes(), 9, &mut exact), why, "{name}");
+        }
+    }
+}
