@@ -15,7 +15,7 @@ use super::{output, router};
 use crate::flow::{Check, Verdict};
 use crate::modules::core::Core;
 use crate::modules::{
-    access, core, files, gzip, headers, log, not_modified, proxy, range, rewrite, stub_status, try_files,
+    access, core, files, gzip, headers, log, not_modified, proxy, range, rewrite, stub_status, sub, try_files,
 };
 use crate::worker::generation::Compiler;
 
@@ -79,7 +79,7 @@ const PREACCESS: &[Make<dyn Check>] = &[];
 const ACCESS: &[Make<dyn Check>] = &[access::access];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
 const HEADER_FILTERS: &[Make<dyn HeaderFilter>] =
-    &[not_modified::filter, headers::filter, gzip::filter, range::filter];
+    &[not_modified::filter, headers::filter, sub::filter, gzip::filter, range::filter];
 
 impl Plan {
     /// Compiles what is configured in a block.

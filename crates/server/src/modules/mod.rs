@@ -35,6 +35,7 @@ pub mod range;
 pub mod rewrite;
 pub mod ssl;
 pub mod stub_status;
+pub mod sub;
 pub mod try_files;
 pub mod upstream;
 
@@ -70,6 +71,7 @@ pub static ALL: &[&Module] = &[
     &rewrite::MODULE,
     &ssl::MODULE,
     &stub_status::MODULE,
+    &sub::MODULE,
     &try_files::MODULE,
     &upstream::MODULE,
 ];

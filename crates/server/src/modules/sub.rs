@@ -1,0 +1,270 @@
+//! `sub_filter`: text replaced in responses on their way out.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use conf::{
+    Args, Error, HTTP, Inherit, LOCATION, SERVER, Scope, Setting, Within, at_least, directive, exactly, flag,
+};
+
+use super::Module;
+use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
+use crate::http::request::Request;
+use crate::http::variables::Template;
+use crate::worker::generation::Compiler;
+
+const IN: Within = HTTP.or(SERVER).or(LOCATION);
+
+pub(crate) static MODULE: Module = Module {
+    name: "sub",
+    directives: &[
+        directive("sub_filter", IN, exactly(2), sub_filter),
+        directive("sub_filter_types", IN, at_least(1), |at, a| {
+            at.own::<Conf>().types.get_or_insert_default().extend(a.iter().map(str::to_owned));
+            Ok(())
+        }),
+        directive("sub_filter_once", IN, flag(), |at, a| at.own::<Conf>().once.set(a.flag(0)?)),
+        directive("sub_filter_last_modified", IN, flag(), |at, a| {
+            at.own::<Conf>().last_modified.set(a.flag(0)?)
+        }),
+    ],
+    variables: &[],
+};
+
+/// As written.
+#[derive(Default)]
+struct Conf {
+    pairs: Vec<Pair>,
+    types: Option<Vec<String>>,
+    once: Setting<bool>,
+    last_modified: Setting<bool>,
+}
+/// What is looked for, and what takes its place.
+#[derive(Clone)]
+struct Pair {
+    what: Template,
+    with: Template,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        if self.pairs.is_empty() {
+            self.pairs.clone_from(&outer.pairs);
+        }
+        if self.types.is_none() {
+            self.types.clone_from(&outer.types);
+        }
+        self.once.inherit(&outer.once);
+        self.last_modified.inherit(&outer.last_modified);
+    }
+}
+
+fn sub_filter(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    if a.str(0).is_empty() {
+        return Err(a.error("empty search pattern"));
+    }
+    let pair = Pair { what: Template::compile(at, a, 0)?, with: Template::compile(at, a, 1)? };
+    at.own::<Conf>().pairs.push(pair);
+    Ok(())
+}
+
+/// As run.
+struct Sub {
+    pairs: Vec<Pair>,
+    /// The patterns, if no variable is in them.
+    searcher: Option<Arc<Searcher>>,
+    types: Vec<String>,
+    once: bool,
+    last_modified: bool,
+}
+
+/// Finds any of several texts, whatever their case.
+struct Searcher {
+    patterns: AhoCorasick,
+    longest: usize,
+}
+impl Searcher {
+    fn new(texts: &[Vec<u8>]) -> Option<Searcher> {
+        let built = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::LeftmostFirst)
+            .build(texts);
+        Some(Searcher { patterns: built.ok()?, longest: texts.iter().map(Vec::len).max()? })
+    }
+}
+
+pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
+    let Some(conf) = at.conf::<Conf>().filter(|c| !c.pairs.is_empty()) else { return Ok(None) };
+    let texts: Option<Vec<Vec<u8>>> =
+        conf.pairs.iter().map(|p| p.what.as_literal().map(<[u8]>::to_vec)).collect();
+    Ok(Some(Box::new(Sub {
+        pairs: conf.pairs.clone(),
+        searcher: texts.and_then(|texts| Searcher::new(&texts)).map(Arc::new),
+        types: conf.types.clone().unwrap_or_default(),
+        once: conf.once.or(true),
+        last_modified: conf.last_modified.or(false),
+    })))
+}
+
+impl HeaderFilter for Sub {
+    fn apply(&self, request: &mut Request) -> Result<(), u16> {
+        if request.response.content_length == Some(0) || !self.fits(request) {
+            return Ok(());
+        }
+        let Some(searcher) = self.searcher(request) else { return Ok(()) };
+        let with = self.pairs.iter().map(|pair| {
+            let mut text = Vec::new();
+            pair.with.render(request, &mut text);
+            text
+        });
+        let with: Rc<[Vec<u8>]> = with.collect();
+        request.response.transformed();
+        if !self.last_modified {
+            request.response.last_modified = None;
+            request.response.last_modified_text = None;
+            request.response.remove(b"ETag");
+        }
+        if !request.is_head() {
+            let left = if self.once { vec![true; with.len()] } else { Vec::new() };
+            request.response.filters.push(Box::new(Body { searcher, with, left, pending: Vec::new() }));
+        }
+        Ok(())
+    }
+}
+
+impl Sub {
+    fn fits(&self, request: &Request) -> bool {
+        let kind = request.response.content_type.of(&request.response.text);
+        let kind = kind.split(|b| matches!(b, b';' | b' ')).next().unwrap_or_default();
+        let listed = |t: &String| t == "*" || kind.eq_ignore_ascii_case(t.as_bytes());
+        !kind.is_empty() && (kind.eq_ignore_ascii_case(b"text/html") || self.types.iter().any(listed))
+    }
+    /// Patterns with variables in them are looked up for each request; an empty one finds nothing.
+    fn searcher(&self, request: &mut Request) -> Option<Arc<Searcher>> {
+        if let Some(searcher) = &self.searcher {
+            return Some(searcher.clone());
+        }
+        let texts = self.pairs.iter().map(|pair| {
+            let mut text = Vec::new();
+            pair.what.render(request, &mut text);
+            text
+        });
+        let texts: Vec<Vec<u8>> = texts.collect();
+        if texts.iter().any(Vec::is_empty) {
+            return None;
+        }
+        Searcher::new(&texts).map(Arc::new)
+    }
+}
+
+/// The replacing of one response.
+struct Body {
+    searcher: Arc<Searcher>,
+    with: Rc<[Vec<u8>]>,
+    /// With `sub_filter_once`: which may still be replaced.
+    left: Vec<bool>,
+    /// The end of what came so far, in which a pattern may begin.
+    pending: Vec<u8>,
+}
+impl Body {
+    /// Replaces in `pending` and hands on all of it but the last bytes, in which a pattern may begin.
+    fn replace(&mut self, keep: usize, out: &mut VecDeque<Chunk>) {
+        let text = std::mem::take(&mut self.pending);
+        // A match that begins before this place is seen whole, and so is any that might begin before it.
+        let safe = text.len().saturating_sub(keep);
+        let mut made = Vec::with_capacity(text.len());
+        let mut at = 0;
+        for found in self.searcher.patterns.find_iter(&text) {
+            if found.start() >= safe {
+                break;
+            }
+            let pattern = found.pattern().as_usize();
+            if self.left.get(pattern) == Some(&false) {
+                continue;
+            }
+            if let Some(left) = self.left.get_mut(pattern) {
+                *left = false;
+            }
+            made.extend_from_slice(&text[at..found.start()]);
+            made.extend_from_slice(&self.with[pattern]);
+            at = found.end();
+        }
+        let end = safe.max(at);
+        made.extend_from_slice(&text[at..end]);
+        self.pending = text[end..].to_vec();
+        if !made.is_empty() {
+            out.push_back(Chunk::Memory(made));
+        }
+    }
+}
+impl BodyFilter for Body {
+    fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+        match chunk {
+            Chunk::Memory(text) => self.pending.extend_from_slice(&text),
+            Chunk::Static(text) => self.pending.extend_from_slice(text),
+            Chunk::Flush => {
+                out.push_back(Chunk::Flush);
+                return Ok(());
+            }
+            Chunk::File(_) => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        self.replace(self.searcher.longest - 1, out);
+        Ok(())
+    }
+    fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+        self.replace(0, out);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(pairs: &[(&str, &str)], once: bool, pieces: &[&[u8]]) -> Vec<u8> {
+        let texts: Vec<Vec<u8>> = pairs.iter().map(|p| p.0.as_bytes().to_vec()).collect();
+        let with: Rc<[Vec<u8>]> = pairs.iter().map(|p| p.1.as_bytes().to_vec()).collect();
+        let searcher = Arc::new(Searcher::new(&texts).expect("patterns"));
+        let left = if once { vec![true; with.len()] } else { Vec::new() };
+        let mut body = Body { searcher, with, left, pending: Vec::new() };
+        let mut out = VecDeque::new();
+        for piece in pieces {
+            body.chunk(Chunk::Memory(piece.to_vec()), &mut out).expect("memory");
+        }
+        body.end(&mut out).expect("memory");
+        let bytes = out.into_iter().flat_map(|chunk| match chunk {
+            Chunk::Memory(text) => text,
+            _ => Vec::new(),
+        });
+        bytes.collect()
+    }
+
+    #[test]
+    fn replaces() {
+        assert_eq!(run(&[("abc", "X")], false, &[b"abc ABC abd"]), b"X X abd");
+        assert_eq!(run(&[("abc", "X")], true, &[b"abc abc"]), b"X abc");
+        assert_eq!(run(&[("abcx", "1"), ("c", "2")], false, &[b"ab", b"c", b"x c"]), b"1 2");
+        assert_eq!(run(&[("</head>", "<x></head>")], true, &[b"</HE", b"AD>"]), b"<x></head>");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(text in "[abc]{0,60}", cuts in proptest::collection::vec(0usize..60, 0..6), once: bool) {
+            let pairs = [("abc", "-"), ("ca", "++"), ("b", "")];
+            let whole = run(&pairs, once, &[text.as_bytes()]);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(text.len())).collect();
+            cuts.sort_unstable();
+            let (mut pieces, mut at) = (Vec::new(), 0);
+            for cut in cuts {
+                pieces.push(&text.as_bytes()[at..cut]);
+                at = cut;
+            }
+            pieces.push(&text.as_bytes()[at..]);
+            prop_assert_eq!(run(&pairs, once, &pieces), whole);
+        }
+    }
+}
