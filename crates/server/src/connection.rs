@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use reactor::{Peer, Why};
-use wire::{BadRequest, Framing, Progress, RequestParser};
+use wire::{BadRequest, Framing, Progress, RequestParser, Version};
 
 use crate::http::request::{Request, Stage};
 use crate::http::{body, phases};
+use crate::log::{Context, Level};
 use crate::modules::core::Lingering;
 use crate::modules::ssl::{self, Tls};
 use crate::proxy_protocol::Proxied;
@@ -82,6 +83,12 @@ fn drop_idle(thread: &Rc<Thread>, woken: reactor::Woken<Rest>) {
         return;
     }
     let core = &generation.shared.default_plan(woken.rest.listener).core;
+    if woken.rest.requests == 0 {
+        let address = &generation.shared.listener(woken.rest.listener).address;
+        let context = Context::waiting(woken.rest.id, woken.rest.peer, address);
+        let message = format_args!("client timed out (110: Connection timed out) while waiting for request");
+        core.error_log.write(Level::Info, &context, message);
+    }
     if core.reset_timedout_connection && woken.rest.requests == 0 {
         let _ = sys::net::set_reset_on_close(woken.socket.fd());
     }
@@ -146,12 +153,11 @@ async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
             request.client.set_deadline(Some(until));
         }
         match request.receive().await {
-            Ok(0) if request.buffer.is_empty() => return Ok(false),
-            Ok(0) => {
-                request.aborted = true;
-                log_info!(request, "client prematurely closed connection while reading client request line");
+            Ok(0) if request.buffer.is_empty() => {
+                note_closed(request);
                 return Ok(false);
             }
+            Ok(0) => return Err(Refusal::Closed),
             Ok(_) => {}
             Err(error) => return broken(request, &error),
         }
@@ -167,16 +173,42 @@ fn begin(request: &mut Request) {
 }
 
 fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
-    if error.kind() == io::ErrorKind::TimedOut {
-        log_info!(
-            request,
-            "client timed out (110: Connection timed out) while reading client request headers"
-        );
-        if request.buffer.is_empty() { Ok(false) } else { Err(Refusal::Timeout) }
-    } else {
-        log_info!(request, "recv() failed ({}) while waiting for request", crate::log::Errno(error));
-        Ok(false)
+    match (error.kind() == io::ErrorKind::TimedOut, request.buffer.is_empty()) {
+        (true, false) => return Err(Refusal::Timeout),
+        (true, true) => {
+            log_info!(request, "client timed out (110: Connection timed out) while waiting for request");
+        }
+        (false, _) => {
+            let action = if request.buffer.is_empty() { "waiting for request" } else { reading(request) };
+            log_info!(request, "recv() failed ({}) while {action}", crate::log::Errno(error));
+        }
     }
+    Ok(false)
+}
+
+/// What is being read of a head that is not complete.
+fn reading(request: &Request) -> &'static str {
+    if request.head.line.is_empty() {
+        "reading client request line"
+    } else {
+        "reading client request headers"
+    }
+}
+
+/// A client closed a connection on which nothing was under way.
+fn note_closed(request: &Request) {
+    let log = &request.plan().core.error_log;
+    if !log.takes(Level::Info) {
+        return;
+    }
+    let client = &request.client;
+    if client.requests > 0 {
+        let message = format_args!("client {} closed keepalive connection", client.address_text());
+        return log.write(Level::Info, &Context::connection(client.id), message);
+    }
+    let listener = request.generation.shared.listener(client.listener);
+    let context = Context::waiting(client.id, client.peer, &listener.address);
+    log.write(Level::Info, &context, format_args!("client closed connection while waiting for request"));
 }
 
 /// Why a request got no further than its head.
@@ -185,17 +217,26 @@ enum Refusal {
     Bad(BadRequest),
     /// It did not arrive within `client_header_timeout`.
     Timeout,
+    /// The client closed the connection in the middle of it.
+    Closed,
 }
 
-/// A request that was refused while its head was read. A late one is logged as 408, and gets no answer.
+/// A request that was refused while its head was read. A late one is logged as 408, one that broke off as 400; neither
+/// gets an answer.
 async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     request.keep_alive = false;
+    understand_what_is_there(request);
     let bad = match refusal {
         Refusal::Bad(bad) => bad,
         Refusal::Timeout => {
-            request.prepare_values();
-            phases::give_up(request, 408);
+            log_info!(request, "client timed out (110: Connection timed out) while {}", reading(request));
+            give_up(request, 408);
             return reset(request);
+        }
+        Refusal::Closed => {
+            log_info!(request, "client prematurely closed connection while {}", reading(request));
+            give_up(request, 400);
+            return Ending::Close;
         }
     };
     note_refusal(request, &bad);
@@ -203,6 +244,28 @@ async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     request.prepare_values();
     phases::refuse(request, bad.status()).await;
     Ending::Linger
+}
+
+/// What logs show of a request that is not whole.
+fn understand_what_is_there(request: &mut Request) {
+    if request.head.line.is_empty() {
+        // Not known to be HTTP/0.9 either: the answer has a head.
+        request.head.clear();
+        request.head.version = Version::Http10;
+    }
+    request.method = request.head.method;
+    if request.uri.is_empty() && take_path(request).is_err() {
+        request.uri.clear();
+    }
+    if request.host.is_empty() && take_host(request).is_ok() {
+        choose_server(request);
+    }
+}
+
+fn give_up(request: &mut Request, status: u16) {
+    request.aborted = true;
+    request.prepare_values();
+    phases::give_up(request, status);
 }
 
 fn note_refusal(request: &Request, bad: &BadRequest) {
@@ -214,6 +277,13 @@ fn note_refusal(request: &Request, bad: &BadRequest) {
 
 /// One request whose head is read: finds its server, serves it, and decides what becomes of the connection.
 async fn one(request: &mut Request) -> Ending {
+    for line in &request.head.dropped {
+        let line = String::from_utf8_lossy(request.text(*line));
+        log_info!(
+            request,
+            "client sent invalid header line: \"{line}\" while reading client request headers"
+        );
+    }
     if let Err(bad) = understand(request) {
         return refused(request, Refusal::Bad(bad)).await;
     }
@@ -238,7 +308,13 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
         framing != Framing::None && request.head.expects_continue(&request.buffer);
     let plan = request.plan();
     request.keep_alive = request.head.keep_alive(&request.buffer) && plan.core.allows_keep_alive(request);
+    take_path(request)
+}
+
+fn take_path(request: &mut Request) -> Result<(), BadRequest> {
+    let plan = request.plan();
     let Request { head, buffer, uri, args, .. } = request;
+    args.clear();
     args.extend_from_slice(head.args.of(buffer));
     let path = head.path.of(buffer);
     match head.plain_path {

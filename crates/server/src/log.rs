@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use reactor::Peer;
+
 use crate::http::request::Request;
+use crate::program::Address;
 
 /// How grave a message is; the smaller the graver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,6 +187,9 @@ fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) -> Vec
     if let Some(request) = context.request {
         request_context(request, &mut line);
     }
+    if let Some((client, listener)) = context.waiting {
+        put(&mut line, format_args!(", client: {}, server: {listener}", Shown(client)));
+    }
     line.truncate(LONGEST - 1);
     // What clients sent may be anything, but one message is one line.
     line.iter_mut().filter(|byte| byte.is_ascii_control()).for_each(|byte| *byte = b'?');
@@ -204,11 +210,11 @@ fn put_quoted(line: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 fn request_context(request: &Request, line: &mut Vec<u8>) {
-    put(line, format_args!(", client: {}", request.client.address_text()));
+    put(line, format_args!(", client: {}", Shown(request.client.peer)));
     let server = request.generation.shared.server(request.server);
     put(line, format_args!(", server: {}", server.name));
-    if !request.head.line.is_empty() {
-        put_quoted(line, "request", request.text(request.head.line));
+    if !request.line().is_empty() {
+        put_quoted(line, "request", request.line());
     }
     if let Some(upstream) = request.kept::<crate::upstream::Current>().filter(|u| !u.0.is_empty()) {
         put_quoted(line, "upstream", upstream.0.as_bytes());
@@ -226,6 +232,7 @@ fn request_context(request: &Request, line: &mut Vec<u8>) {
 pub struct Context<'a> {
     connection: Option<u64>,
     request: Option<&'a Request>,
+    waiting: Option<(Peer, &'a Address)>,
 }
 impl<'a> Context<'a> {
     /// The process.
@@ -234,11 +241,26 @@ impl<'a> Context<'a> {
     }
     /// A request, and its connection.
     pub fn request(request: &'a Request) -> Context<'a> {
-        Context { connection: Some(request.client.id), request: Some(request) }
+        Context { connection: Some(request.client.id), request: Some(request), waiting: None }
     }
-    /// A connection before its first request.
+    /// A connection between two requests.
     pub fn connection(id: u64) -> Context<'static> {
-        Context { connection: Some(id), request: None }
+        Context { connection: Some(id), request: None, waiting: None }
+    }
+    /// A connection before its first request, and the address it came to.
+    pub fn waiting(id: u64, client: Peer, listener: &'a Address) -> Context<'a> {
+        Context { connection: Some(id), request: None, waiting: Some((client, listener)) }
+    }
+}
+
+/// A client's address without its port.
+struct Shown(Peer);
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.ip() {
+            Some(ip) => ip.fmt(f),
+            None => f.write_str("unix:"),
+        }
     }
 }
 

@@ -284,6 +284,16 @@ impl Request {
     pub fn length(&self) -> u64 {
         self.head.length as u64 + self.body.consumed
     }
+    /// The request line without its end; as far as it came, if it is not complete or none (`$request`).
+    pub fn line(&self) -> &[u8] {
+        if !self.head.line.is_empty() {
+            return self.text(self.head.line);
+        }
+        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let start = self.buffer.iter().take_while(|byte| is_end(byte)).count();
+        let line = &self.buffer[start..];
+        &line[..line.iter().position(is_end).unwrap_or(line.len())]
+    }
     /// 128 random bits, the same for the whole request (`$request_id`).
     pub fn random_id(&mut self) -> [u8; 16] {
         *self.random_id.get_or_insert_with(crate::random::bits)

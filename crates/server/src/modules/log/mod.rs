@@ -235,7 +235,11 @@ impl Log {
 
 fn complain(file: &LogFile, error: &std::io::Error, request: &Request) {
     if file.complains(request.thread.clock.unix().as_secs()) {
-        let message = format_args!("write() to \"{}\" failed ({})", file.path.display(), Errno(error));
+        let message = format_args!(
+            "write() to \"{}\" failed ({}) while logging request",
+            file.path.display(),
+            Errno(error)
+        );
         request.note(Level::Alert, message);
     }
 }
@@ -250,12 +254,22 @@ fn write_by_path(path: &Template, line: &[u8], request: &mut Request) {
         let path = path_of(&text);
         let opened = OpenOptions::new().append(true).create(true).open(path);
         if let Err(error) = opened.as_ref() {
-            log_crit!(request, "open() \"{}\" failed ({})", path.display(), Errno(error));
+            log_crit!(
+                request,
+                "open() \"{}\" failed ({}) while logging request",
+                path.display(),
+                Errno(error)
+            );
         }
         if let Ok(mut file) = opened
             && let Err(error) = file.write_all(line)
         {
-            log_alert!(request, "write() to \"{}\" failed ({})", path.display(), Errno(&error));
+            log_alert!(
+                request,
+                "write() to \"{}\" failed ({}) while logging request",
+                path.display(),
+                Errno(&error)
+            );
         }
     }
     request.thread.give_buffer(text);
@@ -269,7 +283,12 @@ fn root_exists(request: &mut Request, text: &mut Vec<u8>) -> bool {
         Ok(_) => std::io::Error::from(rustix::io::Errno::NOTDIR),
         Err(error) => error,
     };
-    log_error!(request, "testing \"{}\" existence failed ({})", root.display(), Errno(&result));
+    log_error!(
+        request,
+        "testing \"{}\" existence failed ({}) while logging request",
+        root.display(),
+        Errno(&result)
+    );
     false
 }
 

@@ -6,7 +6,7 @@ use super::{found, not_empty, number, pairs, seconds};
 use crate::http::request::Request;
 
 pub fn request(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    not_empty(request.text(request.head.line), out)
+    not_empty(request.line(), out)
 }
 /// The method in force: an internal redirect makes it GET.
 pub fn request_method(request: &mut Request, out: &mut Vec<u8>) -> bool {
@@ -25,10 +25,8 @@ pub fn uri(request: &mut Request, out: &mut Vec<u8>) -> bool {
     not_empty(&request.uri, out)
 }
 
-/// Empty but found for `/path?`.
 pub fn args(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(&request.args);
-    !request.args.is_empty() || (request.head.has_args && !request.internal)
+    not_empty(&request.args, out)
 }
 pub fn set_args(request: &mut Request, value: &[u8]) {
     request.args.clear();
