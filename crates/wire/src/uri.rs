@@ -98,7 +98,7 @@ impl Escapes {
 static URI: Escapes = Escapes::unprintable_and(b" \"#%<>?\\^`{|}");
 static ARGS: Escapes = Escapes::unprintable_and(b" \"#%&+;<>?\\^`{|}");
 static COMPONENT: Escapes = Escapes::reserved();
-static REFRESH: Escapes = Escapes::unprintable_and(b" \"%'<>\\^`{|}");
+static REFRESH: Escapes = Escapes::unprintable_and(b" \"'<>\\^`{|}");
 
 /// Appends a path, escaped for a request line or `Location`.
 pub fn escape_uri(path: &[u8], out: &mut Vec<u8>) {

@@ -135,9 +135,11 @@ fn write_head(request: &mut Request, out: &mut Vec<u8>) {
     } else if let Some(seconds) = response.last_modified {
         field(out, b"Last-Modified: ", &wire::date::format(seconds));
     }
-    if let Some(span) = response.location {
+    let location = response.location.map(|span| span.of(text));
+    let absolute = location.filter(|to| becomes_absolute(request, to));
+    if let Some(to) = absolute {
         out.extend_from_slice(b"Location: ");
-        absolute_location(request, span.of(text), out);
+        absolute_location(request, to, out);
         out.extend_from_slice(b"\r\n");
     }
     if response.chunked {
@@ -146,6 +148,10 @@ fn write_head(request: &mut Request, out: &mut Vec<u8>) {
     connection_header(request, out);
     if response.vary_encoding {
         out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+    }
+    if let (Some(to), None) = (location, absolute) {
+        // As nginx has it: what is not changed stands among the other headers.
+        field(out, b"Location: ", to);
     }
     for header in &response.headers {
         out.extend_from_slice(header.name.of(text));
@@ -171,13 +177,16 @@ fn connection_header(request: &Request, out: &mut Vec<u8>) {
     }
 }
 
+fn becomes_absolute(request: &Request, to: &[u8]) -> bool {
+    to.starts_with(b"/") && request.plan().core.absolute_redirect && request.response.location_is_ours
+}
 /// A path becomes an absolute URL (`absolute_redirect`, `server_name_in_redirect`, `port_in_redirect`).
 pub fn absolute_location(request: &Request, to: &[u8], out: &mut Vec<u8>) {
-    let plan = request.plan();
-    if !to.starts_with(b"/") || !plan.core.absolute_redirect || !request.response.location_is_ours {
+    if !becomes_absolute(request, to) {
         out.extend_from_slice(to);
         return;
     }
+    let plan = request.plan();
     let encrypted = request.client.tls().is_some();
     out.extend_from_slice(if encrypted { b"https://" } else { b"http://" });
     let generation = request.generation.clone();

@@ -25,8 +25,10 @@ pub(crate) static MODULE: Module = Module {
 };
 
 /// A size that is checked, and needs no setting here: these tables grow as they must.
-fn needless(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    a.number::<u32>(0).map(drop)
+fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.number::<u32>(0)?;
+    at.warn(a.notice(format!("\"{}\" has no effect: the table grows as it must", a.directive)));
+    Ok(())
 }
 
 /// As run: the definition of one variable.

@@ -4,12 +4,12 @@ use super::headers::{is_named, join};
 use super::{found, number};
 use crate::http::request::Request;
 
-/// Three digits at least.
+/// Three digits at least. The error being answered comes first: a response to it will have its status.
 pub fn status(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    let status = match request.response.status {
+    let status = match (request.error_status, request.response.status) {
         // The client left before there was an answer.
-        0 if request.aborted => 499,
-        status => status,
+        (0, 0) if request.aborted => 499,
+        (0, status) | (status, _) => status,
     };
     out.extend([100, 10, 1].map(|place| b'0' + (status / place % 10) as u8));
     true
