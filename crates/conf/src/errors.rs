@@ -198,7 +198,7 @@ mod tests {
             error.to_string(),
             "unknown directive \"x\" in /etc/nginx/nginx.conf:7\ndid you mean \"y\"?"
         );
-        let error = Error::directive("is duplicate").complete("user", || Position::default());
+        let error = Error::directive("is duplicate").complete("user", Position::default);
         assert_eq!(error.to_string(), "\"user\" directive is duplicate in command line");
         let error = Error::emerg("unknown \"x\" variable").nowhere().complete("root", || at);
         assert_eq!(error.to_string(), "unknown \"x\" variable");

@@ -26,12 +26,43 @@ pub trait Inputs: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemInputs;
 
+/// What is read from a pipe or a device, at most.
+const MOST_OF_STREAM: u64 = 16 << 20;
+
+/// A file of known size, straight into its place. Should it have shrunk since, what is left.
+fn whole(file: &mut File, len: usize) -> io::Result<Arc<[u8]>> {
+    let mut text: Arc<[u8]> = std::iter::repeat_n(0, len).collect();
+    let Some(buffer) = Arc::get_mut(&mut text) else { return Ok(text) };
+    let mut filled = 0;
+    while filled < len {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => return Ok(buffer[..filled].into()),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(text)
+}
+
+/// What has no size: a pipe, a device, an empty file.
+fn endless(file: File) -> io::Result<Arc<[u8]>> {
+    let mut text = Vec::new();
+    file.take(MOST_OF_STREAM + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > MOST_OF_STREAM {
+        true => Err(io::Error::from_raw_os_error(nix::errno::Errno::EFBIG as i32)),
+        false => Ok(text.into()),
+    }
+}
+
 impl Inputs for SystemInputs {
     fn read(&self, path: &Path) -> io::Result<Arc<[u8]>> {
         let mut file = File::open(path)?;
-        let mut text = Vec::with_capacity(file.metadata()?.len() as usize);
-        file.read_to_end(&mut text)?;
-        Ok(text.into())
+        match usize::try_from(file.metadata()?.len()) {
+            Ok(0) => endless(file),
+            Ok(len) => whole(&mut file, len),
+            Err(_) => Err(io::Error::from_raw_os_error(nix::errno::Errno::EFBIG as i32)),
+        }
     }
 
     fn glob(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {

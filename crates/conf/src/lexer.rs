@@ -160,7 +160,8 @@ impl Lexer {
             if self.text.get(at) == Some(&0) {
                 return Err(self.nul());
             }
-            dollar = byte == b'$';
+            // Only a brace keeps it: all of `${{{` are part of the word.
+            dollar = matches!(byte, b'$' | b'{');
             at += 1;
         }
         let word = self.word(from, at, escaped, false);
@@ -216,7 +217,7 @@ fn unescape(raw: &[u8], to: &mut Vec<u8>) {
     let mut rest = raw;
     while let [byte, tail @ ..] = rest {
         let plain = match (*byte, tail.first()) {
-            (b'\\', Some(&(c @ (b'"' | b'\'' | b'\\')))) => Some(c),
+            (b'\\', Some(&c @ (b'"' | b'\'' | b'\\'))) => Some(c),
             (b'\\', Some(b't')) => Some(b'\t'),
             (b'\\', Some(b'r')) => Some(b'\r'),
             (b'\\', Some(b'n')) => Some(b'\n'),

@@ -20,6 +20,7 @@ mod interpret;
 mod lexer;
 mod nginx;
 mod print;
+mod reader;
 mod record;
 mod scope;
 mod setting;

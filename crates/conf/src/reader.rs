@@ -1,0 +1,324 @@
+//! From files to a tree: blocks, `include`, and the limits that hostile files run into.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::directive::{Body, Directive, Tables, Within};
+use crate::lexer::{Flaw, Lexer, Stop};
+use crate::tree::{Block, File, Mark, Statement, Tree};
+use crate::{Error, Inputs, MAIN, Relative, Word, os_error};
+
+/// Blocks in blocks, at most. nginx stops where its stack does; real files stay below ten.
+const DEEPEST: usize = 200;
+/// Files that include each other, at most.
+const DEEPEST_INCLUDE: usize = 64;
+/// What files that are included more than once may add up to, in bytes: enough for a snippet in every server, little
+/// enough to give up in time on files that multiply.
+const MOST_REPEATED: usize = 64 << 20;
+
+/// A file being read, and those of the same `include` that come after it.
+struct Open {
+    lexer: Lexer,
+    file: u32,
+    /// How many blocks were open when it began; it may close no more than it opens.
+    depth: usize,
+    rest: std::vec::IntoIter<PathBuf>,
+    /// The `include` that asked for it.
+    asked: Option<Mark>,
+}
+
+/// A block being read.
+struct Frame {
+    head: Statement,
+    statements: Vec<Statement>,
+    inside: Inside,
+}
+
+/// What is known about the block one is in.
+#[derive(Clone, Copy)]
+enum Inside {
+    /// Rows for this block say what may stand here.
+    Kind(Within),
+    /// Anything but blocks, for its module to judge.
+    Free,
+    /// There are no tables.
+    Unknown,
+}
+
+/// Builds a tree, statement by statement.
+pub(crate) struct Reader<'a> {
+    inputs: &'a dyn Inputs,
+    tables: Option<&'a Tables>,
+    tree: Tree,
+    by_path: HashMap<PathBuf, u32>,
+    open: Vec<Open>,
+    frames: Vec<Frame>,
+    words: Vec<Word>,
+    repeated: usize,
+}
+
+type Done = Result<(), Error>;
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(inputs: &'a dyn Inputs, tables: Option<&'a Tables>, tree: Tree) -> Reader<'a> {
+        Reader {
+            inputs,
+            tables,
+            tree,
+            by_path: HashMap::new(),
+            open: Vec::new(),
+            frames: Vec::new(),
+            words: Vec::new(),
+            repeated: 0,
+        }
+    }
+
+    /// Reads the `-g` option.
+    pub(crate) fn globals(&mut self, text: &str) -> Done {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.start(Lexer::new(text.as_bytes().into(), true), Mark::OPTION);
+        self.run()
+    }
+
+    /// Reads the main file.
+    pub(crate) fn main(&mut self, path: &Path) -> Done {
+        let file = self.file(path, None)?;
+        self.start_file(file);
+        self.run()
+    }
+
+    /// Reads a text that stands for a file.
+    pub(crate) fn text(&mut self, path: &Path, text: Arc<[u8]>) -> Done {
+        let file = self.remember(path, text);
+        self.start_file(file);
+        self.run()
+    }
+
+    fn start(&mut self, lexer: Lexer, file: u32) {
+        let depth = self.frames.len();
+        self.open.push(Open { lexer, file, depth, rest: Vec::new().into_iter(), asked: None });
+    }
+
+    fn start_file(&mut self, file: u32) {
+        let text = self.tree.files[file as usize].text.clone();
+        self.start(Lexer::new(text, false), file);
+    }
+
+    fn run(&mut self) -> Done {
+        let mut words = std::mem::take(&mut self.words);
+        while let Some(open) = self.open.last_mut() {
+            let stop = open.lexer.next(&mut words).map_err(|flaw| self.flaw(flaw))?;
+            match stop {
+                Stop::End => self.end_of_file()?,
+                Stop::Close => self.close()?,
+                Stop::Semicolon | Stop::Open if words[0] == "include" => self.include(stop, &words)?,
+                Stop::Semicolon => self.statement(&mut words)?,
+                Stop::Open => self.block(&mut words)?,
+            }
+        }
+        self.words = words;
+        Ok(())
+    }
+
+    fn mark(&self) -> Mark {
+        match self.open.last() {
+            Some(open) => Mark { file: open.file, line: open.lexer.line },
+            None => Mark { file: Mark::OPTION, line: 0 },
+        }
+    }
+
+    fn error(&self, message: impl Into<String>) -> Error {
+        Error::emerg(message).at(self.tree.position(self.mark()))
+    }
+
+    fn flaw(&self, flaw: Flaw) -> Error {
+        let mark = Mark { line: flaw.line, ..self.mark() };
+        let error = Error::emerg(flaw.message).at(self.tree.position(mark));
+        match flaw.help {
+            Some(help) => error.help(help),
+            None => error,
+        }
+    }
+
+    fn end_of_file(&mut self) -> Done {
+        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        if self.frames.len() > open.depth {
+            return Err(self.error("unexpected end of file, expecting \"}\""));
+        }
+        let (next, asked) = (open.rest.next(), open.asked);
+        let Some(path) = next else {
+            self.open.pop();
+            return Ok(());
+        };
+        let file = self.included(&path, asked)?;
+        let text = self.tree.files[file as usize].text.clone();
+        if let Some(open) = self.open.last_mut() {
+            (open.file, open.lexer) = (file, Lexer::new(text, false));
+        }
+        Ok(())
+    }
+
+    fn inside(&self) -> Inside {
+        match (self.frames.last(), self.tables) {
+            (_, None) => Inside::Unknown,
+            (None, Some(_)) => Inside::Kind(MAIN),
+            (Some(frame), Some(_)) => frame.inside,
+        }
+    }
+
+    /// With tables: the row, unless the statement would be refused.
+    fn row(&self, words: &[Word], opens: bool) -> Result<Option<&'static Directive>, Error> {
+        let (Some(tables), Inside::Kind(kind)) = (self.tables, self.inside()) else { return Ok(None) };
+        let row = tables.row(&words[0], words.len() - 1, opens, kind);
+        row.map(Some).map_err(|error| error.at(self.tree.position(self.mark())))
+    }
+
+    fn statement(&mut self, words: &mut Vec<Word>) -> Done {
+        self.row(words, false)?;
+        let statement = taken(words, self.mark());
+        self.here().push(statement);
+        Ok(())
+    }
+
+    fn here(&mut self) -> &mut Vec<Statement> {
+        match self.frames.last_mut() {
+            Some(frame) => &mut frame.statements,
+            None => &mut self.tree.statements,
+        }
+    }
+
+    fn block(&mut self, words: &mut Vec<Word>) -> Done {
+        let at = self.mark();
+        if at.file == Mark::OPTION {
+            return Err(self.error("block directives are not supported in -g option"));
+        }
+        if let Inside::Free = self.inside() {
+            return Err(self.error("unexpected \"{\""));
+        }
+        let inside = match self.row(words, true)?.map(|row| row.body) {
+            Some(Body::Opens(kind)) => Inside::Kind(kind),
+            Some(_) => Inside::Free,
+            None => Inside::Unknown,
+        };
+        if self.frames.len() == DEEPEST {
+            return Err(self.error(format!("blocks are nested more than {DEEPEST} deep")));
+        }
+        self.frames.push(Frame { head: taken(words, at), statements: Vec::new(), inside });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Done {
+        if self.open.last().is_none_or(|open| self.frames.len() == open.depth) {
+            return Err(self.error("unexpected \"}\""));
+        }
+        self.pop(true);
+        Ok(())
+    }
+
+    fn pop(&mut self, closed: bool) {
+        let end = self.mark();
+        let Some(Frame { mut head, statements, .. }) = self.frames.pop() else { return };
+        head.body = Some(Box::new(Block { statements, closed, end }));
+        self.here().push(head);
+    }
+
+    /// The tree, blocks that were left open included.
+    pub(crate) fn finish(mut self, error: Option<Error>) -> Tree {
+        while !self.frames.is_empty() {
+            self.pop(false);
+        }
+        self.tree.error = error;
+        self.tree
+    }
+
+    fn include(&mut self, stop: Stop, words: &[Word]) -> Done {
+        if stop == Stop::Open {
+            return Err(self.error("directive \"include\" is not terminated by \";\""));
+        }
+        let [_, name] = words else {
+            return Err(self.error("invalid number of arguments in \"include\" directive"));
+        };
+        let Some(name) = name.text() else {
+            return Err(self.error(format!("file name \"{name}\" is not UTF-8")));
+        };
+        let full = self.tree.full_name(name, Relative::Conf);
+        let asked = self.mark();
+        let files = match name.contains(['*', '?', '[']) {
+            true => self.inputs.glob(&full.to_string_lossy()).map_err(|error| {
+                self.error(format!("glob() \"{}\" failed ({})", full.display(), os_error(&error)))
+            })?,
+            false => vec![full],
+        };
+        let mut rest = files.into_iter();
+        let Some(first) = rest.next() else { return Ok(()) };
+        if self.open.len() == DEEPEST_INCLUDE {
+            return Err(self.error(format!("files include each other more than {DEEPEST_INCLUDE} deep")));
+        }
+        let file = self.included(&first, Some(asked))?;
+        self.start_file(file);
+        if let Some(open) = self.open.last_mut() {
+            (open.rest, open.asked) = (rest, Some(asked));
+        }
+        Ok(())
+    }
+
+    /// The file an `include` asks for, if it may be read (again).
+    fn included(&mut self, path: &Path, asked: Option<Mark>) -> Result<u32, Error> {
+        let place = |reader: &Self, text: String| match asked {
+            Some(asked) => Error::emerg(text).at(reader.tree.position(asked)),
+            None => Error::emerg(text),
+        };
+        let before = self.by_path.get(path).copied();
+        // The last open file is over if this one comes after it in the same `include`.
+        let over = usize::from(self.open.last().is_some_and(|open| asked.is_some() && open.asked == asked));
+        let being_read = &self.open[..self.open.len() - over];
+        if before.is_some_and(|file| being_read.iter().any(|open| open.file == file)) {
+            return Err(place(self, format!("file \"{}\" includes itself", path.display())));
+        }
+        let file = self.file(path, asked)?;
+        if before.is_some() {
+            self.repeated += self.tree.files[file as usize].text.len() + 64;
+        }
+        if self.repeated > MOST_REPEATED {
+            let text = format!("files included again and again add up to more than {MOST_REPEATED} bytes");
+            return Err(place(self, text));
+        }
+        Ok(file)
+    }
+
+    /// A file's index; each is read once.
+    fn file(&mut self, path: &Path, asked: Option<Mark>) -> Result<u32, Error> {
+        if let Some(file) = self.by_path.get(path) {
+            return Ok(*file);
+        }
+        match self.inputs.read(path) {
+            Ok(text) => Ok(self.remember(path, text)),
+            Err(error) => {
+                let call = if error.kind() == io::ErrorKind::IsADirectory { "pread" } else { "open" };
+                let text = format!("{call}() \"{}\" failed ({})", path.display(), os_error(&error));
+                let error = Error::emerg(text);
+                Err(match asked {
+                    Some(asked) => error.at(self.tree.position(asked)),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    fn remember(&mut self, path: &Path, text: Arc<[u8]>) -> u32 {
+        let file = self.tree.files.len() as u32;
+        self.tree.files.push(File { path: path.into(), text });
+        self.by_path.insert(path.to_path_buf(), file);
+        file
+    }
+}
+
+fn taken(words: &mut Vec<Word>, at: Mark) -> Statement {
+    let mut words = words.drain(..);
+    let name = words.next().unwrap_or_else(|| Word::new(b"", false));
+    Statement { name, args: words.collect(), body: None, at }
+}
