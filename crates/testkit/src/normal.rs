@@ -26,3 +26,8 @@ pub fn error_page(binary: Binary, title: &str) -> String {
          <hr><center>{name}</center>\r\n</body>\r\n</html>\r\n"
     )
 }
+
+/// Whether the text matches this regular expression, for formats of logs and variables.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).expect("the pattern of a test").is_match(text)
+}

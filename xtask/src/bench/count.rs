@@ -80,18 +80,23 @@ pub fn system_calls(binary: Binary, case: &Case, origin: &str) -> Result<f64> {
     let table = folder.path().join("table");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-c", "-U", "name,calls", "-o"]).arg(&table);
-    for pid in server.processes() {
+    let processes = server.processes();
+    for pid in &processes {
         strace.arg("-p").arg(pid.to_string());
     }
     let mut child = strace.stderr(Stdio::piped()).spawn().context("strace")?;
     let errors = child.stderr.take().context("strace's standard error")?;
-    if !BufReader::new(errors).lines().map_while(Result::ok).any(|line| line.contains("attached")) {
+    // Kept to the end: strace would die of SIGPIPE at its next word, and take its table with it.
+    let mut lines = BufReader::new(errors).lines().map_while(Result::ok);
+    let attached = lines.by_ref().filter(|line| line.contains("attached")).take(processes.len()).count();
+    if attached < processes.len() {
         bail!("strace could not attach");
     }
     one_by_one(&server, case, MEASURED);
     let mut stop = Command::new("kill");
     crate::run::quiet_status("kill", stop.args(["-INT", &child.id().to_string()]))?;
     child.wait()?;
+    drop(lines);
     let calls = total_calls(&fs::read_to_string(&table)?).context("strace's table has no total")?;
     Ok(calls as f64 / MEASURED as f64)
 }
