@@ -38,7 +38,7 @@ impl TempPath {
         for i in 1..a.words.len() {
             let level: usize = a.number(i)?;
             if !(1..=3).contains(&level) {
-                return Err(a.fault(format!("invalid value \"{}\"", a.str(i))));
+                return Err(a.error(format!("invalid value \"{}\"", a.str(i))));
             }
             temp.levels[i - 1] = level;
         }

@@ -9,7 +9,7 @@ use super::peers::Peer;
 use super::pool::Link;
 use crate::connection::Socket;
 use crate::program::Address;
-use crate::worker::Seat;
+use crate::worker::{Kind, Seat};
 use crate::worker::thread::Thread;
 
 /// Why there is no connection.
@@ -70,7 +70,7 @@ pub fn finish(link: &Link) -> Result<(), NoLink> {
 /// A place for one more connection; those at rest give way.
 fn seat(thread: &Rc<Thread>) -> Option<Seat> {
     loop {
-        if let Some(seat) = thread.process.seat() {
+        if let Some(seat) = thread.process.seat(Kind::Upstream) {
             return Some(seat);
         }
         if !thread.upstreams.evict() {

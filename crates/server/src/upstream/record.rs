@@ -137,26 +137,18 @@ impl Record {
             last.response = Some(now.saturating_duration_since(last.started));
         }
     }
-    /// The URL being asked, for the error log.
-    pub fn url(&self) -> Option<impl std::fmt::Display + '_> {
-        if self.asked.is_empty() {
-            return None;
-        }
-        Some(Url(self))
+    /// Whether there is somebody to name in the error log.
+    pub fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
     }
-}
-
-struct Url<'a>(&'a Record);
-impl std::fmt::Display for Url<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let asked = String::from_utf8_lossy(self.0.asked.of(&self.0.text));
-        // As nginx writes it: the path of a socket ends with a colon.
-        let colon = if asked.starts_with("unix:") { ":" } else { "" };
-        write!(f, "http://{asked}{colon}")?;
-        for c in String::from_utf8_lossy(&self.0.uri).chars() {
-            let shown = if c.is_control() { '?' } else { c };
-            write!(f, "{shown}")?;
+    /// Appends the URL being asked, as nginx writes it: the path of a socket ends with a colon.
+    pub fn put_url(&self, out: &mut Vec<u8>) {
+        let asked = self.asked.of(&self.text);
+        out.extend_from_slice(b"http://");
+        out.extend_from_slice(asked);
+        if asked.starts_with(b"unix:") {
+            out.push(b':');
         }
-        Ok(())
+        out.extend_from_slice(&self.uri);
     }
 }

@@ -50,7 +50,7 @@ pub(super) enum Failure {
 }
 
 /// The tries of one request.
-struct Tries<'a> {
+pub(super) struct Tries<'a> {
     settings: &'a Settings,
     group: Arc<Group>,
     number: u32,

@@ -130,7 +130,7 @@ fn put_uri(request: &Request, place: &Place<'_>, head: &mut Vec<u8>) {
             head.extend_from_slice(target);
             return;
         }
-        Some(uri) if request.location_prefix > 0 => {
+        Some(uri) if request.location_prefix > 0 && !request.location_left => {
             head.extend_from_slice(uri);
             put_path(request, &request.uri[request.location_prefix.min(request.uri.len())..], head);
         }

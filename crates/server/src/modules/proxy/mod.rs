@@ -29,7 +29,7 @@ mod variables;
 mod written;
 
 pub use answer::Proxy;
-pub use body::{Parts, UpstreamBody};
+pub use body::UpstreamBody;
 pub use tunnel::tunnel;
 
 pub(crate) static MODULE: Module =

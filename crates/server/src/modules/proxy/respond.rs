@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::written::ignored;
 use crate::http::phases::Next;
 use crate::http::request::Request;
-use crate::http::response::Body;
+use crate::http::router;
 use crate::upstream::{Held, Link};
 
 /// The head was read and will be passed on, unless it says otherwise.
@@ -82,8 +82,8 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
     }
     let target = to.of(&upstream.buffer).to_vec();
     request.redirects += 1;
-    if let Some(name) = target.strip_prefix(b"@") {
-        return named(request, name);
+    if target.starts_with(b"@") {
+        return router::enter_named(request, &target);
     }
     let (path, args) = wire::uri::split_args(&target);
     let mut uri = request.thread.buffer();
@@ -99,20 +99,6 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
     request.redirect_to(&uri, Some(args.unwrap_or_default()));
     request.thread.give_buffer(uri);
     Next::Locate
-}
-
-fn named(request: &mut Request, name: &[u8]) -> Next {
-    let generation = request.generation.clone();
-    let server = generation.shared.server(request.server);
-    let full = [b"@", name].concat();
-    let Some(plan) = server.named.get(&*full).or_else(|| server.named.get(name)) else {
-        log_error!(request, "could not find named location \"@{}\"", String::from_utf8_lossy(name));
-        return Next::Status(500);
-    };
-    request.internal = true;
-    request.leave_location();
-    request.location_prefix = 0;
-    Next::Enter(*plan)
 }
 
 /// A path that stays below the root.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conf::{Args, Arity, Error, IF_LOCATION, IN_HTTP, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within, directive};
+use conf::{Args, Error, IF_LOCATION, IN_HTTP, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within, directive};
 
 use crate::http::regex::Regex;
 use crate::http::variables::Template;
@@ -10,90 +10,90 @@ use crate::modules::core::location::Place;
 use crate::temp::TempPath;
 
 pub(super) static DIRECTIVES: &[conf::Directive] = &[
-    directive("proxy_pass", LOCATION.or(IF_LOCATION).or(LIMIT_EXCEPT), Arity::exactly(1), pass),
-    directive("proxy_redirect", IN_HTTP, Arity::between(1, 2), redirect),
-    directive("proxy_set_header", IN_HTTP, Arity::exactly(2), set_header),
-    directive("proxy_pass_header", IN_HTTP, Arity::exactly(1), |at, a| {
+    directive("proxy_pass", LOCATION.or(IF_LOCATION).or(LIMIT_EXCEPT), conf::exactly(1), pass),
+    directive("proxy_redirect", IN_HTTP, conf::between(1, 2), redirect),
+    directive("proxy_set_header", IN_HTTP, conf::exactly(2), set_header),
+    directive("proxy_pass_header", IN_HTTP, conf::exactly(1), |at, a| {
         at.own::<Lists>().pass_header.push(a.bytes(0).into());
         Ok(())
     }),
-    directive("proxy_hide_header", IN_HTTP, Arity::exactly(1), |at, a| {
+    directive("proxy_hide_header", IN_HTTP, conf::exactly(1), |at, a| {
         at.own::<Lists>().hide_header.push(a.bytes(0).into());
         Ok(())
     }),
-    directive("proxy_ignore_headers", IN_HTTP, Arity::at_least(1), |at, a| {
+    directive("proxy_ignore_headers", IN_HTTP, conf::at_least(1), |at, a| {
         let mask = mask(a, IGNORED)?;
-        at.own::<Conf>().ignore_headers.set(a, mask)
+        at.own::<Conf>().ignore_headers.set(mask)
     }),
-    directive("proxy_next_upstream", IN_HTTP, Arity::at_least(1), |at, a| {
+    directive("proxy_next_upstream", IN_HTTP, conf::at_least(1), |at, a| {
         let mask = mask(a, AGAIN)?;
-        at.own::<Conf>().next_upstream.set(a, mask)
+        at.own::<Conf>().next_upstream.set(mask)
     }),
-    directive("proxy_next_upstream_tries", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().next_upstream_tries.set(a, a.number(0)?)
+    directive("proxy_next_upstream_tries", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().next_upstream_tries.set(a.number(0)?)
     }),
-    directive("proxy_next_upstream_timeout", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().next_upstream_timeout.set(a, a.msec(0)?)
+    directive("proxy_next_upstream_timeout", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().next_upstream_timeout.set(a.msec(0)?)
     }),
-    directive("proxy_http_version", IN_HTTP, Arity::exactly(1), http_version),
-    directive("proxy_method", IN_HTTP, Arity::exactly(1), |at, a| {
+    directive("proxy_http_version", IN_HTTP, conf::exactly(1), http_version),
+    directive("proxy_method", IN_HTTP, conf::exactly(1), |at, a| {
         let method = Template::compile(at, a, 0)?;
-        at.own::<Conf>().method.set(a, method)
+        at.own::<Conf>().method.set(method)
     }),
-    directive("proxy_set_body", IN_HTTP, Arity::exactly(1), |at, a| {
+    directive("proxy_set_body", IN_HTTP, conf::exactly(1), |at, a| {
         let body = Template::compile(at, a, 0)?;
-        at.own::<Conf>().set_body.set(a, body)
+        at.own::<Conf>().set_body.set(body)
     }),
-    directive("proxy_pass_request_headers", IN_HTTP, Arity::flag(), |at, a| {
-        at.own::<Conf>().pass_request_headers.set(a, a.flag(0)?)
+    directive("proxy_pass_request_headers", IN_HTTP, conf::flag(), |at, a| {
+        at.own::<Conf>().pass_request_headers.set(a.flag(0)?)
     }),
-    directive("proxy_pass_request_body", IN_HTTP, Arity::flag(), |at, a| {
-        at.own::<Conf>().pass_request_body.set(a, a.flag(0)?)
+    directive("proxy_pass_request_body", IN_HTTP, conf::flag(), |at, a| {
+        at.own::<Conf>().pass_request_body.set(a.flag(0)?)
     }),
-    directive("proxy_pass_trailers", IN_HTTP, Arity::flag(), pass_trailers),
-    directive("proxy_request_buffering", IN_HTTP, Arity::flag(), |at, a| {
-        at.own::<Conf>().request_buffering.set(a, a.flag(0)?)
+    directive("proxy_pass_trailers", IN_HTTP, conf::flag(), pass_trailers),
+    directive("proxy_request_buffering", IN_HTTP, conf::flag(), |at, a| {
+        at.own::<Conf>().request_buffering.set(a.flag(0)?)
     }),
-    directive("proxy_buffering", IN_HTTP, Arity::flag(), |at, a| at.own::<Conf>().buffering.set(a, a.flag(0)?)),
-    directive("proxy_buffer_size", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().buffer_size.set(a, a.size(0)?)
+    directive("proxy_buffering", IN_HTTP, conf::flag(), |at, a| at.own::<Conf>().buffering.set(a.flag(0)?)),
+    directive("proxy_buffer_size", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().buffer_size.set(a.size(0)?)
     }),
-    directive("proxy_buffers", IN_HTTP, Arity::exactly(2), |at, a| {
-        at.own::<Conf>().buffers.set(a, (a.number(0)?, a.size(1)?))
+    directive("proxy_buffers", IN_HTTP, conf::exactly(2), |at, a| {
+        at.own::<Conf>().buffers.set((a.number(0)?, a.size(1)?))
     }),
-    directive("proxy_busy_buffers_size", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().busy_buffers_size.set(a, a.size(0)?)
+    directive("proxy_busy_buffers_size", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().busy_buffers_size.set(a.size(0)?)
     }),
-    directive("proxy_max_temp_file_size", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().max_temp_file_size.set(a, a.size(0)?)
+    directive("proxy_max_temp_file_size", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().max_temp_file_size.set(a.size(0)?)
     }),
-    directive("proxy_temp_file_write_size", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().temp_file_write_size.set(a, a.size(0)?)
+    directive("proxy_temp_file_write_size", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().temp_file_write_size.set(a.size(0)?)
     }),
-    directive("proxy_temp_path", IN_HTTP, Arity::between(1, 4), |at, a| {
+    directive("proxy_temp_path", IN_HTTP, conf::between(1, 4), |at, a| {
         let path = TempPath::read(at, a)?;
-        at.own::<Conf>().temp_path.set(a, path)
+        at.own::<Conf>().temp_path.set(path)
     }),
-    directive("proxy_connect_timeout", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().connect_timeout.set(a, a.msec(0)?)
+    directive("proxy_connect_timeout", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().connect_timeout.set(a.msec(0)?)
     }),
-    directive("proxy_send_timeout", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().send_timeout.set(a, a.msec(0)?)
+    directive("proxy_send_timeout", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().send_timeout.set(a.msec(0)?)
     }),
-    directive("proxy_read_timeout", IN_HTTP, Arity::exactly(1), |at, a| {
-        at.own::<Conf>().read_timeout.set(a, a.msec(0)?)
+    directive("proxy_read_timeout", IN_HTTP, conf::exactly(1), |at, a| {
+        at.own::<Conf>().read_timeout.set(a.msec(0)?)
     }),
-    directive("proxy_intercept_errors", IN_HTTP, Arity::flag(), |at, a| {
-        at.own::<Conf>().intercept_errors.set(a, a.flag(0)?)
+    directive("proxy_intercept_errors", IN_HTTP, conf::flag(), |at, a| {
+        at.own::<Conf>().intercept_errors.set(a.flag(0)?)
     }),
-    directive("proxy_ignore_client_abort", IN_HTTP, Arity::flag(), |at, a| {
-        at.own::<Conf>().ignore_client_abort.set(a, a.flag(0)?)
+    directive("proxy_ignore_client_abort", IN_HTTP, conf::flag(), |at, a| {
+        at.own::<Conf>().ignore_client_abort.set(a.flag(0)?)
     }),
-    directive("proxy_socket_keepalive", IN_HTTP, Arity::flag(), |at, a| {
-        at.own::<Conf>().socket_keepalive.set(a, a.flag(0)?)
+    directive("proxy_socket_keepalive", IN_HTTP, conf::flag(), |at, a| {
+        at.own::<Conf>().socket_keepalive.set(a.flag(0)?)
     }),
-    directive("proxy_headers_hash_max_size", IN_HTTP, Arity::exactly(1), needless),
-    directive("proxy_headers_hash_bucket_size", IN_HTTP, Arity::exactly(1), needless),
+    directive("proxy_headers_hash_max_size", IN_HTTP, conf::exactly(1), needless),
+    directive("proxy_headers_hash_bucket_size", IN_HTTP, conf::exactly(1), needless),
 ];
 
 settings! {
@@ -180,21 +180,21 @@ impl Inherit for Pass {
 
 fn pass(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if !at.own::<Pass>().url.is_empty() {
-        return Err(a.fault(format!("\"{}\" directive is duplicate", a.directive)));
+        return Err(Error::directive("is duplicate"));
     }
     let url = a.str(0).to_string();
-    let place = a.fault(String::new()).at;
+    let place = a.at();
     let template = Template::compile(at, a, 0)?;
     let location = at.conf::<Place>().map(|p| p.name.clone()).unwrap_or_default();
     if template.as_literal().is_some() {
-        let uri = super::pass::parse(&url).map_err(|what| a.fault(what))?.uri;
+        let uri = super::pass::parse(&url).map_err(|what| a.error(what))?.uri;
         let in_prefix = at.kind == LOCATION && at.conf::<Place>().is_some_and(Place::is_prefix);
         if uri.is_some() && !in_prefix {
-            return Err(a.fault(NO_URI.into()));
+            return Err(a.error(NO_URI));
         }
     }
     let template = template.as_literal().is_none().then_some(template);
-    *at.own::<Pass>() = Pass { url, template, location, at: place };
+    *at.own::<Pass>() = Pass { url, template, location, at: Some(place) };
     Ok(())
 }
 
@@ -205,17 +205,17 @@ fn redirect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let redirect = match (a.words.len(), a.str(0)) {
         (1, "off") => Redirect::Off,
         (1, "false") => {
-            at.warn(a.fault("invalid parameter \"false\", use \"off\" instead".into()));
+            at.warn(a.warning("invalid parameter \"false\", use \"off\" instead"));
             Redirect::Off
         }
         (1, "default") => Redirect::Default,
-        (1, other) => return Err(a.fault(format!("invalid parameter \"{other}\""))),
+        (1, other) => return Err(a.error(format!("invalid parameter \"{other}\""))),
         (_, from) => {
             let to = Template::compile(at, a, 1)?;
             match from.strip_prefix('~') {
                 Some(pattern) => {
                     let (pattern, caseless) = pattern.strip_prefix('*').map_or((pattern, false), |p| (p, true));
-                    Redirect::Regex(Regex::new(at, pattern, caseless).map_err(|e| a.fault(e.message))?, to)
+                    Redirect::Regex(Regex::new(at, pattern, caseless).map_err(|e| a.error(e.message))?, to)
                 }
                 None => Redirect::Prefix(Template::compile(at, a, 0)?, to),
             }
@@ -223,7 +223,7 @@ fn redirect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     };
     let list = &mut at.own::<Lists>().redirect;
     if matches!(redirect, Redirect::Off) && !list.is_empty() || list.iter().any(|r| matches!(r, Redirect::Off)) {
-        return Err(a.fault(format!("\"{}\" directive is duplicate", a.directive)));
+        return Err(Error::directive("is duplicate"));
     }
     list.push(redirect);
     Ok(())
@@ -239,16 +239,16 @@ fn http_version(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let http_11 = match a.str(0) {
         "1.0" => false,
         "1.1" => true,
-        "2" => return Err(a.fault("\"proxy_http_version 2\" is not supported by plimsoll".into())),
-        other => return Err(a.fault(format!("invalid value \"{other}\""))),
+        "2" => return Err(a.error("\"proxy_http_version 2\" is not supported by plimsoll")),
+        other => return Err(a.error(format!("invalid value \"{other}\""))),
     };
-    at.own::<Conf>().http_11.set(a, http_11)
+    at.own::<Conf>().http_11.set(http_11)
 }
 
 fn pass_trailers(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     match a.flag(0)? {
         false => Ok(()),
-        true => Err(a.fault("\"proxy_pass_trailers on\" is not supported by plimsoll".into())),
+        true => Err(a.error("\"proxy_pass_trailers on\" is not supported by plimsoll")),
     }
 }
 
@@ -312,9 +312,9 @@ fn mask(a: &Args<'_>, names: &[(&str, u32)]) -> Result<u32, Error> {
     for i in 0..a.words.len() {
         let text = a.str(i);
         let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-        let (_, bit) = found.ok_or_else(|| a.fault(format!("invalid value \"{text}\"")))?;
+        let (_, bit) = found.ok_or_else(|| a.error(format!("invalid value \"{text}\"")))?;
         if mask & bit != 0 {
-            return Err(a.fault(format!("duplicate value \"{text}\"")));
+            return Err(a.error(format!("duplicate value \"{text}\"")));
         }
         mask |= bit;
     }

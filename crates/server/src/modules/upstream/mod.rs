@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use conf::{Args, Arity, Error, HTTP, Inherit, Scope, Setting, UPSTREAM, Within, block, directive};
+use conf::{Args, Error, HTTP, Inherit, Scope, Setting, UPSTREAM, Within, block, directive};
 
 use super::Module;
 use crate::upstream::{Balancer, Group, KeepAlive, Peer, Set, key, resolve};
@@ -16,20 +16,20 @@ pub(crate) static MODULE: Module =
     Module { name: "upstream", directives: DIRECTIVES, variables: variables::VARIABLES };
 
 static DIRECTIVES: &[conf::Directive] = &[
-    block("upstream", HTTP, Arity::exactly(1), UPSTREAM, open),
-    directive("server", UPSTREAM, Arity::at_least(1), server),
-    directive("zone", UPSTREAM, Arity::between(1, 2), zone),
-    directive("ip_hash", UPSTREAM, Arity::exactly(0), |at, a| balancer(at, a, Balancer::IpHash)),
-    directive("least_conn", UPSTREAM, Arity::exactly(0), |at, a| balancer(at, a, Balancer::LeastConn)),
-    directive("keepalive", UPSTREAM, Arity::between(1, 2), keepalive),
-    directive("keepalive_requests", UPSTREAM, Arity::exactly(1), |at, a| {
-        at.own::<Block>().keepalive_requests.set(a, a.number(0)?)
+    block("upstream", HTTP, conf::exactly(1), UPSTREAM, open),
+    directive("server", UPSTREAM, conf::at_least(1), server),
+    directive("zone", UPSTREAM, conf::between(1, 2), zone),
+    directive("ip_hash", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::IpHash)),
+    directive("least_conn", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::LeastConn)),
+    directive("keepalive", UPSTREAM, conf::between(1, 2), keepalive),
+    directive("keepalive_requests", UPSTREAM, conf::exactly(1), |at, a| {
+        at.own::<Block>().keepalive_requests.set(a.number(0)?)
     }),
-    directive("keepalive_time", UPSTREAM, Arity::exactly(1), |at, a| {
-        at.own::<Block>().keepalive_time.set(a, a.msec(0)?)
+    directive("keepalive_time", UPSTREAM, conf::exactly(1), |at, a| {
+        at.own::<Block>().keepalive_time.set(a.msec(0)?)
     }),
-    directive("keepalive_timeout", UPSTREAM, Arity::exactly(1), |at, a| {
-        at.own::<Block>().keepalive_timeout.set(a, a.msec(0)?)
+    directive("keepalive_timeout", UPSTREAM, conf::exactly(1), |at, a| {
+        at.own::<Block>().keepalive_timeout.set(a.msec(0)?)
     }),
 ];
 
@@ -64,7 +64,7 @@ fn open(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let name = a.str(0).to_ascii_lowercase();
     let names = at.shared::<Names>();
     if !names.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
-        return Err(a.fault(format!("duplicate upstream \"{}\"", a.str(0))));
+        return Err(a.error(format!("duplicate upstream \"{}\"", a.str(0))));
     }
     at.own::<Block>().name = a.str(0).into();
     Ok(())
@@ -87,9 +87,9 @@ fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         parameter(a, a.str(i), &mut model, &mut backup)?;
     }
     if backup && at.own::<Block>().balancer == Some(Balancer::IpHash) {
-        return Err(a.fault("balancing method does not support parameter \"backup\"".into()));
+        return Err(a.error("balancing method does not support parameter \"backup\""));
     }
-    let found = resolve(a.inputs, url, 80).map_err(|what| a.fault(format!("{what} in upstream \"{url}\"")))?;
+    let found = resolve(a.inputs(), url, 80).map_err(|what| a.error(format!("{what} in upstream \"{url}\"")))?;
     let peers = found.into_iter().map(|address| Peer {
         name: address.to_string().into(),
         key: key(&address),
@@ -102,7 +102,7 @@ fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 }
 
 fn parameter(a: &Args<'_>, text: &str, peer: &mut Peer, backup: &mut bool) -> Result<(), Error> {
-    let invalid = || a.fault(format!("invalid parameter \"{text}\""));
+    let invalid = || a.error(format!("invalid parameter \"{text}\""));
     let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) {
         true => digits.parse::<u32>().map_err(|_| invalid()),
         false => Err(invalid()),
@@ -111,7 +111,7 @@ fn parameter(a: &Args<'_>, text: &str, peer: &mut Peer, backup: &mut bool) -> Re
         None if text == "backup" => *backup = true,
         None if text == "down" => peer.down = true,
         None if text == "resolve" => {
-            return Err(a.fault("parameter \"resolve\" is not supported by plimsoll".into()));
+            return Err(a.error("parameter \"resolve\" is not supported by plimsoll"));
         }
         Some(("weight", value)) => {
             peer.weight = number(value)?;
@@ -133,19 +133,19 @@ fn parameter(a: &Args<'_>, text: &str, peer: &mut Peer, backup: &mut bool) -> Re
 /// The threads share every group's state anyway; a zone is only named.
 fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if a.str(0).is_empty() {
-        return Err(a.fault("invalid zone name \"\"".into()));
+        return Err(a.error("invalid zone name \"\""));
     }
     // As in nginx: eight pages.
     const LEAST: u64 = 8 * 4096;
     if a.words.len() == 2 && a.size(1)? < LEAST {
-        return Err(a.fault(format!("zone \"{}\" is too small", a.str(0))));
+        return Err(a.error(format!("zone \"{}\" is too small", a.str(0))));
     }
-    at.own::<Block>().zone.set(a, a.str(0).into())
+    at.own::<Block>().zone.set(a.str(0).into())
 }
 
 fn balancer(at: &mut Scope, a: &Args<'_>, how: Balancer) -> Result<(), Error> {
     if at.own::<Block>().balancer.replace(how).is_some() {
-        at.warn(a.fault("load balancing method redefined".into()));
+        at.warn(a.warning("load balancing method redefined"));
     }
     Ok(())
 }
@@ -153,10 +153,10 @@ fn balancer(at: &mut Scope, a: &Args<'_>, how: Balancer) -> Result<(), Error> {
 fn keepalive(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let local = match a.words.len() {
         2 if a.str(1) == "local" => true,
-        2 => return Err(a.fault(format!("invalid parameter \"{}\"", a.str(1)))),
+        2 => return Err(a.error(format!("invalid parameter \"{}\"", a.str(1)))),
         _ => false,
     };
-    at.own::<Block>().keepalive.set(a, (a.number(0)?, local))
+    at.own::<Block>().keepalive.set((a.number(0)?, local))
 }
 
 /// Compiles all `upstream` blocks.
