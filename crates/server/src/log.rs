@@ -216,8 +216,10 @@ fn request_context(request: &Request, line: &mut Vec<u8>) {
     if !request.line().is_empty() {
         put_quoted(line, "request", request.line());
     }
-    if let Some(upstream) = request.kept::<crate::upstream::Current>().filter(|u| !u.0.is_empty()) {
-        put_quoted(line, "upstream", upstream.0.as_bytes());
+    if request.upstream.is_asked() {
+        line.extend_from_slice(b", upstream: \"");
+        request.upstream.put_url(line);
+        line.push(b'"');
     }
     if let Some(host) = request.header(wire::Known::Host) {
         put_quoted(line, "host", host);

@@ -1,25 +1,144 @@
-//! Placeholder.
-use crate::http::request::Request;
+//! Temporary files: request bodies and responses that do not fit in memory.
+//!
+//! A file has no name from the moment it is open, so nothing is left behind however the process ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use conf::{Args, Error, Scope};
-/// Placeholder.
+
+use crate::http::request::Request;
+
+/// A directory for temporary files and the levels of folders below it (`client_body_temp_path`, `proxy_temp_path`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TempPath {
+    /// The directory.
+    pub path: PathBuf,
+    /// Digits of the file's number that each level of folders takes, from its end; 0 ends the list.
+    pub levels: [usize; 3],
+}
+
+/// Digits of a file's number, as in nginx.
+const DIGITS: usize = 10;
+
+impl TempPath {
+    /// A directory without levels.
+    pub fn flat(path: String) -> TempPath {
+        TempPath { path: path.into(), levels: [0; 3] }
+    }
+    /// Reads `path [level1 [level2 [level3]]]`; each level has one to three digits.
+    ///
+    /// # Errors
+    /// nginx's `invalid value`.
+    pub fn read(_: &Scope, a: &Args<'_>) -> Result<TempPath, Error> {
+        let mut temp = TempPath::flat(a.prefix_path(a.str(0)));
+        for i in 1..a.words.len() {
+            let level: usize = a.number(i)?;
+            if !(1..=3).contains(&level) {
+                return Err(a.error(format!("invalid value \"{}\"", a.str(i))));
+            }
+            temp.levels[i - 1] = level;
+        }
+        Ok(temp)
+    }
+    /// The file of this number.
+    fn file(&self, number: u64) -> PathBuf {
+        let name = format!("{number:010}");
+        let mut path = self.path.clone();
+        let mut end = name.len().min(DIGITS);
+        for level in self.levels.iter().take_while(|level| **level > 0) {
+            path.push(&name[end - level..end]);
+            end -= level;
+        }
+        path.push(name);
+        path
+    }
+}
+
+/// What a temporary file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Placeholder.
+    /// A client's request body (`client_body_temp_path`).
     ClientBody,
 }
-/// Placeholder.
-#[derive(Clone)]
-pub struct TempPath(String);
-impl TempPath {
-    /// Placeholder.
-    pub fn read(_: &mut Scope, a: &Args<'_>) -> Result<TempPath, Error> {
-        Ok(TempPath(a.str(0).into()))
-    }
-    /// Placeholder.
-    pub fn flat(path: String) -> TempPath {
-        TempPath(path)
+
+/// Creates a temporary file for `request`.
+///
+/// # Errors
+/// 500, logged, when the directory cannot be written to.
+pub fn create(request: &Request, kind: Kind) -> Result<File, u16> {
+    let plan = request.plan();
+    let (temp, what) = match kind {
+        Kind::ClientBody => (&plan.core.client_body_temp_path, "a client request body"),
+    };
+    match open(temp) {
+        Ok((file, path)) => {
+            log_warn!(request, "{what} is buffered to a temporary file {}", path.display());
+            Ok(file)
+        }
+        Err((error, path)) => {
+            log_crit!(request, "open() \"{}\" failed ({})", path.display(), crate::log::Errno(&error));
+            Err(500)
+        }
     }
 }
-/// Placeholder.
-pub fn create(_: &Request, _: Kind) -> Result<std::fs::File, u16> {
-    Err(500)
+
+/// Opens a new file without a name; says under which name it was made.
+pub fn open(temp: &TempPath) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    loop {
+        let path = temp.file(NEXT.fetch_add(1, Relaxed));
+        match make(&path) {
+            // Another process counts, too: two generations of a server share the directory during an upgrade.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err((error, path)),
+            Ok(file) => return Ok((file, path)),
+        }
+    }
+}
+
+fn make(path: &Path) -> io::Result<File> {
+    let file = match create_new(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            create_new(path)?
+        }
+        made => made?,
+    };
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::{Read, Seek, Write};
+
+    #[test]
+    fn levels_take_digits_from_the_end() {
+        let temp = TempPath { path: "/t".into(), levels: [1, 2, 0] };
+        assert_eq!(temp.file(1_234_567), Path::new("/t/7/56/0001234567"));
+        assert_eq!(TempPath::flat("/t".into()).file(1), Path::new("/t/0000000001"));
+    }
+
+    #[test]
+    fn a_file_can_be_read_back_and_has_no_name() {
+        let folder = std::env::temp_dir().join(format!("temp-test-{}", std::process::id()));
+        let temp = TempPath { path: folder.clone(), levels: [2, 0, 0] };
+        let (mut file, path) = open(&temp).map_err(|e| e.0).unwrap();
+        file.write_all(b"abc").unwrap();
+        file.rewind().unwrap();
+        let mut back = String::new();
+        file.read_to_string(&mut back).unwrap();
+        assert_eq!((back.as_str(), path.exists()), ("abc", false));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -105,6 +105,13 @@ pub struct ErrorPages {
     msie_refresh: bool,
 }
 
+impl ErrorPages {
+    /// Whether a page is configured for this status (`proxy_intercept_errors`).
+    pub fn covers(&self, status: u16) -> bool {
+        self.pages.iter().any(|page| page.status == status)
+    }
+}
+
 /// What is in force in a block.
 pub fn compile(at: &Scope, _: &mut Compiler<'_>) -> Result<Arc<ErrorPages>, Error> {
     let none = Conf::default();

@@ -52,6 +52,15 @@ pub async fn send(request: &mut Request) {
     if let Err(error) = result {
         failed(request, &error);
     }
+    note_upstream(request);
+}
+
+/// What happened to an upstream's body on its way is logged here: it has no request to log with.
+fn note_upstream(request: &mut Request) {
+    if let Body::Upstream(mut upstream) = std::mem::take(&mut request.response.body) {
+        upstream.log(request);
+        request.response.body = Body::Upstream(upstream);
+    }
 }
 
 /// Ciphertext may still be waiting.
@@ -294,6 +303,7 @@ async fn stream(request: &mut Request, head: Vec<u8>) -> io::Result<()> {
         ended: false,
         reading: None,
         written: 0,
+        failure: None,
         warm: 0,
     };
     sender.queue.push_back(Chunk::Memory(head));
@@ -302,6 +312,21 @@ async fn stream(request: &mut Request, head: Vec<u8>) -> io::Result<()> {
     sender.queue.clear();
     request.response.queue = sender.queue;
     result
+}
+
+/// While an upstream is waited for: whether the client closed meanwhile, so that nobody waits for its answer.
+fn client_left(request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match &request.response.body {
+        Body::Upstream(upstream) if upstream.minds_client() && request.client.poll_closed(cx).is_ready() => {
+            log_info!(
+                request,
+                "epoll_wait() reported that client prematurely closed connection, \
+                so upstream connection is closed too while sending to client"
+            );
+            Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+        }
+        _ => Poll::Pending,
+    }
 }
 
 type Reading = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>>>>;
@@ -314,6 +339,8 @@ struct Sender {
     reading: Option<Reading>,
     /// How much of the chunk at the front of the queue was written.
     written: usize,
+    /// The source failed: what it gave before still goes out.
+    failure: Option<io::Error>,
     /// Up to here the file at the front of the queue is known to be in memory.
     warm: u64,
 }
@@ -321,11 +348,14 @@ struct Sender {
 impl Sender {
     fn poll(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let waits = self.pull(request, cx)?;
+            self.pull(request, cx)?;
             if self.queue.is_empty() {
-                return if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+                return match self.failure.take() {
+                    Some(error) => Poll::Ready(Err(error)),
+                    None if self.ended => Poll::Ready(Ok(())),
+                    None => client_left(request, cx),
+                };
             }
-            debug_assert!(waits || self.ended || !self.queue.is_empty());
             if self.write(request, cx)?.is_pending() {
                 // The client is slow: an upstream may still hand over what it has, and be free.
                 if let Body::Upstream(upstream) = &mut request.response.body {
@@ -336,12 +366,12 @@ impl Sender {
         }
     }
 
-    /// Fills the queue from the source; `true` if the source has to be waited for.
-    fn pull(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<bool> {
-        while !self.ended && self.queued() < QUEUE {
+    /// Fills the queue from the source, until the source has to be waited for.
+    fn pull(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.ended && self.failure.is_none() && self.queued() < QUEUE {
             match self.next(request, cx) {
-                Poll::Pending => return Ok(true),
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) => self.failure = Some(error),
                 Poll::Ready(Ok(Some(chunk))) => {
                     filters::through(&mut request.response.filters, chunk, &mut self.filtered)?;
                 }
@@ -352,7 +382,7 @@ impl Sender {
             }
             self.encode(request);
         }
-        Ok(false)
+        Ok(())
     }
     fn queued(&self) -> usize {
         self.queue.iter().map(|chunk| length(chunk) as usize).sum::<usize>() - self.written

@@ -143,6 +143,9 @@ pub fn give_up(request: &mut Request, status: u16) {
 async fn finish(request: &mut Request, begin: Next) {
     decide(request, begin).await;
     output::send(request).await;
+    if request.response.upgrade && !request.aborted {
+        proxy::tunnel(request).await;
+    }
     log(request);
 }
 

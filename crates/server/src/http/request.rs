@@ -93,6 +93,8 @@ pub struct Request {
     /// Whether the client closed or broke before the response was complete (logged as 499 where no status was sent).
     pub aborted: bool,
 
+    /// What is known of the upstreams that were asked.
+    pub upstream: crate::upstream::Record,
     /// Variables assigned and remembered.
     pub values: Values,
     /// What the last regular expression captured: the text, and the groups in it.
@@ -188,6 +190,7 @@ impl Request {
             body_sent: 0,
             head_sent: false,
             aborted: false,
+            upstream: crate::upstream::Record::default(),
             values: Values::default(),
             captures: Captures::default(),
             pass: Pass::default(),
@@ -251,6 +254,7 @@ impl Request {
         self.body_sent = 0;
         self.head_sent = false;
         self.aborted = false;
+        self.upstream.reset();
         self.captures.clear();
         self.pass = Pass::default();
         self.notes.clear();

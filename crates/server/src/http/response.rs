@@ -74,7 +74,7 @@ pub enum Body {
     /// Parts of a file, in order.
     File(FileBody),
     /// An upstream's response.
-    Upstream(Box<UpstreamBody>),
+    Upstream(UpstreamBody),
     /// Several sources in order: what `multipart/byteranges` needs.
     Parts(std::collections::VecDeque<Body>),
 }

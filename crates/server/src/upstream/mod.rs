@@ -1,8 +1,15 @@
-//! Placeholder.
-/// Placeholder.
-pub struct Group;
-/// Placeholder.
-pub struct Current(pub String);
-/// Placeholder.
-#[derive(Default)]
-pub struct ThreadState;
+//! Upstream servers: groups and the choice among them, connections and their reuse, what a request remembers of them.
+
+mod connect;
+mod group;
+mod names;
+mod peers;
+mod pool;
+mod record;
+
+pub use connect::{NoLink, Options, begin, finish};
+pub use group::{Balancer, Group, Held, KeepAlive, Turn};
+pub use names::{key, number, resolve, split};
+pub use peers::{Peer, Set};
+pub use pool::{Key, Link, ThreadState, rest};
+pub use record::{Record, Try};

@@ -1,30 +1,47 @@
-//! Placeholder.
-use super::Module;
-use crate::http::filters::Chunk;
-use crate::http::phases::Next;
-use crate::http::request::Request;
-use crate::worker::generation::Compiler;
+//! `proxy_pass`: a request is asked of an HTTP server, and its answer passed on.
+//!
+//! | file | does |
+//! |---|---|
+//! | `written.rs` | the directives as written |
+//! | `settings.rs`, `pass.rs`, `redirect.rs` | as run |
+//! | `answer.rs` | one request: who is asked, what is tried again |
+//! | `create.rs`, `send.rs` | the request to the upstream |
+//! | `receive.rs`, `respond.rs` | the response's head |
+//! | `body.rs`, `spill.rs`, `tunnel.rs` | what follows it |
+
 use conf::{Error, Scope};
-use std::task::{Context, Poll};
-pub(crate) static MODULE: Module = Module { name: "proxy", directives: &[], variables: &[] };
-/// Placeholder.
-pub struct Proxy;
-/// Placeholder.
-pub struct UpstreamBody;
-impl UpstreamBody {
-    /// Placeholder.
-    pub fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<Option<Chunk>>> {
-        Poll::Ready(Ok(None))
-    }
-    /// Placeholder.
-    pub fn poll_fill(&mut self, _: &mut Context<'_>) {}
-}
-impl Proxy {
-    /// Placeholder.
-    pub async fn answer(&self, _: &mut Request) -> Next {
-        Next::Status(502)
-    }
-}
-pub(crate) fn content(_: &Scope, _: &mut Compiler<'_>) -> Result<Option<Proxy>, Error> {
-    Ok(None)
+
+use super::Module;
+use crate::worker::generation::Compiler;
+
+mod answer;
+mod body;
+mod create;
+mod pass;
+mod receive;
+mod redirect;
+mod respond;
+mod send;
+mod settings;
+mod spill;
+mod tunnel;
+mod variables;
+mod written;
+
+pub use answer::Proxy;
+pub use body::UpstreamBody;
+pub use tunnel::tunnel;
+
+pub(crate) static MODULE: Module =
+    Module { name: "proxy", directives: written::DIRECTIVES, variables: variables::VARIABLES };
+
+/// What a location with `proxy_pass` does.
+///
+/// # Errors
+/// Unknown hosts, and URLs that the location cannot have.
+pub fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Option<Proxy>, Error> {
+    let Some(pass) = scope.conf::<written::Pass>() else { return Ok(None) };
+    let target = pass::target(pass, scope, with)?;
+    let settings = settings::compile(scope, &target, with)?;
+    Ok(Some(Proxy::new(settings, target)))
 }

@@ -1,8 +1,203 @@
-//! Placeholder.
+//! `upstream` blocks: servers, their weights and limits, how one is chosen, and which connections are kept.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use conf::{Args, Error, HTTP, Inherit, Scope, Setting, UPSTREAM, Within, block, directive};
+
 use super::Module;
+use crate::upstream::{Balancer, Group, KeepAlive, Peer, Set, key, resolve};
 use crate::worker::generation::Compiler;
-use conf::{Error, Scope};
-pub(crate) static MODULE: Module = Module { name: "upstream", directives: &[], variables: &[] };
-pub(crate) fn compile(_: &Scope, _: &mut Compiler<'_>) -> Result<(), Error> {
+
+mod variables;
+
+pub(crate) static MODULE: Module =
+    Module { name: "upstream", directives: DIRECTIVES, variables: variables::VARIABLES };
+
+static DIRECTIVES: &[conf::Directive] = &[
+    block("upstream", HTTP, conf::exactly(1), UPSTREAM, open),
+    directive("server", UPSTREAM, conf::at_least(1), server),
+    directive("zone", UPSTREAM, conf::between(1, 2), zone),
+    directive("ip_hash", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::IpHash)),
+    directive("least_conn", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::LeastConn)),
+    directive("keepalive", UPSTREAM, conf::between(1, 2), keepalive),
+    directive("keepalive_requests", UPSTREAM, conf::exactly(1), |at, a| {
+        at.own::<Block>().keepalive_requests.set(a.number(0)?)
+    }),
+    directive("keepalive_time", UPSTREAM, conf::exactly(1), |at, a| {
+        at.own::<Block>().keepalive_time.set(a.msec(0)?)
+    }),
+    directive("keepalive_timeout", UPSTREAM, conf::exactly(1), |at, a| {
+        at.own::<Block>().keepalive_timeout.set(a.msec(0)?)
+    }),
+];
+
+/// As written.
+#[derive(Default)]
+struct Block {
+    name: String,
+    servers: Vec<Server>,
+    zone: Setting<String>,
+    balancer: Option<Balancer>,
+    keepalive: Setting<(usize, bool)>,
+    keepalive_requests: Setting<u32>,
+    keepalive_time: Setting<u64>,
+    keepalive_timeout: Setting<u64>,
+}
+impl Inherit for Block {
+    fn inherit(&mut self, _: &Block) {}
+    fn reaches(_: Within) -> bool {
+        false
+    }
+}
+struct Server {
+    peers: Vec<Peer>,
+    backup: bool,
+}
+
+/// The names of all blocks, to find one written twice.
+#[derive(Default)]
+struct Names(Mutex<HashSet<String>>);
+
+fn open(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let name = a.str(0).to_ascii_lowercase();
+    let names = at.shared::<Names>();
+    if !names.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
+        return Err(a.error(format!("duplicate upstream \"{}\"", a.str(0))));
+    }
+    at.own::<Block>().name = a.str(0).into();
     Ok(())
+}
+
+fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let url = a.str(0);
+    let mut model = Peer {
+        address: crate::program::Address::Unix("".into()),
+        name: "".into(),
+        weight: 1,
+        max_conns: 0,
+        max_fails: 1,
+        fail_timeout: Duration::from_secs(10),
+        down: false,
+        key: 0,
+    };
+    let mut backup = false;
+    for i in 1..a.words.len() {
+        parameter(a, a.str(i), &mut model, &mut backup)?;
+    }
+    if backup && at.own::<Block>().balancer == Some(Balancer::IpHash) {
+        return Err(a.error("balancing method does not support parameter \"backup\""));
+    }
+    let found = resolve(a.inputs(), url, 80).map_err(|what| a.error(format!("{what} in upstream \"{url}\"")))?;
+    let peers = found.into_iter().map(|address| Peer {
+        name: address.to_string().into(),
+        key: key(&address),
+        address,
+        ..model.clone()
+    });
+    let peers = peers.collect();
+    at.own::<Block>().servers.push(Server { peers, backup });
+    Ok(())
+}
+
+fn parameter(a: &Args<'_>, text: &str, peer: &mut Peer, backup: &mut bool) -> Result<(), Error> {
+    let invalid = || a.error(format!("invalid parameter \"{text}\""));
+    let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) {
+        true => digits.parse::<u32>().map_err(|_| invalid()),
+        false => Err(invalid()),
+    };
+    match text.split_once('=') {
+        None if text == "backup" => *backup = true,
+        None if text == "down" => peer.down = true,
+        None if text == "resolve" => {
+            return Err(a.error("parameter \"resolve\" is not supported by plimsoll"));
+        }
+        Some(("weight", value)) => {
+            peer.weight = number(value)?;
+            if peer.weight == 0 {
+                return Err(invalid());
+            }
+        }
+        Some(("max_conns", value)) => peer.max_conns = number(value)?,
+        Some(("max_fails", value)) => peer.max_fails = number(value)?,
+        Some(("fail_timeout", value)) => {
+            let seconds = conf::sec(value.as_bytes()).ok_or_else(invalid)?;
+            peer.fail_timeout = Duration::from_secs(seconds);
+        }
+        _ => return Err(invalid()),
+    }
+    Ok(())
+}
+
+/// The threads share every group's state anyway; a zone is only named.
+fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    if a.str(0).is_empty() {
+        return Err(a.error("invalid zone name \"\""));
+    }
+    // As in nginx: eight pages.
+    const LEAST: u64 = 8 * 4096;
+    if a.words.len() == 2 && a.size(1)? < LEAST {
+        return Err(a.error(format!("zone \"{}\" is too small", a.str(0))));
+    }
+    at.own::<Block>().zone.set(a.str(0).into())
+}
+
+fn balancer(at: &mut Scope, a: &Args<'_>, how: Balancer) -> Result<(), Error> {
+    if at.own::<Block>().balancer.replace(how).is_some() {
+        at.warn(a.warning("load balancing method redefined"));
+    }
+    Ok(())
+}
+
+fn keepalive(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let local = match a.words.len() {
+        2 if a.str(1) == "local" => true,
+        2 => return Err(a.error(format!("invalid parameter \"{}\"", a.str(1)))),
+        _ => false,
+    };
+    at.own::<Block>().keepalive.set((a.number(0)?, local))
+}
+
+/// Compiles all `upstream` blocks.
+///
+/// # Errors
+/// `no servers are inside upstream`
+pub fn compile(http: &Scope, with: &mut Compiler<'_>) -> Result<(), Error> {
+    for scope in http.children.iter().filter(|c| c.kind == UPSTREAM) {
+        if let Some(block) = scope.conf::<Block>() {
+            with.upstreams.push(Arc::new(group(block, scope)?));
+        }
+    }
+    Ok(())
+}
+
+fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
+    let set = |backup| {
+        let servers = block.servers.iter().filter(|s| s.backup == backup);
+        servers.flat_map(|s| s.peers.iter().cloned()).collect::<Vec<_>>()
+    };
+    let (primary, backup) = (set(false), set(true));
+    if primary.is_empty() {
+        return Err(Error::emerg("no servers are inside upstream").at(scope.at.clone()));
+    }
+    Ok(Group {
+        name: block.name.as_str().into(),
+        port: None,
+        primary: Set::new(primary),
+        backup: (!backup.is_empty()).then(|| Set::new(backup)),
+        balancer: block.balancer.unwrap_or_default(),
+        keepalive: kept(block),
+    })
+}
+
+fn kept(block: &Block) -> Option<KeepAlive> {
+    let (connections, local) = block.keepalive.or((32, true));
+    (connections > 0).then(|| KeepAlive {
+        connections,
+        local,
+        requests: block.keepalive_requests.or(1000),
+        time: Duration::from_millis(block.keepalive_time.or(3_600_000)),
+        timeout: Duration::from_millis(block.keepalive_timeout.or(60_000)),
+    })
 }

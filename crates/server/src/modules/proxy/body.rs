@@ -1,0 +1,354 @@
+//! The body of an upstream's response on its way to the client.
+//!
+//! A body that came whole with its head is memory, and its connection rests before the client sees a byte. Others are
+//! pulled by the sender. While a slow client takes its time, `proxy_buffering` lets the upstream hand over what it has
+//! ([`UpstreamBody::poll_fill`]) and be free.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use wire::ResponseFraming;
+use wire::chunked::{Decoder, Step};
+
+use super::settings::Settings;
+use super::spill::Spill;
+use crate::http::filters::Chunk;
+use crate::http::request::Request;
+use crate::http::response::Body;
+use crate::upstream::{self, Held, Key, KeepAlive, Link, Record};
+use crate::worker::thread::Thread;
+
+/// Where a connection goes to rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Rests {
+    pub(super) number: u32,
+    pub(super) key: Key,
+    pub(super) keep: KeepAlive,
+}
+
+/// What a response's body is read from.
+pub struct Parts {
+    pub(super) link: Option<Link>,
+    pub(super) held: Option<Held>,
+    /// `None`: the connection closes.
+    pub(super) rests: Option<Rests>,
+    pub(super) framing: ResponseFraming,
+    /// An empty buffer, for what came with the head.
+    pub(super) first: Vec<u8>,
+}
+
+/// The body of an upstream's response, while it is passed on.
+pub struct UpstreamBody {
+    inner: Option<Box<Inner>>,
+}
+
+/// Pooled by its thread.
+struct Inner {
+    thread: Rc<Thread>,
+    settings: Arc<Settings>,
+    link: Option<Link>,
+    held: Option<Held>,
+    rests: Option<Rests>,
+    framing: ResponseFraming,
+    decoder: Decoder,
+    buffering: bool,
+    spill: Spill,
+    complete: bool,
+    failure: Option<String>,
+    notes: Vec<String>,
+    flush: bool,
+    waits: bool,
+    /// Bytes read with the head.
+    with_head: u64,
+    received: u64,
+    length: u64,
+    ended: Option<Instant>,
+}
+
+impl UpstreamBody {
+    /// The body behind a head that is in the request's record.
+    pub(super) fn begin(settings: Arc<Settings>, request: &mut Request, mut parts: Parts, buffering: bool) -> Body {
+        let thread = request.thread.clone();
+        let mut first = std::mem::take(&mut parts.first);
+        let record = &mut request.upstream;
+        first.extend_from_slice(&record.buffer[record.head.length..]);
+        let mut inner = Inner {
+            settings,
+            link: parts.link,
+            held: parts.held,
+            rests: parts.rests,
+            framing: parts.framing,
+            decoder: Decoder::new(),
+            buffering,
+            spill: Spill::default(),
+            complete: false,
+            failure: None,
+            notes: Vec::new(),
+            flush: false,
+            waits: false,
+            with_head: record.last().map_or(0, |last| last.received),
+            received: 0,
+            length: 0,
+            ended: None,
+            thread,
+        };
+        if request.response.upgrade {
+            // What came behind the head is the first of the tunnel.
+            inner.spill_first(first);
+            return Body::Upstream(UpstreamBody { inner: Some(Box::new(inner)) });
+        }
+        let decoded = inner.decode(first);
+        inner.account(&mut request.upstream);
+        inner.log(request);
+        if inner.complete {
+            return match decoded.is_empty() {
+                true => {
+                    request.thread.give_buffer(decoded);
+                    Body::Empty
+                }
+                false => Body::Memory(decoded),
+            };
+        }
+        inner.spill_first(decoded);
+        Body::Upstream(UpstreamBody { inner: Some(Box::new(inner)) })
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        match &mut self.inner {
+            Some(inner) => inner.poll_next(cx),
+            None => Poll::Ready(Ok(None)),
+        }
+    }
+    /// While the client is busy: takes what the upstream has, as far as it is to be buffered.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) {
+        if let Some(inner) = self.inner.as_mut().filter(|inner| inner.buffering) {
+            inner.fill(cx);
+        }
+    }
+    /// Tells the record of the try what was read so far.
+    pub fn account(&self, record: &mut Record) {
+        if let Some(inner) = &self.inner {
+            inner.account(record);
+        }
+    }
+    /// Writes to the error log what happened while the body was passed on.
+    pub fn log(&mut self, request: &Request) {
+        if let Some(inner) = &mut self.inner {
+            inner.log(request);
+        }
+    }
+    /// Whether the upstream connection closes when the client's does.
+    pub fn minds_client(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| !inner.settings.ignore_client_abort)
+    }
+    /// The connection, its timeouts and what was read behind the head: for a tunnel.
+    pub(super) fn into_tunnel(mut self) -> Option<(Link, Option<Held>, Arc<Settings>, Vec<u8>)> {
+        let mut inner = self.inner.take()?;
+        let first = inner.spill.pop(inner.thread.buffer()).unwrap_or_default();
+        Some((inner.link.take()?, inner.held.take(), inner.settings.clone(), first))
+    }
+}
+
+impl Inner {
+    fn account(&self, record: &mut Record) {
+        let now = self.ended.unwrap_or_else(|| self.thread.handle.now());
+        record.end_at(now);
+        if let Some(last) = record.last() {
+            last.length = self.length;
+            last.received = self.with_head + self.received;
+        }
+        if self.ended.is_some() && record.trailers.is_empty() {
+            record.trailers.extend_from_slice(self.decoder.trailers());
+        }
+    }
+    fn log(&mut self, request: &Request) {
+        for note in self.notes.drain(..) {
+            log_warn!(request, "{note} while reading upstream");
+        }
+        if let Some(failure) = self.failure.take() {
+            log_error!(request, "{failure} while reading upstream");
+        }
+    }
+    fn spill_first(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return self.thread.give_buffer(bytes);
+        }
+        // Into memory, which has room for as much as one read.
+        let _ = self.spill.push(bytes, usize::MAX, &self.settings.temp_path);
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        loop {
+            if std::mem::take(&mut self.flush) && !self.buffering {
+                return Poll::Ready(Ok(Some(Chunk::Flush)));
+            }
+            if !self.spill.is_empty() {
+                return Poll::Ready(self.pop().map(Some));
+            }
+            if self.failure.is_some() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            if self.complete {
+                return Poll::Ready(Ok(None));
+            }
+            let Poll::Ready(bytes) = self.read(cx) else { return Poll::Pending };
+            let decoded = self.decode(bytes);
+            if !decoded.is_empty() {
+                self.flush = true;
+                return Poll::Ready(Ok(Some(Chunk::Memory(decoded))));
+            }
+            self.thread.give_buffer(decoded);
+        }
+    }
+    fn pop(&mut self) -> io::Result<Chunk> {
+        match self.spill.pop(self.thread.buffer()) {
+            Ok(bytes) => Ok(Chunk::Memory(bytes)),
+            Err(error) => {
+                self.fail(format!("pread() from temporary file failed ({})", crate::log::Errno(&error)));
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
+    }
+
+    /// Reads ahead into memory and the temporary file.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        let (memory, most) = (self.settings.memory, self.settings.max_temp_file_size);
+        while !self.complete && self.failure.is_none() && self.spill.has_room(memory, most) {
+            let Poll::Ready(bytes) = self.read(cx) else { return };
+            let decoded = self.decode(bytes);
+            if decoded.is_empty() {
+                self.thread.give_buffer(decoded);
+                continue;
+            }
+            match self.spill.push(decoded, memory, &self.settings.temp_path) {
+                Ok(Some(buffer)) => self.thread.give_buffer(buffer),
+                Ok(None) => {}
+                Err(error) => self.fail(format!("writing a temporary file failed ({})", crate::log::Errno(&error))),
+            }
+            if let Some(path) = self.spill.made.take() {
+                self.notes.push(format!("an upstream response is buffered to a temporary file {}", path.display()));
+            }
+        }
+    }
+
+    /// What the upstream has; empty when that is nothing any more.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
+        let Some(link) = &self.link else {
+            self.end();
+            return Poll::Ready(Vec::new());
+        };
+        let error = loop {
+            {
+                let mut scratch = self.thread.scratch();
+                match link.socket.try_read(&mut scratch) {
+                    Ok(0) => break None,
+                    Ok(n) => {
+                        let mut buffer = self.thread.buffer();
+                        buffer.extend_from_slice(&scratch[..n]);
+                        self.received += n as u64;
+                        self.waits = false;
+                        return Poll::Ready(buffer);
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) => break Some(e),
+                }
+            }
+            if !std::mem::replace(&mut self.waits, true) {
+                link.socket.set_deadline(Some(self.thread.handle.now() + self.settings.read_timeout));
+            }
+            match link.socket.poll_readable(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(e)) => break Some(e),
+            }
+        };
+        match error {
+            None if self.framing == ResponseFraming::UntilClose => self.end(),
+            None => self.fail("upstream prematurely closed connection".into()),
+            Some(e) if e.kind() == io::ErrorKind::TimedOut => {
+                self.fail("upstream timed out (110: Connection timed out)".into());
+            }
+            Some(e) => self.fail(format!("readv() failed ({})", crate::log::Errno(&e))),
+        }
+        Poll::Ready(Vec::new())
+    }
+
+    /// Takes the framing off; ends the body where it ends.
+    fn decode(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        match self.framing {
+            ResponseFraming::UntilClose => {}
+            ResponseFraming::None => self.take(&mut bytes, 0),
+            ResponseFraming::Length(left) => self.take(&mut bytes, left),
+            ResponseFraming::Chunked => self.unchunk(&mut bytes),
+        }
+        self.length += bytes.len() as u64;
+        bytes
+    }
+    fn take(&mut self, bytes: &mut Vec<u8>, left: u64) {
+        if bytes.len() as u64 > left {
+            bytes.truncate(left as usize);
+            self.excess();
+        }
+        let left = left - bytes.len() as u64;
+        if self.framing != ResponseFraming::None {
+            self.framing = ResponseFraming::Length(left);
+        }
+        if left == 0 {
+            self.end();
+        }
+    }
+    fn excess(&mut self) {
+        self.rests = None;
+        self.notes.push("upstream sent more data than specified in \"Content-Length\" header".into());
+    }
+    fn unchunk(&mut self, bytes: &mut Vec<u8>) {
+        let (mut from, mut to) = (0, 0);
+        while from < bytes.len() {
+            match self.decoder.decode(&bytes[from..]) {
+                Ok(Step::Data(range)) => {
+                    let n = range.len();
+                    bytes.copy_within(from + range.start..from + range.end, to);
+                    to += n;
+                    from += range.end;
+                }
+                Ok(Step::More { consumed }) => from += consumed,
+                Ok(Step::Done { consumed }) => {
+                    if from + consumed < bytes.len() {
+                        self.rests = None;
+                        self.notes.push("upstream sent data after final chunk".into());
+                    }
+                    self.end();
+                    break;
+                }
+                Err(_) => {
+                    self.fail("upstream sent invalid chunked response".into());
+                    break;
+                }
+            }
+        }
+        bytes.truncate(to);
+    }
+
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
+        self.rests = None;
+        self.close();
+    }
+    /// The body is complete: its connection rests, its server is done.
+    fn end(&mut self) {
+        self.complete = true;
+        self.close();
+    }
+    fn close(&mut self) {
+        self.ended.get_or_insert(self.thread.handle.now());
+        self.held = None;
+        let Some(link) = self.link.take() else { return };
+        if let Some(rests) = self.rests.take() {
+            upstream::rest(&self.thread, rests.number, rests.key, &rests.keep, link);
+        }
+    }
+}

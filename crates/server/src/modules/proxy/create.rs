@@ -1,0 +1,194 @@
+//! The request to the upstream: its head is re-written slice by slice into one buffer.
+
+use wire::{Framing, Method};
+
+use super::settings::{Settings, Value};
+use crate::http::request::Request;
+
+/// What is sent behind the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Payload {
+    /// Nothing, or it is in the head's buffer already.
+    Nothing,
+    /// The client's body, which was read.
+    Whole,
+    /// The client's body as it comes.
+    Stream {
+        /// In chunks; otherwise its length is known.
+        chunked: bool,
+    },
+}
+
+/// A request to send.
+pub(super) struct Message {
+    /// Head, and a body that the configuration gives.
+    pub head: Vec<u8>,
+    pub payload: Payload,
+    /// Decides whether the answer has a body.
+    pub method: Method,
+}
+
+/// Where the request goes.
+pub(super) struct Place<'a> {
+    /// What `Host` says by default.
+    pub host: &'a [u8],
+    /// What replaces the location's path; for a URL with variables the whole URI.
+    pub uri: Option<&'a [u8]>,
+    /// The URL has variables: `uri` is taken as it is.
+    pub whole: bool,
+}
+
+/// Writes the request's head into `head`, and its URI into the record for the error log.
+pub(super) fn create(
+    settings: &Settings,
+    request: &mut Request,
+    place: &Place<'_>,
+    payload: Payload,
+    mut head: Vec<u8>,
+) -> Message {
+    let method = put_method(settings, request, &mut head);
+    head.push(b' ');
+    let start = head.len();
+    put_uri(request, place, &mut head);
+    request.upstream.uri.extend_from_slice(&head[start..]);
+    head.extend_from_slice(if settings.http_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
+    let body = settings.set_body.as_ref().map(|template| {
+        let mut body = request.thread.buffer();
+        template.render(request, &mut body);
+        body
+    });
+    let length = body_length(request, body.as_deref(), &payload);
+    for (name, value) in &settings.headers.set {
+        put_header(request, place, name, value, length, &payload, &mut head);
+    }
+    if settings.pass_headers {
+        pass_headers(settings, request, &mut head);
+    }
+    head.extend_from_slice(b"\r\n");
+    if let Some(body) = body {
+        head.extend_from_slice(&body);
+        request.thread.give_buffer(body);
+    }
+    Message { head, payload, method }
+}
+
+/// What will be sent as body.
+pub(super) fn payload(settings: &Settings, request: &Request) -> Payload {
+    if settings.set_body.is_some() || !settings.pass_body {
+        return Payload::Nothing;
+    }
+    match request.body.framing {
+        _ if request.body.complete => Payload::Whole,
+        Framing::None => Payload::Nothing,
+        Framing::Chunked => Payload::Stream { chunked: true },
+        Framing::Length(_) => Payload::Stream { chunked: false },
+    }
+}
+
+/// As nginx: also where the body is not passed, unless the configuration says otherwise.
+fn body_length(request: &Request, set: Option<&[u8]>, payload: &Payload) -> Option<u64> {
+    if let Some(set) = set {
+        return Some(set.len() as u64);
+    }
+    match request.body.framing {
+        Framing::None => None,
+        Framing::Length(length) => Some(length),
+        Framing::Chunked if matches!(payload, Payload::Stream { .. }) => None,
+        Framing::Chunked => Some(request.body.read),
+    }
+}
+
+fn put_method(settings: &Settings, request: &mut Request, head: &mut Vec<u8>) -> Method {
+    match &settings.method {
+        Some(method) => method.render(request, head),
+        None if request.method == request.head.method => {
+            head.extend_from_slice(request.text(request.head.method_name));
+            return request.method;
+        }
+        // An internal redirect changed it.
+        None => head.extend_from_slice(if request.method == Method::Head { b"HEAD" } else { b"GET" }),
+    }
+    Method::of(head)
+}
+
+/// The client's URI as sent, unless the configuration or a rewrite changes it.
+fn put_uri(request: &Request, place: &Place<'_>, head: &mut Vec<u8>) {
+    let start = head.len();
+    match place.uri {
+        Some(uri) if place.whole => {
+            if uri.starts_with(b"?") {
+                head.push(b'/');
+            }
+            head.extend_from_slice(uri);
+            return;
+        }
+        None if request.unmodified_uri => {
+            let target = request.text(request.head.target);
+            if !target.starts_with(b"/") {
+                head.push(b'/');
+            }
+            head.extend_from_slice(target);
+            return;
+        }
+        Some(uri) if request.location_prefix > 0 && !request.location_left => {
+            head.extend_from_slice(uri);
+            put_path(request, &request.uri[request.location_prefix.min(request.uri.len())..], head);
+        }
+        _ => put_path(request, &request.uri, head),
+    }
+    if head.len() == start {
+        head.push(b'/');
+    }
+    if !request.args.is_empty() {
+        head.push(b'?');
+        head.extend_from_slice(&request.args);
+    }
+}
+/// Escapes a path that was decoded; one that never was stays as it came.
+fn put_path(request: &Request, path: &[u8], head: &mut Vec<u8>) {
+    let raw = request.text(request.head.path);
+    if request.internal || !request.unmodified_uri || memchr::memchr(b'%', raw).is_some() {
+        wire::uri::escape_uri(path, head);
+    } else {
+        head.extend_from_slice(path);
+    }
+}
+
+fn put_header(
+    request: &mut Request,
+    place: &Place<'_>,
+    name: &[u8],
+    value: &Value,
+    length: Option<u64>,
+    payload: &Payload,
+    head: &mut Vec<u8>,
+) {
+    let start = head.len();
+    head.extend_from_slice(name);
+    let value_start = head.len();
+    match value {
+        Value::Text(template) => template.render(request, head),
+        Value::ProxyHost => head.extend_from_slice(place.host),
+        Value::BodyLength => length.into_iter().for_each(|n| wire::push_decimal(head, n)),
+        Value::Chunked if *payload == (Payload::Stream { chunked: true }) => head.extend_from_slice(b"chunked"),
+        Value::Chunked | Value::Nothing => {}
+    }
+    match head.len() == value_start {
+        true => head.truncate(start),
+        false => head.extend_from_slice(b"\r\n"),
+    }
+}
+
+fn pass_headers(settings: &Settings, request: &Request, head: &mut Vec<u8>) {
+    let text = &request.buffer;
+    for header in request.head.headers.iter() {
+        let name = header.name.of(text);
+        if settings.headers.replaced.has(header.known, name) {
+            continue;
+        }
+        head.extend_from_slice(name);
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(header.value.of(text));
+        head.extend_from_slice(b"\r\n");
+    }
+}

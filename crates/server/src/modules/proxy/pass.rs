@@ -1,0 +1,244 @@
+//! Whom `proxy_pass` asks: its URL, the group behind it, and the URI that replaces the location's path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conf::{Error, Scope};
+
+use super::written::Pass;
+use crate::http::request::Request;
+use crate::http::variables::Template;
+use crate::upstream::{Group, Peer, key, number, resolve, split};
+use crate::worker::generation::Compiler;
+
+/// A URL taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parsed<'a> {
+    /// Host as written, or `unix:path`.
+    pub host: &'a str,
+    /// The port, if written.
+    pub port: Option<u16>,
+    /// What follows the host, if anything.
+    pub uri: Option<&'a str>,
+}
+
+/// The port of `http`.
+const PORT: u16 = 80;
+
+/// Takes `http://host[:port][uri]` or `http://unix:path[:uri]` apart.
+///
+/// # Errors
+/// nginx's words.
+pub(super) fn parse(url: &str) -> Result<Parsed<'_>, String> {
+    let has = |scheme: &str| url.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
+    if has("https://") {
+        return Err("https protocol requires SSL support for upstreams, which plimsoll does not have yet".into());
+    }
+    if !has("http://") {
+        return Err("invalid URL prefix".into());
+    }
+    let rest = &url["http://".len()..];
+    if let Some(path) = rest.strip_prefix("unix:") {
+        let (path, uri) = path.split_once(':').unwrap_or((path, ""));
+        return match path {
+            "" => Err(format!("no path in the unix domain socket in upstream \"{rest}\"")),
+            _ => Ok(Parsed { host: &rest[..5 + path.len()], port: None, uri: (!uri.is_empty()).then_some(uri) }),
+        };
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (server, uri) = rest.split_at(end);
+    let (host, port) = split(server).map_err(|what| format!("{what} in upstream \"{rest}\""))?;
+    Ok(Parsed { host, port, uri: (!uri.is_empty()).then_some(uri) })
+}
+
+impl Parsed<'_> {
+    /// `$proxy_host`, what `Host` says by default.
+    fn host_header(&self) -> String {
+        match self.port {
+            _ if self.host.starts_with("unix:") => "localhost".into(),
+            Some(port) if port != PORT => format!("{}:{port}", self.host),
+            _ => self.host.into(),
+        }
+    }
+    /// `$proxy_port`
+    fn port_text(&self) -> String {
+        match self.host.starts_with("unix:") {
+            true => String::new(),
+            false => self.port.unwrap_or(PORT).to_string(),
+        }
+    }
+}
+
+/// Whom to ask.
+pub(super) enum Target {
+    /// The same for every request.
+    Fixed(Fixed),
+    /// Known when the variables are.
+    Variable(Template),
+}
+/// See [`Target`].
+pub(super) struct Fixed {
+    pub group: Arc<Group>,
+    /// The group's number among the pools of connections.
+    pub number: u32,
+    pub host: Box<[u8]>,
+    pub port: Box<[u8]>,
+    /// Replaces the location's path.
+    pub uri: Option<Box<[u8]>>,
+    /// The URL as written, and the location's path: what `proxy_redirect default` turns around.
+    pub url: Box<str>,
+    pub location: Arc<[u8]>,
+}
+
+/// Finds or makes the group behind a URL.
+pub(super) fn target(pass: &Pass, _: &Scope, with: &mut Compiler<'_>) -> Result<Target, Error> {
+    if let Some(template) = &pass.template {
+        return Ok(Target::Variable(template.clone()));
+    }
+    let error = |what: String| match &pass.at {
+        Some(at) => Error::emerg(what).at(at.clone()),
+        None => Error::emerg(what),
+    };
+    let url = parse(&pass.url).map_err(error)?;
+    let group = group(&url, with).map_err(error)?;
+    Ok(Target::Fixed(Fixed {
+        number: group_number(&group),
+        group,
+        host: url.host_header().into_bytes().into(),
+        port: url.port_text().into_bytes().into(),
+        uri: url.uri.map(|uri| uri.as_bytes().into()),
+        url: pass.url.as_str().into(),
+        location: pass.location.clone(),
+    }))
+}
+
+pub(super) fn group_number(group: &Group) -> u32 {
+    number(&format!("group {} {:?}", group.name, group.port))
+}
+
+fn group(url: &Parsed<'_>, with: &mut Compiler<'_>) -> Result<Arc<Group>, String> {
+    let wanted = url.port.unwrap_or(PORT);
+    let same_name = |group: &&Arc<Group>| group.name.eq_ignore_ascii_case(url.host);
+    for group in with.upstreams.iter().filter(same_name) {
+        match (group.port, url.port) {
+            (None, Some(port)) => return Err(format!("upstream \"{}\" may not have port {port}", url.host)),
+            (None, None) => return Ok(group.clone()),
+            (Some(port), _) if port == wanted => return Ok(group.clone()),
+            _ => {}
+        }
+    }
+    let server = match url.host.starts_with("unix:") {
+        true => url.host.to_string(),
+        false => format!("{}:{wanted}", url.host),
+    };
+    let shown = if url.port.is_some() { server.as_str() } else { url.host };
+    let found = resolve(with.inputs, &server, wanted).map_err(|what| format!("{what} in upstream \"{shown}\""))?;
+    let group = Arc::new(Group::implied(url.host, wanted, found.iter().map(|a| peer(a, key(a))).collect()));
+    with.upstreams.push(group.clone());
+    Ok(group)
+}
+
+fn peer(address: &crate::program::Address, key: u32) -> Peer {
+    Peer {
+        address: address.clone(),
+        name: address.to_string().into(),
+        weight: 1,
+        max_conns: 0,
+        max_fails: 1,
+        fail_timeout: Duration::from_secs(10),
+        down: false,
+        key,
+    }
+}
+
+/// What a URL with variables came to for one request.
+pub(super) struct Found {
+    pub group: Arc<Group>,
+    pub number: u32,
+    pub uri: Option<Vec<u8>>,
+}
+
+/// Fills in the variables of a URL; sets `$proxy_host` and `$proxy_port`.
+///
+/// # Errors
+/// The status to answer with; the cause is logged.
+pub(super) fn find(template: &Template, request: &mut Request) -> Result<Found, u16> {
+    let mut text = request.thread.buffer();
+    template.render(request, &mut text);
+    let url = String::from_utf8_lossy(&text).into_owned();
+    request.thread.give_buffer(text);
+    let parsed = match parse(&url) {
+        Ok(parsed) => parsed,
+        Err(what) if what == "invalid URL prefix" => {
+            log_error!(request, "invalid URL prefix in \"{url}\"");
+            return Err(500);
+        }
+        Err(what) => {
+            log_error!(request, "{what}");
+            return Err(500);
+        }
+    };
+    request.upstream.host.extend_from_slice(parsed.host_header().as_bytes());
+    request.upstream.port.extend_from_slice(parsed.port_text().as_bytes());
+    let uri = parsed.uri.map(|uri| uri.as_bytes().to_vec());
+    match known(request, &parsed) {
+        Some(group) => Ok(Found { number: group_number(&group), group, uri }),
+        None => {
+            log_error!(request, "no resolver defined to resolve {}", parsed.host);
+            Err(502)
+        }
+    }
+}
+
+/// A group of the configuration, or a literal address.
+fn known(request: &Request, url: &Parsed<'_>) -> Option<Arc<Group>> {
+    let port = url.port.unwrap_or(PORT);
+    let groups = &request.generation.shared.upstreams;
+    let same = |group: &&Arc<Group>| {
+        group.name.eq_ignore_ascii_case(url.host)
+            && group.port.map_or(url.port.is_none(), |own| own == port)
+    };
+    if let Some(group) = groups.iter().find(same) {
+        return Some(group.clone());
+    }
+    let address = match url.host.strip_prefix("unix:") {
+        Some(path) => crate::program::Address::Unix(path.into()),
+        None => {
+            let ip = url.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok()?;
+            crate::program::Address::Tcp((ip, port).into())
+        }
+    };
+    // Such a group keeps no connections: its number and its peer's are never used.
+    Some(Arc::new(Group::implied(url.host, port, vec![peer(&address, 0)])))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let parts = |url| {
+            let p = parse(url).unwrap();
+            (p.host, p.port, p.uri)
+        };
+        assert_eq!(parts("http://a"), ("a", None, None));
+        assert_eq!(parts("http://a:81/"), ("a", Some(81), Some("/")));
+        assert_eq!(parts("HTTP://a/b?c"), ("a", None, Some("/b?c")));
+        assert_eq!(parts("http://[::1]:8080/x"), ("[::1]", Some(8080), Some("/x")));
+        assert_eq!(parts("http://unix:/tmp/s:/x"), ("unix:/tmp/s", None, Some("/x")));
+        assert_eq!(parts("http://unix:/tmp/s"), ("unix:/tmp/s", None, None));
+        for bad in ["a", "http:/a", "https://a", "http://", "http://:80", "http://a:b", "http://unix:"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_default_port_is_not_shown() {
+        let host = |url| parse(url).unwrap().host_header();
+        assert_eq!(host("http://a:80/"), "a");
+        assert_eq!(host("http://a:81/"), "a:81");
+        assert_eq!(host("http://unix:/tmp/s"), "localhost");
+    }
+}

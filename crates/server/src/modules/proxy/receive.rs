@@ -1,0 +1,111 @@
+//! Reads the head of the upstream's response.
+
+use std::io;
+use std::task::Poll;
+
+use wire::{BadResponse, Method, Progress, ResponseParser};
+
+use super::answer::Failure;
+use super::settings::Settings;
+use crate::http::request::Request;
+use crate::upstream::Link;
+
+/// Interim responses (100, 103) that one response may have before it.
+const INTERIM: usize = 64;
+
+/// Reads until the head is there, into the request's record; what came behind it stays in the buffer.
+pub(super) async fn head(
+    settings: &Settings,
+    request: &mut Request,
+    link: &Link,
+    method: Method,
+) -> Result<(), Failure> {
+    let mut parser = ResponseParser::new();
+    let mut interim = 0;
+    loop {
+        if !request.upstream.buffer.is_empty() {
+            let record = &mut request.upstream;
+            match parser.parse(&record.buffer, &mut record.head, settings.buffer_size) {
+                Ok(Progress::Done) if is_interim(record.head.status) && interim < INTERIM => {
+                    interim += 1;
+                    record.buffer.drain(..record.head.length);
+                    parser.reset();
+                    continue;
+                }
+                Ok(Progress::Done) => return check(request, method),
+                Err(BadResponse::NoStatusLine) => return without_head(request),
+                Err(bad) => return Err(Failure::Invalid(bad)),
+                Ok(_) => {}
+            }
+        }
+        if read(settings, request, link).await? == 0 {
+            return Err(Failure::Closed);
+        }
+    }
+}
+
+/// 101 is final, the others announce a response.
+fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
+}
+
+fn check(request: &mut Request, method: Method) -> Result<(), Failure> {
+    request.upstream.answered(request.thread.handle.now());
+    let record = &request.upstream;
+    record.head.framing(method, &record.buffer).map_err(Failure::Invalid)?;
+    let wants = request.head.headers.has(wire::Known::Upgrade);
+    match record.head.status {
+        101 if !wants => Err(Failure::Upgrade),
+        status if is_interim(status) => Err(Failure::Invalid(BadResponse::TooBig)),
+        _ => Ok(()),
+    }
+}
+
+/// What has no head is HTTP/0.9: all of it is the body, and the client gets it so.
+fn without_head(request: &mut Request) -> Result<(), Failure> {
+    log_error!(request, "upstream sent no valid HTTP/1.0 header while reading response header from upstream");
+    request.upstream.head.make_http09();
+    request.head.version = wire::Version::Http09;
+    request.upstream.answered(request.thread.handle.now());
+    Ok(())
+}
+
+/// Reads what is there; each wait lasts `proxy_read_timeout` at most.
+async fn read(settings: &Settings, request: &mut Request, link: &Link) -> Result<usize, Failure> {
+    let mut waits = false;
+    let Request { thread, client, upstream, .. } = request;
+    let n = std::future::poll_fn(|cx| {
+        loop {
+            {
+                let mut scratch = thread.scratch();
+                match link.socket.try_read(&mut scratch) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) => return Poll::Ready(Err(Failure::Receive(e))),
+                    Ok(n) => {
+                        upstream.buffer.extend_from_slice(&scratch[..n]);
+                        return Poll::Ready(Ok(n));
+                    }
+                }
+            }
+            if !std::mem::replace(&mut waits, true) {
+                link.socket.set_deadline(Some(thread.handle.now() + settings.read_timeout));
+            }
+            if !settings.ignore_client_abort && client.poll_closed(cx).is_ready() {
+                return Poll::Ready(Err(Failure::ClientGone));
+            }
+            match link.socket.poll_readable(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut => {
+                    return Poll::Ready(Err(Failure::ReceiveTimeout));
+                }
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(Failure::Receive(e))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await?;
+    if let Some(last) = upstream.last() {
+        last.received += n as u64;
+    }
+    Ok(n)
+}

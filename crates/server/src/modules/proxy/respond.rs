@@ -1,0 +1,199 @@
+//! From the upstream's head to the response's, and to where its body comes from.
+
+use wire::{Known, ResponseFraming, Span};
+
+use super::answer::{Proxy, Tries};
+use super::body::{Parts, UpstreamBody};
+use super::create::Message;
+use super::redirect;
+use super::settings::Settings;
+use super::written::ignored;
+use crate::http::phases::Next;
+use crate::http::request::Request;
+use crate::http::router;
+use crate::upstream::{Held, Link};
+
+/// The head was read and will be passed on, unless it says otherwise.
+pub(super) async fn respond(
+    proxy: &Proxy,
+    request: &mut Request,
+    message: &Message,
+    held: Held,
+    link: Option<Link>,
+    tries: &Tries<'_>,
+) -> Next {
+    let settings = &*proxy.settings;
+    let rests = tries.rests(&held);
+    let record = &request.upstream;
+    let framing = match record.head.version {
+        wire::Version::Http09 => ResponseFraming::UntilClose,
+        _ => record.head.framing(message.method, &record.buffer).unwrap_or(ResponseFraming::UntilClose),
+    };
+    let reusable = link.as_ref().is_some_and(|link| link.requests != u32::MAX)
+        && record.head.keep_alive(framing, &record.buffer);
+    let first = request.thread.buffer();
+    let parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), framing, first };
+    if let Some(next) = instead(settings, request) {
+        request.upstream.end(request.thread.handle.now());
+        return next;
+    }
+    copy_head(settings, request);
+    let buffering = buffering(settings, request);
+    request.response.body = UpstreamBody::begin(proxy.settings.clone(), request, parts, buffering);
+    Next::Respond
+}
+
+/// The upstream names something else to answer with.
+fn instead(settings: &Settings, request: &mut Request) -> Option<Next> {
+    let record = &request.upstream;
+    let status = record.head.status;
+    if settings.ignore_headers & ignored::REDIRECT == 0
+        && let Some(to) = record.head.headers.find(Known::XAccelRedirect)
+    {
+        return Some(accel_redirect(settings, request, to.value));
+    }
+    if settings.intercept_errors && status >= 300 && request.plan().core.error_pages.covers(status) {
+        if status == 401
+            && let Some(header) = record.head.headers.find(Known::WwwAuthenticate)
+        {
+            let Request { response, upstream, .. } = request;
+            response.add(header.known, b"WWW-Authenticate", header.value.of(&upstream.buffer));
+        }
+        return Some(Next::Status(status));
+    }
+    None
+}
+
+/// `X-Accel-Redirect`: the upstream names the path to answer with; a few of its headers stay.
+fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next {
+    let Request { response, upstream, .. } = &mut *request;
+    for header in upstream.head.headers.iter() {
+        let name = header.name.of(&upstream.buffer);
+        let value = header.value.of(&upstream.buffer);
+        let stays = matches!(
+            header.known,
+            Known::SetCookie | Known::ContentDisposition | Known::CacheControl | Known::Expires | Known::AcceptRanges
+        );
+        if header.known == Known::ContentType {
+            response.set_content_type(value);
+        } else if stays && !settings.hide.has(header.known, name) {
+            response.add(header.known, name, value);
+        }
+    }
+    let target = to.of(&upstream.buffer).to_vec();
+    request.redirects += 1;
+    if target.starts_with(b"@") {
+        return router::enter_named(request, &target);
+    }
+    let (path, args) = wire::uri::split_args(&target);
+    let mut uri = request.thread.buffer();
+    wire::uri::unescape(path, &mut uri);
+    if !is_safe(&uri) {
+        log_error!(request, "unsafe URI \"{}\" was detected", String::from_utf8_lossy(&target));
+        request.thread.give_buffer(uri);
+        return Next::Status(404);
+    }
+    if request.method != wire::Method::Head {
+        request.method = wire::Method::Get;
+    }
+    request.redirect_to(&uri, Some(args.unwrap_or_default()));
+    request.thread.give_buffer(uri);
+    Next::Locate
+}
+
+/// A path that stays below the root.
+fn is_safe(path: &[u8]) -> bool {
+    path.starts_with(b"/") && !path.contains(&0) && !path.split(|b| *b == b'/').any(|part| part == b"..")
+}
+
+fn buffering(settings: &Settings, request: &Request) -> bool {
+    let record = &request.upstream;
+    let said = record.head.headers.value(Known::XAccelBuffering, &record.buffer);
+    match said.filter(|_| settings.ignore_headers & ignored::BUFFERING == 0) {
+        Some(value) if value.eq_ignore_ascii_case(b"yes") => true,
+        Some(value) if value.eq_ignore_ascii_case(b"no") => false,
+        _ => settings.buffering,
+    }
+}
+
+/// Status and headers.
+fn copy_head(settings: &Settings, request: &mut Request) {
+    let upstream = std::mem::take(&mut request.upstream);
+    let (head, text) = (&upstream.head, &upstream.buffer[..]);
+    request.response.status = head.status;
+    request.response.upgrade = head.status == 101;
+    let line = head.status_line_text.of(text);
+    if line.len() > 3 && !wire::status_line(head.status).ends_with(&[line, b"\r\n"].concat()) {
+        request.response.status_text = Some(request.response.store(line));
+    }
+    request.response.content_length = head.content_length(text).ok().flatten();
+    for header in head.headers.iter() {
+        copy_header(settings, request, header, text);
+    }
+    let charset = head.headers.value(Known::XAccelCharset, text);
+    if let Some(charset) = charset.filter(|_| settings.ignore_headers & ignored::CHARSET == 0) {
+        set_charset(request, charset);
+    }
+    for dropped in &head.dropped {
+        let mut line = Vec::new();
+        head.log_dropped(*dropped, text, &mut line);
+        log_warn!(request, "{} while reading response header from upstream", String::from_utf8_lossy(&line));
+    }
+    request.upstream = upstream;
+}
+
+#[inline]
+fn copy_header(settings: &Settings, request: &mut Request, header: &wire::Header, text: &[u8]) {
+    let (name, value) = (header.name.of(text), header.value.of(text));
+    let response = &mut request.response;
+    if settings.hide.has(header.known, name) {
+        return;
+    }
+    match header.known {
+        Known::ContentLength | Known::TransferEncoding | Known::Connection | Known::KeepAlive => {}
+        Known::ContentType => response.set_content_type(value),
+        Known::LastModified => response.last_modified_text = Some(response.store(value)),
+        Known::Server => response.server = Some(response.store(value)),
+        Known::Date => response.date = Some(response.store(value)),
+        Known::Location => copy_location(settings, request, value),
+        Known::Refresh => copy_refresh(settings, request, name, value),
+        known => response.add(known, name, value),
+    }
+}
+
+fn copy_location(settings: &Settings, request: &mut Request, value: &[u8]) {
+    let mut changed = request.thread.buffer();
+    let to = match redirect::rewrite(&settings.redirects, request, value, &mut changed) {
+        true => &changed[..],
+        false => value,
+    };
+    request.response.location = Some(request.response.store(to));
+    request.response.location_is_ours = false;
+    request.thread.give_buffer(changed);
+}
+
+/// `Refresh: 5; url=..`
+fn copy_refresh(settings: &Settings, request: &mut Request, name: &[u8], value: &[u8]) {
+    let at = value.windows(4).position(|w| w.eq_ignore_ascii_case(b"url=")).map(|i| i + 4);
+    let mut changed = request.thread.buffer();
+    let rewritten = at.is_some_and(|at| {
+        changed.extend_from_slice(&value[..at]);
+        redirect::rewrite(&settings.redirects, request, &value[at..], &mut changed)
+    });
+    request.response.add(Known::Refresh, name, if rewritten { &changed } else { value });
+    request.thread.give_buffer(changed);
+}
+
+/// `X-Accel-Charset` takes the place of the charset in the type.
+fn set_charset(request: &mut Request, charset: &[u8]) {
+    let mut kind = request.thread.buffer();
+    let old = request.response.content_type.of(&request.response.text);
+    if !old.is_empty() {
+        let end = old.iter().position(|b| *b == b';').unwrap_or(old.len());
+        kind.extend_from_slice(old[..end].trim_ascii_end());
+        kind.extend_from_slice(b"; charset=");
+        kind.extend_from_slice(charset);
+        request.response.set_content_type(&kind);
+    }
+    request.thread.give_buffer(kind);
+}

@@ -1,0 +1,249 @@
+//! Sends a request to the upstream, with an eye on a client that leaves and an answer that comes early.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use super::answer::Failure;
+use super::create::{Message, Payload};
+use super::settings::Settings;
+use crate::http::body;
+use crate::http::request::Request;
+use crate::upstream::Link;
+
+/// How far the request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It was sent whole.
+    Whole,
+    /// The upstream answers, or closed, before everything was sent.
+    Early,
+}
+
+/// What one call of `sendfile` sends at most: others want their turn.
+const SENDFILE: u64 = 512 * 1024;
+
+/// What interrupts a wait for the upstream.
+enum Stopped {
+    Early,
+    Failed(Failure),
+}
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Stopped {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Stopped::Failed(Failure::SendTimeout),
+            _ => Stopped::Failed(Failure::Send(error)),
+        }
+    }
+}
+
+/// Sends head and body.
+pub(super) async fn send(
+    settings: &Settings,
+    request: &mut Request,
+    link: &mut Link,
+    message: &Message,
+) -> Result<Sent, Failure> {
+    let sent = match message.payload {
+        Payload::Nothing => write(settings, request, link, &message.head, &[]).await,
+        Payload::Whole => whole(settings, request, link, message).await,
+        Payload::Stream { chunked } => stream(settings, request, link, message, chunked).await,
+    };
+    match sent {
+        Ok(()) => Ok(Sent::Whole),
+        Err(Stopped::Early) => Ok(Sent::Early),
+        Err(Stopped::Failed(failure)) => Err(failure),
+    }
+}
+
+async fn whole(
+    settings: &Settings,
+    request: &mut Request,
+    link: &mut Link,
+    message: &Message,
+) -> Result<(), Stopped> {
+    let memory = std::mem::take(&mut request.body.memory);
+    let result = write(settings, request, link, &message.head, &memory).await;
+    request.body.memory = memory;
+    result?;
+    match request.body.file.is_some() {
+        true => send_file(settings, request, link).await,
+        false => Ok(()),
+    }
+}
+
+async fn send_file(settings: &Settings, request: &mut Request, link: &mut Link) -> Result<(), Stopped> {
+    let (mut offset, end) = (0, request.body.read);
+    while offset < end {
+        let most = (end - offset).min(SENDFILE) as usize;
+        let mut waits = false;
+        let n = std::future::poll_fn(|cx| {
+            loop {
+                let Some(file) = &request.body.file else { return Poll::Ready(Ok(0)) };
+                match link.socket.try_sendfile(file.as_fd(), &mut offset, most) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    done => return Poll::Ready(done.map_err(Stopped::from)),
+                }
+                ready!(room(settings, request, link, cx, &mut waits))?;
+            }
+        })
+        .await?;
+        if n == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        count(request, n);
+    }
+    Ok(())
+}
+
+async fn stream(
+    settings: &Settings,
+    request: &mut Request,
+    link: &mut Link,
+    message: &Message,
+    chunked: bool,
+) -> Result<(), Stopped> {
+    let mut part = request.thread.buffer();
+    let mut framed = request.thread.buffer();
+    framed.extend_from_slice(&message.head);
+    let mut result = Ok(());
+    if !request.head_pipelined() {
+        // The upstream can begin before the body does.
+        result = write(settings, request, link, &framed, &[]).await;
+        framed.clear();
+    }
+    let result = loop {
+        if result.is_err() {
+            break result;
+        }
+        part.clear();
+        let more = match receive(request, link, &mut part).await {
+            Ok(more) => more,
+            Err(stopped) => break Err(stopped),
+        };
+        put_chunk(&part, chunked, !more, &mut framed);
+        result = write(settings, request, link, &framed, if chunked { &[] } else { &part }).await;
+        framed.clear();
+        if !more {
+            break result;
+        }
+    };
+    request.thread.give_buffer(part);
+    request.thread.give_buffer(framed);
+    result
+}
+
+fn put_chunk(part: &[u8], chunked: bool, last: bool, out: &mut Vec<u8>) {
+    if !chunked {
+        return;
+    }
+    if !part.is_empty() {
+        wire::push_hex(out, part.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(part);
+        out.extend_from_slice(b"\r\n");
+    }
+    if last {
+        out.extend_from_slice(wire::chunked::LAST_CHUNK);
+    }
+}
+
+/// A part of the client's body, unless the upstream has something to say first.
+async fn receive(request: &mut Request, link: &Link, part: &mut Vec<u8>) -> Result<bool, Stopped> {
+    let read = {
+        let mut reading = pin!(body::read_some(request, part));
+        std::future::poll_fn(|cx| {
+            if link.socket.maybe_readable() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(read) = reading.as_mut().poll(cx) {
+                return Poll::Ready(Some(read));
+            }
+            match link.socket.poll_readable(cx) {
+                Poll::Ready(_) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    };
+    match read {
+        None => Err(Stopped::Early),
+        Some(Ok(more)) => Ok(more),
+        Some(Err(_)) if request.aborted => Err(Stopped::Failed(Failure::ClientGone)),
+        Some(Err(status)) => Err(Stopped::Failed(Failure::Client(status))),
+    }
+}
+
+/// Writes two pieces, in one call where the kernel takes them.
+async fn write(
+    settings: &Settings,
+    request: &mut Request,
+    link: &mut Link,
+    first: &[u8],
+    second: &[u8],
+) -> Result<(), Stopped> {
+    let mut at = 0;
+    while at < first.len() + second.len() {
+        if at > 0 && !link.nodelay {
+            // What is left must not wait for the acknowledgement of what went before.
+            link.nodelay = sys::net::set_nodelay(link.socket.fd(), true).is_ok();
+        }
+        let mut waits = false;
+        let n = std::future::poll_fn(|cx| {
+            loop {
+                let rest = &first[at.min(first.len())..];
+                let body = &second[at.saturating_sub(first.len())..];
+                let written = match (rest, body) {
+                    (one, []) | ([], one) => link.socket.try_write(one),
+                    (one, two) => link.socket.try_writev(&[IoSlice::new(one), IoSlice::new(two)]),
+                };
+                match written {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    // It closed, perhaps with an answer: what it said counts.
+                    Err(_) if link.socket.maybe_readable() && !link.reused => return Poll::Ready(Err(Stopped::Early)),
+                    done => return Poll::Ready(done.map_err(Stopped::from)),
+                }
+                ready!(room(settings, request, link, cx, &mut waits))?;
+            }
+        })
+        .await?;
+        count(request, n);
+        at += n;
+    }
+    Ok(())
+}
+
+fn count(request: &mut Request, n: usize) {
+    if let Some(last) = request.upstream.last() {
+        last.sent += n as u64;
+    }
+}
+
+/// Waits for room; each wait lasts `proxy_send_timeout` at most.
+fn room(
+    settings: &Settings,
+    request: &Request,
+    link: &Link,
+    cx: &mut Context<'_>,
+    waits: &mut bool,
+) -> Poll<Result<(), Stopped>> {
+    if !std::mem::replace(waits, true) {
+        link.socket.set_deadline(Some(request.thread.handle.now() + settings.send_timeout));
+    }
+    if !settings.ignore_client_abort && request.client.poll_closed(cx).is_ready() {
+        return Poll::Ready(Err(Stopped::Failed(Failure::ClientGone)));
+    }
+    if link.socket.maybe_readable() {
+        return Poll::Ready(Err(Stopped::Early));
+    }
+    if let Poll::Ready(writable) = link.socket.poll_writable(cx) {
+        return Poll::Ready(writable.map_err(Stopped::from));
+    }
+    // Woken by an answer, too.
+    match link.socket.poll_readable(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Err(Stopped::Early)),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+        Poll::Pending => Poll::Pending,
+    }
+}

@@ -1,0 +1,171 @@
+//! After `101 Switching Protocols`: bytes both ways, until one side closes.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use super::body::UpstreamBody;
+use crate::http::request::Request;
+use crate::http::response::Body;
+use crate::upstream::Link;
+
+/// One direction: what was read and not yet written.
+struct Pipe {
+    buffer: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+impl Pipe {
+    fn new(buffer: Vec<u8>) -> Pipe {
+        Pipe { buffer, at: 0, ended: false }
+    }
+    fn rest(&self) -> &[u8] {
+        &self.buffer[self.at..]
+    }
+    fn refill(&mut self, bytes: &[u8]) {
+        self.buffer.clear();
+        self.at = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+    /// All that was read has been written, and no more will be read.
+    fn is_done(&self) -> bool {
+        self.ended && self.rest().is_empty()
+    }
+}
+
+struct Tunnel {
+    link: Link,
+    up: Pipe,
+    down: Pipe,
+    moved: bool,
+}
+
+/// Passes bytes between client and upstream. As in nginx the end of one side ends both, once all it sent has arrived;
+/// the wait for either lasts `proxy_read_timeout` at most.
+pub async fn tunnel(request: &mut Request) {
+    let Body::Upstream(body) = std::mem::take(&mut request.response.body) else { return };
+    let Some((link, held, settings, down)) = UpstreamBody::into_tunnel(body) else { return };
+    let mut up = request.thread.buffer();
+    up.extend_from_slice(&request.buffer[request.unread..]);
+    request.unread = request.buffer.len();
+    request.keep_alive = false;
+    request.client.set_deadline(None);
+    let mut tunnel = Tunnel { link, up: Pipe::new(up), down: Pipe::new(down), moved: true };
+    let result = std::future::poll_fn(|cx| {
+        loop {
+            if std::mem::take(&mut tunnel.moved) {
+                let until = request.thread.handle.now() + settings.read_timeout;
+                tunnel.link.socket.set_deadline(Some(until));
+            }
+            let done = tunnel.poll(request, cx);
+            // Whatever moved puts the end off; and it may have made room for more.
+            if done.is_ready() || !tunnel.moved {
+                return done;
+            }
+        }
+    })
+    .await;
+    if let Err(error) = result {
+        failed(request, &error);
+    }
+    let now = request.thread.handle.now();
+    request.upstream.end_at(now);
+    request.thread.give_buffer(tunnel.up.buffer);
+    request.thread.give_buffer(tunnel.down.buffer);
+    drop(held);
+}
+
+fn failed(request: &mut Request, error: &io::Error) {
+    match error.kind() {
+        io::ErrorKind::TimedOut => {
+            log_error!(request, "upstream timed out (110: Connection timed out) while proxying upgraded connection");
+        }
+        _ => log_info!(
+            request,
+            "connection failed ({}) while proxying upgraded connection",
+            crate::log::Errno(error)
+        ),
+    }
+}
+
+impl Tunnel {
+    fn poll(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_up(request, cx)?;
+        self.poll_down(request, cx)?;
+        match self.up.is_done() || self.down.is_done() {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Client to upstream.
+    fn poll_up(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            while !self.up.rest().is_empty() {
+                match self.link.socket.try_write(self.up.rest()) {
+                    Ok(n) => {
+                        self.up.at += n;
+                        self.moved = true;
+                        if let Some(last) = request.upstream.last() {
+                            last.sent += n as u64;
+                        }
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        match self.link.socket.poll_writable(cx)? {
+                            Poll::Pending => return Ok(()),
+                            Poll::Ready(()) => {}
+                        }
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            if self.up.ended {
+                return Ok(());
+            }
+            let Request { thread, client, .. } = &mut *request;
+            let mut scratch = thread.scratch();
+            match client.poll_read(cx, &mut scratch) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => self.up.ended = true,
+                Poll::Ready(Ok(n)) => self.up.refill(&scratch[..n]),
+                Poll::Ready(Err(e)) => return Err(e),
+            }
+            self.moved = true;
+        }
+    }
+
+    /// Upstream to client.
+    fn poll_down(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            while !self.down.rest().is_empty() {
+                let slices = [io::IoSlice::new(self.down.rest())];
+                match request.client.poll_write(cx, &slices, false) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(n) => {
+                        let n = n?;
+                        self.down.at += n;
+                        self.moved = true;
+                        request.sent += n as u64;
+                    }
+                }
+            }
+            if self.down.ended {
+                return Ok(());
+            }
+            let mut scratch = request.thread.scratch();
+            match self.link.socket.poll_read(cx, &mut scratch) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => self.down.ended = true,
+                Poll::Ready(Ok(n)) => {
+                    self.down.refill(&scratch[..n]);
+                    if let Some(last) = request.upstream.last() {
+                        last.received += n as u64;
+                        last.length += n as u64;
+                    }
+                }
+                Poll::Ready(Err(e)) => return Err(e),
+            }
+            drop(scratch);
+            self.moved = true;
+        }
+    }
+}

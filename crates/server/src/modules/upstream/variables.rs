@@ -1,0 +1,105 @@
+//! `$upstream_*`: one value for each server asked, separated by `, `; by ` : ` where an internal redirect lies between.
+
+use std::time::Duration;
+
+use crate::http::request::Request;
+use crate::http::response::Body;
+use crate::http::variables::{Variable, family, variable};
+use crate::upstream::Try;
+
+pub(super) static VARIABLES: &[Variable] = &[
+    variable("upstream_addr", |r, out| {
+        let text = std::mem::take(&mut r.upstream.text);
+        let found = each(r, out, |one, out| {
+            out.extend_from_slice(one.address.of(&text));
+        });
+        r.upstream.text = text;
+        found
+    }),
+    variable("upstream_status", |r, out| {
+        each(r, out, |one, out| match one.status {
+            0 => out.push(b'-'),
+            status => wire::push_decimal(out, status.into()),
+        })
+    }),
+    variable("upstream_connect_time", |r, out| each(r, out, |one, out| seconds(one.connect, out))),
+    variable("upstream_header_time", |r, out| each(r, out, |one, out| seconds(one.header, out))),
+    variable("upstream_response_time", |r, out| each(r, out, |one, out| seconds(one.response, out))),
+    variable("upstream_response_length", |r, out| each(r, out, |one, out| wire::push_decimal(out, one.length))),
+    variable("upstream_bytes_received", |r, out| each(r, out, |one, out| wire::push_decimal(out, one.received))),
+    variable("upstream_bytes_sent", |r, out| each(r, out, |one, out| wire::push_decimal(out, one.sent))),
+    family("upstream_http_", |r, name, out| {
+        let record = &r.upstream;
+        let mut found = false;
+        for header in record.head.headers.iter() {
+            if is_named(header.name.of(&record.buffer), name) {
+                if found {
+                    out.extend_from_slice(b", ");
+                }
+                out.extend_from_slice(header.value.of(&record.buffer));
+                found = true;
+            }
+        }
+        found
+    }),
+    family("upstream_cookie_", cookie),
+    family("upstream_trailer_", |r, name, out| {
+        update(r);
+        let mut headers = wire::Headers::default();
+        wire::parse_fields(&r.upstream.trailers, &mut headers);
+        let Some(header) = headers.iter().find(|h| is_named(h.name.of(&r.upstream.trailers), name)) else {
+            return false;
+        };
+        out.extend_from_slice(header.value.of(&r.upstream.trailers));
+        true
+    }),
+];
+
+/// The response's body counts while it is passed on: takes over what it knows.
+fn update(request: &mut Request) {
+    if let Body::Upstream(body) = &request.response.body {
+        body.account(&mut request.upstream);
+    }
+}
+
+fn each(request: &mut Request, out: &mut Vec<u8>, mut value: impl FnMut(&Try, &mut Vec<u8>)) -> bool {
+    update(request);
+    for (i, one) in request.upstream.tries.iter().enumerate() {
+        if i > 0 {
+            out.extend_from_slice(if one.redirected { b" : " } else { b", " });
+        }
+        value(one, out);
+    }
+    !request.upstream.tries.is_empty()
+}
+
+fn seconds(time: Option<Duration>, out: &mut Vec<u8>) {
+    let Some(time) = time else { return out.push(b'-') };
+    wire::push_decimal(out, time.as_secs());
+    let millis = time.subsec_millis();
+    out.push(b'.');
+    out.extend([millis / 100, millis / 10 % 10, millis % 10].map(|digit| b'0' + digit as u8));
+}
+
+/// A variable's name has underscores where the header's has hyphens.
+fn is_named(header: &[u8], name: &[u8]) -> bool {
+    let same = |(h, n): (&u8, &u8)| h.eq_ignore_ascii_case(n) || (*h == b'-' && *n == b'_');
+    header.len() == name.len() && header.iter().zip(name).all(same)
+}
+
+/// The value of a cookie that the upstream sets.
+fn cookie(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let record = &request.upstream;
+    let values = record.head.headers.all(wire::Known::SetCookie);
+    for value in values.map(|h| h.value.of(&record.buffer)) {
+        let Some(rest) = value.get(name.len()..) else { continue };
+        if !value[..name.len()].eq_ignore_ascii_case(name) {
+            continue;
+        }
+        let Some(after) = rest.trim_ascii_start().strip_prefix(b"=") else { continue };
+        let end = after.iter().position(|b| *b == b';').unwrap_or(after.len());
+        out.extend_from_slice(after[..end].trim_ascii());
+        return true;
+    }
+    false
+}

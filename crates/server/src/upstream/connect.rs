@@ -1,0 +1,80 @@
+//! New connections to upstream servers.
+
+use std::io;
+use std::rc::Rc;
+
+use sys::net::Connect;
+
+use super::peers::Peer;
+use super::pool::Link;
+use crate::connection::Socket;
+use crate::program::Address;
+use crate::worker::{Kind, Seat};
+use crate::worker::thread::Thread;
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum NoLink {
+    /// The process has no place left for one more connection (`worker_connections`).
+    Full,
+    /// `connect()` failed at once.
+    Refused(io::Error),
+    /// It failed later, or timed out.
+    Failed(io::Error),
+}
+
+/// How a socket is set up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `proxy_socket_keepalive`
+    pub keepalive: bool,
+    /// Whether the connection will serve more than one request.
+    pub lasting: bool,
+}
+
+/// Begins a connection; it stands when [`finish`] says so.
+///
+/// # Errors
+/// Where no socket could be made, or `connect()` failed at once.
+pub fn begin(thread: &Rc<Thread>, peer: &Peer, options: Options) -> Result<(Link, bool), NoLink> {
+    let seat = seat(thread).ok_or(NoLink::Full)?;
+    let tcp = matches!(peer.address, Address::Tcp(_));
+    let (fd, state) = match &peer.address {
+        Address::Tcp(address) => sys::net::connect(*address),
+        Address::Unix(path) => sys::net::connect_unix(path),
+    }
+    .map_err(NoLink::Refused)?;
+    if options.keepalive && tcp {
+        // Without probes the connection works as well.
+        let _ = sys::net::set_keepalive(&fd, true);
+    }
+    let nodelay = !tcp || (options.lasting && sys::net::set_nodelay(&fd, true).is_ok());
+    let stands = state == Connect::Done;
+    let socket = match stands {
+        true => Socket::new(&thread.handle, fd),
+        false => Socket::connecting(&thread.handle, fd),
+    }
+    .map_err(NoLink::Refused)?;
+    let opened = thread.handle.now();
+    Ok((Link { socket, seat: Some(seat), requests: 0, opened, reused: false, nodelay }, stands))
+}
+
+/// Once the socket is writable: whether the connection stands.
+///
+/// # Errors
+/// What the kernel says, e.g. connection refused.
+pub fn finish(link: &Link) -> Result<(), NoLink> {
+    sys::net::take_error(link.socket.fd()).map_err(NoLink::Failed)
+}
+
+/// A place for one more connection; those at rest give way.
+fn seat(thread: &Rc<Thread>) -> Option<Seat> {
+    loop {
+        if let Some(seat) = thread.process.seat(Kind::Upstream) {
+            return Some(seat);
+        }
+        if !thread.upstreams.evict() {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Connections to upstream servers, and those at rest between requests, per thread.
+//!
+//! A connection at rest stays registered with its loop: that its server closed it is known from its event, without a
+//! system call. Those that aged or were closed are dropped by a sweep once a second, which runs only while there are any.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::group::KeepAlive;
+use crate::connection::Socket;
+use crate::worker::Seat;
+use crate::worker::thread::Thread;
+
+/// A connection to an upstream server.
+pub struct Link {
+    /// Its socket.
+    pub socket: Socket,
+    /// Its place among the worker's connections.
+    pub seat: Option<Seat>,
+    /// Requests sent over it.
+    pub requests: u32,
+    /// When it was made.
+    pub opened: Instant,
+    /// It served another request before.
+    pub reused: bool,
+    /// TCP_NODELAY is set, or it is no TCP connection.
+    pub nodelay: bool,
+}
+
+/// Which connections may serve a request: the peer's address within its group, and the location where those are kept
+/// apart (`keepalive .. local`); the sockets' settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// [`super::Peer::key`]
+    pub peer: u32,
+    /// Number of the location and its settings.
+    pub place: u32,
+}
+
+struct Idle {
+    link: Link,
+    key: Key,
+    until: Instant,
+}
+
+/// What a thread keeps of upstreams.
+#[derive(Default)]
+pub struct ThreadState {
+    /// By number of group; the connection used last is at the back.
+    pools: RefCell<Vec<VecDeque<Idle>>>,
+    resting: Cell<usize>,
+    sweeping: Cell<bool>,
+}
+
+/// How often connections at rest are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+impl ThreadState {
+    /// A connection at rest that leads there; the one used last.
+    pub fn take(&self, group: u32, key: Key, now: Instant) -> Option<Link> {
+        let mut pools = self.pools.borrow_mut();
+        let pool = pools.get_mut(group as usize)?;
+        loop {
+            let i = pool.iter().rposition(|idle| idle.key == key)?;
+            let idle = pool.remove(i)?;
+            self.resting.set(self.resting.get() - 1);
+            if idle.until > now && !idle.link.socket.maybe_readable() && !idle.link.socket.peer_closed() {
+                return Some(idle.link);
+            }
+        }
+    }
+    /// How many connections are at rest.
+    pub fn resting(&self) -> usize {
+        self.resting.get()
+    }
+    /// Closes the connection that rested longest in some pool; `false` if there is none.
+    pub fn evict(&self) -> bool {
+        let mut pools = self.pools.borrow_mut();
+        let oldest = pools.iter_mut().filter(|p| !p.is_empty()).min_by_key(|p| p.front().map(|idle| idle.until));
+        let evicted = oldest.and_then(VecDeque::pop_front);
+        self.resting.set(self.resting.get() - usize::from(evicted.is_some()));
+        evicted.is_some()
+    }
+    /// Closes all.
+    pub fn clear(&self) {
+        self.pools.borrow_mut().clear();
+        self.resting.set(0);
+    }
+    fn sweep(&self, now: Instant) {
+        let mut resting = 0;
+        for pool in self.pools.borrow_mut().iter_mut() {
+            pool.retain(|idle| idle.until > now && !idle.link.socket.maybe_readable() && !idle.link.socket.peer_closed());
+            resting += pool.len();
+        }
+        self.resting.set(resting);
+    }
+}
+
+/// Puts a connection to rest, if it may serve again.
+pub fn rest(thread: &Rc<Thread>, group: u32, key: Key, keep: &KeepAlive, link: Link) {
+    let now = thread.handle.now();
+    if thread.draining()
+        || keep.connections == 0
+        || link.requests >= keep.requests
+        || now.saturating_duration_since(link.opened) >= keep.time
+        || link.socket.maybe_readable()
+        || link.socket.peer_closed()
+    {
+        return;
+    }
+    link.socket.set_deadline(None);
+    let state = &thread.upstreams;
+    let mut pools = state.pools.borrow_mut();
+    if pools.len() <= group as usize {
+        pools.resize_with(group as usize + 1, VecDeque::new);
+    }
+    let pool = &mut pools[group as usize];
+    if pool.len() < keep.connections {
+        state.resting.set(state.resting.get() + 1);
+    } else {
+        pool.pop_front();
+    }
+    pool.push_back(Idle { link, key, until: now + keep.timeout });
+    drop(pools);
+    if !state.sweeping.replace(true) {
+        thread.handle.spawn(sweep(thread.clone()));
+    }
+}
+
+/// Runs while connections rest.
+async fn sweep(thread: Rc<Thread>) {
+    while thread.upstreams.resting() > 0 {
+        thread.handle.sleep(SWEEP).await;
+        match thread.draining() {
+            true => thread.upstreams.clear(),
+            false => thread.upstreams.sweep(thread.handle.now()),
+        }
+    }
+    thread.upstreams.sweeping.set(false);
+}

@@ -1,0 +1,154 @@
+//! What a request knows of its upstreams: each try for `$upstream_*`, the last response's head for `$upstream_http_*`,
+//! and the URL for the error log. Lives in the pooled request, so that it costs no allocation.
+
+use std::time::{Duration, Instant};
+
+use wire::{ResponseHead, Span};
+
+/// One server that was asked, or a mark that the next ones were asked after an internal redirect.
+#[derive(Clone, Copy, Debug)]
+pub struct Try {
+    /// Its address, in [`Record::text`].
+    pub address: Span,
+    /// The status it gave, or that its failure stands for; 0 while there is none.
+    pub status: u16,
+    /// Until the connection stood.
+    pub connect: Option<Duration>,
+    /// Until the response's head was there.
+    pub header: Option<Duration>,
+    /// Until the response was there, or failed.
+    pub response: Option<Duration>,
+    /// Bytes of the response's body, without framing.
+    pub length: u64,
+    /// Bytes read from it.
+    pub received: u64,
+    /// Bytes written to it.
+    pub sent: u64,
+    /// It was the first one after an internal redirect: values are separated by colons.
+    pub redirected: bool,
+    started: Instant,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Record {
+    /// The tries in order.
+    pub tries: Vec<Try>,
+    /// What `Try::address` points to.
+    pub text: Vec<u8>,
+    /// The URL asked, for the error log: `uri` is what follows scheme and server. Empty until one is known.
+    pub uri: Vec<u8>,
+    /// Host and port of a `proxy_pass` with variables (`$proxy_host`, `$proxy_port`).
+    pub host: Vec<u8>,
+    /// See `host`.
+    pub port: Vec<u8>,
+    /// The last response's head.
+    pub head: ResponseHead,
+    /// What `head` points to.
+    pub buffer: Vec<u8>,
+    /// Trailers of the last response.
+    pub trailers: Vec<u8>,
+    /// Who is being asked, for the error log; a place in `text`.
+    asked: Span,
+    /// An internal redirect began since the last try.
+    redirected: bool,
+}
+
+impl Record {
+    /// Ready for the next request.
+    pub fn reset(&mut self) {
+        if self.asked.is_empty() && self.uri.is_empty() {
+            return;
+        }
+        self.tries.clear();
+        self.text.clear();
+        self.uri.clear();
+        self.host.clear();
+        self.port.clear();
+        self.forget_response();
+        self.asked = Span::default();
+        self.redirected = false;
+    }
+    /// Another location begins to ask.
+    pub fn begin(&mut self) {
+        self.redirected = !self.tries.is_empty();
+        self.uri.clear();
+        self.host.clear();
+        self.port.clear();
+        self.forget_response();
+    }
+    /// The next response is read into an empty buffer.
+    pub fn forget_response(&mut self) {
+        self.head.clear();
+        self.buffer.clear();
+        self.trailers.clear();
+    }
+    /// A server is being asked.
+    pub fn ask(&mut self, name: &str, now: Instant) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name.as_bytes());
+        self.asked = Span::new(start, self.text.len());
+        self.tries.push(Try {
+            address: self.asked,
+            status: 0,
+            connect: None,
+            header: None,
+            response: None,
+            length: 0,
+            received: 0,
+            sent: 0,
+            redirected: std::mem::take(&mut self.redirected),
+            started: now,
+        });
+        self.forget_response();
+    }
+    /// Nobody is left to ask: nginx shows the group's name as the address.
+    pub fn nobody(&mut self, group: &str, now: Instant) {
+        self.ask(group, now);
+        self.end(now);
+    }
+    /// The try under way.
+    pub fn last(&mut self) -> Option<&mut Try> {
+        self.tries.last_mut()
+    }
+    /// The connection stands.
+    pub fn connected(&mut self, now: Instant) {
+        if let Some(last) = self.tries.last_mut() {
+            last.connect = Some(now.saturating_duration_since(last.started));
+        }
+    }
+    /// The head was read.
+    pub fn answered(&mut self, now: Instant) {
+        let status = self.head.status;
+        if let Some(last) = self.tries.last_mut() {
+            last.header = Some(now.saturating_duration_since(last.started));
+            last.status = status;
+        }
+    }
+    /// The try is over.
+    pub fn end(&mut self, now: Instant) {
+        if let Some(last) = self.tries.last_mut() {
+            last.response.get_or_insert(now.saturating_duration_since(last.started));
+        }
+    }
+    /// As [`Record::end`], while it goes on: the latest time counts.
+    pub fn end_at(&mut self, now: Instant) {
+        if let Some(last) = self.tries.last_mut() {
+            last.response = Some(now.saturating_duration_since(last.started));
+        }
+    }
+    /// Whether there is somebody to name in the error log.
+    pub fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+    /// Appends the URL being asked, as nginx writes it: the path of a socket ends with a colon.
+    pub fn put_url(&self, out: &mut Vec<u8>) {
+        let asked = self.asked.of(&self.text);
+        out.extend_from_slice(b"http://");
+        out.extend_from_slice(asked);
+        if asked.starts_with(b"unix:") {
+            out.push(b':');
+        }
+        out.extend_from_slice(&self.uri);
+    }
+}
