@@ -272,3 +272,117 @@ fn receive_descriptors(from: impl AsFd, count: usize) -> io::Result<Vec<OwnedFd>
         false => Err(unexpected("more descriptors than announced")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::master::outbox::Outbox;
+    use crate::program::Address;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    fn snapshot(listens: usize, logs: usize) -> Snapshot {
+        Snapshot {
+            generation: 7,
+            call: Call { directives: "daemon off;".into(), ..Call::default() },
+            inputs: conf::Recorded::default(),
+            user: Some(Account { uid: 1, gid: 2, groups: vec![2, 3] }),
+            listens: (0..listens).map(|i| Listen::new(Address::Unix(format!("/s{i}").into()))).collect(),
+            logs: (0..logs).map(|i| format!("/log{i}").into()).collect(),
+        }
+    }
+
+    fn pair() -> (Outbox, OwnedFd) {
+        let (ours, theirs) = sys::fdpass::pair().unwrap();
+        (Outbox::new(ours).unwrap(), theirs)
+    }
+
+    /// Plays the master until everything has arrived.
+    fn deliver(outbox: &mut Outbox) {
+        while !outbox.is_empty() {
+            poll(&mut [PollFd::new(&outbox, PollFlags::IN)], None).unwrap();
+            assert_eq!(outbox.receive().unwrap(), None);
+        }
+    }
+
+    fn identity(fd: &OwnedFd) -> (u64, u64) {
+        let stat = rustix::fs::fstat(fd).unwrap();
+        (stat.st_dev, stat.st_ino)
+    }
+
+    #[test]
+    fn a_thousand_descriptors_arrive_in_order() {
+        let (mut outbox, theirs) = pair();
+        let fds: Vec<Arc<OwnedFd>> =
+            (0..1001).map(|i| Arc::new(sys::memfd::sealed("test", &[i as u8]).unwrap())).collect();
+        let worker = std::thread::spawn(move || {
+            let Arrived::Parcel(parcel) = receive(&theirs).unwrap() else { panic!("no parcel") };
+            answer(&theirs, &Answer::Ready(7)).unwrap();
+            (parcel, theirs)
+        });
+        let sealed = Sealed::new(Kind::Snapshot, &snapshot(600, 401)).unwrap();
+        outbox.send(sealed.messages(&fds).unwrap()).unwrap();
+        let answer = loop {
+            poll(&mut [PollFd::new(&outbox, PollFlags::IN)], None).unwrap();
+            if let Some(answer) = outbox.receive().unwrap() {
+                break answer;
+            }
+        };
+        assert_eq!(answer, Answer::Ready(7));
+        let (parcel, _theirs) = worker.join().unwrap();
+        let arrived: Snapshot = parcel.open().unwrap();
+        assert_eq!((arrived.generation, arrived.user), (7, snapshot(0, 0).user));
+        assert_eq!((arrived.listens, arrived.logs), (snapshot(600, 401).listens, snapshot(600, 401).logs));
+        let sent: Vec<_> = fds.iter().map(|fd| identity(fd)).collect();
+        assert_eq!(parcel.fds.iter().map(identity).collect::<Vec<_>>(), sent);
+    }
+
+    #[test]
+    fn messages_keep_their_order_behind_a_parcel() {
+        let (mut outbox, theirs) = pair();
+        let paths: Vec<PathBuf> = vec!["/a".into()];
+        let fd = Arc::new(sys::memfd::sealed("test", b"x").unwrap());
+        outbox.send(Sealed::new(Kind::Reopen, &paths).unwrap().messages(&[fd]).unwrap()).unwrap();
+        outbox.send(Outgoing::quit()).unwrap();
+        outbox.send(Outgoing::terminate()).unwrap();
+        let master = std::thread::spawn(move || {
+            deliver(&mut outbox);
+        });
+        let Arrived::Parcel(parcel) = receive(&theirs).unwrap() else { panic!("no parcel") };
+        assert_eq!((parcel.kind, parcel.open::<Vec<PathBuf>>().unwrap()), (Kind::Reopen, paths));
+        assert!(matches!(receive(&theirs).unwrap(), Arrived::Quit));
+        assert!(matches!(receive(&theirs).unwrap(), Arrived::Terminate));
+        master.join().unwrap();
+        assert!(matches!(receive(&theirs).unwrap(), Arrived::Closed));
+    }
+
+    #[test]
+    fn another_version_is_not_taken() {
+        let (ours, theirs) = sys::fdpass::pair().unwrap();
+        let contents = Arc::new(sys::memfd::sealed("test", b"").unwrap());
+        let head = Message::Parcel { kind: Kind::Snapshot, version: VERSION + 1, descriptors: 0 };
+        Outgoing::new(&head, vec![contents]).unwrap().send(&ours).unwrap();
+        assert_eq!(receive(&theirs).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        Outgoing::new(&Message::Descriptors, Vec::new()).unwrap().send(&ours).unwrap();
+        assert_eq!(receive(&theirs).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn half_a_parcel_is_no_parcel() {
+        let (ours, theirs) = sys::fdpass::pair().unwrap();
+        let contents = Arc::new(sys::memfd::sealed("test", b"").unwrap());
+        let head = Message::Parcel { kind: Kind::Snapshot, version: VERSION, descriptors: 2 };
+        Outgoing::new(&head, vec![contents.clone()]).unwrap().send(&ours).unwrap();
+        Outgoing::new(&Message::Descriptors, vec![contents]).unwrap().send(&ours).unwrap();
+        rustix::net::shutdown(&ours, rustix::net::Shutdown::Write).unwrap();
+        assert_eq!(receive(&theirs).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_long_refusal_fits() {
+        let (mut outbox, theirs) = pair();
+        answer(&theirs, &Answer::refused(3, "\u{e4}".repeat(5000))).unwrap();
+        let Some(Answer::Refused(3, text)) = outbox.receive().unwrap() else { panic!("no refusal") };
+        assert!(text.len() >= LONGEST_TEXT - 1 && text.chars().all(|c| c == '\u{e4}'));
+    }
+}

@@ -10,7 +10,7 @@ mod files;
 pub mod flags;
 mod loaded;
 mod logs;
-mod outbox;
+pub(crate) mod outbox;
 mod reload;
 mod respawn;
 mod signal_process;

@@ -79,9 +79,11 @@ impl Master {
         self.give_up_pending(generation);
     }
 
-    /// The generation that was to come does not.
-    pub(super) fn give_up_pending(&mut self, generation: u64) {
-        let Some(loaded) = self.pending.take_if(|pending| pending.generation == generation) else { return };
+    /// The generation that was to come does not; whether there was one.
+    pub(super) fn give_up_pending(&mut self, generation: u64) -> bool {
+        let Some(loaded) = self.pending.take_if(|pending| pending.generation == generation) else {
+            return false;
+        };
         self.forget(&loaded.bound);
         for worker in self.workers.iter_mut().filter(|worker| worker.sent == generation) {
             // One that was started for it has nothing else to run; the others go on.
@@ -90,6 +92,7 @@ impl Master {
                 running => worker.sent = running,
             }
         }
+        true
     }
 
     fn put_in_force(&mut self, loaded: Loaded) {

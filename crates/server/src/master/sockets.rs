@@ -255,3 +255,117 @@ fn keep_alive(socket: &Socket, keepalive: KeepAlive) -> io::Result<()> {
     }
     socket.set_tcp_keepalive(&times)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::net::{SocketAddr, TcpListener};
+    use std::path::PathBuf;
+
+    fn listen(address: SocketAddr) -> Listen {
+        Listen::new(Address::Tcp(address))
+    }
+    /// An address that was free a moment ago.
+    fn free() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+    fn unix() -> (PathBuf, Listen) {
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("plimsoll-sockets-{}-{number}", std::process::id()));
+        (path.clone(), Listen::new(Address::Unix(path)))
+    }
+    fn opened(listens: &[Listen], threads: usize, kept: &[Bound]) -> Result<Vec<Bound>, String> {
+        open(&Wish { listens, threads, check: false }, kept, &Voice::mute())
+    }
+
+    #[test]
+    fn what_is_listed_again_is_the_same_socket() {
+        let (first, second) = (listen(free()), listen(free()));
+        let before = opened(&[first.clone(), second.clone()], 2, &[]).unwrap();
+        let changed = Listen { backlog: Some(9), deferred: true, ..second };
+        let after = opened(&[changed.clone()], 2, &before).unwrap();
+        assert!(Arc::ptr_eq(&after[0].sockets[0], &before[1].sockets[0]));
+        assert_eq!((after.len(), &after[0].listen), (1, &changed));
+        assert!(!has(&after, &first.address));
+    }
+
+    #[test]
+    fn reuseport_is_one_socket_a_thread_and_none_is_given_up() {
+        let plain = listen(free());
+        let shared = Listen { reuseport: true, ..plain.clone() };
+        let one = opened(&[plain.clone()], 4, &[]).unwrap();
+        let four = opened(&[shared.clone()], 4, &one).unwrap();
+        assert_eq!((one[0].sockets.len(), four[0].sockets.len()), (1, 4));
+        assert!(Arc::ptr_eq(&one[0].sockets[0], &four[0].sockets[0]));
+        assert_eq!(opened(&[shared], 2, &four).unwrap()[0].sockets.len(), 4);
+        assert_eq!(opened(&[plain], 2, &four).unwrap()[0].sockets.len(), 4);
+        let (listens, fds) = listed(&four);
+        assert_eq!((listens.len(), fds.len()), (4, 4));
+        let fds = fds.iter().map(|fd| fd.try_clone().unwrap()).collect();
+        assert_eq!(gathered(listens, fds)[0].sockets.len(), 4);
+    }
+
+    #[test]
+    fn an_address_in_use_is_tried_again_then_given_up() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (path, unix) = unix();
+        let wanted = [unix, listen(taken.local_addr().unwrap())];
+        let began = std::time::Instant::now();
+        assert_eq!(opened(&wanted, 1, &[]).unwrap_err(), "still could not bind()");
+        assert!(began.elapsed() >= PAUSE * (TRIES - 1));
+        assert!(!path.exists(), "nothing is left of an attempt");
+        let check = Wish { listens: &wanted, threads: 1, check: true };
+        let bound = open(&check, &[], &Voice::mute()).unwrap();
+        assert_eq!(bound.len(), 1, "a check does not mind who is there");
+        release(&bound);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_address_that_is_not_here_is_refused_at_once() {
+        let error = opened(&[listen("192.0.2.1:8080".parse().unwrap())], 1, &[]).unwrap_err();
+        assert_eq!(error, "bind() to 192.0.2.1:8080 failed (99: Cannot assign requested address)");
+    }
+
+    #[test]
+    fn everyone_may_connect_to_a_unix_socket() {
+        let (path, unix) = unix();
+        let bound = opened(&[unix], 1, &[]).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        release(&bound);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn both_families_share_a_port() {
+        let port = free().port();
+        let any = |address: &str| listen(SocketAddr::new(address.parse().unwrap(), port));
+        if let Ok(bound) = opened(&[any("0.0.0.0"), any("::")], 1, &[]) {
+            assert_eq!(bound.len(), 2);
+        } else {
+            eprintln!("SKIPPED: there is no IPv6 here");
+        }
+    }
+
+    #[test]
+    fn options_are_set() {
+        let wanted = Listen {
+            rcvbuf: Some(65536),
+            sndbuf: Some(65536),
+            fastopen: Some(5),
+            deferred: true,
+            keepalive: Some(KeepAlive { on: true, idle: Some(30), interval: Some(5), count: Some(4) }),
+            ..listen(free())
+        };
+        let bound = opened(&[wanted], 1, &[]).unwrap();
+        let socket = Socket::from(bound[0].sockets[0].try_clone().unwrap());
+        assert!(
+            socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap() && socket.nonblocking().unwrap()
+        );
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
+        assert_eq!(socket.recv_buffer_size().unwrap(), 2 * 65536, "the kernel doubles it");
+    }
+}

@@ -198,7 +198,10 @@ impl Master {
         if worker.leaving || self.alone {
             return;
         }
-        self.give_up_pending(worker.sent);
+        if self.give_up_pending(worker.sent) {
+            let why = "the worker process ended before the new configuration was in force: the old one stays";
+            self.voice.say(Level::Alert, format_args!("{why}"));
+        }
         if self.wants_workers() && self.workers.iter().all(|w| w.leaving) {
             self.respawn.after(worker.started.elapsed(), Instant::now());
         }

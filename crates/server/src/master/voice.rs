@@ -35,6 +35,13 @@ impl Voice {
         voice
     }
 
+    /// Says nothing anywhere.
+    #[cfg(test)]
+    pub fn mute() -> Voice {
+        let log = RefCell::new(ErrorLog::new(Vec::new()));
+        Voice { log, log_is_stderr: Cell::new(false), to_stderr: Cell::new(false) }
+    }
+
     /// `told`: the path was asked for, so its absence is worth a word.
     fn begin(&self, path: &Path, told: bool) {
         // A log that cannot be opened leaves only what goes to the terminal anyway.

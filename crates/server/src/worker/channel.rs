@@ -70,6 +70,11 @@ impl Channel {
     pub fn refused(&self, generation: u64, why: String) {
         self.answer(&Answer::refused(generation, why));
     }
+    /// Nothing more will be said or heard: the master sees the end of the worker, the receiver that of the master.
+    pub fn close(&self) {
+        // It may be closed already.
+        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);
+    }
     fn answer(&self, answer: &Answer) {
         // Without a master nobody is waiting for it; the receiver sees its end.
         let _ = snapshot::answer(&self.fd, answer);

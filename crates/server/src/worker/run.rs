@@ -59,6 +59,7 @@ fn begin(channel: Channel, receiver: Receiver, start: Start, here: bool) -> Exit
         }
         Err(why) => {
             channel.refused(generation, why);
+            channel.close();
             ExitCode::from(FATAL)
         }
     }
@@ -102,6 +103,7 @@ impl Life {
         }
         self.worker.join();
         self.say(Level::Notice, format_args!("exit"));
+        self.channel.close();
         ExitCode::SUCCESS
     }
 
