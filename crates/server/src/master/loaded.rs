@@ -70,14 +70,14 @@ pub struct Read {
 /// Reads and compiles the configuration. Warnings are said; so is what is wrong.
 pub fn read(call: &Call, voice: &Voice) -> Option<Read> {
     let inputs = Recording::new(SystemInputs);
-    match program::compile(&inputs, call) {
+    let mut remarks = Vec::new();
+    let outcome = program::compile(&inputs, call, &mut remarks);
+    remarks.iter().for_each(|remark| voice.fault(remark));
+    match outcome {
+        Ok(program) => Some(Read { program, inputs: inputs.into_recorded() }),
         Err(error) => {
             voice.fault(&error);
             None
-        }
-        Ok(program) => {
-            program.warnings.iter().for_each(|warning| voice.fault(warning));
-            Some(Read { program, inputs: inputs.recorded() })
         }
     }
 }

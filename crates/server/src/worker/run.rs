@@ -168,8 +168,9 @@ impl Life {
 
 /// Compiles what was read, and gives it the logs and the sockets that came with it.
 fn compiled(start: Start) -> Result<(Program, Sockets), String> {
-    let program =
-        program::compile(&start.snapshot.inputs, &start.snapshot.call).map_err(|error| error.to_string())?;
+    // The master has said what there is to remark.
+    let outcome = program::compile(&start.snapshot.inputs, &start.snapshot.call, &mut Vec::new());
+    let program = outcome.map_err(|error| error.to_string())?;
     let mut files: HashMap<PathBuf, OwnedFd> = start.logs.into_iter().collect();
     for log in &program.logs {
         let fd = files
