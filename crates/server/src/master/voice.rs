@@ -84,9 +84,11 @@ impl Voice {
     /// Writes what is wrong with a configuration, and what may help, on a line of its own.
     pub fn fault(&self, error: &Error) {
         let level = level(error);
-        self.say(level, format_args!("{error}"));
-        if let Some(help) = error.help.as_ref().filter(|_| self.to_stderr.get()) {
-            eprintln!("  {help}");
+        let text = error.to_string();
+        let (text, help) = text.split_once('\n').unwrap_or((&text, ""));
+        self.say(level, format_args!("{text}"));
+        if self.to_stderr.get() && !help.is_empty() {
+            eprintln!("{help}");
         }
     }
 }

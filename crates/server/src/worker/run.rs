@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ struct Life {
     worker: Worker,
     channel: Channel,
     state: Mutex<State>,
+    /// It was told to end.
+    leaving: AtomicBool,
 }
 
 struct State {
@@ -92,7 +95,7 @@ impl Life {
             shutdown_timeout: program.shutdown_timeout,
             logs: program.logs.iter().map(Arc::downgrade).collect(),
         };
-        Ok(Arc::new(Life { worker, channel: channel.clone(), state: Mutex::new(state) }))
+        Ok(Arc::new(Life { worker, channel: channel.clone(), state: Mutex::new(state), leaving: AtomicBool::new(false) }))
     }
 
     fn live(self: Arc<Life>, receiver: Receiver) -> ExitCode {
@@ -102,6 +105,7 @@ impl Life {
             return ExitCode::from(FATAL);
         }
         self.worker.join();
+        self.leaving.store(true, Relaxed);
         self.say(Level::Notice, format_args!("exit"));
         self.channel.close();
         ExitCode::SUCCESS
@@ -111,11 +115,15 @@ impl Life {
         match command {
             Command::Configure(start) => self.configure(start),
             Command::Reopen(files) => self.reopen(files),
+            // Said once: the end of the channel, too, means to quit.
+            Command::Quit if self.leaving.swap(true, Relaxed) => {}
             Command::Quit => {
                 self.say(Level::Notice, format_args!("gracefully shutting down"));
-                self.worker.quit(self.lock().shutdown_timeout);
+                let timeout = self.lock().shutdown_timeout;
+                self.worker.quit(timeout);
             }
             Command::Terminate => {
+                self.leaving.store(true, Relaxed);
                 self.say(Level::Notice, format_args!("exiting"));
                 self.worker.stop();
             }
