@@ -145,6 +145,17 @@ impl ErrorLog {
     pub fn stderr(level: Level) -> ErrorLog {
         ErrorLog::new(vec![(level, Target::Stderr)])
     }
+    /// Whether any of it goes to standard error.
+    pub fn is_stderr(&self) -> bool {
+        self.targets.iter().any(|(_, target)| matches!(target, Target::Stderr))
+    }
+    /// The first file among the targets.
+    pub fn first_file(&self) -> Option<&Arc<LogFile>> {
+        self.targets.iter().find_map(|(_, target)| match target {
+            Target::File(file) => Some(file),
+            _ => None,
+        })
+    }
     /// Whether anything is written at this level.
     pub fn takes(&self, level: Level) -> bool {
         level <= self.most

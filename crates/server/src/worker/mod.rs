@@ -15,7 +15,10 @@ use crate::program::{Address, Program};
 
 use self::generation::Generation;
 
+pub mod channel;
 pub mod generation;
+pub mod run;
+mod settle;
 pub mod thread;
 
 /// Threads that wait for the disk, so that no loop does.

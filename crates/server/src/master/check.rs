@@ -1,0 +1,42 @@
+//! `-t` and `-T`: whether the configuration could be put in force.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::log::Level;
+use crate::program::Call;
+
+use super::flags::Flags;
+use super::loaded::{self, Read};
+use super::voice::Voice;
+
+/// Checks the configuration and says so on standard error; `-T` prints it on standard output.
+pub fn check(flags: &Flags, call: &Call, voice: &Voice) -> ExitCode {
+    let file = call.conf.as_deref().map_or("(embedded)".into(), |path| path.to_string_lossy().into_owned());
+    let Some(read) = checked(flags, call, &file, voice) else {
+        eprintln!("plimsoll: configuration file {file} test failed");
+        return ExitCode::FAILURE;
+    };
+    if !flags.quiet {
+        eprintln!("plimsoll: configuration file {file} test is successful");
+    }
+    if flags.dump {
+        // Whoever closed the pipe has read enough.
+        let _ = std::io::stdout().write_all(&read.program.tree.dump());
+    }
+    ExitCode::SUCCESS
+}
+
+fn checked(flags: &Flags, call: &Call, file: &str, voice: &Voice) -> Option<Read> {
+    let read = loaded::read(call, voice)?;
+    if !flags.quiet {
+        eprintln!("plimsoll: the configuration file {file} syntax is ok");
+    }
+    match loaded::check(&read, call.conf.is_some(), voice) {
+        Ok(()) => Some(read),
+        Err(error) => {
+            voice.say(Level::Emerg, format_args!("{error}"));
+            None
+        }
+    }
+}
