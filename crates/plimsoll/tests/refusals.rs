@@ -1,7 +1,7 @@
 //! What is refused and how: malformed and ambiguous requests, limits, and the pages that say so.
 #![forbid(unsafe_code)]
 
-use testkit::{Origin, Site, each, normal, on_both};
+use testkit::{Binary, Origin, Site, each, normal, on_both};
 
 /// What follows a request line in the tables.
 const REST: &str = "\r\nHost: a\r\nConnection: close\r\n\r\n";
