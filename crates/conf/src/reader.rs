@@ -14,9 +14,11 @@ use crate::{Error, Inputs, MAIN, Relative, Word, os_error};
 const DEEPEST: usize = 200;
 /// Files that include each other, at most.
 const DEEPEST_INCLUDE: usize = 64;
-/// What files that are included more than once may add up to, in bytes: enough for a snippet in every server, little
-/// enough to give up in time on files that multiply.
-const MOST_REPEATED: usize = 64 << 20;
+/// What files that are included again may add up to, in bytes: enough for snippets in each of ten thousand servers,
+/// little enough to give up in time on files that multiply.
+const MOST_REPEATED: usize = 128 << 20;
+/// What including a file costs even if it is empty, in bytes of the above.
+const INCLUDE: usize = 256;
 
 /// A file being read, and those of the same `include` that come after it.
 struct Open {
@@ -281,7 +283,7 @@ impl<'a> Reader<'a> {
         }
         let file = self.file(path, asked)?;
         if before.is_some() {
-            self.repeated += self.tree.files[file as usize].text.len() + 64;
+            self.repeated += self.tree.files[file as usize].text.len() + INCLUDE;
         }
         if self.repeated > MOST_REPEATED {
             let text = format!("files included again and again add up to more than {MOST_REPEATED} bytes");

@@ -89,6 +89,13 @@ impl Recorded {
         self
     }
 
+    /// Adds a file that cannot be read, for this `errno`.
+    #[must_use]
+    pub fn with_unreadable(mut self, path: impl Into<PathBuf>, errno: i32) -> Recorded {
+        self.files.insert(path.into(), Err(Failure::Errno(errno)));
+        self
+    }
+
     /// Adds a pattern's matches.
     #[must_use]
     pub fn with_glob(mut self, pattern: impl Into<String>, paths: &[&str]) -> Recorded {

@@ -214,3 +214,93 @@ impl fmt::Debug for Scope {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{HTTP, LOCATION, List, SERVER, Setting};
+
+    #[derive(Default)]
+    struct A {
+        one: Setting<u8>,
+        two: Setting<u8>,
+        many: List<u8>,
+    }
+    impl Inherit for A {
+        fn inherit(&mut self, outer: &A) {
+            self.one.inherit(&outer.one);
+            self.two.inherit(&outer.two);
+            self.many.inherit(&outer.many);
+        }
+    }
+    #[derive(Default)]
+    struct Own(u8);
+    impl Inherit for Own {
+        fn inherit(&mut self, _: &Own) {}
+        fn reaches(kind: Within) -> bool {
+            kind != LOCATION
+        }
+    }
+
+    /// http, two servers in it, a location in the first.
+    fn scopes() -> Scope {
+        let mut http = Scope::root().child(HTTP);
+        let mut server = http.child(SERVER);
+        let location = server.child(LOCATION);
+        server.children.push(location);
+        http.children.extend([server, Scope::root().child(SERVER)]);
+        http
+    }
+
+    #[test]
+    fn a_block_takes_what_it_did_not_write() {
+        let mut http = scopes();
+        http.own::<A>().one.set(1).unwrap();
+        http.own::<A>().two.set(2).unwrap();
+        http.own::<A>().many.push(3);
+        http.children[0].own::<A>().two.set(22).unwrap();
+        http.children[0].children[0].own::<A>().many.push(33);
+        assert!(http.children[1].conf::<A>().is_none());
+        http.inherit_down();
+        let location = http.children[0].children[0].conf::<A>().unwrap();
+        assert_eq!((location.one.or(0), location.two.or(0), location.many.as_slice()), (1, 22, &[33][..]));
+        assert_eq!(http.children[0].conf::<A>().unwrap().many.as_slice(), [3]);
+        let (outer, inner) = (http.conf::<A>().unwrap(), http.children[1].conf::<A>().unwrap());
+        assert!(std::ptr::eq(outer, inner), "what writes nothing shares");
+    }
+
+    #[test]
+    fn some_configurations_stay_where_they_are() {
+        let mut http = scopes();
+        http.own::<Own>().0 = 1;
+        http.inherit_down();
+        assert_eq!(http.children[0].conf::<Own>().map(|own| own.0), Some(1));
+        assert!(http.children[0].children[0].conf::<Own>().is_none());
+    }
+
+    #[test]
+    fn a_second_value_is_a_duplicate() {
+        let mut http = scopes();
+        http.own::<A>().one.set(1).unwrap();
+        let error = http.own::<A>().one.set(1).unwrap_err();
+        let error = error.complete("one", Position::default);
+        assert_eq!(error.to_string(), "\"one\" directive is duplicate in command line");
+    }
+
+    #[test]
+    fn shared_values_and_remarks_are_for_all_blocks() {
+        let http = scopes();
+        let inner = http.children[0].child(LOCATION);
+        *inner.shared::<Mutex<u8>>().lock().unwrap() = 7;
+        assert_eq!(*http.shared::<Mutex<u8>>().lock().unwrap(), 7);
+        inner.warn("conflicting server name");
+        inner.warn(Error::notice("has no effect"));
+        let said: Vec<_> = http.warnings().take().into_iter().map(|w| (w.level.name(), w.message)).collect();
+        assert_eq!(
+            said,
+            [("warn", "conflicting server name".to_owned()), ("notice", "has no effect".to_owned())]
+        );
+        assert!(http.warnings().take().is_empty());
+    }
+}

@@ -81,3 +81,61 @@ fn reference(text: &str) -> Result<(Part, &str)> {
     }
     Ok((Part::Variable(name.to_owned()), tail?))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(text: &str) -> Vec<Part> {
+        Template::parse(text).unwrap().parts
+    }
+    fn text(text: &str) -> Part {
+        Part::Text(text.into())
+    }
+    fn variable(name: &str) -> Part {
+        Part::Variable(name.into())
+    }
+
+    #[test]
+    fn a_text_comes_apart() {
+        assert_eq!(
+            parts("a$name${b}c$1"),
+            [text("a"), variable("name"), variable("b"), text("c"), Part::Capture(1)]
+        );
+        assert_eq!(parts("$10$0"), [Part::Capture(1), text("0"), variable("0")]);
+        assert_eq!(parts("${10}"), [variable("10")]);
+        assert_eq!(parts("$a-$b.c"), [variable("a"), text("-"), variable("b"), text(".c")]);
+        assert_eq!(parts("$aé"), [variable("a"), text("é")]);
+        assert_eq!(parts(""), []);
+    }
+
+    #[test]
+    fn constants_and_names() {
+        assert_eq!(Template::parse("abc").unwrap().constant(), Some("abc"));
+        assert_eq!(Template::parse("").unwrap().constant(), Some(""));
+        let template = Template::parse("$a$1$b$a").unwrap();
+        assert_eq!(template.constant(), None);
+        assert_eq!(template.variables().collect::<Vec<_>>(), ["a", "b", "a"]);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_join_to_the_text(text in "[ab1$]{0,12}") {
+            let Ok(template) = Template::parse(&text) else { return Ok(()) };
+            let joined: String = template.parts.iter().map(|part| match part {
+                Part::Text(text) => text.clone(),
+                Part::Variable(name) => format!("${name}"),
+                Part::Capture(n) => format!("${n}"),
+            }).collect();
+            prop_assert_eq!(joined, text);
+            prop_assert!(template.parts.iter().all(|part| *part != Part::Text(String::new())));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(text in "[$\\{}a0é ]{0,20}") {
+            let _ = Template::parse(&text);
+        }
+    }
+}
