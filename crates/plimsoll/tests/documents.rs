@@ -11,5 +11,8 @@ fn the_directive_reference_is_true() {
         std::fs::write(&page, &made).expect("docs/directives.md can be written");
     }
     let written = std::fs::read_to_string(&page).expect("docs/directives.md is there");
-    assert!(written == made, "docs/directives.md is not what the modules' tables say: see this test's comment");
+    assert!(
+        written == made,
+        "docs/directives.md is not what the modules' tables say: see this test's comment"
+    );
 }

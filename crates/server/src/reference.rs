@@ -44,7 +44,13 @@ pub fn directives() -> String {
     for (module, rows) in &by_module {
         let _ = writeln!(text, "## {module}\n\n| directive | contexts | here |\n|---|---|---|");
         for known in rows {
-            let _ = writeln!(text, "| `{}` | {} | {} |", known.name, known.contexts.replace(',', ", "), state(known, &ours));
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} |",
+                known.name,
+                known.contexts.replace(',', ", "),
+                state(known, &ours)
+            );
         }
         text.push('\n');
     }

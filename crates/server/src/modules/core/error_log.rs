@@ -42,9 +42,7 @@ fn target(at: &Scope, a: &Args<'_>) -> Result<Target, Error> {
     match word {
         // nginx takes a file without a name for standard error.
         "stderr" | "" => Ok(Target::Stderr),
-        _ if word.starts_with("memory:") => {
-            Err(a.error("\"memory:\" is not supported by plimsoll"))
-        }
+        _ if word.starts_with("memory:") => Err(a.error("\"memory:\" is not supported by plimsoll")),
         _ => Ok(Target::File(at.shared::<LogFiles>().file(Path::new(&a.prefix_path(word))))),
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conf::{
-    Args, Error, HTTP, IF_LOCATION, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, at_least, between, directive,
+    Args, Error, HTTP, IF_LOCATION, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, at_least, between,
+    directive,
 };
 
 use super::Module;
