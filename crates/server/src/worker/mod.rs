@@ -197,16 +197,32 @@ impl Worker {
         self.process.number(&program.generation);
         self.listen(&program.generation, sockets);
     }
+    /// Returns when every thread has done so.
     fn listen(&self, generation: &Arc<Generation>, sockets: &Sockets) {
+        let (tell, told) = std::sync::mpsc::channel::<()>();
         for (i, remote) in self.remotes.iter().enumerate() {
-            let mine = sockets.iter().filter_map(|(address, all)| {
-                let fd = if all.len() > 1 { all.get(i)? } else { all.first()? };
-                Some((self.process.address_id(address), fd.clone()))
-            });
-            let mine: HashMap<u32, Arc<OwnedFd>> = mine.collect();
+            let mine = self.sockets_of(i, sockets);
             let generation = generation.clone();
-            remote.run(Box::new(move |handle| thread::install(handle, generation, mine)));
+            let tell = tell.clone();
+            remote.run(Box::new(move |handle| {
+                thread::install(handle, generation, mine);
+                drop(tell);
+            }));
         }
+        drop(tell);
+        // Nothing is ever sent: it ends when the last thread has dropped its end.
+        let _ = told.recv();
+    }
+    /// The sockets of thread `i`. Where an address has several (`reuseport`), each is some thread's, however many there
+    /// are of either: connections wait in each of them.
+    fn sockets_of(&self, i: usize, sockets: &Sockets) -> Vec<(u32, Arc<OwnedFd>)> {
+        let threads = self.remotes.len();
+        let mut mine = Vec::new();
+        for (address, all) in sockets {
+            let own = all.iter().enumerate().filter(|(j, _)| j % threads == i % all.len().max(1) % threads);
+            mine.extend(own.map(|(_, fd)| (self.process.address_id(address), fd.clone())));
+        }
+        mine
     }
     /// Stops listening, lets requests finish, then ends; `timeout`: `worker_shutdown_timeout`.
     pub fn quit(&self, timeout: Option<Duration>) {

@@ -95,7 +95,12 @@ impl Life {
             shutdown_timeout: program.shutdown_timeout,
             logs: program.logs.iter().map(Arc::downgrade).collect(),
         };
-        Ok(Arc::new(Life { worker, channel: channel.clone(), state: Mutex::new(state), leaving: AtomicBool::new(false) }))
+        Ok(Arc::new(Life {
+            worker,
+            channel: channel.clone(),
+            state: Mutex::new(state),
+            leaving: AtomicBool::new(false),
+        }))
     }
 
     fn live(self: Arc<Life>, receiver: Receiver) -> ExitCode {

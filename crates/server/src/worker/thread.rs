@@ -1,7 +1,6 @@
 //! One thread of the worker: an event loop, and what its connections share without locks.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -42,7 +41,7 @@ pub struct Thread {
     /// Upstream connections at rest, and what else the upstream module keeps per thread.
     pub upstreams: crate::upstream::ThreadState,
     generation: RefCell<Rc<LocalGeneration>>,
-    listeners: RefCell<HashMap<u32, (Listener, Arc<OwnedFd>)>>,
+    listeners: RefCell<Vec<(u32, Listener, Arc<OwnedFd>)>>,
     requests: RefCell<Vec<Box<Request>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     scratch: RefCell<Vec<u8>>,
@@ -108,7 +107,7 @@ fn with_current(f: impl FnOnce(&Rc<Thread>)) {
 }
 
 /// Puts a generation in force on the loop's thread: its sockets first, then the old ones leave.
-pub fn install(_: &Handle, generation: Arc<Generation>, sockets: HashMap<u32, Arc<OwnedFd>>) {
+pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<OwnedFd>)>) {
     with_current(|thread| {
         thread.generation.replace(Rc::new(LocalGeneration { shared: generation }));
         thread.listen(sockets);
@@ -118,7 +117,7 @@ pub fn install(_: &Handle, generation: Arc<Generation>, sockets: HashMap<u32, Ar
 /// Stops accepting, closes what is idle, ends when the last request is answered.
 pub fn drain(handle: &Handle, timeout: Option<Duration>) {
     with_current(|thread| {
-        thread.listen(HashMap::new());
+        thread.listen(Vec::new());
         thread.drain.set(Some(timeout.map(|t| handle.now() + t)));
         handle.evict(usize::MAX);
         if let Some(timeout) = timeout {
@@ -200,29 +199,25 @@ impl Thread {
     }
 
     /// Listens on these sockets and no others; a socket that stays is not touched.
-    fn listen(&self, wanted: HashMap<u32, Arc<OwnedFd>>) {
-        let mut listeners = self.listeners.borrow_mut();
-        let mut next = HashMap::new();
+    fn listen(&self, wanted: Vec<(u32, Arc<OwnedFd>)>) {
+        let mut before = self.listeners.take();
+        let mut next = Vec::with_capacity(wanted.len());
         for (tag, fd) in wanted {
-            let old = listeners.remove(&tag);
-            if let Some((listener, old)) = old {
-                if same(&old, &fd) {
-                    next.insert(tag, (listener, old));
-                    continue;
-                }
-                self.handle.unlisten(listener);
+            if let Some(i) = before.iter().position(|(old_tag, _, old)| *old_tag == tag && same(old, &fd)) {
+                next.push(before.swap_remove(i));
+                continue;
             }
             match self.handle.listen(fd.clone(), tag) {
-                Ok(listener) => drop(next.insert(tag, (listener, fd))),
+                Ok(listener) => next.push((tag, listener, fd)),
                 Err(error) => {
                     self.log_alert(format_args!("epoll_ctl() failed ({})", crate::log::Errno(&error)))
                 }
             }
         }
-        for (_, (listener, _)) in listeners.drain() {
+        for (_, listener, _) in before {
             self.handle.unlisten(listener);
         }
-        *listeners = next;
+        self.listeners.replace(next);
     }
     fn end_if_drained(&self) {
         let Some(deadline) = self.drain.get() else { return };
