@@ -9,8 +9,8 @@ use super::peers::Peer;
 use super::pool::Link;
 use crate::connection::Socket;
 use crate::program::Address;
-use crate::worker::{Kind, Seat};
 use crate::worker::thread::Thread;
+use crate::worker::{Kind, Seat};
 
 /// Why there is no connection.
 #[derive(Debug)]

@@ -59,6 +59,13 @@ pub struct Turn {
     hash_tries: u32,
 }
 
+impl Turn {
+    /// A peer may be asked again: that an old connection to it was gone says nothing of it.
+    pub fn forget(&mut self, held: &Held) {
+        self.tried.remove(held.index);
+    }
+}
+
 /// A peer while it is asked; counted as its connection until dropped.
 #[derive(Debug)]
 pub struct Held {
@@ -148,7 +155,7 @@ impl Group {
                 let tried = &turn.tried;
                 let least = least(set, &states, tried, now);
                 least.and_then(|least| {
-                    let among = |i: usize, s: &State| !lighter(least, load(set, i, s)) ;
+                    let among = |i: usize, s: &State| !lighter(least, load(set, i, s));
                     set.round_robin(&mut states, tried, now, among)
                 })
             }
@@ -178,7 +185,9 @@ fn lighter(a: Load, b: Load) -> bool {
 }
 fn least(set: &Set, states: &[State], tried: &Tried, now: u64) -> Option<Load> {
     let usable = (0..states.len()).filter(|i| set.usable(*i, &states[*i], tried, now));
-    usable.map(|i| load(set, i, &states[i])).reduce(|best, next| if lighter(next, best) { next } else { best })
+    usable
+        .map(|i| load(set, i, &states[i]))
+        .reduce(|best, next| if lighter(next, best) { next } else { best })
 }
 
 /// nginx's distribution: the same client lands on the same server as behind nginx.

@@ -74,6 +74,12 @@ impl Tried {
         }
         self.many[i / 64] |= 1 << (i % 64);
     }
+    pub(super) fn remove(&mut self, i: usize) {
+        match i.checked_sub(64) {
+            None => self.few &= !(1 << i),
+            Some(i) => self.many.get_mut(i / 64).into_iter().for_each(|word| *word &= !(1 << (i % 64))),
+        }
+    }
     pub(super) fn clear(&mut self) {
         self.few = 0;
         self.many.clear();

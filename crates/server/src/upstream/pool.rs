@@ -78,7 +78,8 @@ impl ThreadState {
     /// Closes the connection that rested longest in some pool; `false` if there is none.
     pub fn evict(&self) -> bool {
         let mut pools = self.pools.borrow_mut();
-        let oldest = pools.iter_mut().filter(|p| !p.is_empty()).min_by_key(|p| p.front().map(|idle| idle.until));
+        let oldest =
+            pools.iter_mut().filter(|p| !p.is_empty()).min_by_key(|p| p.front().map(|idle| idle.until));
         let evicted = oldest.and_then(VecDeque::pop_front);
         self.resting.set(self.resting.get() - usize::from(evicted.is_some()));
         evicted.is_some()
@@ -91,7 +92,9 @@ impl ThreadState {
     fn sweep(&self, now: Instant) {
         let mut resting = 0;
         for pool in self.pools.borrow_mut().iter_mut() {
-            pool.retain(|idle| idle.until > now && !idle.link.socket.maybe_readable() && !idle.link.socket.peer_closed());
+            pool.retain(|idle| {
+                idle.until > now && !idle.link.socket.maybe_readable() && !idle.link.socket.peer_closed()
+            });
             resting += pool.len();
         }
         self.resting.set(resting);

@@ -18,7 +18,7 @@ pub struct Try {
     pub header: Option<Duration>,
     /// Until the response was there, or failed.
     pub response: Option<Duration>,
-    /// Bytes of the response's body, without framing.
+    /// Bytes of the response's body, framing included.
     pub length: u64,
     /// Bytes read from it.
     pub received: u64,
@@ -52,12 +52,14 @@ pub struct Record {
     asked: Span,
     /// An internal redirect began since the last try.
     redirected: bool,
+    /// A location has begun to ask.
+    begun: bool,
 }
 
 impl Record {
     /// Ready for the next request.
     pub fn reset(&mut self) {
-        if self.asked.is_empty() && self.uri.is_empty() {
+        if !self.begun {
             return;
         }
         self.tries.clear();
@@ -68,9 +70,11 @@ impl Record {
         self.forget_response();
         self.asked = Span::default();
         self.redirected = false;
+        self.begun = false;
     }
     /// Another location begins to ask.
     pub fn begin(&mut self) {
+        self.begun = true;
         self.redirected = !self.tries.is_empty();
         self.uri.clear();
         self.host.clear();
@@ -82,6 +86,10 @@ impl Record {
         self.head.clear();
         self.buffer.clear();
         self.trailers.clear();
+    }
+    /// Whether a location has begun to ask.
+    pub fn is_begun(&self) -> bool {
+        self.begun
     }
     /// A server is being asked.
     pub fn ask(&mut self, name: &str, now: Instant) {

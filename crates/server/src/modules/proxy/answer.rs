@@ -43,10 +43,21 @@ pub(super) enum Failure {
     Upgrade,
     /// It answered with a status that counts as failure.
     Status(u16),
-    /// The client left.
-    ClientGone,
+    /// The client left, while this was being done.
+    ClientGone(During),
     /// The client's body cannot be had: what to answer.
     Client(u16),
+}
+
+/// How far a try came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum During {
+    /// There is no connection yet.
+    Connecting,
+    /// No byte of an answer has come.
+    Sending,
+    /// The head has begun.
+    Receiving,
 }
 
 /// The tries of one request.
@@ -164,14 +175,15 @@ impl Proxy {
 
     async fn connect(&self, request: &mut Request, held: &Held) -> Result<Link, Failure> {
         let settings = &self.settings;
-        let (link, stands) = upstream::begin(&request.thread, held.peer(), settings.options).map_err(Failure::NoLink)?;
+        let (link, stands) =
+            upstream::begin(&request.thread, held.peer(), settings.options).map_err(Failure::NoLink)?;
         if stands {
             return Ok(link);
         }
         link.socket.set_deadline(Some(request.thread.handle.now() + settings.connect_timeout));
         std::future::poll_fn(|cx| {
             if !settings.ignore_client_abort && request.client.poll_closed(cx).is_ready() {
-                return Poll::Ready(Err(Failure::ClientGone));
+                return Poll::Ready(Err(Failure::ClientGone(During::Connecting)));
             }
             link.socket.poll_writable(cx).map_err(|e| Failure::NoLink(NoLink::Failed(e)))
         })
@@ -230,7 +242,8 @@ impl<'a> Tries<'a> {
         }
         let streamed = sent && matches!(message.payload, Payload::Stream { .. });
         let limit = self.settings.next_upstream_timeout;
-        let late = !limit.is_zero() && request.thread.handle.now().saturating_duration_since(self.began) >= limit;
+        let late =
+            !limit.is_zero() && request.thread.handle.now().saturating_duration_since(self.began) >= limit;
         self.settings.next_upstream & wanted == wanted && !streamed && !late
     }
 
@@ -246,14 +259,11 @@ impl<'a> Tries<'a> {
     ) -> Option<Next> {
         let now = request.thread.handle.now();
         request.upstream.end(now);
-        log(request, held, &failure, sent);
+        log(request, held, &failure);
         let (status, bit) = match failure.verdict() {
             Verdict::Gone => {
                 held.undecided();
                 request.aborted = true;
-                if let Some(last) = request.upstream.last() {
-                    last.status = 499;
-                }
                 return Some(Next::Close);
             }
             Verdict::Refuse(status) => {
@@ -270,10 +280,10 @@ impl<'a> Tries<'a> {
         if stale || matches!(status, 403 | 404) {
             held.undecided();
         } else if held.failed(request.thread.handle.unix_time()) {
-            log_warn!(request, "upstream server temporarily disabled{}", failure.during(sent));
+            log_warn!(request, "upstream server temporarily disabled{}", failure.during());
         }
         if stale {
-            self.turn = Turn::default();
+            self.turn.forget(held);
         } else {
             self.left = self.left.saturating_sub(1);
         }
@@ -297,7 +307,7 @@ enum Verdict {
 impl Failure {
     fn verdict(&self) -> Verdict {
         match self {
-            Failure::ClientGone => Verdict::Gone,
+            Failure::ClientGone(_) => Verdict::Gone,
             Failure::Client(status) => Verdict::Refuse(*status),
             Failure::NoLink(NoLink::Full) => Verdict::Refuse(500),
             Failure::NoLink(NoLink::Failed(e)) if e.kind() == io::ErrorKind::TimedOut => {
@@ -312,11 +322,14 @@ impl Failure {
         }
     }
     /// nginx's words for what was being done.
-    fn during(&self, sent: bool) -> &'static str {
+    fn during(&self) -> &'static str {
         match self {
             Failure::NoLink(_) => " while connecting to upstream",
-            Failure::Send(_) | Failure::SendTimeout | Failure::Client(_) => " while sending request to upstream",
-            Failure::ClientGone if !sent => " while connecting to upstream",
+            Failure::Send(_) | Failure::SendTimeout | Failure::Client(_) => {
+                " while sending request to upstream"
+            }
+            Failure::ClientGone(During::Connecting) => " while connecting to upstream",
+            Failure::ClientGone(During::Sending) => " while sending request to upstream",
             _ => " while reading response header from upstream",
         }
     }
@@ -337,11 +350,15 @@ fn is_common(error: &io::Error) -> bool {
     COMMON.iter().any(|errno| Some(errno.raw_os_error()) == code)
 }
 
-fn log(request: &Request, held: &Held, failure: &Failure, sent: bool) {
-    let during = failure.during(sent);
+fn log(request: &Request, held: &Held, failure: &Failure) {
+    let during = failure.during();
     match failure {
         Failure::NoLink(NoLink::Full) => {
-            log_alert!(request, "{} worker_connections are not enough{during}", request.thread.process.seats());
+            log_alert!(
+                request,
+                "{} worker_connections are not enough{during}",
+                request.thread.process.seats()
+            );
         }
         Failure::NoLink(NoLink::Refused(error)) => {
             let colon = if matches!(held.peer().address, Address::Unix(_)) { "unix:" } else { "" };
@@ -349,19 +366,25 @@ fn log(request: &Request, held: &Held, failure: &Failure, sent: bool) {
             let level = if is_common(error) { crate::log::Level::Error } else { crate::log::Level::Crit };
             request.note(level, format_args!("connect() to {colon}{name} failed ({}){during}", Errno(error)));
         }
-        Failure::NoLink(NoLink::Failed(error)) if error.kind() == io::ErrorKind::TimedOut => timed_out(request, during),
-        Failure::NoLink(NoLink::Failed(error)) => log_error!(request, "connect() failed ({}){during}", Errno(error)),
+        Failure::NoLink(NoLink::Failed(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            timed_out(request, during)
+        }
+        Failure::NoLink(NoLink::Failed(error)) => {
+            log_error!(request, "connect() failed ({}){during}", Errno(error))
+        }
         Failure::Send(error) => log_error!(request, "writev() failed ({}){during}", Errno(error)),
         Failure::Receive(error) => log_error!(request, "recv() failed ({}){during}", Errno(error)),
         Failure::SendTimeout | Failure::ReceiveTimeout => timed_out(request, during),
         Failure::Closed => log_error!(request, "upstream prematurely closed connection{during}"),
-        Failure::Upgrade => log_error!(request, "upstream sent unexpected \"101 Switching Protocols\"{during}"),
+        Failure::Upgrade => {
+            log_error!(request, "upstream sent unexpected \"101 Switching Protocols\"{during}")
+        }
         Failure::Invalid(bad) => {
             let mut text = Vec::new();
             bad.log_text(&request.upstream.buffer, &mut text);
             log_error!(request, "{}{during}", String::from_utf8_lossy(&text));
         }
-        Failure::ClientGone => log_info!(
+        Failure::ClientGone(_) => log_info!(
             request,
             "epoll_wait() reported that client prematurely closed connection, \
             so upstream connection is closed too{during}"
@@ -380,4 +403,3 @@ impl Tries<'_> {
         Some(super::body::Rests { number: self.number, key: self.key(held)?, keep: self.group.keepalive? })
     }
 }
-

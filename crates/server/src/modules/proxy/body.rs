@@ -18,7 +18,7 @@ use super::spill::Spill;
 use crate::http::filters::Chunk;
 use crate::http::request::Request;
 use crate::http::response::Body;
-use crate::upstream::{self, Held, Key, KeepAlive, Link, Record};
+use crate::upstream::{self, Held, KeepAlive, Key, Link, Record};
 use crate::worker::thread::Thread;
 
 /// Where a connection goes to rest.
@@ -64,13 +64,19 @@ struct Inner {
     /// Bytes read with the head.
     with_head: u64,
     received: u64,
+    /// Bytes of the body with its framing (`$upstream_response_length`).
     length: u64,
     ended: Option<Instant>,
 }
 
 impl UpstreamBody {
     /// The body behind a head that is in the request's record.
-    pub(super) fn begin(settings: Arc<Settings>, request: &mut Request, mut parts: Parts, buffering: bool) -> Body {
+    pub(super) fn begin(
+        settings: Arc<Settings>,
+        request: &mut Request,
+        mut parts: Parts,
+        buffering: bool,
+    ) -> Body {
         let thread = request.thread.clone();
         let mut first = std::mem::take(&mut parts.first);
         let record = &mut request.upstream;
@@ -227,10 +233,13 @@ impl Inner {
             match self.spill.push(decoded, memory, &self.settings.temp_path) {
                 Ok(Some(buffer)) => self.thread.give_buffer(buffer),
                 Ok(None) => {}
-                Err(error) => self.fail(format!("writing a temporary file failed ({})", crate::log::Errno(&error))),
+                Err(error) => {
+                    self.fail(format!("writing a temporary file failed ({})", crate::log::Errno(&error)))
+                }
             }
             if let Some(path) = self.spill.made.take() {
-                self.notes.push(format!("an upstream response is buffered to a temporary file {}", path.display()));
+                self.notes
+                    .push(format!("an upstream response is buffered to a temporary file {}", path.display()));
             }
         }
     }
@@ -279,19 +288,22 @@ impl Inner {
 
     /// Takes the framing off; ends the body where it ends.
     fn decode(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        self.length += bytes.len() as u64;
         match self.framing {
             ResponseFraming::UntilClose => {}
             ResponseFraming::None => self.take(&mut bytes, 0),
             ResponseFraming::Length(left) => self.take(&mut bytes, left),
             ResponseFraming::Chunked => self.unchunk(&mut bytes),
         }
-        self.length += bytes.len() as u64;
         bytes
     }
     fn take(&mut self, bytes: &mut Vec<u8>, left: u64) {
         if bytes.len() as u64 > left {
             bytes.truncate(left as usize);
-            self.excess();
+            self.rests = None;
+            if self.framing != ResponseFraming::None {
+                self.notes.push("upstream sent more data than specified in \"Content-Length\" header".into());
+            }
         }
         let left = left - bytes.len() as u64;
         if self.framing != ResponseFraming::None {
@@ -300,10 +312,6 @@ impl Inner {
         if left == 0 {
             self.end();
         }
-    }
-    fn excess(&mut self) {
-        self.rests = None;
-        self.notes.push("upstream sent more data than specified in \"Content-Length\" header".into());
     }
     fn unchunk(&mut self, bytes: &mut Vec<u8>) {
         let (mut from, mut to) = (0, 0);

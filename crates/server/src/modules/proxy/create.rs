@@ -170,7 +170,9 @@ fn put_header(
         Value::Text(template) => template.render(request, head),
         Value::ProxyHost => head.extend_from_slice(place.host),
         Value::BodyLength => length.into_iter().for_each(|n| wire::push_decimal(head, n)),
-        Value::Chunked if *payload == (Payload::Stream { chunked: true }) => head.extend_from_slice(b"chunked"),
+        Value::Chunked if *payload == (Payload::Stream { chunked: true }) => {
+            head.extend_from_slice(b"chunked")
+        }
         Value::Chunked | Value::Nothing => {}
     }
     match head.len() == value_start {

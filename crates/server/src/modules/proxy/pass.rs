@@ -32,7 +32,9 @@ const PORT: u16 = 80;
 pub(super) fn parse(url: &str) -> Result<Parsed<'_>, String> {
     let has = |scheme: &str| url.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
     if has("https://") {
-        return Err("https protocol requires SSL support for upstreams, which plimsoll does not have yet".into());
+        return Err(
+            "https protocol requires SSL support for upstreams, which plimsoll does not have yet".into()
+        );
     }
     if !has("http://") {
         return Err("invalid URL prefix".into());
@@ -42,7 +44,11 @@ pub(super) fn parse(url: &str) -> Result<Parsed<'_>, String> {
         let (path, uri) = path.split_once(':').unwrap_or((path, ""));
         return match path {
             "" => Err(format!("no path in the unix domain socket in upstream \"{rest}\"")),
-            _ => Ok(Parsed { host: &rest[..5 + path.len()], port: None, uri: (!uri.is_empty()).then_some(uri) }),
+            _ => Ok(Parsed {
+                host: &rest[..5 + path.len()],
+                port: None,
+                uri: (!uri.is_empty()).then_some(uri),
+            }),
         };
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -132,7 +138,8 @@ fn group(url: &Parsed<'_>, with: &mut Compiler<'_>) -> Result<Arc<Group>, String
         false => format!("{}:{wanted}", url.host),
     };
     let shown = if url.port.is_some() { server.as_str() } else { url.host };
-    let found = resolve(with.inputs, &server, wanted).map_err(|what| format!("{what} in upstream \"{shown}\""))?;
+    let found =
+        resolve(with.inputs, &server, wanted).map_err(|what| format!("{what} in upstream \"{shown}\""))?;
     let group = Arc::new(Group::implied(url.host, wanted, found.iter().map(|a| peer(a, key(a))).collect()));
     with.upstreams.push(group.clone());
     Ok(group)
@@ -195,8 +202,7 @@ fn known(request: &Request, url: &Parsed<'_>) -> Option<Arc<Group>> {
     let port = url.port.unwrap_or(PORT);
     let groups = &request.generation.shared.upstreams;
     let same = |group: &&Arc<Group>| {
-        group.name.eq_ignore_ascii_case(url.host)
-            && group.port.map_or(url.port.is_none(), |own| own == port)
+        group.name.eq_ignore_ascii_case(url.host) && group.port.map_or(url.port.is_none(), |own| own == port)
     };
     if let Some(group) = groups.iter().find(same) {
         return Some(group.clone());

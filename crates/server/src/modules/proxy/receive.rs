@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use wire::{BadResponse, Method, Progress, ResponseParser};
 
-use super::answer::Failure;
+use super::answer::{During, Failure};
 use super::settings::Settings;
 use crate::http::request::Request;
 use crate::upstream::Link;
@@ -91,7 +91,8 @@ async fn read(settings: &Settings, request: &mut Request, link: &Link) -> Result
                 link.socket.set_deadline(Some(thread.handle.now() + settings.read_timeout));
             }
             if !settings.ignore_client_abort && client.poll_closed(cx).is_ready() {
-                return Poll::Ready(Err(Failure::ClientGone));
+                let during = if upstream.buffer.is_empty() { During::Sending } else { During::Receiving };
+                return Poll::Ready(Err(Failure::ClientGone(during)));
             }
             match link.socket.poll_readable(cx) {
                 Poll::Ready(Ok(())) => {}

@@ -72,7 +72,11 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
         let value = header.value.of(&upstream.buffer);
         let stays = matches!(
             header.known,
-            Known::SetCookie | Known::ContentDisposition | Known::CacheControl | Known::Expires | Known::AcceptRanges
+            Known::SetCookie
+                | Known::ContentDisposition
+                | Known::CacheControl
+                | Known::Expires
+                | Known::AcceptRanges
         );
         if header.known == Known::ContentType {
             response.set_content_type(value);
@@ -130,10 +134,6 @@ fn copy_head(settings: &Settings, request: &mut Request) {
     for header in head.headers.iter() {
         copy_header(settings, request, header, text);
     }
-    let charset = head.headers.value(Known::XAccelCharset, text);
-    if let Some(charset) = charset.filter(|_| settings.ignore_headers & ignored::CHARSET == 0) {
-        set_charset(request, charset);
-    }
     for dropped in &head.dropped {
         let mut line = Vec::new();
         head.log_dropped(*dropped, text, &mut line);
@@ -163,12 +163,10 @@ fn copy_header(settings: &Settings, request: &mut Request, header: &wire::Header
 
 fn copy_location(settings: &Settings, request: &mut Request, value: &[u8]) {
     let mut changed = request.thread.buffer();
-    let to = match redirect::rewrite(&settings.redirects, request, value, &mut changed) {
-        true => &changed[..],
-        false => value,
-    };
-    request.response.location = Some(request.response.store(to));
-    request.response.location_is_ours = false;
+    let rewritten = redirect::rewrite(&settings.redirects, request, value, &mut changed);
+    request.response.location = Some(request.response.store(if rewritten { &changed } else { value }));
+    // As in nginx a path is made absolute only where it was written here.
+    request.response.location_is_ours = rewritten;
     request.thread.give_buffer(changed);
 }
 
@@ -182,18 +180,4 @@ fn copy_refresh(settings: &Settings, request: &mut Request, name: &[u8], value: 
     });
     request.response.add(Known::Refresh, name, if rewritten { &changed } else { value });
     request.thread.give_buffer(changed);
-}
-
-/// `X-Accel-Charset` takes the place of the charset in the type.
-fn set_charset(request: &mut Request, charset: &[u8]) {
-    let mut kind = request.thread.buffer();
-    let old = request.response.content_type.of(&request.response.text);
-    if !old.is_empty() {
-        let end = old.iter().position(|b| *b == b';').unwrap_or(old.len());
-        kind.extend_from_slice(old[..end].trim_ascii_end());
-        kind.extend_from_slice(b"; charset=");
-        kind.extend_from_slice(charset);
-        request.response.set_content_type(&kind);
-    }
-    request.thread.give_buffer(kind);
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use super::answer::Failure;
+use super::answer::{During, Failure};
 use super::create::{Message, Payload};
 use super::settings::Settings;
 use crate::http::body;
@@ -170,7 +170,7 @@ async fn receive(request: &mut Request, link: &Link, part: &mut Vec<u8>) -> Resu
     match read {
         None => Err(Stopped::Early),
         Some(Ok(more)) => Ok(more),
-        Some(Err(_)) if request.aborted => Err(Stopped::Failed(Failure::ClientGone)),
+        Some(Err(_)) if request.aborted => Err(Stopped::Failed(Failure::ClientGone(During::Sending))),
         Some(Err(status)) => Err(Stopped::Failed(Failure::Client(status))),
     }
 }
@@ -201,7 +201,9 @@ async fn write(
                 match written {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     // It closed, perhaps with an answer: what it said counts.
-                    Err(_) if link.socket.maybe_readable() && !link.reused => return Poll::Ready(Err(Stopped::Early)),
+                    Err(_) if link.socket.maybe_readable() && !link.reused => {
+                        return Poll::Ready(Err(Stopped::Early));
+                    }
                     done => return Poll::Ready(done.map_err(Stopped::from)),
                 }
                 ready!(room(settings, request, link, cx, &mut waits))?;
@@ -232,7 +234,7 @@ fn room(
         link.socket.set_deadline(Some(request.thread.handle.now() + settings.send_timeout));
     }
     if !settings.ignore_client_abort && request.client.poll_closed(cx).is_ready() {
-        return Poll::Ready(Err(Stopped::Failed(Failure::ClientGone)));
+        return Poll::Ready(Err(Stopped::Failed(Failure::ClientGone(During::Sending))));
     }
     if link.socket.maybe_readable() {
         return Poll::Ready(Err(Stopped::Early));

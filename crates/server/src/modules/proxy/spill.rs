@@ -75,11 +75,6 @@ impl Spill {
         }
         Ok(buffer)
     }
-    /// Ready for another response.
-    pub fn reset(&mut self) {
-        *self = Spill { memory: std::mem::take(&mut self.memory), ..Spill::default() };
-        self.memory.clear();
-    }
 }
 
 #[cfg(test)]

@@ -77,7 +77,10 @@ pub async fn tunnel(request: &mut Request) {
 fn failed(request: &mut Request, error: &io::Error) {
     match error.kind() {
         io::ErrorKind::TimedOut => {
-            log_error!(request, "upstream timed out (110: Connection timed out) while proxying upgraded connection");
+            log_error!(
+                request,
+                "upstream timed out (110: Connection timed out) while proxying upgraded connection"
+            );
         }
         _ => log_info!(
             request,

@@ -26,6 +26,9 @@ fn of_target(
 ) -> bool {
     let plan = request.plan();
     let Content::Proxy(proxy) = &plan.content else { return false };
+    if !request.upstream.is_begun() {
+        return false;
+    }
     out.extend_from_slice(match &proxy.target {
         Target::Fixed(target) => fixed(target),
         Target::Variable(_) => found(request),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use conf::{Args, Error, IF_LOCATION, IN_HTTP, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within, directive};
+use conf::{
+    Args, Error, IF_LOCATION, IN_HTTP, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within, directive,
+};
 
 use crate::http::regex::Regex;
 use crate::http::variables::Template;
@@ -214,7 +216,8 @@ fn redirect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             let to = Template::compile(at, a, 1)?;
             match from.strip_prefix('~') {
                 Some(pattern) => {
-                    let (pattern, caseless) = pattern.strip_prefix('*').map_or((pattern, false), |p| (p, true));
+                    let (pattern, caseless) =
+                        pattern.strip_prefix('*').map_or((pattern, false), |p| (p, true));
                     Redirect::Regex(Regex::new(at, pattern, caseless).map_err(|e| a.error(e.message))?, to)
                 }
                 None => Redirect::Prefix(Template::compile(at, a, 0)?, to),
@@ -222,7 +225,9 @@ fn redirect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         }
     };
     let list = &mut at.own::<Lists>().redirect;
-    if matches!(redirect, Redirect::Off) && !list.is_empty() || list.iter().any(|r| matches!(r, Redirect::Off)) {
+    if matches!(redirect, Redirect::Off) && !list.is_empty()
+        || list.iter().any(|r| matches!(r, Redirect::Off))
+    {
         return Err(Error::directive("is duplicate"));
     }
     list.push(redirect);
@@ -263,7 +268,7 @@ const IGNORED: &[(&str, u32)] = &[
     ("X-Accel-Expires", 1 << 1),
     ("X-Accel-Limit-Rate", 1 << 2),
     ("X-Accel-Buffering", ignored::BUFFERING),
-    ("X-Accel-Charset", ignored::CHARSET),
+    ("X-Accel-Charset", 1 << 4),
     ("Expires", 1 << 5),
     ("Cache-Control", 1 << 6),
     ("Set-Cookie", 1 << 7),
@@ -273,7 +278,6 @@ const IGNORED: &[(&str, u32)] = &[
 pub(super) mod ignored {
     pub const REDIRECT: u32 = 1;
     pub const BUFFERING: u32 = 1 << 3;
-    pub const CHARSET: u32 = 1 << 4;
 }
 
 /// What `proxy_next_upstream` can name.

@@ -89,7 +89,8 @@ fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if backup && at.own::<Block>().balancer == Some(Balancer::IpHash) {
         return Err(a.error("balancing method does not support parameter \"backup\""));
     }
-    let found = resolve(a.inputs(), url, 80).map_err(|what| a.error(format!("{what} in upstream \"{url}\"")))?;
+    let found =
+        resolve(a.inputs(), url, 80).map_err(|what| a.error(format!("{what} in upstream \"{url}\"")))?;
     let peers = found.into_iter().map(|address| Peer {
         name: address.to_string().into(),
         key: key(&address),

@@ -25,8 +25,12 @@ pub(super) static VARIABLES: &[Variable] = &[
     variable("upstream_connect_time", |r, out| each(r, out, |one, out| seconds(one.connect, out))),
     variable("upstream_header_time", |r, out| each(r, out, |one, out| seconds(one.header, out))),
     variable("upstream_response_time", |r, out| each(r, out, |one, out| seconds(one.response, out))),
-    variable("upstream_response_length", |r, out| each(r, out, |one, out| wire::push_decimal(out, one.length))),
-    variable("upstream_bytes_received", |r, out| each(r, out, |one, out| wire::push_decimal(out, one.received))),
+    variable("upstream_response_length", |r, out| {
+        each(r, out, |one, out| wire::push_decimal(out, one.length))
+    }),
+    variable("upstream_bytes_received", |r, out| {
+        each(r, out, |one, out| wire::push_decimal(out, one.received))
+    }),
     variable("upstream_bytes_sent", |r, out| each(r, out, |one, out| wire::push_decimal(out, one.sent))),
     family("upstream_http_", |r, name, out| {
         let record = &r.upstream;
