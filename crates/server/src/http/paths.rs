@@ -20,4 +20,14 @@ impl Request {
             out.extend_from_slice(uri);
         }
     }
+    /// Whether the path in force has a file: not where `alias` would replace a prefix that `rewrite` took away.
+    pub fn has_file_path(&self) -> bool {
+        let plan = self.plan();
+        let possible = !(plan.core.root.alias && self.location_left);
+        if !possible {
+            let name = String::from_utf8_lossy(&plan.core.location);
+            log_alert!(self, "\"alias\" cannot be used in location \"{name}\" where URI was rewritten");
+        }
+        possible
+    }
 }

@@ -71,6 +71,9 @@ impl Files {
         if !matches!(request.method, Method::Get | Method::Head | Method::Post) {
             return Next::Status(405);
         }
+        if !request.has_file_path() {
+            return Next::Status(500);
+        }
         if request.uri.ends_with(b"/") {
             return self.directory(request);
         }

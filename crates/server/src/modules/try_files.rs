@@ -77,6 +77,9 @@ pub(crate) fn compile(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<TryFile
 impl TryFiles {
     /// Puts the first name that exists in the place of the path, or goes where the last argument says.
     pub fn look(&self, request: &mut Request) -> Next {
+        if !request.has_file_path() {
+            return Next::Status(500);
+        }
         let mut path = request.thread.buffer();
         let plan = request.plan();
         plan.core.root.path.render(request, &mut path);

@@ -82,8 +82,11 @@ pub fn document_root(request: &mut Request, out: &mut Vec<u8>) -> bool {
     true
 }
 pub fn request_filename(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    request.file_path(out);
-    true
+    let has = request.has_file_path();
+    if has {
+        request.file_path(out);
+    }
+    has
 }
 /// The root without symbolic links; no value, and a line in the error log, if it does not exist.
 pub fn realpath_root(request: &mut Request, out: &mut Vec<u8>) -> bool {
