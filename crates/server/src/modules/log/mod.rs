@@ -138,8 +138,8 @@ fn parameters(at: &Scope, a: &Args<'_>) -> Result<Parameters, Error> {
             flush = Some(Duration::from_millis(msec));
         } else if word.starts_with("gzip") {
             return Err(a.error(format!("parameter \"{word}\" is not supported by plimsoll")));
-        } else if word.starts_with("if=") {
-            condition = Some(Template::parse(at, &word[3..]).map_err(|e| a.error(e.message))?);
+        } else if let Some(value) = word.strip_prefix("if=") {
+            condition = Some(Template::parse(at, value).map_err(|e| a.error(e.message))?);
         } else {
             return Err(a.error(format!("invalid parameter \"{word}\"")));
         }
