@@ -139,7 +139,7 @@ impl<'a> Args<'a> {
         Entries { statements: self.statement.statements().iter(), cx: self.cx }
     }
 
-    /// The statements of a block, as read.
+    /// The statements of a free block, as read.
     pub fn body(&self) -> &'a [Statement] {
         self.statement.statements()
     }
@@ -205,7 +205,7 @@ impl<'a> Args<'a> {
     }
 }
 
-/// The statements of a free block, up to the first that opens a block itself (which is an error, told afterwards).
+/// The statements of a free block; none of them has a block itself.
 pub struct Entries<'a> {
     statements: std::slice::Iter<'a, Statement>,
     cx: &'a Cx<'a>,
@@ -214,7 +214,7 @@ pub struct Entries<'a> {
 impl<'a> Iterator for Entries<'a> {
     type Item = Args<'a>;
     fn next(&mut self) -> Option<Args<'a>> {
-        let statement = self.statements.next().filter(|statement| statement.body.is_none())?;
+        let statement = self.statements.next()?;
         Some(Args::new(statement.name.text().unwrap_or_default(), statement, self.cx))
     }
 }

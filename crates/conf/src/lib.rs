@@ -4,7 +4,8 @@
 //!
 //! 1. [`Tree::read`] turns text into statements: nginx's grammar whole, includes expanded, any directive name
 //!    accepted (the doctor reads files made for modules we do not have).
-//! 2. [`read()`] walks a tree with the modules' directive [`Tables`] and fills a [`Scope`] for each block. Errors have
+//! 2. [`load`] reads with the modules' directive [`Tables`] and fills a [`Scope`] for each block, statement by
+//!    statement, so that a file costs nothing after its first mistake; [`read()`] does the same from a tree. Errors have
 //!    nginx's words and place, and come in nginx's order: whichever mistake stands first in the text.
 //! 3. [`Scope::inherit_down`] completes every block from the one around it.
 //!
@@ -39,7 +40,7 @@ pub use directive::{
 };
 pub use errors::{Error, Level, Position, Result, os_error};
 pub use inputs::{Inputs, SystemInputs};
-pub use interpret::read;
+pub use interpret::{load, read};
 pub use nginx::Known;
 pub use record::{Recorded, Recording};
 pub use scope::{Inherit, Scope, Warnings};

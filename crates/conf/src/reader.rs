@@ -5,10 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::directive::{Body, Directive, Tables, Within};
 use crate::lexer::{Flaw, Lexer, Stop};
-use crate::tree::{Block, File, Mark, Statement, Tree};
-use crate::{Error, Inputs, MAIN, Relative, Word, os_error};
+use crate::tree::{File, Mark, Source, Statement, Tree};
+use crate::{Error, Inputs, Relative, Word, os_error};
 
 /// Blocks in blocks, at most. nginx stops where its stack does; real files stay below ten.
 const DEEPEST: usize = 200;
@@ -31,54 +30,62 @@ struct Open {
     asked: Option<Mark>,
 }
 
-/// A block being read.
-struct Frame {
-    head: Statement,
-    statements: Vec<Statement>,
-    inside: Inside,
+/// What becomes of the statements.
+pub(crate) trait Sink {
+    /// A statement that ended with `;`.
+    fn statement(&mut self, tree: &Tree, statement: Statement) -> Result<(), Error>;
+    /// One that ended with `{`; what comes next is in its block.
+    fn open(&mut self, tree: &Tree, head: Statement) -> Result<(), Error>;
+    /// The innermost block ended here.
+    fn close(&mut self, tree: &Tree, end: Mark) -> Result<(), Error>;
 }
 
-/// What is known about the block one is in.
-#[derive(Clone, Copy)]
-enum Inside {
-    /// Rows for this block say what may stand here.
-    Kind(Within),
-    /// Anything but blocks, for its module to judge.
-    Free,
-    /// There are no tables.
-    Unknown,
-}
-
-/// Builds a tree, statement by statement.
-pub(crate) struct Reader<'a> {
+/// Reads files, statement by statement.
+pub(crate) struct Reader<'a, S> {
     inputs: &'a dyn Inputs,
-    tables: Option<&'a Tables>,
+    sink: S,
+    /// The files so far; statements go to the sink.
     tree: Tree,
     by_path: HashMap<PathBuf, u32>,
     open: Vec<Open>,
-    frames: Vec<Frame>,
+    /// How many blocks are open.
+    depth: usize,
     words: Vec<Word>,
     repeated: usize,
 }
 
 type Done = Result<(), Error>;
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(inputs: &'a dyn Inputs, tables: Option<&'a Tables>, tree: Tree) -> Reader<'a> {
+impl<'a, S: Sink> Reader<'a, S> {
+    pub(crate) fn new(inputs: &'a dyn Inputs, tree: Tree, sink: S) -> Reader<'a, S> {
         Reader {
             inputs,
-            tables,
+            sink,
             tree,
             by_path: HashMap::new(),
             open: Vec::new(),
-            frames: Vec::new(),
+            depth: 0,
             words: Vec::new(),
             repeated: 0,
         }
     }
 
-    /// Reads the `-g` option.
-    pub(crate) fn globals(&mut self, text: &str) -> Done {
+    /// Reads it all.
+    pub(crate) fn read(&mut self, source: &Source<'_>) -> Done {
+        self.globals(source.globals)?;
+        match source.text {
+            Some(text) => self.text(source.file, text.as_bytes().into()),
+            None => self.main(source.file),
+        }
+    }
+
+    /// The files read, and what the sink made of them. Where reading stopped, if it did, is given back too.
+    pub(crate) fn finish(self) -> (Tree, S, Mark) {
+        let stopped = self.mark();
+        (self.tree, self.sink, stopped)
+    }
+
+    fn globals(&mut self, text: &str) -> Done {
         if text.is_empty() {
             return Ok(());
         }
@@ -86,22 +93,20 @@ impl<'a> Reader<'a> {
         self.run()
     }
 
-    /// Reads the main file.
-    pub(crate) fn main(&mut self, path: &Path) -> Done {
+    fn main(&mut self, path: &Path) -> Done {
         let file = self.file(path, None)?;
         self.start_file(file);
         self.run()
     }
 
-    /// Reads a text that stands for a file.
-    pub(crate) fn text(&mut self, path: &Path, text: Arc<[u8]>) -> Done {
+    fn text(&mut self, path: &Path, text: Arc<[u8]>) -> Done {
         let file = self.remember(path, text);
         self.start_file(file);
         self.run()
     }
 
     fn start(&mut self, lexer: Lexer, file: u32) {
-        let depth = self.frames.len();
+        let depth = self.depth;
         self.open.push(Open { lexer, file, depth, rest: Vec::new().into_iter(), asked: None });
     }
 
@@ -148,7 +153,7 @@ impl<'a> Reader<'a> {
 
     fn end_of_file(&mut self) -> Done {
         let Some(open) = self.open.last_mut() else { return Ok(()) };
-        if self.frames.len() > open.depth {
+        if self.depth > open.depth {
             return Err(self.error("unexpected end of file, expecting \"}\""));
         }
         let (next, asked) = (open.rest.next(), open.asked);
@@ -164,33 +169,9 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn inside(&self) -> Inside {
-        match (self.frames.last(), self.tables) {
-            (_, None) => Inside::Unknown,
-            (None, Some(_)) => Inside::Kind(MAIN),
-            (Some(frame), Some(_)) => frame.inside,
-        }
-    }
-
-    /// With tables: the row, unless the statement would be refused.
-    fn row(&self, words: &[Word], opens: bool) -> Result<Option<&'static Directive>, Error> {
-        let (Some(tables), Inside::Kind(kind)) = (self.tables, self.inside()) else { return Ok(None) };
-        let row = tables.row(&words[0], words.len() - 1, opens, kind);
-        row.map(Some).map_err(|error| error.at(self.tree.position(self.mark())))
-    }
-
     fn statement(&mut self, words: &mut Vec<Word>) -> Done {
-        self.row(words, false)?;
         let statement = taken(words, self.mark());
-        self.here().push(statement);
-        Ok(())
-    }
-
-    fn here(&mut self) -> &mut Vec<Statement> {
-        match self.frames.last_mut() {
-            Some(frame) => &mut frame.statements,
-            None => &mut self.tree.statements,
-        }
+        self.sink.statement(&self.tree, statement)
     }
 
     fn block(&mut self, words: &mut Vec<Word>) -> Done {
@@ -198,43 +179,19 @@ impl<'a> Reader<'a> {
         if at.file == Mark::OPTION {
             return Err(self.error("block directives are not supported in -g option"));
         }
-        if let Inside::Free = self.inside() {
-            return Err(self.error("unexpected \"{\""));
-        }
-        let inside = match self.row(words, true)?.map(|row| row.body) {
-            Some(Body::Opens(kind)) => Inside::Kind(kind),
-            Some(_) => Inside::Free,
-            None => Inside::Unknown,
-        };
-        if self.frames.len() == DEEPEST {
+        if self.depth == DEEPEST {
             return Err(self.error(format!("blocks are nested more than {DEEPEST} deep")));
         }
-        self.frames.push(Frame { head: taken(words, at), statements: Vec::new(), inside });
-        Ok(())
+        self.depth += 1;
+        self.sink.open(&self.tree, taken(words, at))
     }
 
     fn close(&mut self) -> Done {
-        if self.open.last().is_none_or(|open| self.frames.len() == open.depth) {
+        if self.open.last().is_none_or(|open| self.depth == open.depth) {
             return Err(self.error("unexpected \"}\""));
         }
-        self.pop(true);
-        Ok(())
-    }
-
-    fn pop(&mut self, closed: bool) {
-        let end = self.mark();
-        let Some(Frame { mut head, statements, .. }) = self.frames.pop() else { return };
-        head.body = Some(Box::new(Block { statements, closed, end }));
-        self.here().push(head);
-    }
-
-    /// The tree, blocks that were left open included.
-    pub(crate) fn finish(mut self, error: Option<Error>) -> Tree {
-        while !self.frames.is_empty() {
-            self.pop(false);
-        }
-        self.tree.error = error;
-        self.tree
+        self.depth -= 1;
+        self.sink.close(&self.tree, self.mark())
     }
 
     fn include(&mut self, stop: Stop, words: &[Word]) -> Done {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::reader::Reader;
-use crate::{Error, Inputs, Position, Relative, Tables, Word};
+use crate::reader::{Reader, Sink};
+use crate::{Error, Inputs, Position, Relative, Result, Word};
 
 /// What to read.
 pub struct Source<'a> {
@@ -14,9 +14,8 @@ pub struct Source<'a> {
     pub prefix: &'a Path,
     /// Directives of the `-g` option.
     pub globals: &'a str,
-    /// If given, reading stops at the first name that [`read`](crate::read()) would refuse anyway; a hostile file then
-    /// costs no more than it has good directives.
-    pub tables: Option<&'a Tables>,
+    /// The main file's contents, if they are not to be read from there: the configuration that is in the program.
+    pub text: Option<&'a str>,
 }
 
 /// A file that was read.
@@ -91,27 +90,22 @@ pub struct Tree {
 impl Tree {
     /// Reads a configuration with everything it includes. Never fails: see [`Tree::error`].
     pub fn read(inputs: &dyn Inputs, source: &Source<'_>) -> Tree {
-        let tree = Tree::empty(source.prefix, folder(source.file));
-        let mut reader = Reader::new(inputs, source.tables, tree);
-        let done = reader.globals(source.globals).and_then(|()| reader.main(source.file));
-        reader.finish(done.err())
+        let mut reader = Reader::new(inputs, Tree::empty(source), Builder::default());
+        let error = reader.read(source).err();
+        let (mut tree, builder, stopped) = reader.finish();
+        tree.statements = builder.finish(stopped);
+        tree.error = error;
+        tree
     }
 
-    /// Reads a text as if it were a file at `path`; for tests, and for a configuration that is in the program.
-    pub fn of_text(inputs: &dyn Inputs, path: &Path, text: &str, tables: Option<&Tables>) -> Tree {
-        let tree = Tree::empty(folder(path), folder(path));
-        let mut reader = Reader::new(inputs, tables, tree);
-        let done = reader.text(path, text.as_bytes().into());
-        reader.finish(done.err())
-    }
-
-    fn empty(prefix: &Path, conf_prefix: &Path) -> Tree {
+    /// Nothing read yet.
+    pub(crate) fn empty(source: &Source<'_>) -> Tree {
         Tree {
             files: Vec::new(),
             statements: Vec::new(),
             error: None,
-            prefix: prefix.to_path_buf(),
-            conf_prefix: conf_prefix.to_path_buf(),
+            prefix: source.prefix.to_path_buf(),
+            conf_prefix: source.file.parent().unwrap_or(Path::new("/")).to_path_buf(),
         }
     }
 
@@ -130,6 +124,44 @@ impl Tree {
     }
 }
 
-fn folder(file: &Path) -> &Path {
-    file.parent().unwrap_or(Path::new("/"))
+/// Puts statements into each other.
+#[derive(Default)]
+struct Builder {
+    top: Vec<Statement>,
+    open: Vec<(Statement, Vec<Statement>)>,
+}
+
+impl Builder {
+    fn push(&mut self, statement: Statement) {
+        self.open.last_mut().map_or(&mut self.top, |(_, inside)| inside).push(statement);
+    }
+
+    fn pop(&mut self, end: Mark, closed: bool) {
+        let Some((mut head, statements)) = self.open.pop() else { return };
+        head.body = Some(Box::new(Block { statements, closed, end }));
+        self.push(head);
+    }
+
+    /// The statements, blocks that were left open included.
+    fn finish(mut self, stopped: Mark) -> Vec<Statement> {
+        while !self.open.is_empty() {
+            self.pop(stopped, false);
+        }
+        self.top
+    }
+}
+
+impl Sink for Builder {
+    fn statement(&mut self, _: &Tree, statement: Statement) -> Result<()> {
+        self.push(statement);
+        Ok(())
+    }
+    fn open(&mut self, _: &Tree, head: Statement) -> Result<()> {
+        self.open.push((head, Vec::new()));
+        Ok(())
+    }
+    fn close(&mut self, _: &Tree, end: Mark) -> Result<()> {
+        self.pop(end, true);
+        Ok(())
+    }
 }

@@ -15,7 +15,7 @@ fn tree(text: impl AsRef<[u8]>) -> Tree {
 
 fn read(inputs: &dyn Inputs) -> Tree {
     let source =
-        Source { file: Path::new("/etc/t.conf"), prefix: Path::new("/srv"), globals: "", tables: None };
+        Source { file: Path::new("/etc/t.conf"), prefix: Path::new("/srv"), globals: "", text: None };
     Tree::read(inputs, &source)
 }
 
@@ -176,13 +176,14 @@ static ROWS: &[Directive] = &[
 ];
 
 #[test]
-fn with_tables_reading_stops_at_what_would_be_refused() {
-    let tables = Tables::new(&[ROWS]);
-    let inputs = Recorded::default();
-    let text = format!("http {{ root a; types {{ any thing; }} {}", "b;".repeat(100_000));
-    let tree = Tree::of_text(&inputs, Path::new("/etc/t.conf"), &text, Some(&tables));
-    assert_eq!(short(&tree.statements), "http{root a;types{any thing;}...");
-    assert_eq!(error(&tree), "unknown directive \"b\" in /etc/t.conf:1");
+fn loading_stops_at_the_first_mistake() {
+    let text = format!("http {{ root a; types {{ any thing; }} b; include none; {}", "}".repeat(100));
+    let source =
+        Source { file: Path::new("/etc/t.conf"), prefix: Path::new("/"), globals: "", text: Some(&text) };
+    let (tree, scope) = conf::load(&Recorded::default(), &source, &Tables::new(&[ROWS]), Scope::root());
+    assert_eq!(scope.unwrap_err().message, "unknown directive \"b\"");
+    assert_eq!((tree.files.len(), tree.statements.len()), (1, 0));
+    assert_eq!(tree.dump(), format!("# configuration file /etc/t.conf:\n{text}\n").into_bytes());
 }
 
 /// The second line, or the first if there is only one.
