@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::{Server, Site, eventually, serve};
@@ -89,38 +88,39 @@ fn sockets_come_and_go_with_reloads() {
 
 #[test]
 fn reloads_leave_no_descriptor_behind() {
-    let server = serve(ONE);
+    let server = serve(Site::new(ONE).file("ports", "%%PORT_1%% %%PORT_2%%"));
     let (master, worker) = (server.pid(), worker(&server));
     reload(&server, TWO);
     assert_eq!(text(&server), "two");
-    let settled = |pid| {
-        let mut before = 0;
-        eventually("descriptors to settle", || std::mem::replace(&mut before, descriptors(pid)) == before);
-        before
-    };
-    let first = (settled(master), settled(worker));
+    // At most a connection more than at rest.
+    let first = (descriptors(master), descriptors(worker));
     for i in 0..20 {
         let more = format!("server {{ listen 127.0.0.1:%%PORT_{}%%; }}", 1 + i % 2);
         reload(&server, &format!("server {{ listen 127.0.0.1:%%PORT%%; return 200 {i}; }} {more}"));
         assert_eq!(text(&server), i.to_string());
     }
     reload(&server, TWO);
-    eventually("all descriptors are closed", || (descriptors(master), descriptors(worker)) == first);
+    eventually("all descriptors are closed", || {
+        descriptors(master) <= first.0 && descriptors(worker) <= first.1
+    });
 }
 
 #[test]
 fn a_dead_worker_is_replaced_and_nobody_who_waits_is_lost() {
     let server = serve(ONE);
-    for signal in [Signal::KILL, Signal::SEGV] {
+    for signal in [Signal::KILL, Signal::ABORT] {
         let pid = worker(&server);
-        kill(pid, signal);
-        let died = Instant::now();
-        // Connected before there is another worker: the accept queue is the master's, too.
+        kill(pid, Signal::STOP);
+        eventually("the worker to stop", || {
+            fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ")
+        });
+        // The accept queue is the master's, too: whoever waits there is served by the next worker.
         let mut waiting: Vec<_> = (0..100).map(|_| server.client()).collect();
+        kill(pid, signal);
+        kill(pid, Signal::CONT);
         for client in &mut waiting {
             assert_eq!(client.get("/").text(), "one");
         }
-        assert!(died.elapsed() < Duration::from_secs(5), "{:?}", died.elapsed());
         server.error_log().wait_for(&format!(
             "[alert] {}#{}: worker process {pid} exited on signal",
             server.pid(),
@@ -160,12 +160,16 @@ fn logs_are_opened_anew() {
         fs::rename(server.path(&format!("logs/{name}")), server.path(&format!("logs/{name}.1"))).unwrap();
     }
     server.signal(Signal::USR1);
-    eventually("the worker to reopen", || {
-        server.path("logs/error.log").exists() && server.error_log().text().contains("reopening logs")
+    let mut requests = 1;
+    eventually("the worker to write to the new file", || {
+        assert_eq!(text(&server), "one");
+        requests += 1;
+        !server.access_log().lines().is_empty()
     });
-    assert_eq!(text(&server), "one");
-    server.access_log().wait_lines(1);
-    assert_eq!(server.log("logs/access.log.1").lines().len(), 1);
+    eventually("all lines, in one file or the other", || {
+        server.log("logs/access.log.1").lines().len() + server.access_log().lines().len() == requests
+    });
+    assert!(server.path("logs/error.log").exists());
 }
 
 #[test]
@@ -249,10 +253,10 @@ fn the_worker_is_the_configured_user() {
     }
     let server =
         serve("user nobody; http { server { listen 127.0.0.1:%%PORT%%; location / { return 200 one; } } }");
+    assert_eq!(text(&server), "one");
     let status = fs::read_to_string(format!("/proc/{}/status", worker(&server))).unwrap();
     let ids = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
     assert!(ids.split_whitespace().skip(1).all(|id| id != "0"), "{ids}");
-    assert_eq!(text(&server), "one");
     assert_eq!(fs::read_to_string(format!("/proc/{}/comm", worker(&server))).unwrap(), "plimsoll\n");
     let title = fs::read(format!("/proc/{}/cmdline", worker(&server))).unwrap();
     assert_eq!(String::from_utf8_lossy(&title).trim_end_matches('\0'), "plimsoll: worker process");
