@@ -91,7 +91,7 @@ mod tests {
             let mut spill = Spill::default();
             let (mut put, mut got) = (0u64, 0u64);
             let byte = |at: u64| (at % 251) as u8;
-            let mut take = |spill: &mut Spill, got: &mut u64| {
+            let take = |spill: &mut Spill, got: &mut u64| {
                 for b in spill.pop(Vec::new()).unwrap() {
                     assert_eq!(b, byte(*got));
                     *got += 1;
