@@ -241,13 +241,13 @@ async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     };
     note_refusal(request, &bad);
     request.unread = request.buffer.len();
-    request.prepare_values();
     phases::refuse(request, bad.status()).await;
     Ending::Linger
 }
 
 /// What logs show of a request that is not whole.
 fn understand_what_is_there(request: &mut Request) {
+    request.prepare_values();
     if request.head.line.is_empty() {
         // Not known to be HTTP/0.9 either: the answer has a head.
         request.head.clear();
@@ -264,7 +264,6 @@ fn understand_what_is_there(request: &mut Request) {
 
 fn give_up(request: &mut Request, status: u16) {
     request.aborted = true;
-    request.prepare_values();
     phases::give_up(request, status);
 }
 

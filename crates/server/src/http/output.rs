@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use wire::{Method, Version};
+use wire::{Method, Span, Version};
 
 use super::filters::{self, Chunk};
 use super::request::Request;
@@ -84,6 +84,12 @@ fn failed(request: &mut Request, error: &io::Error) {
 /// Decides how the body is delimited; says whether there is none to send.
 fn prepare(request: &mut Request) -> bool {
     let status = request.response.status;
+    if !matches!(status, 200 | 206 | 304) {
+        request.response.last_modified = None;
+    }
+    if status == 204 {
+        request.response.content_type = Span::default();
+    }
     let none = status < 200 || status == 204 || status == 304;
     let bodiless = none || request.method == Method::Head || request.head.method == Method::Head;
     if none {

@@ -85,7 +85,7 @@ impl Files {
         let mut folder = request.thread.buffer();
         request.file_path(&mut folder);
         let mut name = request.thread.buffer();
-        let mut decided = None;
+        let (mut decided, mut seen) = (None, false);
         for template in &self.index {
             name.clear();
             template.render(request, &mut name);
@@ -93,12 +93,20 @@ impl Files {
                 decided = Some(internal(request, &name.clone()));
                 break;
             }
-            if let Some(next) = self.try_index(request, &mut folder, &name) {
-                decided = Some(next);
+            decided = self.try_index(request, &mut folder, &name);
+            if decided.is_none() && !seen {
+                // Before it looks for others: whether the directory is there at all.
+                decided = missing(request, &mut folder, &name);
+                seen = true;
+            }
+            if decided.is_some() {
                 break;
             }
         }
-        let next = decided.unwrap_or_else(|| no_index(request, &mut folder));
+        let next = decided.unwrap_or_else(|| {
+            log_error!(request, "directory index of \"{}\" is forbidden", text(&folder));
+            Next::Status(403)
+        });
         request.thread.give_buffer(name);
         request.thread.give_buffer(folder);
         next
@@ -128,16 +136,18 @@ fn internal(request: &mut Request, uri: &[u8]) -> Next {
     Next::Locate
 }
 
-/// No index file: the directory exists (403) or not (404).
-fn no_index(request: &mut Request, folder: &mut Vec<u8>) -> Next {
-    match stat(folder) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-            log_error!(request, "directory index of \"{}\" is forbidden", text(folder));
-            Next::Status(403)
-        }
-        Ok(_) => not_found(request, folder, Errno::NOTDIR),
-        Err(error) => not_found(request, folder, error),
-    }
+/// 404 if there is no such directory; the log names the index file that was looked for.
+fn missing(request: &Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<Next> {
+    let error = match stat(folder) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return None,
+        Ok(_) => Errno::NOTDIR,
+        Err(error) => error,
+    };
+    let length = folder.len();
+    folder.extend_from_slice(name);
+    let next = not_found(request, folder, error);
+    folder.truncate(length);
+    Some(next)
 }
 fn not_found(request: &Request, folder: &[u8], error: Errno) -> Next {
     if error == Errno::ACCESS {
@@ -220,10 +230,10 @@ fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat) -> Next {
     }
     let length = stat.st_size as u64;
     let modified = stat.st_mtime.max(0) as u64;
-    request.response.status = if request.error_status == 0 { 200 } else { request.error_status };
+    request.response.status = 200;
     request.response.content_length = Some(length);
     request.response.last_modified = Some(modified);
-    request.response.allow_ranges = request.error_status == 0;
+    request.response.allow_ranges = true;
     types::set_type(request);
     if request.plan().core.etag {
         add_etag(request, modified, length);

@@ -117,9 +117,11 @@ pub fn compile(
         };
         let fresh = match &place.kind {
             Kind::Named => {
-                let fresh = named.iter().all(|(name, _)| **name != *place.name);
-                named.push(((*place.name).into(), plan));
-                fresh
+                // Of several of one name nginx takes the first, and says nothing.
+                if named.iter().all(|(name, _)| **name != *place.name) {
+                    named.push(((*place.name).into(), plan));
+                }
+                true
             }
             Kind::Exact => all.add_exact(&place.name, location),
             Kind::Regex(Some(regex)) => {

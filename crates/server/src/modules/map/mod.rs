@@ -18,15 +18,26 @@ pub(crate) static MODULE: Module = Module {
     name: "map",
     directives: &[
         free("map", HTTP, exactly(2), map),
-        directive("map_hash_max_size", HTTP, exactly(1), needless),
-        directive("map_hash_bucket_size", HTTP, exactly(1), needless),
+        directive("map_hash_max_size", HTTP, exactly(1), |at, a| {
+            at.own::<Sizes>().max_size.set(a.number(0)?)?;
+            needless(at, a)
+        }),
+        directive("map_hash_bucket_size", HTTP, exactly(1), |at, a| {
+            at.own::<Sizes>().bucket_size.set(a.number(0)?)?;
+            needless(at, a)
+        }),
     ],
     variables: &[],
 };
 
-/// A size that is checked, and needs no setting here: these tables grow as they must.
-fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    a.number::<u32>(0)?;
+settings! {
+    /// Sizes that are checked, and needed nowhere: these tables grow as they must.
+    struct Sizes {
+        max_size: u32,
+        bucket_size: u32,
+    }
+}
+fn needless(at: &Scope, a: &Args<'_>) -> Result<(), Error> {
     at.warn(a.notice(format!("\"{}\" has no effect: the table grows as it must", a.directive)));
     Ok(())
 }
@@ -81,9 +92,6 @@ impl Map {
             Some(pattern) => (pattern, true),
             None => (pattern, false),
         };
-        if pattern.is_empty() {
-            return Err(line.error(format!("empty regex in \"{key}\" map parameter")));
-        }
         self.regex.push((Regex::new(at, pattern, caseless).map_err(|e| e.at(line.at()))?, value));
         Ok(())
     }
@@ -95,7 +103,9 @@ impl Map {
         };
         match added {
             Added::Fresh => Ok(()),
-            Added::Conflict => Err(line.error(format!("conflicting parameter \"{key}\""))),
+            Added::Conflict => {
+                Err(line.error(format!("conflicting parameter \"{}\"", key.to_ascii_lowercase())))
+            }
             Added::Invalid => Err(line.error(format!("invalid hostname or wildcard \"{key}\""))),
         }
     }

@@ -60,7 +60,8 @@ fn inner<'a>(a: &Args<'a>) -> Result<Vec<&'a str>, Error> {
 impl Condition {
     fn read(at: &Scope, a: &Args<'_>) -> Result<Condition, Error> {
         let words = inner(a)?;
-        let invalid = || a.error(format!("invalid condition \"{}\"", words[0]));
+        let shown = if words[0].is_empty() { ")" } else { words[0] };
+        let invalid = || a.error(format!("invalid condition \"{shown}\""));
         match (words[0].as_bytes(), &words[1..]) {
             ([b'$', name @ ..], rest) if !name.is_empty() => {
                 let of = at.shared::<Names>().index(name);

@@ -67,18 +67,11 @@ impl Return {
                 text.render(request, &mut body);
                 request.response.status = *status;
                 request.response.content_length = Some(body.len() as u64);
-                set_type(request, *status);
+                types::set_type(request);
                 request.response.body = Body::Memory(body);
                 Next::Respond
             }
         }
-    }
-}
-
-/// By the extension of the path; a response without content has no type.
-fn set_type(request: &mut Request, status: u16) {
-    if status != 204 {
-        types::set_type(request);
     }
 }
 
