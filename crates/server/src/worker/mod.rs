@@ -231,6 +231,12 @@ impl Worker {
             remote.run(Box::new(move |handle| thread::drain(handle, timeout)));
         }
     }
+    /// Lets every thread have a turn now: the logs are other files, and what waits for the old ones must go there.
+    pub fn turn(&self) {
+        for remote in &self.remotes {
+            remote.run(Box::new(|_: &Handle| {}));
+        }
+    }
     /// Ends now.
     pub fn stop(&self) {
         for remote in &self.remotes {

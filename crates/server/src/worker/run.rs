@@ -167,6 +167,7 @@ impl Life {
                 }
             }
         }
+        self.worker.turn();
     }
 
     fn say(&self, level: Level, message: std::fmt::Arguments<'_>) {
