@@ -146,22 +146,24 @@ pub struct Program {
 /// # Errors
 /// What nginx would say, with file and line.
 pub fn compile(inputs: &dyn Inputs, call: &Call, warnings: &mut Vec<Error>) -> Result<Program, Error> {
-    let tree = read(inputs, call);
     let mut remarks = Warnings::default();
-    let result = compile_tree(tree, inputs, call, &mut remarks);
+    let result = load(inputs, call, &mut remarks);
     warnings.extend(remarks.take());
     result
 }
 
-fn compile_tree(
-    tree: Tree,
-    inputs: &dyn Inputs,
-    call: &Call,
-    remarks: &mut Warnings,
-) -> Result<Program, Error> {
+fn load(inputs: &dyn Inputs, call: &Call, remarks: &mut Warnings) -> Result<Program, Error> {
     let root = Scope::root();
     *remarks = root.warnings();
-    let mut root = conf::read(&tree, tables(), inputs, root)?;
+    let embedded = call.prefix.join("embedded configuration");
+    let source = Source {
+        file: call.conf.as_deref().unwrap_or(&embedded),
+        prefix: &call.prefix,
+        globals: &call.directives,
+        text: call.conf.is_none().then_some(crate::embedded::CONFIGURATION),
+    };
+    let (tree, root) = conf::load(inputs, &source, tables(), root);
+    let mut root = root?;
     root.inherit_down();
     let generation = generation::compile(&root, inputs, call)?;
     Ok(program(&root, tree, call, generation, inputs))
@@ -174,20 +176,6 @@ pub fn tables() -> &'static Tables {
         let all: Vec<_> = modules::ALL.iter().map(|m| m.directives).collect();
         Tables::new(&all)
     })
-}
-
-fn read(inputs: &dyn Inputs, call: &Call) -> Tree {
-    match &call.conf {
-        Some(file) => {
-            let source =
-                Source { file, prefix: &call.prefix, globals: &call.directives, tables: Some(tables()) };
-            Tree::read(inputs, &source)
-        }
-        None => {
-            let path = call.prefix.join("embedded configuration");
-            Tree::of_text(inputs, &path, crate::embedded::CONFIGURATION, Some(tables()))
-        }
-    }
 }
 
 fn program(root: &Scope, tree: Tree, call: &Call, generation: Generation, inputs: &dyn Inputs) -> Program {
