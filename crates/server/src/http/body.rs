@@ -129,8 +129,10 @@ fn take_buffered(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
     }
     request.body.read += (out.len() - before) as u64;
     request.body.consumed += (request.unread - start) as u64;
-    if request.body.limit != 0 && request.body.read > request.body.limit {
-        log_error!(request, "client intended to send too large chunked body: {} bytes", request.body.read);
+    // A chunk is refused by its announced size, before it arrives.
+    let expected = request.body.read.saturating_add(request.body.decoder.left_in_chunk());
+    if request.body.limit != 0 && expected > request.body.limit {
+        log_error!(request, "client intended to send too large chunked body: {expected} bytes");
         return Err(413);
     }
     Ok(())
