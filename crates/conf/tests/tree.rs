@@ -1,4 +1,5 @@
 //! Texts to trees and back, and files that mean harm.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
