@@ -1,5 +1,6 @@
 //! What reading a configuration costs: `load FILE` reads it as the server does, with a handful of directives, and says
 //! how long each step took. For comparing with `nginx -t` on the same file.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 use std::sync::Mutex;

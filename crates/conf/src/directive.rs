@@ -90,6 +90,18 @@ pub struct Arity {
     most: usize,
 }
 
+impl fmt::Display for Arity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = |n: usize| if n == 1 { "" } else { "s" };
+        match (self.least, self.most) {
+            (0, 0) => f.write_str("no arguments"),
+            (least, usize::MAX) => write!(f, "{least} argument{} or more", s(least)),
+            (least, most) if least == most => write!(f, "{least} argument{}", s(least)),
+            (least, most) => write!(f, "{least} to {most} arguments"),
+        }
+    }
+}
+
 /// This many.
 pub const fn exactly(n: usize) -> Arity {
     Arity { least: n, most: n }
@@ -216,7 +228,8 @@ impl Tables {
             return Err(Error::emerg(format!("directive \"{name}\" has no opening \"{{\"")));
         }
         if args < row.arity.least || args > row.arity.most {
-            return Err(Error::emerg(format!("invalid number of arguments in \"{name}\" directive")));
+            let error = Error::emerg(format!("invalid number of arguments in \"{name}\" directive"));
+            return Err(error.help(format!("\"{name}\" takes {}, not {args}", row.arity)));
         }
         Ok(row)
     }

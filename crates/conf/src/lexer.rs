@@ -27,7 +27,7 @@ pub(crate) enum Stop {
 pub(crate) struct Flaw {
     pub(crate) message: String,
     pub(crate) line: u32,
-    pub(crate) help: Option<&'static str>,
+    pub(crate) help: Option<String>,
 }
 
 /// Reads statements off a text.
@@ -72,10 +72,12 @@ impl Lexer {
     }
 
     fn end(&self, words: &[Word]) -> Step<Stop> {
-        match (words.is_empty(), self.option) {
-            (true, _) => Ok(Stop::End),
-            (false, true) => Err(self.flaw("unexpected end of parameter, expecting \";\"")),
-            (false, false) => Err(self.flaw("unexpected end of file, expecting \";\" or \"}\"")),
+        match words.first() {
+            None => Ok(Stop::End),
+            Some(name) => {
+                let help = Some(format!("\"{name}\" lacks its \";\""));
+                Err(Flaw { help, ..self.unfinished() })
+            }
         }
     }
 
@@ -85,7 +87,10 @@ impl Lexer {
             (b';', false) => Ok(Stop::Semicolon),
             (b'{', false) => Ok(Stop::Open),
             (b'}', true) => Ok(Stop::Close),
-            _ => Err(self.flaw(format!("unexpected \"{}\"", char::from(byte)))),
+            _ => {
+                let help = words.first().map(|name| format!("\"{name}\" before it lacks its \";\""));
+                Err(Flaw { help, ..self.flaw(format!("unexpected \"{}\"", char::from(byte))) })
+            }
         }
     }
 
@@ -109,7 +114,10 @@ impl Lexer {
         loop {
             match self.text.get(at) {
                 _ if at - from >= BUFFER => return Err(unterminated(quote, started)),
-                None => return self.unfinished(),
+                None => {
+                    let help = Some(format!("the quote that begins in line {started} is not closed"));
+                    return Err(Flaw { help, ..self.unfinished() });
+                }
                 Some(&byte) if byte == quote => break,
                 Some(b'\\') => (at, escaped) = (at + 1, true),
                 Some(_) => {}
@@ -147,7 +155,7 @@ impl Lexer {
             if at - from >= BUFFER {
                 return Err(self.too_long(&self.text[from..], started));
             }
-            let Some(&byte) = self.text.get(at) else { return self.unfinished() };
+            let Some(&byte) = self.text.get(at) else { return Err(self.unfinished()) };
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' | b';' => break,
                 b'{' if !dollar => break,
@@ -177,12 +185,12 @@ impl Lexer {
         Word::new(&self.scratch, quoted)
     }
 
-    /// The text ended inside a word.
-    fn unfinished(&mut self) -> Step<Word> {
-        Err(self.flaw(match self.option {
+    /// The text ended inside a statement.
+    fn unfinished(&self) -> Flaw {
+        self.flaw(match self.option {
             true => "unexpected end of parameter, expecting \";\"",
             false => "unexpected end of file, expecting \";\" or \"}\"",
-        }))
+        })
     }
 
     /// nginx works on C strings and reads something else than what is written; nobody means that.

@@ -48,8 +48,8 @@ pub(crate) struct Reader<'a, S> {
     tree: Tree,
     by_path: HashMap<PathBuf, u32>,
     open: Vec<Open>,
-    /// How many blocks are open.
-    depth: usize,
+    /// The blocks that are open: name, and where they begin.
+    blocks: Vec<(Word, Mark)>,
     words: Vec<Word>,
     repeated: usize,
 }
@@ -64,7 +64,7 @@ impl<'a, S: Sink> Reader<'a, S> {
             tree,
             by_path: HashMap::new(),
             open: Vec::new(),
-            depth: 0,
+            blocks: Vec::new(),
             words: Vec::new(),
             repeated: 0,
         }
@@ -106,7 +106,7 @@ impl<'a, S: Sink> Reader<'a, S> {
     }
 
     fn start(&mut self, lexer: Lexer, file: u32) {
-        let depth = self.depth;
+        let depth = self.blocks.len();
         self.open.push(Open { lexer, file, depth, rest: Vec::new().into_iter(), asked: None });
     }
 
@@ -153,8 +153,8 @@ impl<'a, S: Sink> Reader<'a, S> {
 
     fn end_of_file(&mut self) -> Done {
         let Some(open) = self.open.last_mut() else { return Ok(()) };
-        if self.depth > open.depth {
-            return Err(self.error("unexpected end of file, expecting \"}\""));
+        if self.blocks.len() > open.depth {
+            return Err(self.unclosed());
         }
         let (next, asked) = (open.rest.next(), open.asked);
         let Some(path) = next else {
@@ -169,6 +169,16 @@ impl<'a, S: Sink> Reader<'a, S> {
         Ok(())
     }
 
+    fn unclosed(&self) -> Error {
+        let error = self.error("unexpected end of file, expecting \"}\"");
+        match self.blocks.last() {
+            Some((name, at)) => {
+                error.help(format!("\"{name}\" in {} is not closed", self.tree.position(*at)))
+            }
+            None => error,
+        }
+    }
+
     fn statement(&mut self, words: &mut Vec<Word>) -> Done {
         let statement = taken(words, self.mark());
         self.sink.statement(&self.tree, statement)
@@ -179,18 +189,18 @@ impl<'a, S: Sink> Reader<'a, S> {
         if at.file == Mark::OPTION {
             return Err(self.error("block directives are not supported in -g option"));
         }
-        if self.depth == DEEPEST {
+        if self.blocks.len() == DEEPEST {
             return Err(self.error(format!("blocks are nested more than {DEEPEST} deep")));
         }
-        self.depth += 1;
+        self.blocks.push((words[0].clone(), at));
         self.sink.open(&self.tree, taken(words, at))
     }
 
     fn close(&mut self) -> Done {
-        if self.open.last().is_none_or(|open| self.depth == open.depth) {
+        if self.open.last().is_none_or(|open| self.blocks.len() == open.depth) {
             return Err(self.error("unexpected \"}\""));
         }
-        self.depth -= 1;
+        self.blocks.pop();
         self.sink.close(&self.tree, self.mark())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! What is expected is written down, so that the tests say something where no nginx is installed. Where one is, it is
 //! asked too.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::OsStr;

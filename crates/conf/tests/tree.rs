@@ -1,4 +1,5 @@
 //! Texts to trees and back, and files that mean harm.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -20,7 +21,14 @@ fn read(inputs: &dyn Inputs) -> Tree {
 }
 
 fn error(tree: &Tree) -> String {
-    tree.error.as_ref().map(ToString::to_string).unwrap_or_default()
+    let mut error = tree.error.clone();
+    error.iter_mut().for_each(|error| error.help = None);
+    error.map(|error| error.to_string()).unwrap_or_default()
+}
+
+/// The mistake's second line.
+fn remark(text: &str) -> String {
+    tree(text).error.unwrap().help.unwrap_or_default()
 }
 
 /// A tree in short: `a b{c;}`.
@@ -207,6 +215,17 @@ fn a_second_line_helps() {
         "\"health_check\" belongs to ngx_http_upstream_hc_module, part of nginx's commercial subscription"
     );
     assert_eq!(help("\u{feff}http { }"), "the file begins with a byte order mark");
+}
+
+#[test]
+fn what_is_left_open_is_named() {
+    assert_eq!(remark("a {\n b {\n }\n"), "\"a\" in /etc/t.conf:1 is not closed");
+    assert_eq!(remark("a 'b\n\nc"), "the quote that begins in line 1 is not closed");
+    assert_eq!(remark("a { b\n }"), "\"b\" before it lacks its \";\"");
+    assert_eq!(remark("a\n"), "\"a\" lacks its \";\"");
+    assert_eq!(remark("}"), "");
+    assert_eq!(help("http 1 {"), "\"http\" takes no arguments, not 1");
+    assert_eq!(help("http { root a b; }"), "\"root\" takes 1 argument, not 2");
 }
 
 #[test]
