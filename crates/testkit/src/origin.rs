@@ -1,12 +1,16 @@
 //! A scriptable upstream server: threads, no HTTP library, every byte as the script says.
 
+use std::fs::Permissions;
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+
+use socket2::Socket;
+use tempfile::TempDir;
 
 use crate::gate::{eventually, within};
 use crate::message::Request;
@@ -15,14 +19,11 @@ use crate::wire::Wire;
 /// An upstream server on loopback or a unix socket. Dropping it closes everything it has open.
 pub struct Origin {
     address: String,
-    door: Door,
+    port: u16,
+    door: Socket,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
-}
-
-enum Door {
-    Tcp(u16),
-    Unix(PathBuf),
+    _dir: Option<TempDir>,
 }
 
 #[derive(Default)]
@@ -79,13 +80,21 @@ impl Origin {
         Origin::tcp(move |wire, shared, connection| exchanges(wire, shared, connection, &script))
     }
 
-    /// As [`Origin::new`], on a unix socket at this path.
-    pub fn unix(path: impl AsRef<Path>, script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Origin {
-        let listener = UnixListener::bind(path.as_ref()).expect("a unix socket for an origin");
-        let door = Door::Unix(path.as_ref().to_owned());
+    /// As [`Origin::new`], on a unix socket in a folder of its own.
+    pub fn unix(script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Origin {
+        let dir = tempfile::Builder::new().prefix("plimsoll-origin-").tempdir().expect("a temporary folder");
+        // Workers of another user must get to the socket.
+        let open = Permissions::from_mode(0o755);
+        std::fs::set_permissions(dir.path(), open).expect("permissions of a temporary folder");
+        let path = dir.path().join("origin.sock");
+        let listener = UnixListener::bind(&path).expect("a unix socket for an origin");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o777)).expect("permissions of a socket");
+        let door = listener.try_clone().expect("a second handle on a socket").into();
         let accept = move || listener.accept().map(|(stream, _)| Wire::from(stream));
-        let address = format!("unix:{}", path.as_ref().display());
-        Origin::start(address, door, accept, move |w, s, c| exchanges(w, s, c, &script))
+        let mut origin = Origin::start(door, accept, move |w, s, c| exchanges(w, s, c, &script));
+        origin.address = format!("unix:{}", path.display());
+        origin._dir = Some(dir);
+        origin
     }
 
     /// Answers every request with these bytes.
@@ -111,13 +120,15 @@ impl Origin {
     fn tcp(serve: impl Fn(&mut Wire, &Shared, usize) + Send + Sync + 'static) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port for an origin");
         let port = listener.local_addr().expect("the origin's address").port();
+        let door = listener.try_clone().expect("a second handle on a socket").into();
         let accept = move || listener.accept().map(|(stream, _)| Wire::from(stream));
-        Origin::start(format!("127.0.0.1:{port}"), Door::Tcp(port), accept, serve)
+        let mut origin = Origin::start(door, accept, serve);
+        (origin.address, origin.port) = (format!("127.0.0.1:{port}"), port);
+        origin
     }
 
     fn start(
-        address: String,
-        door: Door,
+        door: Socket,
         accept: impl Fn() -> io::Result<Wire> + Send + 'static,
         serve: impl Fn(&mut Wire, &Shared, usize) + Send + Sync + 'static,
     ) -> Origin {
@@ -127,7 +138,7 @@ impl Origin {
             let serve = Arc::new(serve);
             move || accept_all(&accept, &shared, &serve)
         });
-        Origin { address, door, shared, acceptor: Some(acceptor) }
+        Origin { address: String::new(), port: 0, door, shared, acceptor: Some(acceptor), _dir: None }
     }
 
     /// What to write into `proxy_pass http://..` or `server ..;`: `127.0.0.1:port` or `unix:/path`.
@@ -137,10 +148,7 @@ impl Origin {
 
     /// The port, 0 for a unix socket.
     pub fn port(&self) -> u16 {
-        match &self.door {
-            Door::Tcp(port) => *port,
-            Door::Unix(_) => 0,
-        }
+        self.port
     }
 
     /// The requests received so far, in order.
@@ -183,10 +191,8 @@ impl Origin {
 impl Drop for Origin {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        match &self.door {
-            Door::Tcp(port) => drop(TcpStream::connect(("127.0.0.1", *port))),
-            Door::Unix(path) => drop(UnixStream::connect(path)),
-        }
+        // Wakes the thread that waits in accept.
+        let _ = self.door.shutdown(Shutdown::Both);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
