@@ -177,15 +177,14 @@ pub fn tables() -> &'static Tables {
 }
 
 fn read(inputs: &dyn Inputs, call: &Call) -> Tree {
+    let source =
+        |file| Source { file, prefix: &call.prefix, globals: &call.directives, tables: Some(tables()) };
     match &call.conf {
-        Some(file) => {
-            let source =
-                Source { file, prefix: &call.prefix, globals: &call.directives, tables: Some(tables()) };
-            Tree::read(inputs, &source)
-        }
+        Some(file) => Tree::read(inputs, &source(file)),
         None => {
             let path = call.prefix.join("embedded configuration");
-            Tree::of_text(inputs, &path, crate::embedded::CONFIGURATION, Some(tables()))
+            let embedded = conf::Recorded::default().with_file(&path, crate::embedded::CONFIGURATION);
+            Tree::read(&embedded, &source(&path))
         }
     }
 }
