@@ -28,6 +28,7 @@ pub fn check(flags: &Flags, call: &Call, voice: &Voice) -> ExitCode {
 }
 
 fn checked(flags: &Flags, call: &Call, file: &str, voice: &Voice) -> Option<Read> {
+    super::files::make_prefix(call);
     let read = loaded::read(call, voice)?;
     if !flags.quiet {
         eprintln!("plimsoll: the configuration file {file} syntax is ok");

@@ -6,6 +6,16 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use crate::log::Errno;
+use crate::program::Call;
+
+/// On a fresh machine there is no folder for the pid file and the default log: somebody's first configuration should
+/// not fail for that. A prefix that was asked for is taken as it is.
+pub fn make_prefix(call: &Call) {
+    if call.conf.is_some() && call.prefix.as_os_str() == super::flags::PREFIX {
+        // What cannot be opened there says so when it matters.
+        let _ = fs::create_dir_all(call.prefix.join("logs"));
+    }
+}
 
 /// Where the old master's process id is during an upgrade.
 pub fn old_pid(pid: &Path) -> PathBuf {

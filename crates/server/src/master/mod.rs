@@ -82,6 +82,7 @@ fn serve(call: Call, voice: Voice) -> Option<ExitCode> {
     let inherited = said(upgrade::inherited(), "inheriting sockets", &voice)?;
     let binary = said(Binary::running(), "open() \"/proc/self/exe\"", &voice)?;
     let limit = sys::limits::descriptors();
+    files::make_prefix(&call);
     let read = loaded::read(&call, &voice)?;
     raise_limit(limit);
     let kept = inherited.as_deref().unwrap_or_default();

@@ -285,7 +285,7 @@ mod tests {
         let (first, second) = (listen(free()), listen(free()));
         let before = opened(&[first.clone(), second.clone()], 2, &[]).unwrap();
         let changed = Listen { backlog: Some(9), deferred: true, ..second };
-        let after = opened(&[changed.clone()], 2, &before).unwrap();
+        let after = opened(std::slice::from_ref(&changed), 2, &before).unwrap();
         assert!(Arc::ptr_eq(&after[0].sockets[0], &before[1].sockets[0]));
         assert_eq!((after.len(), &after[0].listen), (1, &changed));
         assert!(!has(&after, &first.address));
@@ -295,8 +295,8 @@ mod tests {
     fn reuseport_is_one_socket_a_thread_and_none_is_given_up() {
         let plain = listen(free());
         let shared = Listen { reuseport: true, ..plain.clone() };
-        let one = opened(&[plain.clone()], 4, &[]).unwrap();
-        let four = opened(&[shared.clone()], 4, &one).unwrap();
+        let one = opened(std::slice::from_ref(&plain), 4, &[]).unwrap();
+        let four = opened(std::slice::from_ref(&shared), 4, &one).unwrap();
         assert_eq!((one[0].sockets.len(), four[0].sockets.len()), (1, 4));
         assert!(Arc::ptr_eq(&one[0].sockets[0], &four[0].sockets[0]));
         assert_eq!(opened(&[shared], 2, &four).unwrap()[0].sockets.len(), 4);

@@ -40,7 +40,7 @@ pub struct Start {
 /// What the worker is to do.
 pub enum Command {
     /// Put this in force, or refuse it; the master waits for [`Channel::ready`] or [`Channel::refused`].
-    Configure(Start),
+    Configure(Box<Start>),
     /// Write these logs to these files from now on.
     Reopen(Vec<(PathBuf, OwnedFd)>),
     /// Finish what was begun, then end. Also when the master is gone: another could not listen otherwise.
@@ -98,7 +98,7 @@ impl Receiver {
     /// When what arrives is not understood.
     pub fn first(&self) -> io::Result<Option<Start>> {
         match self.next()? {
-            Command::Configure(start) => Ok(Some(start)),
+            Command::Configure(start) => Ok(Some(*start)),
             Command::Reopen(_) => Err(io::ErrorKind::InvalidData.into()),
             Command::Quit | Command::Terminate => Ok(None),
         }
@@ -173,7 +173,7 @@ impl Receiver {
 
 fn command(parcel: Parcel) -> io::Result<Command> {
     match parcel.kind {
-        Kind::Snapshot => Ok(Command::Configure(start(parcel)?)),
+        Kind::Snapshot => Ok(Command::Configure(Box::new(start(parcel)?))),
         Kind::Reopen => {
             let paths: Vec<PathBuf> = parcel.open()?;
             Ok(Command::Reopen(paths.into_iter().zip(parcel.fds).collect()))

@@ -118,7 +118,7 @@ impl Life {
 
     fn obey(&self, command: Command) {
         match command {
-            Command::Configure(start) => self.configure(start),
+            Command::Configure(start) => self.configure(*start),
             Command::Reopen(files) => self.reopen(files),
             // Said once: the end of the channel, too, means to quit.
             Command::Quit if self.leaving.swap(true, Relaxed) => {}

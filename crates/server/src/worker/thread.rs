@@ -110,6 +110,8 @@ fn with_current(f: impl FnOnce(&Rc<Thread>)) {
 pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<OwnedFd>)>) {
     with_current(|thread| {
         thread.generation.replace(Rc::new(LocalGeneration { shared: generation }));
+        // Kept for reuse, they would keep their generation, too.
+        thread.requests.borrow_mut().clear();
         thread.listen(sockets);
     });
 }
@@ -180,7 +182,8 @@ impl Thread {
     pub fn give_request(&self, mut request: Box<Request>) {
         self.served.set(self.served.get() - 1);
         let mut requests = self.requests.borrow_mut();
-        if requests.len() < KEPT && request.buffer.capacity() <= LARGEST_KEPT {
+        let current = Rc::ptr_eq(&request.generation, &self.generation.borrow());
+        if current && requests.len() < KEPT && request.buffer.capacity() <= LARGEST_KEPT {
             request.rest();
             requests.push(request);
         }

@@ -1,0 +1,170 @@
+//! The upgrade of the running binary: USR2, WINCH, QUIT, and back with HUP.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::{Server, Site, eventually, serve};
+
+// WINCH counts only in the background, so these go there; the pid file tells who is who.
+const CONF: &str = "daemon on; http { server { listen 127.0.0.1:%%PORT%%; listen unix:%%DIR%%/a.sock; \
+                    location / { return 200 one; } } }";
+
+/// A server in the background, which testkit did not start itself.
+struct Background {
+    server: Server,
+    pid_file: &'static str,
+}
+
+impl Background {
+    fn start() -> Background {
+        let server = serve(Site::new("location / { return 200 scaffold; }").file("ports", "%%PORT_1%%"));
+        let conf = CONF.replace("%%PORT%%", "%%PORT_1%%");
+        server.rewrite(&format!("pid logs/bg.pid; error_log logs/bg.log info; user root; {conf}"));
+        let background = Background { server, pid_file: "logs/bg.pid" };
+        let program = testkit::Binary::Plimsoll.path();
+        let status = std::process::Command::new(program)
+            .arg("-p")
+            .arg(background.server.path(""))
+            .arg("-c")
+            .arg(background.server.path("nginx.conf"))
+            .status()
+            .unwrap();
+        assert!(status.success());
+        eventually("the pid file", || background.pid(background.pid_file).is_some());
+        background
+    }
+    fn pid(&self, file: &str) -> Option<i32> {
+        std::fs::read_to_string(self.server.path(file)).ok()?.trim().parse().ok()
+    }
+    fn master(&self) -> i32 {
+        self.pid(self.pid_file).unwrap()
+    }
+    fn old(&self) -> Option<i32> {
+        self.pid("logs/bg.pid.oldbin")
+    }
+    fn signal(&self, pid: i32, signal: Signal) {
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+    fn text(&self) -> String {
+        let mut client = self.server.client_on(1);
+        client.request("GET", "/", &[("Connection", "close")], b"").text()
+    }
+    fn wait(&self, text: &str) {
+        self.server.log("logs/bg.log").wait_for(text);
+    }
+    /// Starts the new binary and waits until its worker serves.
+    fn upgrade(&self) -> (i32, i32) {
+        let old = self.master();
+        self.signal(old, Signal::USR2);
+        eventually("the new master", || {
+            self.old() == Some(old) && self.pid(self.pid_file).is_some_and(|p| p != old)
+        });
+        let new = self.master();
+        eventually("its worker", || !workers(new).is_empty());
+        (old, new)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for file in [self.pid_file, "logs/bg.pid.oldbin"] {
+            if let Some(pid) = self.pid(file) {
+                self.signal(pid, Signal::TERM);
+                eventually("the end", || !alive(pid));
+            }
+        }
+    }
+}
+
+fn alive(pid: i32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}/exe")).exists()
+}
+fn workers(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let all = children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok());
+    let is_worker = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|title| title.starts_with(b"plimsoll: worker"))
+    };
+    all.filter(is_worker).collect()
+}
+
+#[test]
+fn an_upgrade_loses_nobody() {
+    let server = Arc::new(Background::start());
+    let stop = Arc::new(AtomicBool::new(false));
+    let served = Arc::new(AtomicU32::new(0));
+    let client = {
+        let (server, stop, served) = (server.clone(), stop.clone(), served.clone());
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(server.text(), "one");
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    let more = |served: &AtomicU32| {
+        let before = served.load(Ordering::Relaxed);
+        eventually("more requests", || served.load(Ordering::Relaxed) > before + 20);
+    };
+    more(&served);
+    let (old, new) = server.upgrade();
+    more(&served);
+    server.signal(old, Signal::WINCH);
+    server.wait("gracefully shutting down");
+    eventually("the old workers to leave", || workers(old).is_empty());
+    more(&served);
+    assert!(alive(old));
+    server.signal(old, Signal::QUIT);
+    eventually("the old master to leave", || !alive(old));
+    more(&served);
+    stop.store(true, Ordering::Relaxed);
+    client.join().unwrap();
+    assert_eq!((server.master(), server.old()), (new, None));
+    assert_eq!(server.server.client_unix("a.sock").get("/").text(), "one", "the path is still there");
+    server.signal(new, Signal::QUIT);
+    eventually("the new master to leave", || !alive(new));
+    assert!(!server.server.path("a.sock").exists() && !server.server.path(server.pid_file).exists());
+}
+
+#[test]
+fn an_upgrade_can_be_taken_back() {
+    let server = Background::start();
+    let (old, new) = server.upgrade();
+    server.signal(old, Signal::USR2);
+    server.wait("the changing binary signal is ignored: you should shutdown or terminate");
+    server.signal(old, Signal::WINCH);
+    eventually("the old workers to leave", || workers(old).is_empty());
+    server.signal(old, Signal::HUP);
+    eventually("the old master to serve again", || !workers(old).is_empty());
+    server.signal(new, Signal::QUIT);
+    eventually("the pid file to come back", || {
+        server.old().is_none() && server.pid(server.pid_file) == Some(old)
+    });
+    server.wait(&format!("new binary process {new} exited with code 0"));
+    assert_eq!(server.text(), "one");
+    assert_eq!(server.server.client_unix("a.sock").get("/").text(), "one", "the path is still there");
+}
+
+#[test]
+fn a_new_binary_that_fails_changes_nothing() {
+    let server = Background::start();
+    let old = server.master();
+    server.server.rewrite("nonsense");
+    server.signal(old, Signal::USR2);
+    server.wait("exited with code 1");
+    eventually("the pid file to come back", || {
+        server.old().is_none() && server.pid(server.pid_file) == Some(old)
+    });
+    assert_eq!(server.text(), "one");
+    // Sent away before the new binary failed: they are called back.
+    server.signal(old, Signal::USR2);
+    server.signal(old, Signal::WINCH);
+    eventually("both ends", || {
+        server.server.log("logs/bg.log").lines().iter().filter(|l| l.contains("exited with code 1")).count()
+            == 2
+    });
+    assert_eq!(server.text(), "one");
+}
