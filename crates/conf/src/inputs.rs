@@ -45,6 +45,12 @@ fn whole(file: &mut File, len: usize) -> io::Result<Arc<[u8]>> {
     Ok(text)
 }
 
+/// `**` is `*` for glob(3), while the glob crate would go through all folders below.
+fn single_stars(pattern: &str) -> String {
+    let mut before = None;
+    pattern.chars().filter(|&c| before.replace(c) != Some('*') || c != '*').collect()
+}
+
 /// What has no size: a pipe, a device, an empty file.
 fn endless(file: File) -> io::Result<Arc<[u8]>> {
     let mut text = Vec::new();
@@ -72,9 +78,10 @@ impl Inputs for SystemInputs {
             require_literal_leading_dot: true,
         };
         // glob(3) takes a pattern it cannot read for a name, which then matches nothing.
-        let Ok(paths) = glob::glob_with(pattern, options) else { return Ok(Vec::new()) };
-        let mut found = paths.collect::<Result<Vec<_>, _>>().map_err(io::Error::from)?;
-        found.sort();
+        let Ok(paths) = glob::glob_with(&single_stars(pattern), options) else { return Ok(Vec::new()) };
+        // As for glob(3) without GLOB_ERR, a folder that cannot be listed has nothing in it.
+        let mut found: Vec<PathBuf> = paths.filter_map(Result::ok).collect();
+        found.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
         Ok(found)
     }
 
@@ -93,5 +100,39 @@ impl Inputs for SystemInputs {
 
     fn exists(&self, path: &Path) -> bool {
         path.exists()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn files_are_found_as_glob_finds_them() {
+        let folder = std::env::temp_dir().join(format!("conf-glob-{}", std::process::id()));
+        fs::create_dir_all(folder.join("b.d/sub")).unwrap();
+        for name in ["b.d/b", "b.d/B", "b.d/a-1", "b.d/a.1", "b.d/.hidden", "b.d/sub/x", "c"] {
+            fs::write(folder.join(name), "").unwrap();
+        }
+        let found = |pattern: &str| -> Vec<String> {
+            let found = SystemInputs.glob(&format!("{}/{pattern}", folder.display())).unwrap();
+            let short = |path: PathBuf| path.strip_prefix(&folder).unwrap().display().to_string();
+            found.into_iter().map(short).collect()
+        };
+        assert_eq!(found("b.d/*"), ["b.d/B", "b.d/a-1", "b.d/a.1", "b.d/b", "b.d/sub"]);
+        assert_eq!(found("**"), ["b.d", "c"]);
+        assert_eq!(found("**/x"), [""; 0]);
+        assert_eq!(found("*/a[.-]?"), ["b.d/a-1", "b.d/a.1"]);
+        assert_eq!(found("b.d/[!ab]"), ["b.d/B"]);
+        assert_eq!(found("b.d/["), [""; 0]);
+        assert_eq!(found("none/*"), [""; 0]);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn stars_are_single() {
+        assert_eq!(single_stars("a**b***/*.c"), "a*b*/*.c");
     }
 }
