@@ -218,7 +218,8 @@ fn broken_requests_are_logged() {
 
 #[test]
 fn a_reload_writes_what_waits_for_a_log_that_is_gone() {
-    let with = |log: &str| http(&format!("log_format u $uri; access_log {log};"), "location / { return 200; }");
+    let with =
+        |log: &str| http(&format!("log_format u $uri; access_log {log};"), "location / { return 200; }");
     on_both(with("logs/old u buffer=4k"), |server| {
         server.get("/old");
         assert_eq!(server.log("logs/old").text(), "");

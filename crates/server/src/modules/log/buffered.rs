@@ -100,7 +100,11 @@ impl Drop for Waiting {
 
 impl Buffers {
     fn of(&mut self, log: &Arc<LogFile>) -> &mut Waiting {
-        let i = self.0.iter().position(|waiting| waiting.log.as_ptr() == Arc::as_ptr(log)).unwrap_or(self.0.len());
+        let i = self
+            .0
+            .iter()
+            .position(|waiting| waiting.log.as_ptr() == Arc::as_ptr(log))
+            .unwrap_or(self.0.len());
         if i == self.0.len() {
             self.0.push(Waiting {
                 log: Arc::downgrade(log),
@@ -243,7 +247,10 @@ mod tests {
         log.open(File::options().append(true).open("/dev/full").unwrap());
         let (mut all, now) = (Buffers::default(), Instant::now());
         all.of(&log).append(&log, b"lost\n", 5, now).unwrap();
-        assert_eq!(all.of(&log).append(&log, b"more\n", 5, now).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            all.of(&log).append(&log, b"more\n", 5, now).unwrap_err().kind(),
+            io::ErrorKind::StorageFull
+        );
     }
 
     #[test]
