@@ -71,6 +71,25 @@ fn a_level_with_logs_of_its_own_takes_none_from_around_it() {
 }
 
 #[test]
+fn blocks_inside_a_location_have_logs_of_their_own() {
+    let site = http(
+        "log_format u $uri; access_log logs/outer u;",
+        "location / { if ($arg_off) { access_log off; } if ($arg_own) { access_log logs/own u; } return 200; }
+         location /limited { limit_except GET { access_log logs/limited u; } root html; }",
+    );
+    on_both(site, |server| {
+        for target in ["/a", "/b?off=1", "/c?own=1", "/d"] {
+            server.get(target);
+        }
+        server.get("/limited");
+        server.request("DELETE", "/limited/delete", &[], b"");
+        assert_eq!(server.log("logs/limited").wait_lines(1), ["/limited/delete"]);
+        assert_eq!(server.log("logs/own").wait_lines(1), ["/c"]);
+        assert_eq!(server.log("logs/outer").wait_lines(3), ["/a", "/d", "/limited"]);
+    });
+}
+
+#[test]
 fn a_condition_chooses_the_requests() {
     let site = http(
         "log_format u $uri; access_log logs/if u if=$arg_log; access_log logs/all u;",
@@ -194,6 +213,20 @@ fn broken_requests_are_logged() {
         assert!(log(4).ends_with("|X\\x01 / HTTP/1.1|-|srv|-|OK|"), "{}", log(4));
         server.raw("GET /y HTTP/1.1\r\nHost: a b\r\n\r\n");
         assert!(log(5).ends_with("|GET /y HTTP/1.1|/y|srv|GET|OK|"), "{}", log(5));
+    });
+}
+
+#[test]
+fn a_reload_writes_what_waits_for_a_log_that_is_gone() {
+    let with =
+        |log: &str| http(&format!("log_format u $uri; access_log {log};"), "location / { return 200; }");
+    on_both(with("logs/old u buffer=4k"), |server| {
+        server.get("/old");
+        assert_eq!(server.log("logs/old").text(), "");
+        server.reload(&with("logs/new u"));
+        assert_eq!(server.log("logs/old").wait_lines(1), ["/old"]);
+        server.get("/new");
+        assert_eq!(server.log("logs/new").wait_lines(1), ["/new"]);
     });
 }
 

@@ -234,3 +234,20 @@ fn ports_of_hosts() {
     expect(&server, &get("http://b:82/p", "Host: a:81\r\n"), "b:82");
     expect(&server, &get("http://b/p", "Host: a:81\r\n"), "b");
 }
+
+#[test]
+fn how_much_smaller_a_body_became() {
+    let text = "log_format g '$gzip_ratio'; access_log logs/g g;
+         server { listen 127.0.0.1:%%PORT%%; root html; gzip on; gzip_types text/plain; default_type text/plain; }";
+    let content: String = (0..5000).map(|i| format!("{}\n", i * i % 777)).collect();
+    on_both(Site::new(text).file("html/f.txt", &content), |server| {
+        let response = server.get_with("/f.txt", &[("Accept-Encoding", "gzip")]);
+        assert_eq!(response.header("content-encoding"), Some("gzip"));
+        let thousandths = content.len() * 1000 / response.body.len();
+        let hundredths = (thousandths + 5) / 10;
+        let expected = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+        assert_eq!(server.log("logs/g").wait_lines(1), [expected]);
+        server.get("/f.txt");
+        assert_eq!(server.log("logs/g").wait_lines(2)[1], "-");
+    });
+}

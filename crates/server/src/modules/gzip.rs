@@ -1,7 +1,9 @@
 //! `gzip`: responses compressed on their way out.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::rc::Rc;
 
 use conf::{Args, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Setting, Within, directive};
 use flate2::Compression;
@@ -12,6 +14,7 @@ use super::Module;
 use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
 use crate::http::regex::Regex;
 use crate::http::request::Request;
+use crate::http::variables::{Variable, variable};
 use crate::worker::generation::Compiler;
 
 const IN: Within = HTTP.or(SERVER).or(LOCATION);
@@ -36,8 +39,13 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Conf>().buffers.set((a.number(0)?, a.size(1)?))
         }),
     ],
-    variables: &[],
+    variables: VARIABLES,
 };
+
+static VARIABLES: &[Variable] = &[variable("gzip_ratio", |request, out| {
+    let sizes = request.kept::<Rc<Sizes>>().filter(|sizes| sizes.made.get() > 0);
+    sizes.map(|sizes| push_ratio(sizes.read.get(), sizes.made.get(), out)).is_some()
+})];
 
 /// As written.
 #[derive(Default)]
@@ -188,7 +196,9 @@ impl HeaderFilter for Gzip {
         request.response.transformed();
         request.response.add(Known::ContentEncoding, b"Content-Encoding", b"gzip");
         if !request.is_head() {
-            request.response.filters.push(Box::new(Body::new(self)));
+            let body = Body::new(self);
+            request.keep(body.sizes.clone());
+            request.response.filters.push(Box::new(body));
         }
         Ok(())
     }
@@ -248,13 +258,37 @@ fn expired(request: &Request, expires: &[u8]) -> bool {
 struct Body {
     encoder: GzEncoder<Vec<u8>>,
     piece: usize,
+    read: u64,
+    made: u64,
+    sizes: Rc<Sizes>,
 }
+
+/// Bytes of a body before and after, once it is complete.
+#[derive(Default)]
+struct Sizes {
+    read: Cell<u64>,
+    made: Cell<u64>,
+}
+
+/// Appends how many times smaller a body became, with two decimals, rounded.
+fn push_ratio(read: u64, made: u64, out: &mut Vec<u8>) {
+    let hundredths = (read * 1000 / made + 5) / 10;
+    wire::push_decimal(out, hundredths / 100);
+    out.extend_from_slice(&[b'.', b'0' + (hundredths / 10 % 10) as u8, b'0' + (hundredths % 10) as u8]);
+}
+
 impl Body {
     fn new(gzip: &Gzip) -> Body {
-        Body { encoder: GzEncoder::new(Vec::new(), Compression::new(gzip.level)), piece: gzip.piece }
+        let encoder = GzEncoder::new(Vec::new(), Compression::new(gzip.level));
+        Body { encoder, piece: gzip.piece, made: 0, read: 0, sizes: Rc::default() }
+    }
+    fn compress(&mut self, text: &[u8]) -> io::Result<()> {
+        self.read += text.len() as u64;
+        self.encoder.write_all(text)
     }
     fn hand_over(&mut self, least: usize, out: &mut VecDeque<Chunk>) {
         if self.encoder.get_ref().len() >= least.max(1) {
+            self.made += self.encoder.get_ref().len() as u64;
             out.push_back(Chunk::Memory(std::mem::take(self.encoder.get_mut())));
         }
     }
@@ -262,8 +296,8 @@ impl Body {
 impl BodyFilter for Body {
     fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<Chunk>) -> io::Result<()> {
         match chunk {
-            Chunk::Memory(text) => self.encoder.write_all(&text)?,
-            Chunk::Static(text) => self.encoder.write_all(text)?,
+            Chunk::Memory(text) => self.compress(&text)?,
+            Chunk::Static(text) => self.compress(text)?,
             Chunk::Flush => {
                 self.encoder.flush()?;
                 self.hand_over(1, out);
@@ -278,6 +312,8 @@ impl BodyFilter for Body {
     fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
         self.encoder.try_finish()?;
         self.hand_over(1, out);
+        self.sizes.read.set(self.read);
+        self.sizes.made.set(self.made);
         Ok(())
     }
 }

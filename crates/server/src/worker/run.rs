@@ -142,6 +142,9 @@ impl Life {
             Ok((program, sockets)) => {
                 self.worker.install(&program, &sockets);
                 self.note(&program);
+                drop(program);
+                // Logs that no configuration has any more get what waits for them.
+                self.worker.turn();
                 self.channel.ready(generation);
             }
         }

@@ -37,7 +37,9 @@ thread_local! {
 struct Buffers(Vec<Waiting>);
 
 struct Waiting {
-    log: Arc<LogFile>,
+    /// Held by the configurations that have it.
+    log: Weak<LogFile>,
+    path: PathBuf,
     /// What the log was when the first line came.
     file: Option<Arc<File>>,
     lines: Vec<u8>,
@@ -57,13 +59,13 @@ impl Waiting {
         self.file = None;
         result
     }
-    fn append(&mut self, line: &[u8], size: usize, now: Instant) -> io::Result<()> {
+    fn append(&mut self, log: &LogFile, line: &[u8], size: usize, now: Instant) -> io::Result<()> {
         let result = if self.lines.len() + line.len() > size { self.flush() } else { Ok(()) };
         if line.len() > size {
-            return result.and_then(|()| self.log.append(line));
+            return result.and_then(|()| log.append(line));
         }
         if self.lines.is_empty() {
-            self.file = self.log.current();
+            self.file = log.current();
             self.since = Some(now);
         }
         self.lines.extend_from_slice(line);
@@ -82,14 +84,11 @@ impl Waiting {
     }
     /// The log is another file now, or no configuration has it any more.
     fn is_over(&self) -> bool {
-        let reopened = match (&self.file, self.log.current()) {
+        let Some(log) = self.log.upgrade() else { return true };
+        match (&self.file, log.current()) {
             (Some(old), Some(new)) => !Arc::ptr_eq(old, &new),
             _ => false,
-        };
-        reopened || self.is_retired()
-    }
-    fn is_retired(&self) -> bool {
-        Arc::strong_count(&self.log) == 1
+        }
     }
 }
 impl Drop for Waiting {
@@ -101,10 +100,15 @@ impl Drop for Waiting {
 
 impl Buffers {
     fn of(&mut self, log: &Arc<LogFile>) -> &mut Waiting {
-        let i = self.0.iter().position(|waiting| Arc::ptr_eq(&waiting.log, log)).unwrap_or(self.0.len());
+        let i = self
+            .0
+            .iter()
+            .position(|waiting| waiting.log.as_ptr() == Arc::as_ptr(log))
+            .unwrap_or(self.0.len());
         if i == self.0.len() {
             self.0.push(Waiting {
-                log: log.clone(),
+                log: Arc::downgrade(log),
+                path: log.path.clone(),
                 file: None,
                 lines: Vec::new(),
                 since: None,
@@ -114,15 +118,15 @@ impl Buffers {
         &mut self.0[i]
     }
     /// Writes what must not wait any longer.
-    fn sweep(&mut self, mut failed: impl FnMut(&LogFile, io::Error)) {
+    fn sweep(&mut self, mut failed: impl FnMut(&Path, io::Error)) {
         for waiting in &mut self.0 {
             if waiting.is_over()
                 && let Err(error) = waiting.flush()
             {
-                failed(&waiting.log, error);
+                failed(&waiting.path, error);
             }
         }
-        self.0.retain(|waiting| !waiting.is_retired());
+        self.0.retain(|waiting| waiting.log.strong_count() > 0);
     }
 }
 
@@ -133,13 +137,13 @@ impl Buffers {
 pub fn append(thread: &Thread, log: &Arc<LogFile>, buffer: Buffer, line: &[u8]) -> io::Result<()> {
     if !WATCHED.replace(true) {
         thread.each_turn(|thread| {
-            BUFFERS.with_borrow_mut(|all| all.sweep(|log, error| complain(thread, log, &error)));
+            BUFFERS.with_borrow_mut(|all| all.sweep(|path, error| complain(thread, path, &error)));
         });
     }
     let now = thread.handle.now();
     BUFFERS.with_borrow_mut(|all| {
         let waiting = all.of(log);
-        let result = waiting.append(line, buffer.size, now);
+        let result = waiting.append(log, line, buffer.size, now);
         if let Some(flush) = buffer.flush.filter(|_| !waiting.timed && !waiting.lines.is_empty()) {
             waiting.timed = true;
             thread.handle.spawn(flush_late(thread.handle.clone(), Arc::downgrade(log), flush));
@@ -162,10 +166,8 @@ async fn flush_late(handle: Handle, log: Weak<LogFile>, flush: Duration) {
     }
 }
 
-fn complain(thread: &Thread, log: &LogFile, error: &io::Error) {
-    if log.complains(thread.clock.unix().as_secs()) {
-        thread.log_alert(format_args!("write() to \"{}\" failed ({})", log.path.display(), Errno(error)));
-    }
+fn complain(thread: &Thread, path: &Path, error: &io::Error) {
+    thread.log_alert(format_args!("write() to \"{}\" failed ({})", path.display(), Errno(error)));
 }
 
 #[cfg(test)]
@@ -205,12 +207,12 @@ mod tests {
     fn writes_when_the_next_line_does_not_fit() {
         let folder = Folder::new();
         let (log, mut all, now) = (folder.log(), Buffers::default(), Instant::now());
-        all.of(&log).append(b"12345\n", 12, now).unwrap();
-        all.of(&log).append(b"67890\n", 12, now).unwrap();
+        all.of(&log).append(&log, b"12345\n", 12, now).unwrap();
+        all.of(&log).append(&log, b"67890\n", 12, now).unwrap();
         assert_eq!(folder.text("a"), "");
-        all.of(&log).append(b"x\n", 12, now).unwrap();
+        all.of(&log).append(&log, b"x\n", 12, now).unwrap();
         assert_eq!(folder.text("a"), "12345\n67890\n");
-        all.of(&log).append(b"too long for it\n", 12, now).unwrap();
+        all.of(&log).append(&log, b"too long for it\n", 12, now).unwrap();
         assert_eq!(folder.text("a"), "12345\n67890\nx\ntoo long for it\n");
     }
 
@@ -218,12 +220,12 @@ mod tests {
     fn a_reopened_log_gets_later_lines_only() {
         let folder = Folder::new();
         let (log, mut all, now) = (folder.log(), Buffers::default(), Instant::now());
-        all.of(&log).append(b"old\n", 100, now).unwrap();
+        all.of(&log).append(&log, b"old\n", 100, now).unwrap();
         all.sweep(|_, error| panic!("{error}"));
         assert_eq!(folder.text("a"), "");
         log.open(folder.open("b"));
         all.sweep(|_, error| panic!("{error}"));
-        all.of(&log).append(b"new\n", 100, now).unwrap();
+        all.of(&log).append(&log, b"new\n", 100, now).unwrap();
         drop(all);
         assert_eq!((folder.text("a"), folder.text("b")), ("old\n".to_owned(), "new\n".to_owned()));
     }
@@ -232,7 +234,7 @@ mod tests {
     fn a_log_that_no_configuration_has_is_written_and_forgotten() {
         let folder = Folder::new();
         let (log, mut all, now) = (folder.log(), Buffers::default(), Instant::now());
-        all.of(&log).append(b"last\n", 100, now).unwrap();
+        all.of(&log).append(&log, b"last\n", 100, now).unwrap();
         drop(log);
         all.sweep(|_, error| panic!("{error}"));
         assert_eq!(folder.text("a"), "last\n");
@@ -244,8 +246,11 @@ mod tests {
         let log = Arc::new(LogFile::new("/dev/full".into()));
         log.open(File::options().append(true).open("/dev/full").unwrap());
         let (mut all, now) = (Buffers::default(), Instant::now());
-        all.of(&log).append(b"lost\n", 5, now).unwrap();
-        assert_eq!(all.of(&log).append(b"more\n", 5, now).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        all.of(&log).append(&log, b"lost\n", 5, now).unwrap();
+        assert_eq!(
+            all.of(&log).append(&log, b"more\n", 5, now).unwrap_err().kind(),
+            io::ErrorKind::StorageFull
+        );
     }
 
     #[test]
@@ -253,9 +258,9 @@ mod tests {
         let folder = Folder::new();
         let (log, mut all, start) = (folder.log(), Buffers::default(), Instant::now());
         let (second, flush) = (Duration::from_secs(1), Duration::from_secs(5));
-        all.of(&log).append(b"1\n", 4, start).unwrap();
-        all.of(&log).append(b"2\n", 4, start + second).unwrap();
-        all.of(&log).append(b"3\n", 4, start + 2 * second).unwrap();
+        all.of(&log).append(&log, b"1\n", 4, start).unwrap();
+        all.of(&log).append(&log, b"2\n", 4, start + second).unwrap();
+        all.of(&log).append(&log, b"3\n", 4, start + 2 * second).unwrap();
         assert_eq!(folder.text("a"), "1\n2\n");
         assert_eq!(all.of(&log).flush_due(start + flush, flush), Some(start + 2 * second + flush));
         assert_eq!(folder.text("a"), "1\n2\n");
