@@ -247,6 +247,15 @@ fn methods_on_the_way_to_a_page() {
 }
 
 #[test]
+fn a_named_location_may_limit_methods() {
+    let text = "location / { error_page 404 @n; return 404; } location @n { limit_except GET { deny all; } return 200 n; }";
+    on_both(text, |server| {
+        assert_eq!(server.get("/").text(), "n");
+        assert_eq!(server.post("/", "").status, 403);
+    });
+}
+
+#[test]
 fn error_pages_that_are_none() {
     each(|binary: Binary| {
         for (text, words) in [

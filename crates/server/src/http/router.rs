@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::phases::{Next, PlanId};
 use super::regex::Regex;
 use super::request::Request;
+use crate::modules::core::Core;
 
 /// How many internal redirects and rewrites one request may take, as in nginx.
 pub const MAX_REDIRECTS: u8 = 10;
@@ -231,6 +232,11 @@ enum Found {
     Redirect,
 }
 
+/// What a location's `limit_except` puts in the place of its plan for this method.
+fn limited(core: &Core, request: &Request) -> Option<PlanId> {
+    core.limit_except.as_ref().filter(|except| except.limits(request.method)).map(|except| except.plan)
+}
+
 /// Puts the plan of the location of `request.uri` in force.
 pub fn find_location(request: &mut Request) -> Next {
     let generation = request.generation.clone();
@@ -240,8 +246,8 @@ pub fn find_location(request: &mut Request) -> Next {
     request.plan = best.map_or(server.plan, |l| l.plan);
     request.location_prefix = best.map_or(0, |l| l.prefix);
     let core = &generation.shared.plan(request.plan).core;
-    if let Some(except) = core.limit_except.as_ref().filter(|except| except.limits(request.method)) {
-        request.plan = except.plan;
+    if let Some(plan) = limited(core, request) {
+        request.plan = plan;
     }
     if found == Found::Redirect {
         return add_slash(request);
@@ -280,8 +286,9 @@ pub fn enter_named(request: &mut Request, name: &[u8]) -> Next {
     request.internal = true;
     request.leave_location();
     request.location_prefix = 0;
-    request.body.limit = generation.shared.plan(*plan).core.client_max_body_size;
-    Next::Enter(*plan)
+    let core = &generation.shared.plan(*plan).core;
+    request.body.limit = core.client_max_body_size;
+    Next::Enter(limited(core, request).unwrap_or(*plan))
 }
 
 /// 301 to the same path with a slash behind, as for a directory.

@@ -100,6 +100,34 @@ mod tests {
         assert_eq!(find(".com"), None);
     }
 
+    /// What a name with an asterisk matches, said without tables.
+    fn matches(name: &str, host: &str) -> bool {
+        match (name.strip_prefix('*'), name.strip_suffix('*')) {
+            (Some(end), _) => host.len() > end.len() && host.ends_with(end),
+            (_, Some(start)) => host.starts_with(start),
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn tables_find_what_a_list_would(
+            names in proptest::collection::vec("(\\*\\.[ab](\\.[ab]){0,2})|([ab](\\.[ab]){0,2}\\.\\*)", 0..8),
+            host in "[ab](\\.[ab]){0,4}",
+        ) {
+            let (mut hosts, mut exact) = (Hosts::default(), HashMap::new());
+            for name in &names {
+                hosts.add(name.as_bytes(), name.clone(), &mut exact);
+            }
+            let matching = |leading: bool| {
+                let fitting = names.iter().filter(|n| n.starts_with('*') == leading && matches(n, &host));
+                fitting.max_by_key(|n| n.len()).cloned()
+            };
+            let want = matching(true).or_else(|| matching(false));
+            proptest::prop_assert_eq!(hosts.find(host.as_bytes()).cloned(), want);
+        }
+    }
+
     #[test]
     fn names_that_cannot_be_are_refused() {
         let (mut hosts, mut exact) = table(&["a.com", "*.b.com"]);

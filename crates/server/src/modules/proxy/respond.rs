@@ -85,7 +85,6 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
         }
     }
     let target = to.of(&upstream.buffer).to_vec();
-    request.redirects += 1;
     if target.starts_with(b"@") {
         return router::enter_named(request, &target);
     }

@@ -184,9 +184,9 @@ fn pieces(at: &Scope, parts: Vec<Part>, split: bool) -> Box<[Piece]> {
             Part::Text(text) => match text.find('?') {
                 Some(mark) if split => {
                     split = false;
-                    pieces.push(Piece::Text(text[..mark].as_bytes().into()));
+                    pieces.push(Piece::Text(text.as_bytes()[..mark].into()));
                     pieces.push(Piece::Args);
-                    pieces.push(Piece::Text(text[mark + 1..].as_bytes().into()));
+                    pieces.push(Piece::Text(text.as_bytes()[mark + 1..].into()));
                 }
                 _ => pieces.push(Piece::Text(text.as_bytes().into())),
             },
@@ -251,6 +251,24 @@ mod tests {
         ];
         for (written, want) in table {
             assert_eq!(unescaped(written), want, "{written}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a replacement came to: arguments stay as they are, and nothing is decoded that would have to
+        /// be escaped in a URI.
+        #[test]
+        fn only_escapes_of_a_path_are_decoded(
+            path in "[%a-f0-9?/ ]{0,20}",
+            args in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
+        ) {
+            let path = path.replace('?', "");
+            let text = [path.as_bytes(), b"?", &*args].concat();
+            let mut out = Vec::new();
+            unescape_path(&text, &mut out);
+            proptest::prop_assert!(out.ends_with(&args) && out.len() <= text.len());
+            let controls = |text: &[u8]| text.iter().filter(|b| **b <= b'%' || **b >= 0x7f).count();
+            proptest::prop_assert!(controls(&out) <= controls(&text));
         }
     }
 }

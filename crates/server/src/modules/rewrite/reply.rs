@@ -55,6 +55,7 @@ impl Return {
             // nginx closes the connection: a response cannot have this status.
             Return::Text(0, _) => Next::Close,
             Return::Redirect(status, url) => {
+                request.response.status = *status;
                 let mut location = request.thread.buffer();
                 url.render(request, &mut location);
                 request.response.set_location(&location);
@@ -63,9 +64,10 @@ impl Return {
                 Next::Status(*status)
             }
             Return::Text(status, text) => {
+                // First: the text may ask for `$status`.
+                request.response.status = *status;
                 let mut body = request.thread.buffer();
                 text.render(request, &mut body);
-                request.response.status = *status;
                 request.response.content_length = Some(body.len() as u64);
                 types::set_type(request);
                 request.response.body = Body::Memory(body);
