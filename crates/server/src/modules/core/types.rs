@@ -80,6 +80,10 @@ fn default_types() -> Arc<Types> {
 
 /// Gives the response the type of the path's extension, or `default_type`.
 pub fn set_type(request: &mut Request) {
+    // X-Accel-Redirect: the upstream has said what it is.
+    if !request.response.content_type.is_empty() {
+        return;
+    }
     let plan = request.plan();
     let mut lower = request.thread.buffer();
     lower.extend(extension(&request.uri).iter().map(u8::to_ascii_lowercase));
