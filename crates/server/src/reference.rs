@@ -29,6 +29,9 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("types_hash_bucket_size", "no effect"),
     ("ssl_protocols", "TLS 1.2 and 1.3; older ones in a list are ignored with a warning"),
     ("ssl_ciphers", "OpenSSL's notation; the AEAD suites with forward secrecy are what there is"),
+    ("access_log", "`gzip` is refused; `buffer` is per thread"),
+    ("open_log_file_cache", "only `off`"),
+    ("error_log", "`memory:` is refused; control characters that clients sent are written as `?`"),
     ("listen", "`http2`, `quic`, `setfib` and `accept_filter` are refused"),
 ];
 
