@@ -2,16 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::http::request::Request;
-
 /// A request or a session, from its first byte to its log line.
 pub trait Flow {
     /// The client's address; `None` for a client on a unix-domain socket.
     fn client_ip(&self) -> Option<IpAddr>;
     /// Writes to the error log in force for this flow, with the flow's context behind the message.
     fn log(&self, level: crate::log::Level, message: std::fmt::Arguments<'_>);
-    /// The HTTP request, where the flow is one.
-    fn request(&mut self) -> Option<&mut Request>;
 }
 
 /// A configured step that decides at once whether the flow goes on.

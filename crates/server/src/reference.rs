@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use conf::{Directive, Known};
+use conf::Known;
 
 use crate::modules;
 
@@ -68,28 +68,33 @@ Every directive of nginx's open edition, and what becomes of it here. A directiv
 
 ";
 
-fn ours() -> BTreeMap<&'static str, &'static Directive> {
-    modules::ALL.iter().flat_map(|module| module.directives).map(|row| (row.name, row)).collect()
+/// Which module has a directive.
+type Ours = BTreeMap<&'static str, &'static str>;
+
+fn ours() -> Ours {
+    let rows =
+        modules::ALL.iter().flat_map(|module| module.directives.iter().map(|row| (row.name, module.name)));
+    rows.collect()
 }
 
 fn is_http_or_core(known: &Known) -> bool {
     known.module.starts_with("ngx_http_") || known.module == "ngx_core_module"
 }
 
-fn state(known: &Known, ours: &BTreeMap<&str, &Directive>) -> String {
+fn state(known: &Known, ours: &Ours) -> String {
     if known.name == "include" && known.module == "ngx_core_module" {
-        return "supported".into();
+        return "supported (conf)".into();
     }
-    if !is_http_or_core(known) || !ours.contains_key(known.name) {
+    let Some(module) = ours.get(known.name).filter(|_| is_http_or_core(known)) else {
         return "refused".into();
-    }
+    };
     match DIFFERENCES.iter().find(|(name, _)| *name == known.name) {
-        Some((_, how)) => format!("supported; {how}"),
-        None => "supported".into(),
+        Some((_, how)) => format!("supported ({module}); {how}"),
+        None => format!("supported ({module})"),
     }
 }
 
-fn count(ours: &BTreeMap<&str, &Directive>) -> String {
+fn count(ours: &Ours) -> String {
     let all = Known::all().filter(|known| !known.commercial && is_http_or_core(known));
     let (yes, no): (Vec<_>, Vec<_>) = all.partition(|known| state(known, ours) != "refused");
     format!("Of the core and HTTP modules' rows, {} are supported and {} refused.", yes.len(), no.len())

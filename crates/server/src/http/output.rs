@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use wire::{Method, Span, Version};
@@ -623,6 +622,3 @@ fn length(chunk: &Chunk) -> u64 {
         Chunk::Flush => 0,
     }
 }
-
-/// A file may be sent by several.
-pub type SharedFile = Rc<std::fs::File>;

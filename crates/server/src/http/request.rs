@@ -425,7 +425,4 @@ impl Flow for Request {
     fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
         self.note(level, message);
     }
-    fn request(&mut self) -> Option<&mut Request> {
-        Some(self)
-    }
 }

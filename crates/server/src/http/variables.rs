@@ -338,13 +338,6 @@ impl Template {
             _ => None,
         }
     }
-    /// Whether it is nothing but one variable.
-    pub fn as_variable(&self) -> Option<Index> {
-        match &*self.parts {
-            [Piece::Variable(index)] => Some(*index),
-            _ => None,
-        }
-    }
     /// Appends the text with the values of `request` filled in.
     pub fn render(&self, request: &mut Request, out: &mut Vec<u8>) {
         for part in &self.parts {

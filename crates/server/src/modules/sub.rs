@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, Input, MatchKind};
 use conf::{
     Args, Error, HTTP, Inherit, LOCATION, SERVER, Scope, Setting, Within, at_least, directive, exactly, flag,
 };
@@ -176,12 +176,15 @@ impl Body {
         let safe = text.len().saturating_sub(keep);
         let mut made = Vec::with_capacity(text.len());
         let mut at = 0;
-        for found in self.searcher.patterns.find_iter(&text) {
+        let mut from = 0;
+        while let Some(found) = self.searcher.patterns.find(Input::new(&text).range(from..)) {
             if found.start() >= safe {
                 break;
             }
             let pattern = found.pattern().as_usize();
             if self.left.get(pattern) == Some(&false) {
+                // Used up: another may begin inside it.
+                from = found.start() + 1;
                 continue;
             }
             if let Some(left) = self.left.get_mut(pattern) {
@@ -190,6 +193,7 @@ impl Body {
             made.extend_from_slice(&text[at..found.start()]);
             made.extend_from_slice(&self.with[pattern]);
             at = found.end();
+            from = at;
         }
         let end = safe.max(at);
         made.extend_from_slice(&text[at..end]);
@@ -248,6 +252,9 @@ mod tests {
         assert_eq!(run(&[("abc", "X")], false, &[b"abc ABC abd"]), b"X X abd");
         assert_eq!(run(&[("abc", "X")], true, &[b"abc abc"]), b"X abc");
         assert_eq!(run(&[("abcx", "1"), ("c", "2")], false, &[b"ab", b"c", b"x c"]), b"1 2");
+        let text: &[u8] = b"bacaacaaaaaaaaaaabaaaaaaaaaaaaccabc";
+        let pairs = [("abc", "-"), ("ca", "++"), ("b", "")];
+        assert_eq!(run(&pairs, true, &[text]), run(&pairs, true, &[&text[..34], &text[34..]]));
         assert_eq!(run(&[("</head>", "<x></head>")], true, &[b"</HE", b"AD>"]), b"<x></head>");
     }
 

@@ -104,12 +104,10 @@ impl Set {
     /// Whether peer `i` may be asked at all.
     pub(super) fn usable(&self, i: usize, state: &State, tried: &Tried, now: u64) -> bool {
         let peer = &self.peers[i];
-        !tried.has(i)
-            && !peer.down
-            && !(peer.max_fails > 0
-                && state.fails >= peer.max_fails
-                && now.saturating_sub(state.checked) <= peer.fail_timeout.as_secs())
-            && (peer.max_conns == 0 || state.conns < peer.max_conns)
+        let failing = peer.max_fails > 0
+            && state.fails >= peer.max_fails
+            && now.saturating_sub(state.checked) <= peer.fail_timeout.as_secs();
+        !tried.has(i) && !peer.down && !failing && (peer.max_conns == 0 || state.conns < peer.max_conns)
     }
     /// Smooth weighted round robin among those of `among` that are usable.
     pub(super) fn round_robin(

@@ -42,12 +42,14 @@ pub struct Thread {
     pub upstreams: crate::upstream::ThreadState,
     generation: RefCell<Rc<LocalGeneration>>,
     listeners: RefCell<Vec<(u32, Listener, Arc<OwnedFd>)>>,
+    // Boxed: a request is large, and changes hands.
+    #[expect(clippy::vec_box)]
     requests: RefCell<Vec<Box<Request>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     scratch: RefCell<Vec<u8>>,
     served: Cell<usize>,
     drain: Cell<Option<Option<Instant>>>,
-    each_turn: RefCell<Vec<Box<dyn FnMut(&Thread)>>>,
+    each_turn: RefCell<Vec<EachTurn>>,
 }
 
 /// A generation, counted without atomics by the requests of this thread.
@@ -55,6 +57,9 @@ pub struct LocalGeneration {
     /// The generation.
     pub shared: Arc<Generation>,
 }
+
+/// What modules do at the end of a turn.
+type EachTurn = Box<dyn FnMut(&Thread)>;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Thread>>> = const { RefCell::new(None) };

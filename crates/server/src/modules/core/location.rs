@@ -51,10 +51,6 @@ impl Place {
     pub fn is_prefix(&self) -> bool {
         matches!(self.kind, Kind::Prefix | Kind::Exact | Kind::PrefixOnly)
     }
-    /// Whether it is `@name`.
-    pub fn is_named(&self) -> bool {
-        matches!(self.kind, Kind::Named)
-    }
 }
 
 /// `location [= | ~ | ~* | ^~] path {` and `location @name {`

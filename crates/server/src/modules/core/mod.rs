@@ -105,7 +105,7 @@ static DIRECTIVES: &[conf::Directive] = &[
         at.own::<Conf>().server_name_in_redirect.set(a.flag(0)?)
     }),
     directive("tcp_nodelay", ANY, conf::flag(), |at, a| at.own::<Conf>().tcp_nodelay.set(a.flag(0)?)),
-    directive("tcp_nopush", ANY, conf::flag(), |at, a| at.own::<Conf>().tcp_nopush.set(a.flag(0)?)),
+    directive("tcp_nopush", ANY, conf::flag(), tcp_nopush),
     directive("sendfile", ANY.or(IF_LOCATION), conf::flag(), |at, a| {
         at.own::<Conf>().sendfile.set(a.flag(0)?)
     }),
@@ -256,7 +256,6 @@ pub struct Core {
     pub(crate) port_in_redirect: bool,
     pub(crate) server_name_in_redirect: bool,
     pub(crate) tcp_nodelay: bool,
-    pub(crate) tcp_nopush: bool,
     pub(crate) sendfile: bool,
     pub(crate) chunked_transfer_encoding: bool,
     pub(crate) etag: bool,
@@ -315,7 +314,6 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         port_in_redirect: c.port_in_redirect.or(true),
         server_name_in_redirect: c.server_name_in_redirect.or(false),
         tcp_nodelay: c.tcp_nodelay.or(true),
-        tcp_nopush: c.tcp_nopush.or(false),
         sendfile: c.sendfile.or(false),
         chunked_transfer_encoding: c.chunked_transfer_encoding.or(true),
         etag: c.etag.or(true),
@@ -383,6 +381,12 @@ fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
 fn client_body_temp_path(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let path = crate::temp::TempPath::read(at, a)?;
     at.own::<Conf>().client_body_temp_path.set(path)
+}
+/// Head and file always travel together here: `off` is what has no effect.
+fn tcp_nopush(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let on = a.flag(0)?;
+    at.own::<Conf>().tcp_nopush.set(on)?;
+    if on { Ok(()) } else { process::no_effect(at, a) }
 }
 fn large_buffers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     at.own::<Conf>().large_client_header_buffers.set((a.number(0)?, a.size(1)?))

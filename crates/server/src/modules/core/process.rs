@@ -182,7 +182,7 @@ fn flag_without_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 }
 
 /// Accepted so that files load, and said once: it changes nothing here.
-fn no_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+pub fn no_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let mut notice = a.error(format!("the \"{}\" directive has no effect in plimsoll", a.directive));
     notice.level = conf::Level::Notice;
     at.warn(notice);

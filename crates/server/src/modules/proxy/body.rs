@@ -29,6 +29,9 @@ pub struct Rests {
     pub(super) keep: KeepAlive,
 }
 
+/// What a tunnel takes over: the connection, its place, its timeouts, and the bytes behind the head.
+pub(super) type TunnelParts = (Link, Option<Held>, Arc<Settings>, Vec<u8>);
+
 /// What a response's body is read from.
 pub struct Parts {
     pub(super) link: Option<Link>,
@@ -152,7 +155,7 @@ impl UpstreamBody {
         self.inner.as_ref().is_some_and(|inner| !inner.settings.ignore_client_abort)
     }
     /// The connection, its timeouts and what was read behind the head: for a tunnel.
-    pub(super) fn into_tunnel(mut self) -> Option<(Link, Option<Held>, Arc<Settings>, Vec<u8>)> {
+    pub(super) fn into_tunnel(mut self) -> Option<TunnelParts> {
         let mut inner = self.inner.take()?;
         let first = inner.spill.pop(inner.thread.buffer()).unwrap_or_default();
         Some((inner.link.take()?, inner.held.take(), inner.settings.clone(), first))

@@ -152,7 +152,7 @@ fn session_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             ["builtin", n] => Cache::Sessions(n.parse().map_err(|_| invalid())?),
             ["shared", name, size] if !name.is_empty() => {
                 let size = conf::size(size.as_bytes()).ok_or_else(invalid)?;
-                Cache::Sessions((size * SESSIONS_PER_MEGABYTE >> 20).max(1) as usize)
+                Cache::Sessions(((size * SESSIONS_PER_MEGABYTE) >> 20).max(1) as usize)
             }
             _ => return Err(invalid()),
         };
