@@ -1,4 +1,5 @@
 //! What the documents say is what the tables say.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 

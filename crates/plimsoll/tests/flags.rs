@@ -1,4 +1,5 @@
 //! The command line, as nginx takes it: what is printed where, and the exit code.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Output, Stdio};

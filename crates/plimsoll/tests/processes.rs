@@ -1,4 +1,5 @@
 //! Master and worker: reload in place, restart, logs, signals, what is left afterwards.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

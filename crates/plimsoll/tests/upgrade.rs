@@ -1,4 +1,5 @@
 //! The upgrade of the running binary: USR2, WINCH, QUIT, and back with HUP.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;

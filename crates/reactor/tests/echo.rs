@@ -1,4 +1,5 @@
 //! The loop as an application uses it: real sockets, real time.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::cell::{Cell, RefCell};

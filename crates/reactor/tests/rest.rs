@@ -1,4 +1,5 @@
 //! Laws of rest: who wakes, who is evicted, and who is let in.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 mod stage;

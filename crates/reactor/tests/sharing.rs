@@ -1,4 +1,5 @@
 //! Threads that share a listener: a connection wakes about one of them, and all get their share. Counts, not times.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 mod support;

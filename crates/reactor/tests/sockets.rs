@@ -1,4 +1,5 @@
 //! Sockets on the loop: connecting, writing to slow readers, files.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 mod stage;

@@ -1,4 +1,5 @@
 //! Laws of tasks: no wake-up is lost, and nobody keeps the others waiting.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 mod stage;

@@ -1,4 +1,5 @@
 //! Laws of time: sleeps end in order, deadlines are never early and hardly late.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 mod stage;

@@ -1,3 +1,5 @@
+//! Tests of framing: tables of what nginx does, and properties.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

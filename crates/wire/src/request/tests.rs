@@ -1,3 +1,5 @@
+//! Tests of request: tables of what nginx does, and properties.
+
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Tests of response: tables of what nginx does, and properties.
+
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
