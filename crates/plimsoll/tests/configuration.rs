@@ -1,0 +1,359 @@
+//! The configuration language and the command line: what is accepted, what is refused, in which words.
+#![forbid(unsafe_code)]
+
+use testkit::{Binary, Exit, Site, each, on_both};
+
+/// Runs `-t` on a whole file.
+fn check(binary: Binary, text: &str) -> Exit {
+    binary.check(Site::bare(format!("pid logs/nginx.pid; {text}")))
+}
+
+#[test]
+fn a_good_file_says_so() {
+    each(|binary| {
+        let exit = check(binary, "events {}");
+        assert_eq!((exit.code, exit.stdout.as_str()), (Some(0), ""), "{exit}");
+        let name = binary.name();
+        assert_eq!(
+            exit.stderr,
+            format!(
+                "{name}: the configuration file %%DIR%%/nginx.conf syntax is ok\n\
+                 {name}: configuration file %%DIR%%/nginx.conf test is successful\n"
+            )
+        );
+        let quiet = binary.run(Site::bare("events {} pid logs/nginx.pid;"), &["-t", "-q"]);
+        assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""));
+    });
+}
+
+/// A configuration and the error it gets.
+const REFUSED: &[(&str, &str)] = &[
+    ("events {}\nbogus 1;", "unknown directive \"bogus\" in %%DIR%%/nginx.conf:2"),
+    ("events {}\n\nhttp { server { listen 1 } }", "unexpected \"}\" in %%DIR%%/nginx.conf:3"),
+    ("events {}\nhttp { server {", "unexpected end of file, expecting \"}\" in %%DIR%%/nginx.conf:2"),
+    ("events {}\n}", "unexpected \"}\" in %%DIR%%/nginx.conf:2"),
+    ("events {} ;", "unexpected \";\" in %%DIR%%/nginx.conf:1"),
+    ("events {} {", "unexpected \"{\" in %%DIR%%/nginx.conf:1"),
+    ("events;", "directive \"events\" has no opening \"{\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} worker_processes 1 {}",
+        "directive \"worker_processes\" is not terminated by \";\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} worker_processes 1 2;",
+        "invalid number of arguments in \"worker_processes\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} worker_processes;",
+        "invalid number of arguments in \"worker_processes\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} worker_processes x;", "\"worker_processes\" directive invalid value in %%DIR%%/nginx.conf:1"),
+    ("events {} events {}", "\"events\" directive is duplicate in %%DIR%%/nginx.conf:1"),
+    ("events {} daemon on; daemon off;", "\"daemon\" directive is duplicate in %%DIR%%/nginx.conf:1"),
+    ("events {} listen 80;", "\"listen\" directive is not allowed here in %%DIR%%/nginx.conf:1"),
+    ("events {} server {}", "\"server\" directive is not allowed here in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} daemon maybe;",
+        "invalid value \"maybe\" in \"daemon\" directive, it must be \"on\" or \"off\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { sendfile 1; }",
+        "invalid value \"1\" in \"sendfile\" directive, it must be \"on\" or \"off\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { client_max_body_size 1q; }",
+        "\"client_max_body_size\" directive invalid value in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { keepalive_timeout 1q; }",
+        "\"keepalive_timeout\" directive invalid value in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { send_timeout 1q; }",
+        "\"send_timeout\" directive invalid value in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 99999; } }",
+        "invalid port in \"99999\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { server { listen 80 bogus; } }", "invalid parameter \"bogus\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { server { listen 127.0.0.1:81 default_server; } server { listen 127.0.0.1:81 default_server; } }",
+        "a duplicate default server for 127.0.0.1:81 in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location /a {} location /a {} } }",
+        "duplicate location \"/a\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location ~ ( {} } }",
+        "pcre2_compile() failed: missing closing parenthesis in \"(\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location /a { location /b {} } } }",
+        "location \"/b\" is outside location \"/a\" in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { server { root $nobody_set_this; } }", "unknown \"nobody_set_this\" variable"),
+    ("events {} http { server { set host x; } }", "invalid variable name \"host\" in %%DIR%%/nginx.conf:1"),
+    ("events {} http { server { return 1000; } }", "invalid return code \"1000\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { server { rewrite a; } }",
+        "invalid number of arguments in \"rewrite\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { server { rewrite a b c; } }", "invalid parameter \"c\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { server { try_files a; } }",
+        "invalid number of arguments in \"try_files\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { alias a; root b; } } }",
+        "\"root\" directive is duplicate, \"alias\" directive was specified earlier in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { proxy_pass ftp://a; } } }",
+        "invalid URL prefix in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location ~ a { proxy_pass http://127.0.0.1/b; } } }",
+        "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named location, or inside \"if\" statement, or inside \"limit_except\" block in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { upstream u { } }", "no servers are inside upstream in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { upstream u { server 127.0.0.1; } upstream u { server 127.0.0.1; } }",
+        "duplicate upstream \"u\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { upstream u { server 127.0.0.1 weight=0; } }",
+        "invalid parameter \"weight=0\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { log_format a b; log_format a c; }",
+        "duplicate \"log_format\" name \"a\" in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { access_log logs/x nosuch; }", "unknown log format \"nosuch\" in %%DIR%%/nginx.conf:1"),
+    ("events {} error_log logs/e nosuch;", "invalid log level \"nosuch\" in %%DIR%%/nginx.conf:1"),
+    ("events {} http { allow 1.2.3; }", "invalid parameter \"1.2.3\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { server { error_page 200 /x; } }",
+        "value \"200\" must be between 300 and 599 in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { expires 1q; } }",
+        "\"expires\" directive invalid value in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { include nowhere.conf; }",
+        "open() \"%%DIR%%/nowhere.conf\" failed (2: No such file or directory) in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} user nobody_of_this_name;",
+        "getpwnam(\"nobody_of_this_name\") failed in %%DIR%%/nginx.conf:1",
+    ),
+    ("events { use nosuch; }", "invalid event type \"nosuch\" in %%DIR%%/nginx.conf:1"),
+    ("events {} \"unterminated", "unexpected end of file, expecting \";\" or \"}\" in %%DIR%%/nginx.conf:1"),
+    ("events {} http { map $a $b { x; } }", "invalid number of the map parameters in %%DIR%%/nginx.conf:1"),
+    ("events {} http { server { if ($a { } } }", "invalid condition \"$a\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { server { listen unix:; } }",
+        "no path in the unix domain socket in \"unix:\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    ("http {}", "no \"events\" section in configuration"),
+];
+
+#[test]
+fn errors_in_nginx_words_with_file_and_line() {
+    each(|binary| {
+        let mut wrong = Vec::new();
+        for (text, message) in REFUSED {
+            let exit = check(binary, text);
+            if exit.code != Some(1) || !exit.stderr.contains(&format!("[emerg] {message}")) {
+                wrong.push(format!("{text:?}\n  expected {message}\n  got {}", exit.stderr.trim_end()));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn quoting_escapes_and_variables() {
+    let text = r##"
+        location = /1 { return 200 "a \"b\" 'c' \\ \t."; }
+        location = /2 { return 200 'a "b" \'c\' $arg_x'; }
+        location = /3 { return 200 a\ b\;c; }
+        location = /4 { return 200 "${arg_x}y $arg_x-z"; }
+        location = /5 { return 200 "line
+two"; }
+        location = /6 { return 200 a#b; } # comment { ;
+        location = /7{return 200 tight;}
+        "location" = "/8" { "return" "200" "quoted"; }
+        location = "/9 a" { return 200 "\n.\r"; }
+        location = /10 { return 200 "\x\."; }
+    "##;
+    on_both(text, |server| {
+        for (target, body) in [
+            ("/1", "a \"b\" 'c' \\ \t."),
+            ("/2?x=v", "a \"b\" 'c' v"),
+            ("/3", "a\\ b\\;c"),
+            ("/4?x=v", "vy v-z"),
+            ("/5", "line\ntwo"),
+            ("/6", "a#b"),
+            ("/7", "tight"),
+            ("/8", "quoted"),
+            ("/9%20a", "\n.\r"),
+            ("/10", "\\x\\."),
+        ] {
+            assert_eq!(server.get(target).text(), body, "{target}");
+        }
+    });
+}
+
+#[test]
+fn includes_are_relative_to_the_file_and_sorted() {
+    let site = Site::new("location = / { return 200 $order; } set $order \"\"; include parts/*.conf; include parts/none-*.conf;")
+        .file("parts/b.conf", "set $order \"${order}b\"; include parts/sub/c;")
+        .file("parts/a.conf", "set $order \"${order}a\";")
+        .file("parts/sub/c", "set $order \"${order}c\";")
+        .file("parts/.hidden.conf", "bogus;");
+    on_both(site, |server| {
+        // The server's rewrites ran before this location was chosen.
+        assert_eq!(server.get("/").text(), "abc");
+    });
+}
+
+#[test]
+fn an_error_in_an_included_file_names_that_file() {
+    each(|binary| {
+        let site = Site::bare("pid logs/p; events {}\nhttp {\n include sub.conf;\n}")
+            .file("sub.conf", "\n\n bogus;\n");
+        let exit = binary.check(site);
+        assert!(exit.stderr.contains("[emerg] unknown directive \"bogus\" in %%DIR%%/sub.conf:3"), "{exit}");
+    });
+}
+
+#[test]
+fn sizes_and_times() {
+    let text = "server { listen 127.0.0.1:%%PORT%%; location /a { client_max_body_size 1K; return 200; } \
+        location /h { expires 1h30m; return 200; } location /w { expires 1w; return 200; } location /m { expires 1M1d; return 200; } \
+        location /y { expires 1y; return 200; } location /s { expires 90; return 200; } location /sp { expires \"1h 30m 5s\"; return 200; } }";
+    on_both(text, |server| {
+        for (target, age) in [
+            ("/h", 5400),
+            ("/w", 604_800),
+            ("/m", 2_592_000 + 86_400),
+            ("/y", 31_536_000),
+            ("/s", 90),
+            ("/sp", 5405),
+        ] {
+            let expected = format!("max-age={age}");
+            assert_eq!(server.get(target).header("cache-control"), Some(expected.as_str()), "{target}");
+        }
+    });
+}
+
+#[test]
+fn arrays_are_inherited_only_if_none_is_set() {
+    let text = "add_header X a; add_header Y b; server { listen 127.0.0.1:%%PORT%%; location /in { return 200; } location /own { add_header X c; return 200; } }";
+    on_both(text, |server| {
+        let seen = |target: &str| {
+            let response = server.get(target);
+            (response.all("x").join(","), response.all("y").join(","))
+        };
+        assert_eq!(seen("/in"), ("a".to_owned(), "b".to_owned()));
+        assert_eq!(seen("/own"), ("c".to_owned(), String::new()));
+    });
+}
+
+#[test]
+fn conflicting_names_are_a_warning() {
+    each(|binary| {
+        let exit = check(
+            binary,
+            "events {} http { server { listen 127.0.0.1:80; server_name a; } server { listen 127.0.0.1:80; server_name a; } }",
+        );
+        assert!(
+            exit.stderr.contains("[warn] conflicting server name \"a\" on 127.0.0.1:80, ignored"),
+            "{exit}"
+        );
+        assert_eq!(exit.code, Some(0));
+    });
+}
+
+#[test]
+fn the_dump_shows_every_file_once() {
+    each(|binary| {
+        let site = Site::bare("pid logs/p; events {}\nhttp { include sub.conf; include sub.conf; }\n")
+            .file("sub.conf", "# sub\n");
+        let exit = binary.run(site, &["-T"]);
+        assert_eq!(exit.code, Some(0));
+        assert!(exit.stdout.starts_with("# configuration file %%DIR%%/nginx.conf:\npid logs/p;"), "{exit}");
+        assert_eq!(
+            exit.stdout.matches("# configuration file %%DIR%%/sub.conf:\n# sub\n\n").count(),
+            1,
+            "{exit}"
+        );
+    });
+}
+
+#[test]
+fn versions_help_and_bad_options() {
+    each(|binary| {
+        let site = || Site::bare("events {}");
+        let version = binary.run(site(), &["-v"]);
+        assert_eq!((version.code, version.stdout.as_str()), (Some(0), ""));
+        assert!(version.stderr.contains("nginx version: nginx/1."), "{version}");
+        let built = binary.run(site(), &["-V"]);
+        assert!(built.stderr.contains("configure arguments:"), "{built}");
+        let help = binary.run(site(), &["-h"]);
+        assert!(help.stderr.contains("-s signal") && help.code == Some(0), "{help}");
+        let wrong = binary.run(site(), &["-x"]);
+        assert_eq!(
+            (wrong.code, wrong.stderr.trim_end()),
+            (Some(1), format!("{}: invalid option: \"x\"", binary.name()).as_str())
+        );
+        let signal = binary.run(site(), &["-s", "bogus"]);
+        assert_eq!(
+            (signal.code, signal.stderr.trim_end()),
+            (Some(1), format!("{}: invalid option: \"-s bogus\"", binary.name()).as_str())
+        );
+    });
+}
+
+#[test]
+fn signals_by_the_command_line() {
+    each(|binary| {
+        let mut server = binary.serve("location / { return 200 one; }");
+        server.rewrite("location / { return 200 two; }");
+        assert_eq!(server.again(&["-s", "reload"]).code(), Some(0));
+        testkit::eventually("the new configuration", || server.get("/").text() == "two");
+        assert_eq!(server.again(&["-s", "quit"]).code(), Some(0));
+        assert_eq!(server.wait_exit().code(), Some(0));
+    });
+}
+
+#[test]
+fn hostile_files_are_refused_quickly() {
+    let deep = format!("events {{}} http {{ server {{ {}", "location / { ".repeat(20_000));
+    let long = format!("events {{}} {};", "x".repeat(5_000_000));
+    for text in [
+        "include nginx.conf;",
+        "events {} \0\0\0",
+        "events {} \"unterminated",
+        "events {} http { include /; }",
+        deep.as_str(),
+        long.as_str(),
+    ] {
+        // nginx itself takes long over some of these, or falls over.
+        for binary in Binary::wanted().into_iter().filter(|b| *b == Binary::Plimsoll) {
+            let begun = std::time::Instant::now();
+            let exit = binary.check(Site::bare(text));
+            assert_eq!(exit.code, Some(1), "{:.60}", text);
+            assert!(
+                exit.stderr.contains("[emerg]") && exit.stderr.len() < 10_000,
+                "{:.60}: {:.200}",
+                text,
+                exit.stderr
+            );
+            assert!(begun.elapsed().as_secs() < 5, "{:.60}", text);
+        }
+    }
+}
