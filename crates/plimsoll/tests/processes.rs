@@ -343,3 +343,20 @@ fn a_new_worker_takes_over_without_losing_a_request() {
     }
     eventually("the old workers to leave", || server.workers().len() == 1);
 }
+
+#[test]
+fn connections_of_a_removed_listener_are_answered_and_closed() {
+    let server = serve("server { listen 127.0.0.1:%%PORT%%; listen 127.0.0.1:%%PORT_1%%; return 200 one; }");
+    let mut kept = server.client_on(1);
+    assert_eq!(kept.get("/").text(), "one");
+    let mut fresh = server.client_on(1);
+    let pid = worker(&server);
+    reload(&server, "server { listen 127.0.0.1:%%PORT%%; return 200 two; }");
+    for client in [&mut kept, &mut fresh] {
+        let answer = client.get("/");
+        assert_eq!((answer.text().as_str(), answer.header("connection")), ("one", Some("close")));
+        client.expect_close();
+    }
+    assert!(std::net::TcpStream::connect(("127.0.0.1", server.port_n(1))).is_err());
+    assert_eq!((text(&server).as_str(), worker(&server)), ("two", pid));
+}

@@ -62,11 +62,11 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
         }
         return;
     }
-    if thread.generation().shared.find_listener(woken.rest.listener).is_none() {
-        return; // the newest configuration does not listen there
-    }
+    let Some(generation) = thread.generation_at(woken.rest.listener) else {
+        return; // nobody listens there any more
+    };
     let mut request = thread.request();
-    request.use_client(crate::http::client::Client::awake(woken.socket, woken.rest));
+    request.use_client(crate::http::client::Client::awake(woken.socket, woken.rest), generation);
     let ending = match prologue(&mut request).await {
         Ok(()) => converse(&mut request).await,
         Err(()) => Ending::Close,
@@ -87,10 +87,7 @@ fn may_go_on(thread: &Rc<Thread>, woken: &reactor::Woken<Rest>) -> bool {
 
 /// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.
 fn drop_idle(thread: &Rc<Thread>, woken: reactor::Woken<Rest>) {
-    let generation = thread.generation();
-    if generation.shared.find_listener(woken.rest.listener).is_none() {
-        return;
-    }
+    let Some(generation) = thread.generation_at(woken.rest.listener) else { return };
     let core = &generation.shared.default_plan(woken.rest.listener).core;
     if woken.rest.requests == 0 {
         let address = &generation.shared.listener(woken.rest.listener).address;
@@ -131,10 +128,9 @@ async fn converse(request: &mut Request) -> Ending {
         }
         // Pipelined: the next request is here already. It belongs to the newest configuration.
         request.reset();
-        let newest = request.thread.generation();
-        if newest.shared.find_listener(request.client.listener).is_none() {
+        let Some(newest) = request.thread.generation_at(request.client.listener) else {
             return Ending::Close;
-        }
+        };
         request.generation = newest;
     }
 }

@@ -62,6 +62,16 @@ pub struct Counters {
 pub struct Seat {
     process: Arc<Process>,
     kind: Kind,
+    /// The listener that the connection came through, once it did.
+    listener: Option<u32>,
+}
+impl Seat {
+    /// Its connection came through this listener of the thread.
+    pub fn through(mut self, thread: &thread::Thread, listener: u32) -> Seat {
+        thread.opened(listener);
+        self.listener = Some(listener);
+        self
+    }
 }
 
 /// Who holds a seat.
@@ -78,6 +88,9 @@ impl Drop for Seat {
         self.process.taken.fetch_sub(1, Relaxed);
         if self.kind == Kind::Client {
             self.process.clients.fetch_sub(1, Relaxed);
+        }
+        if let Some(listener) = self.listener {
+            thread::closed(listener);
         }
     }
 }
@@ -121,7 +134,7 @@ impl Process {
             if kind == Kind::Client {
                 self.clients.fetch_add(1, Relaxed);
             }
-            return Some(Seat { process: self.clone(), kind });
+            return Some(Seat { process: self.clone(), kind, listener: None });
         }
         self.taken.fetch_sub(1, Relaxed);
         None
