@@ -190,12 +190,15 @@ fn in_the_background_the_parent_ends_with_success() {
         .status()
         .unwrap();
     assert!(status.success());
-    testkit::eventually("the pid file", || server.path("logs/bg.pid").exists());
-    assert_eq!(server.client_on(1).get("/").text(), "bg");
-    let pid = String::from_utf8(server.read("logs/bg.pid")).unwrap().trim().to_owned();
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    assert_eq!(fields[3], pid, "a session of its own");
+    let pid = || {
+        Some(String::from_utf8(server.read("logs/bg.pid")).unwrap().trim().to_owned())
+            .filter(|p| !p.is_empty())
+    };
+    testkit::eventually("the pid file", || server.path("logs/bg.pid").exists() && pid().is_some());
+    // Nothing fails before it is stopped: nobody else would stop it.
+    let text = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.client_on(1).get("/").text()));
+    let pid = pid().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let stop = Command::new(Binary::Plimsoll.path())
         .arg("-p")
         .arg(server.path(""))
@@ -204,4 +207,7 @@ fn in_the_background_the_parent_ends_with_success() {
         .unwrap();
     assert!(stop.success());
     testkit::eventually("the end", || !server.path("logs/bg.pid").exists());
+    assert_eq!(text.unwrap(), "bg");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    assert_eq!(fields.get(3), Some(&pid.as_str()), "a session of its own");
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -70,15 +71,36 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        for file in [self.pid_file, "logs/bg.pid.oldbin"] {
-            if let Some(pid) = self.pid(file) {
-                self.signal(pid, Signal::TERM);
-                eventually("the end", || !alive(pid));
-            }
+        // Whoever was started here, also where a test failed half-way.
+        let prefix = self.server.path("").into_os_string().into_encoded_bytes();
+        for pid in masters(&prefix) {
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM);
         }
+        eventually("the end", || masters(&prefix).is_empty());
     }
 }
 
+/// Processes that were given this prefix, but for the one that testkit ends itself.
+fn masters(prefix: &[u8]) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_ours = |pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = words.split(|b| *b == 0).collect();
+        words.contains(&prefix) && !words.contains(&&b"-e"[..])
+    };
+    all.filter(is_ours).collect()
+}
+
+/// The body of one answer, on a connection of its own that ends with it.
+fn ask(port: u16) -> String {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+}
 fn alive(pid: i32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}/exe")).exists()
 }
@@ -94,14 +116,14 @@ fn workers(pid: i32) -> Vec<i32> {
 
 #[test]
 fn an_upgrade_loses_nobody() {
-    let server = Arc::new(Background::start());
+    let server = Background::start();
     let stop = Arc::new(AtomicBool::new(false));
     let served = Arc::new(AtomicU32::new(0));
     let client = {
-        let (server, stop, served) = (server.clone(), stop.clone(), served.clone());
+        let (port, stop, served) = (server.server.port_n(1), stop.clone(), served.clone());
         std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                assert_eq!(server.text(), "one");
+                assert_eq!(ask(port), "one");
                 served.fetch_add(1, Ordering::Relaxed);
             }
         })

@@ -56,14 +56,17 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     if woken.why == Why::TimedOut {
         return drop_idle(&thread, woken);
     }
-    if woken.why == Why::Evicted {
+    if woken.why == Why::Evicted && !may_go_on(&thread, &woken) {
+        if thread.draining() && woken.rest.requests == 0 {
+            thread.handle.rest(woken.socket, woken.rest);
+        }
         return;
     }
-    if thread.generation().shared.find_listener(woken.rest.listener).is_none() {
-        return; // the newest configuration does not listen there
-    }
+    let Some(generation) = thread.generation_at(woken.rest.listener) else {
+        return; // nobody listens there any more
+    };
     let mut request = thread.request();
-    request.use_client(crate::http::client::Client::awake(woken.socket, woken.rest));
+    request.use_client(crate::http::client::Client::awake(woken.socket, woken.rest), generation);
     let ending = match prologue(&mut request).await {
         Ok(()) => converse(&mut request).await,
         Err(()) => Ending::Close,
@@ -76,12 +79,15 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     thread.give_request(request);
 }
 
+/// Whether a connection that is to give way has sent a request meanwhile. In a shutdown that is answered; and one that
+/// has not sent its first yet may still do so, as with nginx: it was accepted, nobody else will answer it.
+fn may_go_on(thread: &Rc<Thread>, woken: &reactor::Woken<Rest>) -> bool {
+    thread.draining() && sys::net::has_bytes(woken.socket.fd())
+}
+
 /// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.
 fn drop_idle(thread: &Rc<Thread>, woken: reactor::Woken<Rest>) {
-    let generation = thread.generation();
-    if generation.shared.find_listener(woken.rest.listener).is_none() {
-        return;
-    }
+    let Some(generation) = thread.generation_at(woken.rest.listener) else { return };
     let core = &generation.shared.default_plan(woken.rest.listener).core;
     if woken.rest.requests == 0 {
         let address = &generation.shared.listener(woken.rest.listener).address;
@@ -122,10 +128,9 @@ async fn converse(request: &mut Request) -> Ending {
         }
         // Pipelined: the next request is here already. It belongs to the newest configuration.
         request.reset();
-        let newest = request.thread.generation();
-        if newest.shared.find_listener(request.client.listener).is_none() {
+        let Some(newest) = request.thread.generation_at(request.client.listener) else {
             return Ending::Close;
-        }
+        };
         request.generation = newest;
     }
 }
@@ -351,9 +356,6 @@ fn choose_server(request: &mut Request) {
 async fn after(request: &mut Request) -> Ending {
     if request.response.status == 0 || request.aborted {
         return if request.client.timed_out { reset(request) } else { Ending::Close };
-    }
-    if request.thread.draining() {
-        request.keep_alive = false;
     }
     if !request.keep_alive {
         return if request.body.complete && !request.head_pipelined() {

@@ -64,7 +64,7 @@ pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, pee
         thread.log_alert(format_args!("*{id} {most} worker_connections are not enough"));
         return;
     };
-    let generation = thread.generation();
+    let Some(generation) = thread.generation_at(tag) else { return };
     let Some(listener) = generation.shared.find_listener(tag) else { return };
     let core = &generation.shared.default_plan(tag).core;
     let socket = match Socket::new(handle, fd) {
@@ -76,6 +76,7 @@ pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, pee
     };
     process.handled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let now = handle.now();
+    let seat = seat.through(thread, tag);
     let rest = Rest { peer, listener: tag, id, requests: 0, opened: now, tls: None, proxied: None, seat };
     socket.set_deadline(Some(now + core.client_header_timeout));
     if listener.deferred {

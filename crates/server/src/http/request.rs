@@ -362,10 +362,10 @@ impl Request {
     pub fn note(&self, level: Level, message: std::fmt::Arguments<'_>) {
         self.plan().core.error_log.write(level, &Context::request(self), message);
     }
-    /// Takes up service of a connection with the configuration that is newest now.
-    pub fn use_client(&mut self, client: Client) {
+    /// Takes up service of a connection with the configuration that is in force for it.
+    pub fn use_client(&mut self, client: Client, generation: Rc<LocalGeneration>) {
         self.client = client;
-        self.generation = self.thread.generation();
+        self.generation = generation;
     }
     /// Room for the variables of the request's configuration.
     pub fn prepare_values(&mut self) {

@@ -1,14 +1,16 @@
 //! What `-v`, `-V` and `-h` print.
 
-/// The nginx release whose behaviour is followed.
-pub const NGINX: &str = "1.29.7";
+use crate::modules::core::variables::NGINX_VERSION;
 
 /// What is built in, in nginx's notation: what tools look for in `nginx -V`.
 const CONFIGURE: &[&str] = &["--with-threads"];
 
 /// `-v`: two lines, ours and the one that tools look for.
 pub fn version() -> String {
-    format!("plimsoll version: plimsoll/{}\nnginx version: nginx/{NGINX}\n", env!("CARGO_PKG_VERSION"))
+    format!(
+        "plimsoll version: plimsoll/{}\nnginx version: nginx/{NGINX_VERSION}\n",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// `-V`: how it was built.

@@ -58,6 +58,11 @@ impl Generation {
             numbers
         });
     }
+    /// The lasting numbers of all listeners.
+    pub fn listener_numbers(&self) -> impl Iterator<Item = u32> {
+        let numbers = self.numbers.get().map_or(&[][..], Vec::as_slice);
+        numbers.iter().zip(0..).filter_map(|(listener, number)| listener.map(|_| number))
+    }
     /// A listener by its lasting number; `None` if this configuration does not listen there.
     pub fn find_listener(&self, id: u32) -> Option<&Listener> {
         let i = (*self.numbers.get()?.get(id as usize)?)?;

@@ -1,9 +1,10 @@
 //! One thread of the worker: an event loop, and what its connections share without locks.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -25,6 +26,11 @@ const SCRATCH: usize = 64 * 1024;
 const LARGEST_KEPT: usize = 256 * 1024;
 /// So many buffers and requests are kept.
 const KEPT: usize = 64;
+/// How long an idle connection may take for one more request in a shutdown. Clients that keep asking are not cut off
+/// between two requests; those that only keep the connection do not delay the end for long.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
+/// How long connections of a listener that was removed are served as it was: nginx's `keepalive_timeout`.
+const RETIRED: Duration = Duration::from_secs(75);
 /// After running out of descriptors a listener is looked at again.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(20);
 
@@ -41,6 +47,10 @@ pub struct Thread {
     /// Upstream connections at rest, and what else the upstream module keeps per thread.
     pub upstreams: crate::upstream::ThreadState,
     generation: RefCell<Rc<LocalGeneration>>,
+    /// For connections of listeners that are no more, by the listener's lasting number: what is in force for them.
+    retired: RefCell<HashMap<u32, Rc<LocalGeneration>>>,
+    /// How many connections came through each listener, by its lasting number, and are still there.
+    connections: RefCell<Vec<u32>>,
     listeners: RefCell<Vec<(u32, Listener, Arc<OwnedFd>)>>,
     // Boxed: a request is large, and changes hands.
     #[expect(clippy::vec_box)]
@@ -114,19 +124,36 @@ fn with_current(f: impl FnOnce(&Rc<Thread>)) {
 /// Puts a generation in force on the loop's thread: its sockets first, then the old ones leave.
 pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<OwnedFd>)>) {
     with_current(|thread| {
-        thread.generation.replace(Rc::new(LocalGeneration { shared: generation }));
+        let old = thread.generation.replace(Rc::new(LocalGeneration { shared: generation }));
+        thread.retire(&old);
         // Kept for reuse, they would keep their generation, too.
         thread.requests.borrow_mut().clear();
         thread.listen(sockets);
+        thread.forget_unused();
     });
 }
 
-/// Stops accepting, closes what is idle, ends when the last request is answered.
+/// A connection that came through this listener of the calling thread is closed.
+pub fn closed(listener: u32) {
+    with_current(|thread| {
+        let mut connections = thread.connections.borrow_mut();
+        if let Some(count) = connections.get_mut(listener as usize) {
+            *count -= 1;
+        }
+        drop(connections);
+        if !thread.retired.borrow().is_empty() {
+            thread.forget_unused();
+        }
+    });
+}
+
+/// Stops accepting, ends when the last request is answered. An idle connection may send one more, which is answered
+/// with `Connection: close`: closed at once, it might cross with a request on its way, and that would be lost.
 pub fn drain(handle: &Handle, timeout: Option<Duration>) {
     with_current(|thread| {
         thread.listen(Vec::new());
         thread.drain.set(Some(timeout.map(|t| handle.now() + t)));
-        handle.evict(usize::MAX);
+        handle.spawn(sweep(handle.clone()));
         if let Some(timeout) = timeout {
             let sleep = handle.sleep(timeout);
             let stop = handle.clone();
@@ -138,9 +165,26 @@ pub fn drain(handle: &Handle, timeout: Option<Duration>) {
     });
 }
 
+/// Gives a retired generation up for a listener, in the end.
+async fn forget(thread: Rc<Thread>, number: u32, generation: Weak<LocalGeneration>) {
+    thread.handle.sleep(RETIRED).await;
+    let mut retired = thread.retired.borrow_mut();
+    if retired.get(&number).is_some_and(|kept| Rc::as_ptr(kept) == generation.as_ptr()) {
+        retired.remove(&number);
+    }
+}
+
+/// Asks idle connections to close, again and again: one may come to rest late.
+async fn sweep(handle: Handle) {
+    loop {
+        handle.sleep(LAST_CHANCE).await;
+        handle.evict(usize::MAX);
+    }
+}
+
 impl Thread {
     fn new(handle: Handle, process: Arc<Process>, i: usize, generation: Arc<Generation>) -> Rc<Thread> {
-        let counters = process.counters[i].clone();
+        let counters = process.counters_of(i);
         let clock = Clock::new(handle.unix_time());
         Rc::new(Thread {
             handle,
@@ -149,6 +193,8 @@ impl Thread {
             counters,
             upstreams: Default::default(),
             generation: RefCell::new(Rc::new(LocalGeneration { shared: generation })),
+            retired: RefCell::default(),
+            connections: RefCell::default(),
             listeners: RefCell::default(),
             requests: RefCell::default(),
             buffers: RefCell::default(),
@@ -161,6 +207,45 @@ impl Thread {
     /// The newest configuration.
     pub fn generation(&self) -> Rc<LocalGeneration> {
         self.generation.borrow().clone()
+    }
+    /// The configuration in force for connections of a listener: the newest, or the last that listened there; `None` when
+    /// that is too long ago.
+    pub fn generation_at(&self, listener: u32) -> Option<Rc<LocalGeneration>> {
+        let newest = self.generation.borrow();
+        match newest.shared.find_listener(listener) {
+            Some(_) => Some(newest.clone()),
+            None => self.retired.borrow().get(&listener).cloned(),
+        }
+    }
+    /// Whether connections of a listener are to end with the response at hand.
+    pub fn is_leaving(&self, listener: u32) -> bool {
+        self.draining() || self.retired.borrow().contains_key(&listener)
+    }
+    /// A connection came through a listener.
+    pub fn opened(&self, listener: u32) {
+        let mut connections = self.connections.borrow_mut();
+        let listener = listener as usize;
+        if connections.len() <= listener {
+            connections.resize(listener + 1, 0);
+        }
+        connections[listener] += 1;
+    }
+    /// Gives up what was retired for listeners without connections.
+    fn forget_unused(&self) {
+        let connections = self.connections.borrow();
+        let used = |listener: u32| connections.get(listener as usize).is_some_and(|count| *count > 0);
+        self.retired.borrow_mut().retain(|listener, _| used(*listener));
+    }
+    /// What `old` listened to and the newest does not keeps `old`, for as long as an idle connection usually may last.
+    fn retire(self: &Rc<Self>, old: &Rc<LocalGeneration>) {
+        let newest = self.generation();
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|number, _| newest.shared.find_listener(*number).is_none());
+        let gone = old.shared.listener_numbers().filter(|n| newest.shared.find_listener(*n).is_none());
+        for number in gone {
+            retired.insert(number, old.clone());
+            self.handle.spawn(forget(self.clone(), number, Rc::downgrade(old)));
+        }
     }
     /// The buffer that reads go to; never kept over a wait.
     pub fn scratch(&self) -> RefMut<'_, Vec<u8>> {
@@ -207,7 +292,7 @@ impl Thread {
     }
 
     /// Listens on these sockets and no others; a socket that stays is not touched.
-    fn listen(&self, wanted: Vec<(u32, Arc<OwnedFd>)>) {
+    fn listen(self: &Rc<Self>, wanted: Vec<(u32, Arc<OwnedFd>)>) {
         let mut before = self.listeners.take();
         let mut next = Vec::with_capacity(wanted.len());
         for (tag, fd) in wanted {
@@ -222,14 +307,21 @@ impl Thread {
                 }
             }
         }
-        for (_, listener, _) in before {
-            self.handle.unlisten(listener);
-        }
         self.listeners.replace(next);
+        for (tag, listener, fd) in before {
+            self.handle.unlisten(listener);
+            self.accept_rest(tag, &fd);
+        }
+    }
+    /// Who waits at a socket that is about to close has been promised an answer.
+    fn accept_rest(self: &Rc<Self>, tag: u32, fd: &OwnedFd) {
+        while let Ok((connection, peer)) = sys::net::accept(fd) {
+            self.process.accepted.fetch_add(1, Relaxed);
+            listener::accepted(self, &self.handle, tag, connection, peer);
+        }
     }
     fn end_if_drained(&self) {
         let Some(deadline) = self.drain.get() else { return };
-        self.handle.evict(usize::MAX);
         let late = deadline.is_some_and(|at| self.handle.now() >= at);
         if late || (self.served.get() == 0 && self.handle.resting() == 0) {
             self.handle.stop();

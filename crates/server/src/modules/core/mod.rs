@@ -20,7 +20,7 @@ pub mod location;
 pub mod process;
 pub mod server_name;
 pub mod types;
-mod variables;
+pub(crate) mod variables;
 
 use self::types::Types;
 
