@@ -52,6 +52,7 @@ pub struct UpstreamBody {
 
 thread_local! {
     /// Empty places of earlier bodies: a body costs no allocation in the steady state.
+    #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
     static PLACES: RefCell<Vec<Box<Option<Inner>>>> = const { RefCell::new(Vec::new()) };
 }
 /// So many places are kept.
