@@ -55,6 +55,8 @@ thread_local! {
     #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
     static PLACES: RefCell<Vec<Box<Option<Inner>>>> = const { RefCell::new(Vec::new()) };
 }
+/// After so many bytes in a row other connections of the thread have their turn.
+const BURST: usize = 1 << 20;
 /// So many places are kept.
 const KEPT: usize = 256;
 
@@ -88,6 +90,8 @@ struct Inner {
     notes: Vec<String>,
     flush: bool,
     waits: bool,
+    /// Bytes read since others had their turn.
+    burst: usize,
     /// Bytes read with the head.
     with_head: u64,
     received: u64,
@@ -133,6 +137,7 @@ impl UpstreamBody {
             notes: Vec::new(),
             flush: false,
             waits: false,
+            burst: 0,
             with_head: record.last().map_or(0, |last| last.received),
             received: 0,
             length: 0,
@@ -280,6 +285,11 @@ impl Inner {
             self.end();
             return Poll::Ready(Vec::new());
         };
+        if self.burst >= BURST {
+            self.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let error = loop {
             {
                 let mut scratch = self.thread.scratch();
@@ -290,6 +300,7 @@ impl Inner {
                         buffer.extend_from_slice(&scratch[..n]);
                         self.received += n as u64;
                         self.waits = false;
+                        self.burst += n;
                         return Poll::Ready(buffer);
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -300,7 +311,10 @@ impl Inner {
                 link.socket.set_deadline(Some(self.thread.handle.now() + self.settings.read_timeout));
             }
             match link.socket.poll_readable(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.burst = 0;
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(e)) => break Some(e),
             }

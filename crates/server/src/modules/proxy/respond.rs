@@ -34,7 +34,8 @@ pub(super) async fn respond(
     let first = request.thread.buffer();
     let parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), framing, first };
     if let Some(next) = instead(settings, request) {
-        request.upstream.end(request.thread.handle.now());
+        // What came whole with its head leaves a connection that can be used again.
+        drop(UpstreamBody::begin(proxy.settings.clone(), request, parts, false));
         return next;
     }
     copy_head(settings, request);
