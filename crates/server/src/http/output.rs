@@ -307,7 +307,7 @@ fn sent(request: &mut Request, written: Poll<io::Result<usize>>) -> Poll<io::Res
 async fn stream(request: &mut Request, head: Vec<u8>) -> io::Result<()> {
     let mut sender = Sender {
         queue: std::mem::take(&mut request.response.queue),
-        filtered: VecDeque::new(),
+        filtered: std::mem::take(&mut request.response.filtered),
         ended: false,
         reading: None,
         written: 0,
@@ -318,7 +318,9 @@ async fn stream(request: &mut Request, head: Vec<u8>) -> io::Result<()> {
     request.client.waiting_to_send = false;
     let result = std::future::poll_fn(|cx| sender.poll(request, cx)).await;
     sender.queue.clear();
+    sender.filtered.clear();
     request.response.queue = sender.queue;
+    request.response.filtered = sender.filtered;
     result
 }
 

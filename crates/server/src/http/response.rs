@@ -36,6 +36,8 @@ pub struct Response {
     pub allow_ranges: bool,
     /// Bytes of a response that the sender queued and the client has not taken.
     pub queue: std::collections::VecDeque<super::filters::Chunk>,
+    /// Room for chunks between the filters and `queue`.
+    pub filtered: std::collections::VecDeque<super::filters::Chunk>,
     /// Whether `Vary: Accept-Encoding` goes out (`gzip_vary`).
     pub vary_encoding: bool,
     /// Where the body comes from.
@@ -96,9 +98,11 @@ impl Response {
         self.text.clear();
         self.filters.clear();
         self.queue.clear();
+        self.filtered.clear();
         let (headers, text) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.text));
         let (filters, queue) = (std::mem::take(&mut self.filters), std::mem::take(&mut self.queue));
-        *self = Response { headers, text, filters, queue, ..Response::default() };
+        let filtered = std::mem::take(&mut self.filtered);
+        *self = Response { headers, text, filters, queue, filtered, ..Response::default() };
     }
     /// Stores text and says where.
     pub fn store(&mut self, text: &[u8]) -> Span {

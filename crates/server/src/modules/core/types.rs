@@ -79,8 +79,9 @@ fn default_types() -> Arc<Types> {
 }
 
 /// Gives the response the type of the path's extension, or `default_type`.
+///
+/// A type that is there already stays: an upstream gave it with `X-Accel-Redirect`.
 pub fn set_type(request: &mut Request) {
-    // X-Accel-Redirect: the upstream has said what it is.
     if !request.response.content_type.is_empty() {
         return;
     }

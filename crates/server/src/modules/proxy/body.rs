@@ -4,6 +4,7 @@
 //! pulled by the sender. While a slow client takes its time, `proxy_buffering` lets the upstream hand over what it has
 //! ([`UpstreamBody::poll_fill`]) and be free.
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,10 +46,35 @@ pub struct Parts {
 
 /// The body of an upstream's response, while it is passed on.
 pub struct UpstreamBody {
-    inner: Option<Box<Inner>>,
+    /// There until the body is dropped; full until it becomes a tunnel.
+    place: Option<Box<Option<Inner>>>,
 }
 
-/// Pooled by its thread.
+thread_local! {
+    /// Empty places of earlier bodies: a body costs no allocation in the steady state.
+    #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
+    static PLACES: RefCell<Vec<Box<Option<Inner>>>> = const { RefCell::new(Vec::new()) };
+}
+/// After so many bytes in a row other connections of the thread have their turn.
+const BURST: usize = 1 << 20;
+/// So many places are kept.
+const KEPT: usize = 256;
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        let Some(mut place) = self.place.take() else { return };
+        *place = None;
+        // While the thread ends there is no list any more, and no need for one.
+        let _ = PLACES.try_with(|places| {
+            if let Ok(mut places) = places.try_borrow_mut()
+                && places.len() < KEPT
+            {
+                places.push(place);
+            }
+        });
+    }
+}
+
 struct Inner {
     thread: Rc<Thread>,
     settings: Arc<Settings>,
@@ -64,6 +90,8 @@ struct Inner {
     notes: Vec<String>,
     flush: bool,
     waits: bool,
+    /// Bytes read since others had their turn.
+    burst: usize,
     /// Bytes read with the head.
     with_head: u64,
     received: u64,
@@ -73,6 +101,17 @@ struct Inner {
 }
 
 impl UpstreamBody {
+    fn new(inner: Inner) -> UpstreamBody {
+        let mut place = PLACES.with_borrow_mut(Vec::pop).unwrap_or_default();
+        *place = Some(inner);
+        UpstreamBody { place: Some(place) }
+    }
+    fn inner(&self) -> Option<&Inner> {
+        self.place.as_ref()?.as_ref().as_ref()
+    }
+    fn inner_mut(&mut self) -> Option<&mut Inner> {
+        self.place.as_mut()?.as_mut().as_mut()
+    }
     /// The body behind a head that is in the request's record.
     pub(super) fn begin(
         settings: Arc<Settings>,
@@ -98,6 +137,7 @@ impl UpstreamBody {
             notes: Vec::new(),
             flush: false,
             waits: false,
+            burst: 0,
             with_head: record.last().map_or(0, |last| last.received),
             received: 0,
             length: 0,
@@ -106,8 +146,8 @@ impl UpstreamBody {
         };
         if request.response.upgrade {
             // What came behind the head is the first of the tunnel.
-            inner.spill_first(first);
-            return Body::Upstream(UpstreamBody { inner: Some(Box::new(inner)) });
+            inner.spill = Spill::begin(first);
+            return Body::Upstream(UpstreamBody::new(inner));
         }
         let decoded = inner.decode(first);
         inner.account(&mut request.upstream);
@@ -121,43 +161,43 @@ impl UpstreamBody {
                 false => Body::Memory(decoded),
             };
         }
-        inner.spill_first(decoded);
-        Body::Upstream(UpstreamBody { inner: Some(Box::new(inner)) })
+        inner.spill = Spill::begin(decoded);
+        Body::Upstream(UpstreamBody::new(inner))
     }
 
     /// The next piece of the body; `None` at its end.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
-        match &mut self.inner {
+        match self.inner_mut() {
             Some(inner) => inner.poll_next(cx),
             None => Poll::Ready(Ok(None)),
         }
     }
     /// While the client is busy: takes what the upstream has, as far as it is to be buffered.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) {
-        if let Some(inner) = self.inner.as_mut().filter(|inner| inner.buffering) {
+        if let Some(inner) = self.inner_mut().filter(|inner| inner.buffering) {
             inner.fill(cx);
         }
     }
     /// Tells the record of the try what was read so far.
     pub fn account(&self, record: &mut Record) {
-        if let Some(inner) = &self.inner {
+        if let Some(inner) = self.inner() {
             inner.account(record);
         }
     }
     /// Writes to the error log what happened while the body was passed on.
     pub fn log(&mut self, request: &Request) {
-        if let Some(inner) = &mut self.inner {
+        if let Some(inner) = self.inner_mut() {
             inner.log(request);
         }
     }
     /// Whether the upstream connection closes when the client's does.
     pub fn minds_client(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| !inner.settings.ignore_client_abort)
+        self.inner().is_some_and(|inner| !inner.settings.ignore_client_abort)
     }
     /// The connection, its timeouts and what was read behind the head: for a tunnel.
     pub(super) fn into_tunnel(mut self) -> Option<TunnelParts> {
-        let mut inner = self.inner.take()?;
-        let first = inner.spill.pop(inner.thread.buffer()).unwrap_or_default();
+        let mut inner = self.place.as_mut()?.take()?;
+        let first = inner.spill.pop(|| inner.thread.buffer()).unwrap_or_default();
         Some((inner.link.take()?, inner.held.take(), inner.settings.clone(), first))
     }
 }
@@ -182,14 +222,6 @@ impl Inner {
             log_error!(request, "{failure} while reading upstream");
         }
     }
-    fn spill_first(&mut self, bytes: Vec<u8>) {
-        if bytes.is_empty() {
-            return self.thread.give_buffer(bytes);
-        }
-        // Into memory, which has room for as much as one read.
-        let _ = self.spill.push(bytes, usize::MAX, &self.settings.temp_path);
-    }
-
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         loop {
             if std::mem::take(&mut self.flush) && !self.buffering {
@@ -214,7 +246,7 @@ impl Inner {
         }
     }
     fn pop(&mut self) -> io::Result<Chunk> {
-        match self.spill.pop(self.thread.buffer()) {
+        match self.spill.pop(|| self.thread.buffer()) {
             Ok(bytes) => Ok(Chunk::Memory(bytes)),
             Err(error) => {
                 self.fail(format!("pread() from temporary file failed ({})", crate::log::Errno(&error)));
@@ -253,6 +285,11 @@ impl Inner {
             self.end();
             return Poll::Ready(Vec::new());
         };
+        if self.burst >= BURST {
+            self.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let error = loop {
             {
                 let mut scratch = self.thread.scratch();
@@ -263,6 +300,7 @@ impl Inner {
                         buffer.extend_from_slice(&scratch[..n]);
                         self.received += n as u64;
                         self.waits = false;
+                        self.burst += n;
                         return Poll::Ready(buffer);
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -273,7 +311,10 @@ impl Inner {
                 link.socket.set_deadline(Some(self.thread.handle.now() + self.settings.read_timeout));
             }
             match link.socket.poll_readable(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.burst = 0;
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(e)) => break Some(e),
             }

@@ -3,7 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `written.rs` | the directives as written |
-//! | `settings.rs`, `pass.rs`, `redirect.rs` | as run |
+//! | `settings.rs`, `pass.rs`, `redirect.rs`, `cookies.rs` | as run |
 //! | `answer.rs` | one request: who is asked, what is tried again |
 //! | `create.rs`, `send.rs` | the request to the upstream |
 //! | `receive.rs`, `respond.rs` | the response's head |
@@ -16,6 +16,7 @@ use crate::worker::generation::Compiler;
 
 mod answer;
 mod body;
+mod cookies;
 mod create;
 mod pass;
 mod receive;

@@ -9,8 +9,10 @@ use crate::http::variables::Template;
 pub(super) enum Rule {
     /// What begins so begins otherwise.
     Prefix(Template, Template),
-    /// What matches is replaced, the matched part only.
+    /// What matches is replaced as a whole.
     Regex(Regex, Template),
+    /// A domain, in any case of letters, with or without a dot before it.
+    Domain(Template, Template),
 }
 
 /// Appends `url` as the first rule that fits it makes it; `false`: none does, and nothing is appended.
@@ -37,6 +39,16 @@ impl Rule {
                 out.extend_from_slice(rest);
                 true
             }
+            Rule::Domain(from, to) => {
+                let mut domain = request.thread.buffer();
+                from.render(request, &mut domain);
+                let same = without_dot(url).eq_ignore_ascii_case(without_dot(&domain));
+                request.thread.give_buffer(domain);
+                if same {
+                    to.render(request, out);
+                }
+                same
+            }
             Rule::Regex(regex, to) => {
                 if !regex.capture(url, request) {
                     return false;
@@ -46,4 +58,8 @@ impl Rule {
             }
         }
     }
+}
+
+fn without_dot(domain: &[u8]) -> &[u8] {
+    domain.strip_prefix(b".").unwrap_or(domain)
 }

@@ -34,7 +34,8 @@ pub(super) async fn respond(
     let first = request.thread.buffer();
     let parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), framing, first };
     if let Some(next) = instead(settings, request) {
-        request.upstream.end(request.thread.handle.now());
+        // What came whole with its head leaves a connection that can be used again.
+        drop(UpstreamBody::begin(proxy.settings.clone(), request, parts, false));
         return next;
     }
     copy_head(settings, request);
@@ -126,7 +127,7 @@ fn copy_head(settings: &Settings, request: &mut Request) {
     request.response.status = head.status;
     request.response.upgrade = head.status == 101;
     let line = head.status_line_text.of(text);
-    if line.len() > 3 && !wire::status_line(head.status).ends_with(&[line, b"\r\n"].concat()) {
+    if line.len() > 3 && !is_standard(head.status, line) {
         request.response.status_text = Some(request.response.store(line));
     }
     request.response.content_length = head.content_length(text).ok().flatten();
@@ -139,6 +140,12 @@ fn copy_head(settings: &Settings, request: &mut Request) {
         log_warn!(request, "{} while reading response header from upstream", String::from_utf8_lossy(&line));
     }
     request.upstream = upstream;
+}
+
+/// Whether a status and its text are those this server would send by itself.
+fn is_standard(status: u16, line: &[u8]) -> bool {
+    let ours = wire::status_line(status);
+    ours.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.strip_suffix(b"\r\n")) == Some(line)
 }
 
 #[inline]
@@ -155,6 +162,12 @@ fn copy_header(settings: &Settings, request: &mut Request, header: &wire::Header
         Known::Server => response.server = Some(response.store(value)),
         Known::Date => response.date = Some(response.store(value)),
         Known::Location => copy_location(settings, request, value),
+        Known::SetCookie if !settings.cookies.is_empty() => {
+            let mut changed = request.thread.buffer();
+            settings.cookies.rewrite(request, value, &mut changed);
+            request.response.add(Known::SetCookie, name, &changed);
+            request.thread.give_buffer(changed);
+        }
         Known::Refresh => copy_refresh(settings, request, name, value),
         known => response.add(known, name, value),
     }

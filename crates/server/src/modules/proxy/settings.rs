@@ -6,6 +6,7 @@ use std::time::Duration;
 use conf::{Error, Scope};
 use wire::Known;
 
+use super::cookies::Cookies;
 use super::pass::{Fixed, Target};
 use super::redirect::Rule;
 use super::written::{Conf, Lists, Redirect, again};
@@ -26,6 +27,7 @@ pub(super) struct Settings {
     pub hide: Names,
     pub ignore_headers: u32,
     pub redirects: Box<[Rule]>,
+    pub cookies: Cookies,
     pub next_upstream: u32,
     pub next_upstream_tries: u32,
     pub next_upstream_timeout: Duration,
@@ -136,6 +138,10 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
         hide: hidden(lists),
         ignore_headers: c.ignore_headers.or(0),
         redirects: redirects(lists, target, at)?,
+        cookies: Cookies {
+            domains: lists.cookie_domain.iter().flatten().cloned().collect(),
+            paths: lists.cookie_path.iter().flatten().cloned().collect(),
+        },
         next_upstream: c.next_upstream.or(again::ERROR | again::TIMEOUT),
         next_upstream_tries: c.next_upstream_tries.or(0),
         next_upstream_timeout: time(&c.next_upstream_timeout, 0),

@@ -14,6 +14,8 @@ const PIECE: u64 = 32 * 1024;
 /// Bytes in order, memory first.
 #[derive(Default)]
 pub(super) struct Spill {
+    /// What came with the head.
+    first: Vec<u8>,
     memory: VecDeque<Vec<u8>>,
     held: usize,
     file: Option<File>,
@@ -25,7 +27,11 @@ pub(super) struct Spill {
 
 impl Spill {
     pub fn is_empty(&self) -> bool {
-        self.memory.is_empty() && self.read == self.written
+        self.first.is_empty() && self.memory.is_empty() && self.read == self.written
+    }
+    /// Bytes that come before all others.
+    pub fn begin(first: Vec<u8>) -> Spill {
+        Spill { held: first.len(), first, ..Spill::default() }
     }
     /// Whether more fits.
     pub fn has_room(&self, memory: usize, most: u64) -> bool {
@@ -60,11 +66,16 @@ impl Spill {
     ///
     /// # Errors
     /// What reading the file says.
-    pub fn pop(&mut self, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+    pub fn pop(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
+        if !self.first.is_empty() {
+            self.held -= self.first.len();
+            return Ok(std::mem::take(&mut self.first));
+        }
         if let Some(bytes) = self.memory.pop_front() {
             self.held -= bytes.len();
             return Ok(bytes);
         }
+        let mut buffer = buffer();
         let Some(file) = &self.file else { return Ok(buffer) };
         buffer.resize((self.written - self.read).min(PIECE) as usize, 0);
         file.read_exact_at(&mut buffer, self.read)?;
@@ -92,7 +103,7 @@ mod tests {
             let (mut put, mut got) = (0u64, 0u64);
             let byte = |at: u64| (at % 251) as u8;
             let take = |spill: &mut Spill, got: &mut u64| {
-                for b in spill.pop(Vec::new()).unwrap() {
+                for b in spill.pop(Vec::new).unwrap() {
                     assert_eq!(b, byte(*got));
                     *got += 1;
                 }

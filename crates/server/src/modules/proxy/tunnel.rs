@@ -39,6 +39,9 @@ struct Tunnel {
     moved: bool,
 }
 
+/// So often each direction reads and writes before others have their turn.
+const ROUNDS: usize = 8;
+
 /// Passes bytes between client and upstream. As in nginx the end of one side ends both, once all it sent has arrived;
 /// the wait for either lasts `proxy_read_timeout` at most.
 pub async fn tunnel(request: &mut Request) {
@@ -51,7 +54,7 @@ pub async fn tunnel(request: &mut Request) {
     request.client.set_deadline(None);
     let mut tunnel = Tunnel { link, up: Pipe::new(up), down: Pipe::new(down), moved: true };
     let result = std::future::poll_fn(|cx| {
-        loop {
+        for _ in 0..ROUNDS {
             if std::mem::take(&mut tunnel.moved) {
                 let until = request.thread.handle.now() + settings.read_timeout;
                 tunnel.link.socket.set_deadline(Some(until));
@@ -62,6 +65,9 @@ pub async fn tunnel(request: &mut Request) {
                 return done;
             }
         }
+        // Both sides are quick: other connections of the thread have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     })
     .await;
     if let Err(error) = result {
@@ -91,9 +97,14 @@ fn failed(request: &mut Request, error: &io::Error) {
 }
 
 impl Tunnel {
+    /// One round: each direction writes what it has, then reads.
     fn poll(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_up(request, cx)?;
-        self.poll_down(request, cx)?;
+        if self.write_up(request, cx)?.is_ready() && !self.up.ended {
+            self.read_up(request, cx)?;
+        }
+        if self.write_down(request, cx)?.is_ready() && !self.down.ended {
+            self.read_down(request, cx)?;
+        }
         match self.up.is_done() || self.down.is_done() {
             true => Poll::Ready(Ok(())),
             false => Poll::Pending,
@@ -101,74 +112,57 @@ impl Tunnel {
     }
 
     /// Client to upstream.
-    fn poll_up(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
-        loop {
-            while !self.up.rest().is_empty() {
-                match self.link.socket.try_write(self.up.rest()) {
-                    Ok(n) => {
-                        self.up.at += n;
-                        self.moved = true;
-                        if let Some(last) = request.upstream.last() {
-                            last.sent += n as u64;
-                        }
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        match self.link.socket.poll_writable(cx)? {
-                            Poll::Pending => return Ok(()),
-                            Poll::Ready(()) => {}
-                        }
-                    }
-                    Err(e) => return Err(e),
+    fn write_up(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        while !self.up.rest().is_empty() {
+            match self.link.socket.try_write(self.up.rest()) {
+                Ok(n) => {
+                    self.up.at += n;
+                    self.moved = true;
+                    request.upstream.last().into_iter().for_each(|last| last.sent += n as u64);
                 }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if self.link.socket.poll_writable(cx)?.is_pending() {
+                        return Ok(Poll::Pending);
+                    }
+                }
+                Err(e) => return Err(e),
             }
-            if self.up.ended {
-                return Ok(());
-            }
-            let Request { thread, client, .. } = &mut *request;
-            let mut scratch = thread.scratch();
-            match client.poll_read(cx, &mut scratch) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(0)) => self.up.ended = true,
-                Poll::Ready(Ok(n)) => self.up.refill(&scratch[..n]),
-                Poll::Ready(Err(e)) => return Err(e),
-            }
-            self.moved = true;
         }
+        Ok(Poll::Ready(()))
+    }
+    fn read_up(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
+        let Request { thread, client, .. } = &mut *request;
+        let mut scratch = thread.scratch();
+        let Poll::Ready(n) = client.poll_read(cx, &mut scratch)? else { return Ok(()) };
+        self.up.refill(&scratch[..n]);
+        self.up.ended = n == 0;
+        self.moved = true;
+        Ok(())
     }
 
     /// Upstream to client.
-    fn poll_down(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
-        loop {
-            while !self.down.rest().is_empty() {
-                let slices = [io::IoSlice::new(self.down.rest())];
-                match request.client.poll_write(cx, &slices, false) {
-                    Poll::Pending => return Ok(()),
-                    Poll::Ready(n) => {
-                        let n = n?;
-                        self.down.at += n;
-                        self.moved = true;
-                        request.sent += n as u64;
-                    }
-                }
-            }
-            if self.down.ended {
-                return Ok(());
-            }
-            let mut scratch = request.thread.scratch();
-            match self.link.socket.poll_read(cx, &mut scratch) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(0)) => self.down.ended = true,
-                Poll::Ready(Ok(n)) => {
-                    self.down.refill(&scratch[..n]);
-                    if let Some(last) = request.upstream.last() {
-                        last.received += n as u64;
-                        last.length += n as u64;
-                    }
-                }
-                Poll::Ready(Err(e)) => return Err(e),
-            }
-            drop(scratch);
+    fn write_down(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        while !self.down.rest().is_empty() {
+            let slices = [io::IoSlice::new(self.down.rest())];
+            let Poll::Ready(n) = request.client.poll_write(cx, &slices, false)? else {
+                return Ok(Poll::Pending);
+            };
+            self.down.at += n;
             self.moved = true;
+            request.sent += n as u64;
         }
+        Ok(Poll::Ready(()))
+    }
+    fn read_down(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut scratch = request.thread.scratch();
+        let Poll::Ready(n) = self.link.socket.poll_read(cx, &mut scratch)? else { return Ok(()) };
+        self.down.refill(&scratch[..n]);
+        self.down.ended = n == 0;
+        self.moved = true;
+        if let Some(last) = request.upstream.last() {
+            last.received += n as u64;
+            last.length += n as u64;
+        }
+        Ok(())
     }
 }

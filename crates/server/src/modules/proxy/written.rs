@@ -6,6 +6,7 @@ use conf::{
     Args, Error, IF_LOCATION, IN_HTTP, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within, directive,
 };
 
+use super::redirect::Rule;
 use crate::http::regex::Regex;
 use crate::http::variables::Template;
 use crate::modules::core::location::Place;
@@ -14,6 +15,14 @@ use crate::temp::TempPath;
 pub(super) static DIRECTIVES: &[conf::Directive] = &[
     directive("proxy_pass", LOCATION.or(IF_LOCATION).or(LIMIT_EXCEPT), conf::exactly(1), pass),
     directive("proxy_redirect", IN_HTTP, conf::between(1, 2), redirect),
+    directive("proxy_cookie_domain", IN_HTTP, conf::between(1, 2), |at, a| {
+        let rule = cookie(at, a, Rule::Domain)?;
+        add_cookie(&mut at.own::<Lists>().cookie_domain, rule)
+    }),
+    directive("proxy_cookie_path", IN_HTTP, conf::between(1, 2), |at, a| {
+        let rule = cookie(at, a, Rule::Prefix)?;
+        add_cookie(&mut at.own::<Lists>().cookie_path, rule)
+    }),
     directive("proxy_set_header", IN_HTTP, conf::exactly(2), set_header),
     directive("proxy_pass_header", IN_HTTP, conf::exactly(1), |at, a| {
         at.own::<Lists>().pass_header.push(a.bytes(0).into());
@@ -134,6 +143,9 @@ pub(super) struct Lists {
     pub pass_header: Vec<Box<[u8]>>,
     pub hide_header: Vec<Box<[u8]>>,
     pub redirect: Vec<Redirect>,
+    /// `None`: `off`.
+    pub cookie_domain: Vec<Option<Rule>>,
+    pub cookie_path: Vec<Option<Rule>>,
 }
 impl Inherit for Lists {
     fn inherit(&mut self, outer: &Lists) {
@@ -146,6 +158,8 @@ impl Inherit for Lists {
         take(&mut self.pass_header, &outer.pass_header);
         take(&mut self.hide_header, &outer.hide_header);
         take(&mut self.redirect, &outer.redirect);
+        take(&mut self.cookie_domain, &outer.cookie_domain);
+        take(&mut self.cookie_path, &outer.cookie_path);
     }
 }
 
@@ -231,6 +245,34 @@ fn redirect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         return Err(Error::directive("is duplicate"));
     }
     list.push(redirect);
+    Ok(())
+}
+
+/// `off`, or from what to what.
+fn cookie(at: &Scope, a: &Args<'_>, plain: fn(Template, Template) -> Rule) -> Result<Option<Rule>, Error> {
+    if a.words.len() == 1 {
+        return match a.str(0) {
+            "off" => Ok(None),
+            other => Err(a.error(format!("invalid parameter \"{other}\""))),
+        };
+    }
+    let to = Template::compile(at, a, 1)?;
+    let Some(pattern) = a.str(0).strip_prefix('~') else {
+        return Ok(Some(plain(Template::compile(at, a, 0)?, to)));
+    };
+    // Domains have no case; paths have, unless the pattern begins with `~*`.
+    let (pattern, caseless) = match pattern.strip_prefix('*') {
+        Some(pattern) => (pattern, true),
+        None => (pattern, a.directive == "proxy_cookie_domain"),
+    };
+    let regex = Regex::new(at, pattern, caseless).map_err(|e| a.error(e.message))?;
+    Ok(Some(Rule::Regex(regex, to)))
+}
+fn add_cookie(list: &mut Vec<Option<Rule>>, rule: Option<Rule>) -> Result<(), Error> {
+    if (rule.is_none() && !list.is_empty()) || list.iter().any(Option::is_none) {
+        return Err(Error::directive("is duplicate"));
+    }
+    list.push(rule);
     Ok(())
 }
 
