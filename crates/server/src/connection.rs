@@ -70,23 +70,30 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     };
     match ending {
         Ending::Rest(deadline) => request.client.take().rest(deadline),
-        Ending::Close => drop(request.client.take()),
+        Ending::Close => request.client.close(),
         Ending::Linger => linger(&mut request).await,
     }
     thread.give_request(request);
 }
 
 /// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.
-fn drop_idle(thread: &Rc<Thread>, woken: reactor::Woken<Rest>) {
+fn drop_idle(thread: &Rc<Thread>, mut woken: reactor::Woken<Rest>) {
     let generation = thread.generation();
+    if let Some(tls) = &mut woken.rest.tls {
+        tls.close(&woken.socket);
+    }
     if generation.shared.find_listener(woken.rest.listener).is_none() {
         return;
     }
     let core = &generation.shared.default_plan(woken.rest.listener).core;
     if woken.rest.requests == 0 {
-        let address = &generation.shared.listener(woken.rest.listener).address;
-        let context = Context::waiting(woken.rest.id, woken.rest.peer, address);
-        let message = format_args!("client timed out (110: Connection timed out) while waiting for request");
+        let listener = generation.shared.listener(woken.rest.listener);
+        let context = Context::waiting(woken.rest.id, woken.rest.peer, &listener.address);
+        let action = match listener.ssl && woken.rest.tls.is_none() {
+            true => "SSL handshaking",
+            false => "waiting for request",
+        };
+        let message = format_args!("client timed out (110: Connection timed out) while {action}");
         core.error_log.write(Level::Info, &context, message);
     }
     if core.reset_timedout_connection && woken.rest.requests == 0 {
