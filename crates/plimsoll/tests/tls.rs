@@ -166,7 +166,7 @@ fn the_application_protocol_must_be_one_of_ours() {
         assert!(none.contains("No ALPN negotiated") && none.contains("hello"), "{none}");
         let other = report(server, &["-alpn", "h2"]);
         assert!(other.contains("no application protocol") && !other.contains("hello"), "{other}");
-        server.error_log().wait_match(r"\[info\] .*SSL_do_handshake\(\) failed \(SSL: .* while SSL handshaking, client: 127.0.0.1, server: ");
+        server.error_log().wait_match(r"\[info\] .*SSL_do_handshake\(\) failed \(SSL: .* while SSL handshaking, client: 127.0.0.1, server: 127.0.0.1:");
     });
 }
 
@@ -310,18 +310,18 @@ fn handshakes_that_fail_are_in_the_log() {
     on_both(one("client_header_timeout 1s; location / { return 200 hello; }"), |server| {
         let mut silent = server.client();
         silent.read_to_end();
-        server.error_log().wait_match(r"\[info\] .*client timed out \(110: Connection timed out\) while SSL handshaking, client: 127.0.0.1, server: ");
+        server.error_log().wait_match(r"\[info\] .*client timed out \(110: Connection timed out\) while SSL handshaking, client: 127.0.0.1, server: 127.0.0.1:");
 
         let mut broken = server.client();
         broken.send([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0xff]);
         broken.read_to_end();
-        server.error_log().wait_match(r"\[(info|crit)\] .*SSL_do_handshake\(\) failed \(SSL: .*\) while SSL handshaking, client: 127.0.0.1, server: ");
+        server.error_log().wait_match(r"\[(info|crit)\] .*SSL_do_handshake\(\) failed \(SSL: .*\) while SSL handshaking, client: 127.0.0.1, server: 127.0.0.1:");
 
         let mut leaving = server.client();
         leaving.send([0x16, 3, 1]);
         leaving.half_close();
         leaving.read_to_end();
-        server.error_log().wait_match(r"\[info\] .*peer closed connection in SSL handshake.* while SSL handshaking, client: 127.0.0.1, server: ");
+        server.error_log().wait_match(r"\[info\] .*peer closed connection in SSL handshake.* while SSL handshaking, client: 127.0.0.1, server: 127.0.0.1:");
     });
 }
 
@@ -330,7 +330,9 @@ fn a_client_that_does_not_trust_us_is_no_error() {
     on_both(one("location / { return 200 hello; }"), |server| {
         let refused = report(server, &["-verify_return_error"]);
         assert!(refused.contains("certificate verify failed"), "{refused}");
-        server.error_log().wait_match(r"\[info\] .*SSL_.*\(\) failed \(SSL: .*, client: 127.0.0.1, server: ");
+        server
+            .error_log()
+            .wait_match(r"\[info\] .*SSL_.*\(\) failed \(SSL: .*, client: 127.0.0.1, server: 127.0.0.1:");
         let log = server.error_log().text();
         assert!(!log.contains("[error]") && !log.contains("[crit]"), "{log}");
     });

@@ -1,5 +1,6 @@
 //! `listen .. ssl`: certificates, protocols, ciphers and sessions, on rustls.
 
+use std::io;
 use std::sync::Arc;
 
 use conf::{Args, Error, HTTP, Inherit, SERVER, Scope, Setting, Within, directive};
@@ -13,6 +14,7 @@ use super::Module;
 use crate::http::phases;
 use crate::http::request::Request;
 use crate::http::variables::{Variable, variable};
+use crate::log::Level;
 use crate::worker::generation::Compiler;
 
 pub mod ciphers;
@@ -278,8 +280,16 @@ pub async fn handshake(request: &mut Request) -> Result<(), ()> {
     request.plan = generation.shared.server(request.server).plan;
     let timeout = generation.shared.plan(request.plan).core.client_header_timeout;
     request.client.set_deadline(Some(request.thread.handle.now() + timeout));
-    if request.buffer.is_empty() && !matches!(request.receive().await, Ok(1..)) {
-        return Err(());
+    if request.buffer.is_empty() {
+        let failure = match request.receive().await {
+            Ok(0) => Some(Failure::Io(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => None,
+            Err(error) => Some(Failure::Io(error)),
+        };
+        if let Some(failure) = failure {
+            note(request, &failure);
+            return Err(());
+        }
     }
     if request.buffer[0] != HANDSHAKE {
         request.client.plain_on_ssl = true;
@@ -311,25 +321,24 @@ fn choose(request: &mut Request, name: Option<&str>) -> Option<Arc<ServerConfig>
 
 /// Clients' faults are `info`, as in nginx.
 fn note(request: &Request, failure: &Failure) {
+    let note = |level, message: std::fmt::Arguments<'_>| {
+        crate::connection::note_waiting(request, level, format_args!("{message} while SSL handshaking"));
+    };
     match failure {
-        Failure::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            log_info!(request, "peer closed connection in SSL handshake while SSL handshaking");
+        Failure::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+            note(Level::Info, format_args!("peer closed connection in SSL handshake"));
         }
-        Failure::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => {
-            log_info!(request, "client timed out (110: Connection timed out) while SSL handshaking");
+        Failure::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
+            note(Level::Info, format_args!("client timed out (110: Connection timed out)"));
         }
         Failure::Io(e) => {
-            log_info!(request, "SSL_do_handshake() failed ({}) while SSL handshaking", crate::log::Errno(e))
+            note(Level::Info, format_args!("SSL_do_handshake() failed ({})", crate::log::Errno(e)))
         }
-        Failure::Refused(e) => {
-            log_info!(request, "SSL_do_handshake() failed (SSL: {e}) while SSL handshaking")
-        }
-        Failure::NoCertificate => {
-            log_error!(
-                request,
-                "no \"ssl_certificate\" is defined in server listening on SSL port while SSL handshaking"
-            );
-        }
+        Failure::Refused(e) => note(Level::Info, format_args!("SSL_do_handshake() failed (SSL: {e})")),
+        Failure::NoCertificate => note(
+            Level::Error,
+            format_args!("no \"ssl_certificate\" is defined in server listening on SSL port"),
+        ),
     }
 }
 
