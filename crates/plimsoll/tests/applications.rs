@@ -1,166 +1,327 @@
-//! Real applications behind the server: gunicorn, Express, a websocket server.
+//! Real applications behind the server: a WSGI site under gunicorn, Express on Node, a websocket server, files.
 #![forbid(unsafe_code)]
 
-use testkit::{App, Binary, Server, Site, each};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
-/// What sites write before an application.
-const PROXY: &str = "client_max_body_size 100m;\n\
-    location / { proxy_pass http://%%APP%%; proxy_http_version 1.1; proxy_set_header Host $host;\n\
-    proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
-    proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Upgrade $http_upgrade;\n\
-    proxy_set_header Connection $connection_upgrade; }\n\
-    location /static/ { alias html/; expires 1d; }\n";
+use testkit::{App, Binary, Client, Gate, Origin, Server, Site, each, on_both};
 
-fn serve(binary: Binary, app: &App) -> Server {
-    let map = "map $http_upgrade $connection_upgrade { default upgrade; '' ''; }";
-    let site = Site::new(format!("{map}\nserver {{ listen 127.0.0.1:%%PORT%%; {PROXY} }}"));
-    binary.serve(site.with("APP", app.address()))
+/// What a deployment guide tells people to write.
+const SITE: &str = "
+map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+upstream app { server %%APP%%; keepalive 4; }
+server {
+    listen 127.0.0.1:%%PORT%%;
+    client_max_body_size 64m;
+    location /static/ { alias %%DIR%%/html/; expires 1h; }
+    location / {
+        proxy_pass http://app;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_redirect off;
+        MORE
+    }
+}";
+
+fn site(app: &App, more: &str) -> Site {
+    Site::new(SITE.replace("MORE", more)).with("APP", app.address())
 }
 
-/// Some bytes that no two positions of which look alike.
-fn sample(size: usize) -> Vec<u8> {
-    (0..size).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+/// Runs a test with both servers, before one application.
+fn before(app: &App, more: &str, test: impl Fn(&Server)) {
+    on_both(site(app, more), test);
 }
 
-fn a_wsgi_site(app: &App) {
-    each(|binary| {
-        let server = serve(binary, app);
-        server.write("html/site.css", "body {}");
+/// Bytes without a pattern that a misplaced piece would fit into.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8).collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let mut child = Command::new("sha256sum")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sha256sum runs");
+    child.stdin.take().expect("a pipe").write_all(bytes).expect("sha256sum reads");
+    let output = child.wait_with_output().expect("sha256sum ends").stdout;
+    String::from_utf8_lossy(&output[..64]).into_owned()
+}
+
+fn both_gunicorns() -> impl Iterator<Item = App> {
+    [App::gunicorn_unix as fn() -> Option<App>, App::gunicorn_tcp].into_iter().filter_map(|start| start())
+}
+
+#[test]
+fn pages_of_a_wsgi_site() {
+    for app in both_gunicorns() {
+        before(&app, "", |server| {
+            let mut client = server.client();
+            for _ in 0..3 {
+                let home = client.get("/");
+                assert_eq!((home.status, home.text().as_str()), (200, "hello from wsgi\n"));
+            }
+            assert_eq!(client.get("/nothing").status, 404);
+            let crash = client.get("/crash");
+            assert_eq!(crash.status, 500);
+            let streamed = client.get("/stream");
+            let expected: String = (0..100).map(|n| format!("line {n}\n")).collect();
+            assert_eq!(streamed.text(), expected);
+            assert_eq!(client.request("HEAD", "/", &[], b"").header("content-length"), Some("16"));
+        });
+    }
+}
+
+#[test]
+fn what_a_wsgi_site_is_told() {
+    for app in both_gunicorns() {
+        before(&app, "", |server| {
+            let fields =
+                [("Host", "example.org:81"), ("X-Forwarded-For", "10.1.1.1"), ("Cookie", "a=b; c=d")];
+            let seen = server.get_with("/environ?x=1&y=%20", &fields).text();
+            for part in [
+                r#""HTTP_HOST": "example.org:81""#,
+                r#""HTTP_X_FORWARDED_FOR": "10.1.1.1, 127.0.0.1""#,
+                r#""HTTP_X_FORWARDED_PROTO": "http""#,
+                r#""HTTP_COOKIE": "a=b; c=d""#,
+                r#""QUERY_STRING": "x=1&y=%20""#,
+                r#""REQUEST_METHOD": "GET""#,
+            ] {
+                assert!(seen.contains(part), "{part} in {seen}");
+            }
+        });
+    }
+}
+
+#[test]
+fn redirects_and_cookies_of_a_wsgi_site() {
+    let Some(app) = App::gunicorn_unix() else { return };
+    before(&app, "", |server| {
+        let response = server.get("/redirect");
+        assert_eq!((response.status, response.header("location")), (302, Some("/login?next=/")));
+        assert_eq!(response.all("set-cookie"), ["a=1", "b=2; Path=/"]);
+    });
+}
+
+#[test]
+fn large_bodies_to_and_from_a_wsgi_site() {
+    let upload = bytes(20_000_000);
+    let digest = sha256(&upload);
+    for app in both_gunicorns() {
+        for more in ["", "proxy_request_buffering off; proxy_buffering off;"] {
+            before(&app, more, |server| {
+                let mut client = server.client();
+                let answer = client.request("POST", "/upload", &[], &upload).text();
+                assert_eq!(answer, format!("{} {digest}", upload.len()));
+                let block: Vec<u8> = (0..=255).collect();
+                let page = client.get("/download?300").body;
+                assert_eq!(page.len(), 300 * 65536);
+                assert!(page.chunks(256).all(|chunk| chunk == block), "{more}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_chunked_upload_to_a_wsgi_site() {
+    let Some(app) = App::gunicorn_unix() else { return };
+    let upload = bytes(300_000);
+    let digest = sha256(&upload);
+    before(&app, "", |server| {
         let mut client = server.client();
-        assert_eq!(client.get("/").text(), "hello from wsgi\n");
-        assert_eq!(client.get("/static/site.css").header("content-type"), Some("text/plain"));
-        assert_eq!(client.get("/none").status, 404);
+        client.send("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for chunk in upload.chunks(7001) {
+            client.send(format!("{:x}\r\n", chunk.len()));
+            client.send(chunk);
+            client.send("\r\n");
+        }
+        client.send("0\r\n\r\n");
+        assert_eq!(client.response().text(), format!("{} {digest}", upload.len()));
+    });
+}
 
-        let seen = client
-            .request("GET", "/environ?a=b%20c", &[("Host", "shop.example"), ("Cookie", "c=d")], b"")
-            .text();
-        for part in [
-            "\"HTTP_HOST\": \"shop.example\"",
-            "\"QUERY_STRING\": \"a=b%20c\"",
-            "\"HTTP_COOKIE\": \"c=d\"",
-            "\"HTTP_X_FORWARDED_FOR\": \"127.0.0.1\"",
-            "\"HTTP_X_FORWARDED_PROTO\": \"http\"",
-        ] {
+#[test]
+fn many_clients_of_a_wsgi_site() {
+    let Some(app) = App::gunicorn_unix() else { return };
+    before(&app, "", |server| {
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                scope.spawn(move || {
+                    let mut client = server.client();
+                    for turn in 0..20 {
+                        let seen = client.get(&format!("/environ?n={n}.{turn}")).text();
+                        assert!(seen.contains(&format!("\"QUERY_STRING\": \"n={n}.{turn}\"")), "{seen}");
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn an_application_that_is_gone_is_502() {
+    let Some(app) = App::gunicorn_unix() else { return };
+    let address = app.address().to_owned();
+    drop(app);
+    on_both(Site::new(SITE.replace("MORE", "")).with("APP", &address), |server| {
+        assert_eq!(server.get("/").status, 502);
+        server.error_log().wait_match(r"\[(crit|error)\] .*connect\(\) to unix:.* failed \(2: No such file or directory\) while connecting to upstream");
+    });
+}
+
+#[test]
+fn pages_of_an_express_site() {
+    let Some(app) = App::express() else { return };
+    before(&app, "", |server| {
+        let mut client = server.client();
+        let home = client.get("/");
+        assert_eq!(home.text(), "hello from express\n");
+        let tag = home.header("etag").expect("a tag").to_owned();
+        assert_eq!(client.request("GET", "/", &[("If-None-Match", &tag)], b"").status, 304);
+        let seen =
+            client.request("GET", "/seen", &[("Host", "example.org"), ("X-Forwarded-For", "10.1.1.1")], b"");
+        let seen = seen.text();
+        for part in [r#""ip":"10.1.1.1""#, r#""host":"example.org""#, r#""protocol":"http""#] {
             assert!(seen.contains(part), "{part} in {seen}");
         }
-
-        let upload = client.request("POST", "/upload", &[], &sample(5_000_000)).text();
-        assert!(upload.starts_with("5000000 "), "{upload}");
-        let lines = client.get("/stream").text();
-        assert_eq!((lines.lines().count(), lines.lines().last()), (100, Some("line 99")));
-        let download = client.get("/download?160");
-        let block: Vec<u8> = (0..=255).collect();
-        assert!(download.body.len() == 160 * 65536 && download.body.chunks(256).all(|c| c == block));
-
-        let redirect = client.get("/redirect");
-        assert_eq!((redirect.status, redirect.header("location")), (302, Some("/login?next=/")));
-        assert_eq!(redirect.all("set-cookie"), ["a=1", "b=2; Path=/"]);
-        assert_eq!(server.get("/crash").status, 500);
-    });
-}
-
-#[test]
-fn gunicorn_on_a_unix_socket() {
-    let Some(app) = App::gunicorn_unix() else { return };
-    a_wsgi_site(&app);
-}
-
-#[test]
-fn gunicorn_on_tcp() {
-    let Some(app) = App::gunicorn_tcp() else { return };
-    a_wsgi_site(&app);
-}
-
-#[test]
-fn express() {
-    let Some(app) = App::express() else { return };
-    each(|binary| {
-        let server = serve(binary, &app);
-        let mut client = server.client();
-        assert_eq!(client.get("/").text(), "hello from express\n");
-        let seen = client
-            .request("GET", "/seen", &[("Host", "shop.example"), ("X-Forwarded-For", "192.0.2.9")], b"")
-            .text();
-        assert!(
-            seen.contains("\"host\":\"shop.example\"") && seen.contains("\"protocol\":\"http\""),
-            "{seen}"
-        );
-        assert!(seen.contains("\"x-forwarded-for\":\"192.0.2.9, 127.0.0.1\""), "{seen}");
-
-        let json = client.request("POST", "/json", &[("Content-Type", "application/json")], b"{\"a\":[1,2]}");
-        assert_eq!(json.text(), "{\"a\":[1,2]}");
-        let upload = client.request("POST", "/upload", &[], &sample(3_000_000)).text();
-        assert!(upload.starts_with("3000000 "), "{upload}");
-
-        client.send("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
-        client.send("5\r\nhello\r\n");
-        client.send("0\r\n\r\n");
-        assert!(client.response().text().starts_with("5 2cf24dba5fb0a30e26e83b2ac5b9e29e"));
-
-        let fresh = client.get("/");
-        let etag = fresh.header("etag").expect("Express sends one").to_owned();
-        assert_eq!(client.request("GET", "/", &[("If-None-Match", &etag)], b"").status, 304);
-        assert_eq!(client.request("HEAD", "/", &[], b"").header("content-length"), Some("19"));
-
-        let events = client.get("/events");
-        assert_eq!(events.text(), "data: 0\n\ndata: 1\n\ndata: 2\n\n");
-        assert_eq!(client.get("/cookies").all("set-cookie").len(), 2);
+        let json = [("Content-Type", "application/json")];
+        assert_eq!(client.request("POST", "/json", &json, br#"{"a":[1,2]}"#).text(), r#"{"a":[1,2]}"#);
+        assert_eq!(client.get("/cookies").all("set-cookie"), ["a=1; Path=/", "b=2; Path=/x"]);
         assert_eq!(client.get("/redirect").header("location"), Some("/elsewhere"));
-        client.expect_open();
+        assert_eq!(client.get("/nothing").status, 404);
     });
 }
 
-/// A frame as a client sends it: masked, with a key of zeros.
+#[test]
+fn an_upload_to_an_express_site() {
+    let Some(app) = App::express() else { return };
+    let upload = bytes(20_000_000);
+    let expected = format!("{} {}", upload.len(), sha256(&upload));
+    for more in ["", "proxy_request_buffering off;"] {
+        before(&app, more, |server| assert_eq!(server.post("/upload", &upload).text(), expected));
+    }
+}
+
+#[test]
+fn events_arrive_when_they_are_sent() {
+    let Some(app) = App::express() else { return };
+    before(&app, "", |server| {
+        let mut client = server.client();
+        client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+        let begun = Instant::now();
+        let until = |client: &mut Client, text: &str| {
+            client.wire().read_through(text.as_bytes()).expect(text);
+            begun.elapsed()
+        };
+        let first = until(&mut client, "data: 0\n\n");
+        let last = until(&mut client, "data: 2\n\n");
+        assert!(last > first, "the application waits in between");
+        client.wire().read_through(b"0\r\n\r\n").expect("the end");
+        assert_eq!(client.get("/").text(), "hello from express\n");
+    });
+}
+
+/// A client's frame: masked, final.
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
         short @ 0..126 => frame.push(0x80 | short as u8),
-        long @ 126..65536 => {
-            frame.push(0x80 | 126);
-            frame.extend((long as u16).to_be_bytes());
-        }
-        longer => {
+        long => {
             frame.push(0x80 | 127);
-            frame.extend((longer as u64).to_be_bytes());
+            frame.extend((long as u64).to_be_bytes());
         }
     }
-    frame.extend([0; 4]);
-    frame.extend(payload);
+    let mask = [1, 2, 3, 4];
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
 
-/// The same frame as the server sends it back: without mask.
-fn echoed(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = frame(opcode, payload);
-    let head = frame.len() - payload.len();
-    frame.drain(head - 4..head);
-    frame[1] &= 0x7f;
-    frame
+/// A server's frame.
+fn read_frame(client: &mut Client) -> (u8, Vec<u8>) {
+    let head = client.read(2);
+    let length = match head[1] {
+        126 => client.read(2).iter().fold(0, |n, byte| n << 8 | usize::from(*byte)),
+        127 => client.read(8).iter().fold(0, |n, byte| n << 8 | usize::from(*byte)),
+        short => usize::from(short),
+    };
+    (head[0] & 15, client.read(length))
 }
 
 #[test]
 fn websockets() {
     let Some(app) = App::websocket_echo() else { return };
-    each(|binary| {
-        let server = serve(binary, &app);
+    before(&app, "", |server| {
         let mut client = server.client();
         client.send(
-            "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+            "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         );
-        let head = client.wire().read_through(b"\r\n\r\n").expect("a head");
-        let head = String::from_utf8_lossy(&head).into_owned();
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-        for payload in [&b"hello"[..], &[b'x'; 300], &[b'y'; 100_000]] {
-            client.send(frame(1, payload));
-            let expected = echoed(1, payload);
-            assert!(client.read(expected.len()) == expected, "{} bytes", payload.len());
+        let response = client.response();
+        assert_eq!((response.status, response.header("upgrade")), (101, Some("websocket")));
+        assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        for size in [0, 1, 125, 126, 65_535, 65_536, 3_000_000] {
+            let message = bytes(size);
+            client.send(frame(2, &message));
+            assert!(read_frame(&mut client) == (2, message), "{size} bytes");
         }
         client.send(frame(9, b"ping"));
-        assert_eq!(client.read(6), echoed(10, b"ping"));
-        client.send(frame(8, b""));
-        assert_eq!(client.read(2), echoed(8, b""));
+        assert_eq!(read_frame(&mut client), (10, b"ping".to_vec()));
+        client.send(frame(8, &1000u16.to_be_bytes()));
+        assert_eq!(read_frame(&mut client), (8, 1000u16.to_be_bytes().to_vec()));
         client.expect_close();
+        server.access_log().wait_for("\"GET /ws HTTP/1.1\" 101 ");
+    });
+}
+
+#[test]
+fn files_beside_an_application() {
+    let Some(app) = App::express() else { return };
+    let big = bytes(30_000_000);
+    before(&app, "", |server| {
+        server.write("html/big.bin", &big);
+        server.write("html/style.css", "body {}");
+        let mut client = server.client();
+        assert!(client.get("/static/big.bin").body == big);
+        let css = client.get("/static/style.css");
+        assert_eq!((css.text().as_str(), css.header("cache-control")), ("body {}", Some("max-age=3600")));
+        let part = client.request("GET", "/static/big.bin", &[("Range", "bytes=-5")], b"");
+        assert_eq!((part.status, &part.body[..]), (206, &big[big.len() - 5..]));
+        assert_eq!(client.get("/static/none").status, 404);
+        assert_eq!(client.get("/").text(), "hello from express\n");
+    });
+}
+
+/// A slow application delays only those who wait for it.
+#[test]
+fn a_slow_upstream() {
+    each(|binary: Binary| {
+        let gate = Gate::new();
+        let inside = gate.clone();
+        let origin = Origin::new(move |exchange| {
+            if exchange.request.target == "/slow" {
+                inside.pass();
+            }
+            exchange.ok("done");
+        });
+        let text = "location / { proxy_pass http://%%ORIGIN%%; } location /files/ { alias %%DIR%%/html/; }";
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()).file("html/a", "a file"));
+        let mut waiting: Vec<Client> = (0..10).map(|_| server.client()).collect();
+        for client in &mut waiting {
+            client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        for _ in 0..20 {
+            assert_eq!(server.get("/fast").text(), "done");
+            assert_eq!(server.get("/files/a").text(), "a file");
+        }
+        gate.open();
+        for client in &mut waiting {
+            assert_eq!(client.response().text(), "done");
+        }
     });
 }

@@ -73,7 +73,7 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     };
     match ending {
         Ending::Rest(deadline) => request.client.take().rest(deadline),
-        Ending::Close => drop(request.client.take()),
+        Ending::Close => request.client.close(),
         Ending::Linger => linger(&mut request).await,
     }
     thread.give_request(request);
@@ -86,13 +86,20 @@ fn may_go_on(thread: &Rc<Thread>, woken: &reactor::Woken<Rest>) -> bool {
 }
 
 /// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.
-fn drop_idle(thread: &Rc<Thread>, woken: reactor::Woken<Rest>) {
+fn drop_idle(thread: &Rc<Thread>, mut woken: reactor::Woken<Rest>) {
+    if let Some(tls) = &mut woken.rest.tls {
+        tls.close(&woken.socket);
+    }
     let Some(generation) = thread.generation_at(woken.rest.listener) else { return };
     let core = &generation.shared.default_plan(woken.rest.listener).core;
     if woken.rest.requests == 0 {
-        let address = &generation.shared.listener(woken.rest.listener).address;
-        let context = Context::waiting(woken.rest.id, woken.rest.peer, address);
-        let message = format_args!("client timed out (110: Connection timed out) while waiting for request");
+        let listener = generation.shared.listener(woken.rest.listener);
+        let context = Context::waiting(woken.rest.id, woken.rest.peer, &listener.address);
+        let action = match listener.ssl && woken.rest.tls.is_none() {
+            true => "SSL handshaking",
+            false => "waiting for request",
+        };
+        let message = format_args!("client timed out (110: Connection timed out) while {action}");
         core.error_log.write(Level::Info, &context, message);
     }
     if core.reset_timedout_connection && woken.rest.requests == 0 {
@@ -181,11 +188,20 @@ fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
     match (error.kind() == io::ErrorKind::TimedOut, request.buffer.is_empty()) {
         (true, false) => return Err(Refusal::Timeout),
         (true, true) => {
-            log_info!(request, "client timed out (110: Connection timed out) while waiting for request");
+            let message =
+                format_args!("client timed out (110: Connection timed out) while waiting for request");
+            note_waiting(request, Level::Info, message);
         }
-        (false, _) => {
-            let action = if request.buffer.is_empty() { "waiting for request" } else { reading(request) };
-            log_info!(request, "recv() failed ({}) while {action}", crate::log::Errno(error));
+        (false, true) => {
+            let error = crate::log::Errno(error);
+            note_waiting(
+                request,
+                Level::Info,
+                format_args!("recv() failed ({error}) while waiting for request"),
+            );
+        }
+        (false, false) => {
+            log_info!(request, "recv() failed ({}) while {}", crate::log::Errno(error), reading(request));
         }
     }
     Ok(false)
@@ -202,18 +218,21 @@ fn reading(request: &Request) -> &'static str {
 
 /// A client closed a connection on which nothing was under way.
 fn note_closed(request: &Request) {
-    let log = &request.plan().core.error_log;
-    if !log.takes(Level::Info) {
-        return;
-    }
     let client = &request.client;
-    if client.requests > 0 {
-        let message = format_args!("client {} closed keepalive connection", client.address_text());
-        return log.write(Level::Info, &Context::connection(client.id), message);
+    if client.requests == 0 {
+        let message = format_args!("client closed connection while waiting for request");
+        return note_waiting(request, Level::Info, message);
     }
+    let message = format_args!("client {} closed keepalive connection", client.address_text());
+    request.plan().core.error_log.write(Level::Info, &Context::connection(client.id), message);
+}
+
+/// Logs what befell a connection while no request was under way.
+pub fn note_waiting(request: &Request, level: Level, message: std::fmt::Arguments<'_>) {
+    let client = &request.client;
     let listener = request.generation.shared.listener(client.listener);
     let context = Context::waiting(client.id, client.peer, &listener.address);
-    log.write(Level::Info, &context, format_args!("client closed connection while waiting for request"));
+    request.plan().core.error_log.write(level, &context, message);
 }
 
 /// Why a request got no further than its head.

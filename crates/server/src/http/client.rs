@@ -157,6 +157,13 @@ impl Client {
         rustix::net::shutdown(self.socket()?.fd(), rustix::net::Shutdown::Write)?;
         Ok(())
     }
+    /// Closes the connection, with a goodbye where it is encrypted.
+    pub fn close(&mut self) {
+        if let (Some(tls), Some(socket)) = (&mut self.tls, &self.socket) {
+            tls.close(socket);
+        }
+        drop(self.take());
+    }
     /// Takes the connection away: it closes when what is returned is dropped.
     pub fn take(&mut self) -> Client {
         let opened = self.opened;

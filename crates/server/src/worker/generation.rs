@@ -152,6 +152,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
             servers.push(server(block, &mut with)?);
         }
         listens = listeners(root, &blocks)?;
+        certificates(root, &blocks, &servers)?;
     }
     let variables = root.shared::<variables::Names>().resolve(modules::variables())?;
     let error_log = error_log::compile(root, &mut with);
@@ -198,6 +199,19 @@ fn implicit_listens(root: &Scope, blocks: &[&Scope]) {
             None => all.push(Entry::implicit(address, number)),
         }
     }
+}
+
+/// An encrypted address needs a certificate at least in its default server.
+fn certificates(root: &Scope, blocks: &[&Scope], servers: &[Server]) -> Result<(), Error> {
+    let listens = root.shared::<Listens>();
+    for entry in listens.lock().iter().filter(|entry| entry.ssl) {
+        let default = default_server(entry).0 as usize;
+        if servers[default].tls.is_none() {
+            let message = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
+            return Err(Error::emerg(message).at(blocks[default].at.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// The sockets, and the servers behind each.

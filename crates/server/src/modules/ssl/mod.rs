@@ -1,24 +1,27 @@
 //! `listen .. ssl`: certificates, protocols, ciphers and sessions, on rustls.
 
+use std::io;
 use std::sync::Arc;
 
 use conf::{Args, Error, HTTP, Inherit, SERVER, Scope, Setting, Within, directive};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, ServerConfig};
+use rustls::server::ServerConfig;
 use rustls::version::{TLS12, TLS13};
 
 use super::Module;
 use crate::http::phases;
 use crate::http::request::Request;
 use crate::http::variables::{Variable, variable};
+use crate::log::Level;
 use crate::worker::generation::Compiler;
 
 pub mod ciphers;
 mod sessions;
 mod tls;
 
+use self::sessions::Cache;
 use self::tls::Failure;
 pub use self::tls::Tls;
 
@@ -36,7 +39,11 @@ pub(crate) static MODULE: Module = Module {
         directive("ssl_prefer_server_ciphers", IN, conf::flag(), |at, a| {
             at.own::<Conf>().prefer_server_ciphers.set(a.flag(0)?)
         }),
-        directive("ssl_session_cache", IN, conf::between(1, 2), session_cache),
+        directive("ssl_session_cache", IN, conf::between(1, 2), |at, a| {
+            let cache = sessions::read(at, a)?;
+            at.own::<Conf>().session_cache = Some(cache);
+            Ok(())
+        }),
         directive("ssl_session_timeout", IN, conf::exactly(1), |at, a| {
             at.own::<Conf>().session_timeout.set(a.sec(0)?)
         }),
@@ -50,6 +57,8 @@ pub(crate) static MODULE: Module = Module {
 static VARIABLES: &[Variable] = &[
     variable("ssl_protocol", |r, out| text(r, out, |tls| Some(tls.protocol()))),
     variable("ssl_cipher", |r, out| text(r, out, |tls| Some(tls.cipher()))),
+    variable("ssl_curve", |r, out| text(r, out, |tls| tls.curve())),
+    variable("ssl_alpn_protocol", |r, out| text(r, out, |tls| tls.alpn_protocol())),
     variable("ssl_server_name", |r, out| text(r, out, |tls| tls.server_name())),
     variable("ssl_session_reused", |r, out| {
         text(r, out, |tls| Some(if tls.is_resumed() { "r" } else { "." }))
@@ -61,15 +70,22 @@ fn text(request: &Request, out: &mut Vec<u8>, of: impl for<'a> Fn(&'a Tls) -> Op
     true
 }
 
+/// A file's name as written, for messages, and its path.
+#[derive(Clone)]
+struct Named {
+    written: String,
+    path: String,
+}
+
 /// As written.
 #[derive(Default)]
 struct Conf {
-    certificates: Vec<String>,
-    keys: Vec<String>,
+    certificates: Vec<Named>,
+    keys: Vec<Named>,
     protocols: Setting<Protocols>,
     ciphers: Setting<String>,
     prefer_server_ciphers: Setting<bool>,
-    session_cache: Setting<Cache>,
+    session_cache: Option<Cache>,
     session_timeout: Setting<u64>,
     session_tickets: Setting<bool>,
 }
@@ -84,7 +100,9 @@ impl Inherit for Conf {
         self.protocols.inherit(&outer.protocols);
         self.ciphers.inherit(&outer.ciphers);
         self.prefer_server_ciphers.inherit(&outer.prefer_server_ciphers);
-        self.session_cache.inherit(&outer.session_cache);
+        if self.session_cache.is_none() {
+            self.session_cache.clone_from(&outer.session_cache);
+        }
         self.session_timeout.inherit(&outer.session_timeout);
         self.session_tickets.inherit(&outer.session_tickets);
     }
@@ -96,16 +114,7 @@ struct Protocols {
     tls13: bool,
 }
 
-/// `ssl_session_cache`
-#[derive(Clone, Debug)]
-enum Cache {
-    /// `off`, `none`: sessions are not resumed from a cache.
-    None,
-    /// So many sessions.
-    Sessions(usize),
-}
-
-fn file(a: &Args<'_>, list: &mut Vec<String>) -> Result<(), Error> {
+fn file(a: &Args<'_>, list: &mut Vec<Named>) -> Result<(), Error> {
     let name = a.str(0);
     if name.contains('$') {
         return Err(a.error(format!("variables in \"{}\" are not supported by plimsoll", a.directive)));
@@ -113,7 +122,7 @@ fn file(a: &Args<'_>, list: &mut Vec<String>) -> Result<(), Error> {
     if name.starts_with("data:") || name.starts_with("engine:") {
         return Err(a.error(format!("\"{name}\" is not supported by plimsoll in \"{}\"", a.directive)));
     }
-    list.push(a.conf_path(name));
+    list.push(Named { written: name.into(), path: a.conf_path(name) });
     Ok(())
 }
 
@@ -138,33 +147,11 @@ fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     at.own::<Conf>().protocols.set(protocols)
 }
 
-/// nginx keeps about 4000 sessions in a megabyte.
-const SESSIONS_PER_MEGABYTE: u64 = 4000;
-
-fn session_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut cache = Cache::None;
-    for i in 0..a.words.len() {
-        let word = a.str(i);
-        let invalid = || a.error(format!("invalid session cache \"{word}\""));
-        cache = match word.split(':').collect::<Vec<_>>()[..] {
-            ["off" | "none"] => Cache::None,
-            ["builtin"] => Cache::Sessions(20_480),
-            ["builtin", n] => Cache::Sessions(n.parse().map_err(|_| invalid())?),
-            ["shared", name, size] if !name.is_empty() => {
-                let size = conf::size(size.as_bytes()).ok_or_else(invalid)?;
-                Cache::Sessions(((size * SESSIONS_PER_MEGABYTE) >> 20).max(1) as usize)
-            }
-            _ => return Err(invalid()),
-        };
-    }
-    at.own::<Conf>().session_cache.set(cache)
-}
-
 /// The TLS configuration of a server; `None` where it has no certificate.
 pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<ServerConfig>>, Error> {
     let Some(conf) = at.conf::<Conf>().filter(|c| !c.certificates.is_empty()) else { return Ok(None) };
     if conf.keys.len() < conf.certificates.len() {
-        let last = conf.certificates.last().map_or("", |c| c);
+        let last = conf.certificates.last().map_or("", |c| &c.written);
         return Err(Error::emerg(format!(
             "no \"ssl_certificate_key\" is defined for certificate \"{last}\""
         ))
@@ -184,14 +171,11 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<ServerC
     })?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
     config.ignore_client_order = conf.prefer_server_ciphers.or(false);
-    config.session_storage = match conf.session_cache.or(Cache::None) {
-        Cache::None => Arc::new(NoServerSessionStorage {}),
-        Cache::Sessions(n) => sessions::Timed::new(n, conf.session_timeout.or(300)),
-    };
+    let timeout = conf.session_timeout.or(300);
+    config.session_storage = sessions::storage(at, conf.session_cache.as_ref(), timeout);
     if conf.session_tickets.or(true) {
-        config.ticketer =
-            aws_lc_rs::Ticketer::new().map_err(|e| Error::emerg(format!("session tickets: {e}")))?;
-    } else {
+        config.ticketer = sessions::Tickets::new(timeout)?;
+    } else if !config.session_storage.can_cache() {
         config.send_tls13_tickets = 0;
     }
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec(), b"http/0.9".to_vec()];
@@ -203,7 +187,7 @@ fn provider(at: &Scope, conf: &Conf) -> Result<Arc<CryptoProvider>, Error> {
     if let Some(list) = conf.ciphers.written() {
         let read = ciphers::read(list);
         if read.suites.len() <= 3 && !list.contains("TLS_") {
-            let message = format!("no cipher of \"ssl_ciphers\" \"{list}\" is supported by plimsoll");
+            let message = format!("SSL_CTX_set_cipher_list(\"{list}\") failed (SSL: no cipher match)");
             return Err(Error::emerg(message).at(at.at.clone()));
         }
         if !read.unknown.is_empty() {
@@ -225,7 +209,8 @@ struct Certificates(Vec<Arc<rustls::sign::CertifiedKey>>);
 impl Certificates {
     fn load(conf: &Conf, provider: &CryptoProvider, with: &Compiler<'_>) -> Result<Certificates, Error> {
         let pairs = conf.certificates.iter().zip(&conf.keys);
-        let load = |(certificate, key): (&String, &String)| {
+        let load = |(certificate, key): (&Named, &Named)| {
+            let (certificate, key) = (&certificate.path, &key.path);
             let chain = chain(certificate, with)?;
             let der = key_of(key, with)?;
             let cannot =
@@ -233,9 +218,11 @@ impl Certificates {
             let signer = provider.key_provider.load_private_key(der).map_err(cannot)?;
             let pair = rustls::sign::CertifiedKey::new(chain, signer);
             match pair.keys_match() {
-                Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => Err(
-                    Error::emerg(format!("SSL_CTX_use_PrivateKey(\"{key}\") failed: key values mismatch")),
-                ),
+                Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+                    Err(Error::emerg(format!(
+                        "SSL_CTX_use_PrivateKey(\"{key}\") failed (SSL: key values mismatch)"
+                    )))
+                }
                 _ => Ok(Arc::new(pair)),
             }
         };
@@ -256,14 +243,21 @@ fn chain(path: &str, with: &Compiler<'_>) -> Result<Vec<CertificateDer<'static>>
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err(Error::emerg(format!("cannot load certificate \"{path}\": no certificate in the file"))),
-        Err(e) => Err(Error::emerg(format!("cannot load certificate \"{path}\": {e}"))),
+        Ok(_) => Err(Error::emerg(format!(
+            "cannot load certificate \"{path}\": PEM_read_bio_X509_AUX() failed (SSL: no start line)"
+        ))),
+        Err(e) => Err(Error::emerg(format!(
+            "cannot load certificate \"{path}\": PEM_read_bio_X509() failed (SSL: {e})"
+        ))),
     }
 }
 fn key_of(path: &str, with: &Compiler<'_>) -> Result<PrivateKeyDer<'static>, Error> {
     let pem = read("certificate key", path, with)?;
-    PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|e| Error::emerg(format!("cannot load certificate key \"{path}\": {e}")))
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|e| {
+        Error::emerg(format!(
+            "cannot load certificate key \"{path}\": PEM_read_bio_PrivateKey() failed (SSL: {e})"
+        ))
+    })
 }
 
 impl rustls::server::ResolvesServerCert for Certificates {
@@ -286,8 +280,16 @@ pub async fn handshake(request: &mut Request) -> Result<(), ()> {
     request.plan = generation.shared.server(request.server).plan;
     let timeout = generation.shared.plan(request.plan).core.client_header_timeout;
     request.client.set_deadline(Some(request.thread.handle.now() + timeout));
-    if request.buffer.is_empty() && !matches!(request.receive().await, Ok(1..)) {
-        return Err(());
+    if request.buffer.is_empty() {
+        let failure = match request.receive().await {
+            Ok(0) => Some(Failure::Io(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => None,
+            Err(error) => Some(Failure::Io(error)),
+        };
+        if let Some(failure) = failure {
+            note(request, &failure);
+            return Err(());
+        }
     }
     if request.buffer[0] != HANDSHAKE {
         request.client.plain_on_ssl = true;
@@ -319,25 +321,24 @@ fn choose(request: &mut Request, name: Option<&str>) -> Option<Arc<ServerConfig>
 
 /// Clients' faults are `info`, as in nginx.
 fn note(request: &Request, failure: &Failure) {
+    let note = |level, message: std::fmt::Arguments<'_>| {
+        crate::connection::note_waiting(request, level, format_args!("{message} while SSL handshaking"));
+    };
     match failure {
-        Failure::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            log_info!(request, "peer closed connection in SSL handshake while SSL handshaking");
+        Failure::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+            note(Level::Info, format_args!("peer closed connection in SSL handshake"));
         }
-        Failure::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => {
-            log_info!(request, "client timed out (110: Connection timed out) while SSL handshaking");
+        Failure::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
+            note(Level::Info, format_args!("client timed out (110: Connection timed out)"));
         }
         Failure::Io(e) => {
-            log_info!(request, "SSL_do_handshake() failed ({}) while SSL handshaking", crate::log::Errno(e))
+            note(Level::Info, format_args!("SSL_do_handshake() failed ({})", crate::log::Errno(e)))
         }
-        Failure::Refused(e) => {
-            log_info!(request, "SSL_do_handshake() failed (SSL: {e}) while SSL handshaking")
-        }
-        Failure::NoCertificate => {
-            log_error!(
-                request,
-                "no \"ssl_certificate\" is defined in server listening on SSL port while SSL handshaking"
-            );
-        }
+        Failure::Refused(e) => note(Level::Info, format_args!("SSL_do_handshake() failed (SSL: {e})")),
+        Failure::NoCertificate => note(
+            Level::Error,
+            format_args!("no \"ssl_certificate\" is defined in server listening on SSL port"),
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::server::{Acceptor, ServerConfig};
-use rustls::{ProtocolVersion, ServerConnection};
+use rustls::{NamedGroup, ProtocolVersion, ServerConnection};
 
 use crate::connection::Socket;
 use crate::http::request::Request;
@@ -118,6 +118,22 @@ impl Tls {
     pub fn cipher(&self) -> &'static str {
         let suite = self.connection.negotiated_cipher_suite();
         suite.map_or("", |suite| super::ciphers::openssl_name(suite.suite()))
+    }
+    /// The group of the key exchange by OpenSSL's name.
+    pub fn curve(&self) -> Option<&'static str> {
+        let group = self.connection.negotiated_key_exchange_group()?;
+        Some(match group.name() {
+            NamedGroup::X25519 => "X25519",
+            NamedGroup::secp256r1 => "prime256v1",
+            NamedGroup::secp384r1 => "secp384r1",
+            NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
+            NamedGroup::secp256r1MLKEM768 => "SecP256r1MLKEM768",
+            _ => return None,
+        })
+    }
+    /// The protocol that client and server agreed on by ALPN.
+    pub fn alpn_protocol(&self) -> Option<&str> {
+        std::str::from_utf8(self.connection.alpn_protocol()?).ok()
     }
     /// The name the client asked for.
     pub fn server_name(&self) -> Option<&str> {
