@@ -288,3 +288,57 @@ fn many(first: usize) -> String {
     let main = "server { listen 127.0.0.1:%%PORT%%; location / { return 200 many; } }";
     format!("worker_rlimit_nofile 4096; http {{ {main} {servers} }}")
 }
+
+#[test]
+fn threads_come_and_go_without_losing_a_connection() {
+    let server = serve(
+        "worker_processes 1; http { server { listen 127.0.0.1:%%PORT%%; location / { return 200 1; } } }",
+    );
+    let pid = worker(&server);
+    let mut clients: Vec<_> = (0..8).map(|_| server.client()).collect();
+    for (i, threads) in [3, 1, 4, 2].into_iter().enumerate() {
+        let option = if i % 2 == 0 { "reuseport" } else { "" };
+        reload(
+            &server,
+            &format!(
+                "worker_processes {threads}; \
+                 http {{ server {{ listen 127.0.0.1:%%PORT%% {option}; location / {{ return 200 {threads}; }} }} }}"
+            ),
+        );
+        for client in &mut clients {
+            assert_eq!(client.get("/").text(), threads.to_string());
+        }
+        // Enough to meet every socket of the address, whoever's it was.
+        for _ in 0..40 {
+            assert_eq!(text(&server), threads.to_string());
+        }
+    }
+    assert_eq!(worker(&server), pid);
+}
+
+#[test]
+fn a_new_worker_takes_over_without_losing_a_request() {
+    let conf = |i: usize| {
+        format!(
+            "env N={i}; http {{ server {{ listen 127.0.0.1:%%PORT%%; location / {{ return 200 {i}; }} }} }}"
+        )
+    };
+    let server = serve(conf(0));
+    for i in 1..6 {
+        let mut fresh = server.client();
+        let mut kept = server.client();
+        kept.get("/");
+        reload(&server, &conf(i));
+        // Both are the old worker's: one has not said anything yet, the other goes on until it is told.
+        eventually("to be told to close", || {
+            let answer = kept.get("/");
+            assert_eq!(answer.text(), (i - 1).to_string());
+            answer.header("connection") == Some("close")
+        });
+        kept.expect_close();
+        let first = fresh.get("/");
+        assert_eq!((first.text(), first.header("connection")), ((i - 1).to_string(), Some("close")));
+        assert_eq!(text(&server), i.to_string());
+    }
+    eventually("the old workers to leave", || server.workers().len() == 1);
+}

@@ -56,7 +56,10 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     if woken.why == Why::TimedOut {
         return drop_idle(&thread, woken);
     }
-    if woken.why == Why::Evicted {
+    if woken.why == Why::Evicted && !may_go_on(&thread, &woken) {
+        if thread.draining() && woken.rest.requests == 0 {
+            thread.handle.rest(woken.socket, woken.rest);
+        }
         return;
     }
     if thread.generation().shared.find_listener(woken.rest.listener).is_none() {
@@ -74,6 +77,12 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
         Ending::Linger => linger(&mut request).await,
     }
     thread.give_request(request);
+}
+
+/// Whether a connection that is to give way has sent a request meanwhile. In a shutdown that is answered; and one that
+/// has not sent its first yet may still do so, as with nginx: it was accepted, nobody else will answer it.
+fn may_go_on(thread: &Rc<Thread>, woken: &reactor::Woken<Rest>) -> bool {
+    thread.draining() && sys::net::has_bytes(woken.socket.fd())
 }
 
 /// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.
@@ -351,9 +360,6 @@ fn choose_server(request: &mut Request) {
 async fn after(request: &mut Request) -> Ending {
     if request.response.status == 0 || request.aborted {
         return if request.client.timed_out { reset(request) } else { Ending::Close };
-    }
-    if request.thread.draining() {
-        request.keep_alive = false;
     }
     if !request.keep_alive {
         return if request.body.complete && !request.head_pipelined() {

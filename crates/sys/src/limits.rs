@@ -25,6 +25,18 @@ pub fn set_descriptors(limit: Limit) -> io::Result<()> {
     Ok(rustix::process::setrlimit(Resource::Nofile, limit)?)
 }
 
+/// Raises soft and hard RLIMIT_NOFILE of another process, which may have given up the right to do so itself, to at
+/// least `count`.
+pub fn raise_descriptors_of(pid: u32, count: u64) -> io::Result<()> {
+    let before = descriptors_of(pid)?;
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    let Some(count) = before.hard.map(|hard| hard.max(count)) else { return Ok(()) };
+    let limit = Rlimit { current: Some(count), maximum: Some(count) };
+    rustix::process::prlimit(Some(pid), Resource::Nofile, limit)?;
+    Ok(())
+}
+
 /// RLIMIT_NOFILE of another process, from /proc/PID/limits: prlimit(2) would need rights over it.
 pub fn descriptors_of(pid: u32) -> io::Result<Limit> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
@@ -65,6 +77,14 @@ mod tests {
     #[test]
     fn both_ways_to_read_agree() {
         assert_eq!(descriptors_of(std::process::id()).unwrap(), descriptors());
+    }
+
+    #[test]
+    fn what_is_enough_is_not_lowered() {
+        // The soft limit only: lowering the other could not be taken back by everybody.
+        let before = descriptors();
+        raise_descriptors_of(std::process::id(), 1).unwrap();
+        assert_eq!(descriptors(), Limit { soft: before.hard, hard: before.hard });
     }
 
     #[test]

@@ -119,6 +119,13 @@ pub fn sendfile(to: impl AsFd, file: BorrowedFd<'_>, offset: &mut u64, count: us
     Ok(rustix::fs::sendfile(to, file, Some(offset), count)?)
 }
 
+/// Whether bytes wait to be read, without taking them.
+pub fn has_bytes(fd: impl AsFd) -> bool {
+    use rustix::net::RecvFlags;
+    let outcome = rustix::net::recv(fd, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(outcome, Ok((1.., _)))
+}
+
 /// Where the socket is bound; `None` for a unix socket.
 pub fn local_address(fd: impl AsFd) -> io::Result<Option<SocketAddr>> {
     Ok(peer(Some(rustix::net::getsockname(fd)?)).address())

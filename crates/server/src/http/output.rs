@@ -82,6 +82,9 @@ fn failed(request: &mut Request, error: &io::Error) {
 
 /// Decides how the body is delimited; says whether there is none to send.
 fn prepare(request: &mut Request) -> bool {
+    if request.thread.draining() {
+        request.keep_alive = false;
+    }
     let status = request.response.status;
     if !matches!(status, 200 | 206 | 304) {
         request.response.last_modified = None;

@@ -9,6 +9,7 @@ use conf::{Recording, SystemInputs};
 use sys::limits::Limit;
 
 use crate::log::{ErrorLog, LogFile};
+use crate::modules::core::process::Affinity;
 use crate::program::{self, Call, Program};
 use crate::snapshot::{Account, Kind, Outgoing, Sealed, Snapshot};
 
@@ -36,6 +37,8 @@ pub struct Loaded {
     pub master_process: bool,
     /// What no running worker can change; other than before means another worker.
     pub lasting: Lasting,
+    /// `worker_rlimit_nofile` of all threads together.
+    pub descriptors: Option<u64>,
     sealed: Sealed,
 }
 
@@ -47,9 +50,7 @@ pub struct Lasting {
     folder: Option<PathBuf>,
     priority: Option<i32>,
     core: Option<u64>,
-    /// The worker gave up the right to raise it.
-    descriptors: Option<u64>,
-    threads: usize,
+    affinity: Option<Affinity>,
 }
 
 impl Lasting {
@@ -120,9 +121,9 @@ pub fn open(
             folder: program.working_directory,
             priority: program.priority,
             core: program.rlimit_core,
-            descriptors: program.rlimit_nofile,
-            threads: program.threads,
+            affinity: program.affinity,
         },
+        descriptors: program.rlimit_nofile.map(|each| each.saturating_mul(program.threads as u64)),
         sealed,
     })
 }

@@ -174,6 +174,22 @@ impl Master {
         if let Some(successor) = &mut self.successor {
             successor.hear();
         }
+        if !self.alone {
+            self.replace_the_deaf();
+        }
+    }
+
+    /// A worker that closed its channel finishes what it began and accepts nobody: another has to.
+    fn replace_the_deaf(&mut self) {
+        let deaf = self.workers.iter_mut().filter(|worker| !worker.leaving && worker.channel().is_none());
+        let mut lost = Vec::new();
+        for worker in deaf {
+            worker.leaving = true;
+            lost.push((worker.sent, worker.started.elapsed()));
+        }
+        for (sent, age) in lost {
+            self.lost(sent, age);
+        }
     }
 
     /// Deals with the workers that ended.
@@ -184,26 +200,30 @@ impl Master {
                 None => i += 1,
                 Some(end) => {
                     let worker = self.workers.remove(i);
-                    self.lost(&worker, &end);
+                    self.ended(&worker, &end);
                 }
             }
         }
         self.reap_successor();
     }
 
-    fn lost(&mut self, worker: &Worker, end: &End) {
+    fn ended(&mut self, worker: &Worker, end: &End) {
         if let End::Status(status) = end {
             workers::say_end("worker process", worker.pid(), *status, &self.voice);
         }
-        if worker.leaving || self.alone {
-            return;
+        if !worker.leaving && !self.alone {
+            self.lost(worker.sent, worker.started.elapsed());
         }
-        if self.give_up_pending(worker.sent) {
+    }
+
+    /// A worker that was sent this generation does not serve any more.
+    fn lost(&mut self, sent: u64, age: Duration) {
+        if self.give_up_pending(sent) {
             let why = "the worker process ended before the new configuration was in force: the old one stays";
             self.voice.say(Level::Alert, format_args!("{why}"));
         }
         if self.wants_workers() && self.workers.iter().all(|w| w.leaving) {
-            self.respawn.after(worker.started.elapsed(), Instant::now());
+            self.respawn.after(age, Instant::now());
         }
     }
 

@@ -78,8 +78,18 @@ impl Worker {
     /// When there is no descriptor left.
     pub fn configure(&mut self, loaded: &Loaded, voice: &Voice) -> io::Result<()> {
         self.sent = loaded.generation;
+        self.raise_limit(loaded);
         self.send(loaded.messages()?, voice);
         Ok(())
+    }
+
+    /// What the configuration allows, and what is about to be sent, must fit; the worker sets its limit exactly then.
+    fn raise_limit(&self, loaded: &Loaded) {
+        if sys::privileges::is_root() {
+            let allowed = loaded.descriptors.unwrap_or(0).min(sys::proc::nr_open().unwrap_or(u64::MAX));
+            // The worker says what it lacks in the end.
+            let _ = sys::limits::raise_descriptors_of(self.pid(), allowed);
+        }
     }
 
     /// Sends messages. Where nobody is left to read them, the end of the process is about to be seen.

@@ -57,9 +57,9 @@ struct Counts {
 }
 impl Counts {
     fn of(process: &Process) -> Counts {
-        let sum = |f: fn(&crate::worker::Counters) -> i64| {
-            process.counters.iter().map(|c| f(c)).sum::<i64>().max(0) as u64
-        };
+        let counters = process.counters();
+        let sum =
+            |f: fn(&crate::worker::Counters) -> i64| counters.iter().map(|c| f(c)).sum::<i64>().max(0) as u64;
         let reading = sum(|c| c.reading.load(Relaxed));
         let writing = sum(|c| c.writing.load(Relaxed));
         let active = process.clients();
@@ -67,7 +67,7 @@ impl Counts {
             active,
             accepted: process.accepted.load(Relaxed),
             handled: process.handled.load(Relaxed),
-            requests: process.counters.iter().map(|c| c.requests.load(Relaxed)).sum(),
+            requests: counters.iter().map(|c| c.requests.load(Relaxed)).sum(),
             reading,
             writing,
             waiting: active.saturating_sub(reading + writing),

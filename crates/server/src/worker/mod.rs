@@ -35,7 +35,7 @@ pub struct Process {
     /// Connections that got a seat (`stub_status`: handled).
     pub handled: AtomicU64,
     /// Counters of each thread.
-    pub counters: Vec<Arc<Counters>>,
+    counters: Mutex<Vec<Arc<Counters>>>,
     most: AtomicUsize,
     taken: AtomicUsize,
     clients: AtomicUsize,
@@ -92,7 +92,7 @@ impl Process {
             blocking: Blocking::new(BLOCKING_THREADS, BLOCKING_QUEUE),
             accepted: AtomicU64::new(0),
             handled: AtomicU64::new(0),
-            counters: (0..program.threads).map(|_| Arc::default()).collect(),
+            counters: Mutex::default(),
             most: AtomicUsize::new(seats(program)),
             taken: AtomicUsize::new(0),
             clients: AtomicUsize::new(0),
@@ -102,6 +102,18 @@ impl Process {
             addresses: Mutex::default(),
             quitting: AtomicBool::new(false),
         }
+    }
+    /// The counters of each thread there ever was.
+    pub fn counters(&self) -> Vec<Arc<Counters>> {
+        lock(&self.counters).clone()
+    }
+    /// The counters of thread `i`.
+    fn counters_of(&self, i: usize) -> Arc<Counters> {
+        let mut counters = lock(&self.counters);
+        if counters.len() <= i {
+            counters.resize_with(i + 1, Arc::default);
+        }
+        counters[i].clone()
     }
     /// A place, if one is free.
     pub fn seat(self: &Arc<Self>, kind: Kind) -> Option<Seat> {
@@ -167,8 +179,15 @@ pub type Sockets = HashMap<Address, Vec<Arc<OwnedFd>>>;
 /// The running worker.
 pub struct Worker {
     process: Arc<Process>,
+    threads: Mutex<Threads>,
+}
+
+/// Threads never end before the worker does: where a configuration wants fewer, the others get no more connections but
+/// keep those they have.
+#[derive(Default)]
+struct Threads {
     remotes: Vec<Remote<Rest>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    running: Vec<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -177,32 +196,48 @@ impl Worker {
     /// # Errors
     /// When a thread or its event loop cannot be made.
     pub fn start(program: &Program, sockets: &Sockets) -> std::io::Result<Worker> {
-        let process = Arc::new(Process::new(program));
-        let generation = program.generation.clone();
-        process.number(&generation);
-        let mut worker = Worker { process, remotes: Vec::new(), threads: Mutex::default() };
-        for i in 0..program.threads {
-            let cores = cores(program, i);
-            let (remote, thread) = thread::spawn(worker.process.clone(), i, cores, generation.clone())?;
-            worker.remotes.push(remote);
-            lock(&worker.threads).push(thread);
-        }
-        worker.listen(&generation, sockets);
+        let worker = Worker { process: Arc::new(Process::new(program)), threads: Mutex::default() };
+        worker.put_in_force(program, sockets)?;
         Ok(worker)
     }
     /// Puts a new configuration in force: connections go on, the next request sees it.
-    pub fn install(&self, program: &Program, sockets: &Sockets) {
+    ///
+    /// # Errors
+    /// When a thread more cannot be made; nothing has changed then.
+    pub fn install(&self, program: &Program, sockets: &Sockets) -> std::io::Result<()> {
+        self.put_in_force(program, sockets)?;
         self.process.most.store(seats(program), Relaxed);
         *lock(&self.process.error_log) = program.error_log.clone();
+        Ok(())
+    }
+    fn put_in_force(&self, program: &Program, sockets: &Sockets) -> std::io::Result<()> {
         self.process.number(&program.generation);
-        self.listen(&program.generation, sockets);
+        self.grow(program)?;
+        self.listen(program, sockets);
+        Ok(())
+    }
+    fn grow(&self, program: &Program) -> std::io::Result<()> {
+        let mut threads = lock(&self.threads);
+        for i in threads.remotes.len()..program.threads {
+            let cores = cores(program, i);
+            let (remote, thread) = thread::spawn(self.process.clone(), i, cores, program.generation.clone())?;
+            threads.remotes.push(remote);
+            threads.running.push(thread);
+        }
+        Ok(())
+    }
+    fn remotes(&self) -> Vec<Remote<Rest>> {
+        lock(&self.threads).remotes.clone()
     }
     /// Returns when every thread has done so.
-    fn listen(&self, generation: &Arc<Generation>, sockets: &Sockets) {
+    fn listen(&self, program: &Program, sockets: &Sockets) {
         let (tell, told) = std::sync::mpsc::channel::<()>();
-        for (i, remote) in self.remotes.iter().enumerate() {
-            let mine = self.sockets_of(i, sockets);
-            let generation = generation.clone();
+        for (i, remote) in self.remotes().iter().enumerate() {
+            let mine = match i < program.threads {
+                true => self.sockets_of(i, program.threads, sockets),
+                false => Vec::new(),
+            };
+            let generation = program.generation.clone();
             let tell = tell.clone();
             remote.run(Box::new(move |handle| {
                 thread::install(handle, generation, mine);
@@ -215,8 +250,7 @@ impl Worker {
     }
     /// The sockets of thread `i`. Where an address has several (`reuseport`), each is some thread's, however many there
     /// are of either: connections wait in each of them.
-    fn sockets_of(&self, i: usize, sockets: &Sockets) -> Vec<(u32, Arc<OwnedFd>)> {
-        let threads = self.remotes.len();
+    fn sockets_of(&self, i: usize, threads: usize, sockets: &Sockets) -> Vec<(u32, Arc<OwnedFd>)> {
         let mut mine = Vec::new();
         for (address, all) in sockets {
             let own = all.iter().enumerate().filter(|(j, _)| j % threads == i % all.len().max(1) % threads);
@@ -227,26 +261,33 @@ impl Worker {
     /// Stops listening, lets requests finish, then ends; `timeout`: `worker_shutdown_timeout`.
     pub fn quit(&self, timeout: Option<Duration>) {
         self.process.quitting.store(true, Relaxed);
-        for remote in &self.remotes {
+        for remote in self.remotes() {
             remote.run(Box::new(move |handle| thread::drain(handle, timeout)));
         }
     }
     /// Lets every thread have a turn now: the logs are other files, and what waits for the old ones must go there.
     pub fn turn(&self) {
-        for remote in &self.remotes {
+        for remote in self.remotes() {
             remote.run(Box::new(|_: &Handle| {}));
         }
     }
     /// Ends now.
     pub fn stop(&self) {
-        for remote in &self.remotes {
+        for remote in self.remotes() {
             remote.run(Box::new(|handle: &Handle| handle.stop()));
         }
     }
-    /// Waits until every thread has ended.
+    /// Waits until every thread has ended, also those that a reload adds meanwhile.
     pub fn join(&self) {
-        for thread in std::mem::take(&mut *lock(&self.threads)) {
-            let _ = thread.join();
+        loop {
+            let running = std::mem::take(&mut lock(&self.threads).running);
+            if running.is_empty() {
+                return;
+            }
+            for thread in running {
+                // One that panicked has ended as well.
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -140,7 +140,10 @@ impl Life {
         match compiled(start) {
             Err(why) => self.channel.refused(generation, why),
             Ok((program, sockets)) => {
-                self.worker.install(&program, &sockets);
+                settle::set_descriptors(&program);
+                if let Err(error) = self.worker.install(&program, &sockets) {
+                    return self.channel.refused(generation, Errno(&error).to_string());
+                }
                 self.note(&program);
                 drop(program);
                 // Logs that no configuration has any more get what waits for them.

@@ -31,10 +31,10 @@ pub fn raise_limit() {
 /// # Errors
 /// What keeps the worker from serving as configured, in nginx's words.
 pub fn settle(program: &Program, account: Option<&Account>) -> Result<(), String> {
-    let warn = |level: Level, text: String| {
-        program.error_log.write(level, &Context::none(), format_args!("{text}"));
-    };
-    set_descriptors(program, &warn);
+    let warn = |level: Level, text: String| warn(program, level, &text);
+    let needed = set_descriptors(program);
+    // A table that cannot be grown now is grown later, which only costs time.
+    let _ = limits::grow_table(needed);
     if let Some(bytes) = program.rlimit_core
         && let Err(error) = limits::set_core(bytes)
     {
@@ -60,8 +60,14 @@ pub fn settle(program: &Program, account: Option<&Account>) -> Result<(), String
     Ok(())
 }
 
-/// One process does the work of all of nginx's workers, so its limit is theirs together.
-fn set_descriptors(program: &Program, warn: &impl Fn(Level, String)) {
+fn warn(program: &Program, level: Level, text: &str) {
+    program.error_log.write(level, &Context::none(), format_args!("{text}"));
+}
+
+/// Sets the limit of descriptors; how many there will be at most. One process does the work of all of nginx's workers,
+/// so its limit is theirs together.
+pub fn set_descriptors(program: &Program) -> u64 {
+    let warn = |level: Level, text: String| warn(program, level, &text);
     let threads = program.threads as u64;
     let needed = threads.saturating_mul(program.connections) + program.listens.len() as u64 + OTHERS;
     let asked = program.rlimit_nofile.map(|each| each.saturating_mul(threads));
@@ -88,6 +94,5 @@ fn set_descriptors(program: &Program, warn: &impl Fn(Level, String)) {
             format!("{each} worker_connections exceed open file resource limit: {}", limit / threads.max(1)),
         );
     }
-    // A table that cannot be grown now is grown later, which only costs time.
-    let _ = limits::grow_table(needed.min(limit));
+    needed.min(limit)
 }

@@ -25,6 +25,9 @@ const SCRATCH: usize = 64 * 1024;
 const LARGEST_KEPT: usize = 256 * 1024;
 /// So many buffers and requests are kept.
 const KEPT: usize = 64;
+/// How long an idle connection may take for one more request in a shutdown. Clients that keep asking are not cut off
+/// between two requests; those that only keep the connection do not delay the end for long.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
 /// After running out of descriptors a listener is looked at again.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(20);
 
@@ -121,12 +124,13 @@ pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<O
     });
 }
 
-/// Stops accepting, closes what is idle, ends when the last request is answered.
+/// Stops accepting, ends when the last request is answered. An idle connection may send one more, which is answered
+/// with `Connection: close`: closed at once, it might cross with a request on its way, and that would be lost.
 pub fn drain(handle: &Handle, timeout: Option<Duration>) {
     with_current(|thread| {
         thread.listen(Vec::new());
         thread.drain.set(Some(timeout.map(|t| handle.now() + t)));
-        handle.evict(usize::MAX);
+        handle.spawn(sweep(handle.clone()));
         if let Some(timeout) = timeout {
             let sleep = handle.sleep(timeout);
             let stop = handle.clone();
@@ -138,9 +142,17 @@ pub fn drain(handle: &Handle, timeout: Option<Duration>) {
     });
 }
 
+/// Asks idle connections to close, again and again: one may come to rest late.
+async fn sweep(handle: Handle) {
+    loop {
+        handle.sleep(LAST_CHANCE).await;
+        handle.evict(usize::MAX);
+    }
+}
+
 impl Thread {
     fn new(handle: Handle, process: Arc<Process>, i: usize, generation: Arc<Generation>) -> Rc<Thread> {
-        let counters = process.counters[i].clone();
+        let counters = process.counters_of(i);
         let clock = Clock::new(handle.unix_time());
         Rc::new(Thread {
             handle,
@@ -229,7 +241,6 @@ impl Thread {
     }
     fn end_if_drained(&self) {
         let Some(deadline) = self.drain.get() else { return };
-        self.handle.evict(usize::MAX);
         let late = deadline.is_some_and(|at| self.handle.now() >= at);
         if late || (self.served.get() == 0 && self.handle.resting() == 0) {
             self.handle.stop();
