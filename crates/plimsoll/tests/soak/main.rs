@@ -1,0 +1,94 @@
+//! The processes under constant load: reloads, and what is left of them afterwards.
+//!
+//! `PLIMSOLL_SOAK=60 cargo test -p plimsoll --test soak -- --ignored --nocapture` runs the long forms, for so many
+//! seconds, and prints figures.
+#![allow(clippy::unwrap_used)]
+
+mod load;
+mod parts;
+mod stage;
+mod talk;
+
+use std::time::{Duration, Instant};
+
+use testkit::eventually;
+
+use self::load::Load;
+use self::stage::{Conf, application, descriptors, memory, reload, start, worker};
+
+fn long() -> Option<u64> {
+    std::env::var("PLIMSOLL_SOAK").ok()?.parse().ok()
+}
+
+fn with_tls() -> bool {
+    testkit::peers::require("openssl").is_some()
+}
+
+#[test]
+fn reloads_under_load_lose_nothing() {
+    soak(10, 8);
+}
+
+#[test]
+#[ignore = "a minute of load: set PLIMSOLL_SOAK to its seconds"]
+fn fifty_reloads_under_load_lose_nothing() {
+    soak(long().unwrap_or(60), 50);
+}
+
+fn soak(seconds: u64, reloads: usize) {
+    let tls = with_tls();
+    let applications = [application(), application()];
+    let conf = |number: usize| {
+        let application = &applications[number % 2];
+        // Threads stay once they are there: the first reload has as many as there will be.
+        let conf = Conf { number, threads: 1 + (number + 2) % 3, application, tls, main: String::new() };
+        conf.text()
+    };
+    let server = start(&conf(1));
+    let pids = (server.pid(), worker(&server));
+    reload(&server, &conf(0));
+    assert_eq!(server.get("/").text(), "g0");
+    let rest = (descriptors(pids.0), descriptors(pids.1));
+
+    let load = Load::start(&server, tls);
+    eventually("every kind of client to be served", || load.moved_since(&[0; 6]));
+    let begun = Instant::now();
+    let pause = Duration::from_secs(seconds) / (reloads as u32 + 1);
+    let mut first = 0;
+    for i in 1..=reloads {
+        // The load is what takes time here; a reload falls due when its time has come.
+        std::thread::sleep((begun + pause * i as u32).saturating_duration_since(Instant::now()));
+        eprint!("{} ", memory(pids.1) / 1024);
+        if i == 2 {
+            first = memory(pids.1);
+        }
+        reload(&server, &conf(i));
+        assert_eq!(server.get("/").text(), format!("g{i}"));
+        if i % 2 == 1 {
+            assert_eq!(server.client_on(1).get("/").text(), format!("g{i}"));
+        }
+    }
+    std::thread::sleep((begun + Duration::from_secs(seconds)).saturating_duration_since(Instant::now()));
+    let last = memory(pids.1);
+    let tally = load.finish(begun);
+    let change = last as f64 / first as f64 - 1.0;
+    eprintln!(
+        "{reloads} reloads in {:.1} s\n{tally}\nworker: {} KiB after the first reload, {} KiB in the end ({:+.1} %)",
+        tally.seconds,
+        first / 1024,
+        last / 1024,
+        change * 100.0
+    );
+    assert!(tally.lost.is_empty(), "{:#?}", tally.lost);
+    for kind in [0, 2, 3, 4, 5] {
+        let clients = [64, 2, 4, 4, 4, if tls { 4 } else { 0 }][kind];
+        assert_eq!(tally.connected[kind], clients, "connections of kind {kind} go on");
+    }
+    assert_eq!((server.pid(), worker(&server)), pids);
+    assert!(change <= 0.05, "the worker grew by {:.1} %", change * 100.0);
+    reload(&server, &conf(6));
+    drop(applications);
+    eventually("all descriptors to be closed", || {
+        descriptors(pids.0) <= rest.0 && descriptors(pids.1) <= rest.1
+    });
+}

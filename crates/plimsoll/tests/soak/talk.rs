@@ -1,0 +1,169 @@
+//! A client's connection, plain or TLS, with just enough HTTP to tell a whole answer from a lost one.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+/// Longer than any answer may take; what takes longer is lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// A connection.
+pub struct Talk {
+    stream: Stream,
+    buffer: Vec<u8>,
+}
+
+/// What is in the head of an answer.
+pub struct Head {
+    pub status: u16,
+    pub length: usize,
+    /// The server closes after it.
+    pub close: bool,
+}
+
+impl Talk {
+    pub fn plain(port: u16) -> io::Result<Talk> {
+        Ok(Talk { stream: Stream::Plain(connect(port)?), buffer: Vec::new() })
+    }
+
+    pub fn tls(port: u16) -> io::Result<Talk> {
+        let session = ClientConnection::new(tls_config(), ServerName::try_from("localhost").map_err(bad)?);
+        let stream = StreamOwned::new(session.map_err(bad)?, connect(port)?);
+        Ok(Talk { stream: Stream::Tls(Box::new(stream)), buffer: Vec::new() })
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(s) => s.write_all(bytes),
+            Stream::Tls(s) => s.write_all(bytes).and_then(|()| s.flush()),
+        }
+    }
+
+    /// The head of an answer.
+    pub fn head(&mut self) -> io::Result<Head> {
+        let end = loop {
+            match self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+                Some(at) => break at + 4,
+                None => self.fill(16 * 1024)?,
+            };
+        };
+        let head = String::from_utf8_lossy(&self.take(end)).to_ascii_lowercase();
+        let field = |name: &str| head.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(|| bad(&head))?;
+        let length = field("content-length:").map_or(Ok(0), str::parse).map_err(bad)?;
+        Ok(Head { status, length, close: field("connection:") == Some("close") })
+    }
+
+    /// Some bytes of what comes, as they come.
+    pub fn some(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.fill(most)?;
+        }
+        Ok(self.take(most.min(self.buffer.len())))
+    }
+
+    /// A body of this length.
+    pub fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        while self.buffer.len() < length {
+            self.fill(64 * 1024)?;
+        }
+        Ok(self.take(length))
+    }
+
+    /// A whole answer with status 200: its body, and whether the server closes.
+    pub fn answer(&mut self) -> io::Result<(Vec<u8>, bool)> {
+        let head = self.head()?;
+        let body = self.exactly(head.length)?;
+        match head.status {
+            200 => Ok((body, head.close)),
+            status => Err(bad(format!("status {status}"))),
+        }
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        self.buffer.drain(..count).collect()
+    }
+
+    fn fill(&mut self, most: usize) -> io::Result<()> {
+        let had = self.buffer.len();
+        self.buffer.resize(had + most, 0);
+        let read = match &mut self.stream {
+            Stream::Plain(s) => s.read(&mut self.buffer[had..]),
+            Stream::Tls(s) => s.read(&mut self.buffer[had..]),
+        };
+        self.buffer.truncate(had + *read.as_ref().unwrap_or(&0));
+        match read? {
+            0 => Err(io::Error::new(ErrorKind::UnexpectedEof, format!("closed after {had} bytes"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What was received is not what was awaited.
+pub fn bad(what: impl ToString) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, what.to_string())
+}
+
+fn connect(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port))
+        .map_err(|e| io::Error::new(e.kind(), format!("connecting: {e}")))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn tls_config() -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyServer));
+    Arc::new(builder.with_no_client_auth())
+}
+
+/// The certificate is the test's own: nothing depends on who signed it.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![
+            SignatureScheme::RSA_PSS_SHA256,
+            SignatureScheme::RSA_PKCS1_SHA256,
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+        ]
+    }
+}
