@@ -22,14 +22,14 @@ struct Budget {
 
 /// Measures every case in `budgets.toml`.
 pub fn budget() -> Result<()> {
-    eprintln!("==> budget");
     if let Some(missing) = ["valgrind", "strace", "nginx"].iter().find(|program| !has(program)) {
         eprintln!("SKIPPED: budget: {missing} is not installed (cargo xtask setup)");
         return Ok(());
     }
     let text = fs::read_to_string(root().join("xtask/budgets.toml")).context("xtask/budgets.toml")?;
     let budgets: BTreeMap<String, Budget> = toml::from_str(&text).context("xtask/budgets.toml")?;
-    with_plimsoll(|| {
+    with_plimsoll("budget", &[], || {
+        eprintln!("==> budget");
         let mut over = Vec::new();
         for (name, budget) in &budgets {
             over.extend(check(name, budget)?);

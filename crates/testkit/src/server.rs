@@ -83,7 +83,7 @@ impl Place {
             command.arg("-g").arg(globals);
         }
         command.args(flags).stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
-        command.process_group(0);
+        not_inheriting(&mut command).process_group(0);
         command
     }
 
@@ -95,6 +95,11 @@ impl Place {
         };
         Exit { code, stdout: read("stdout"), stderr: read("stderr"), log: read("error.log") }
     }
+}
+
+/// For the servers, these variables list the sockets that an upgrade hands on; for us, they name programs.
+fn not_inheriting(command: &mut Command) -> &mut Command {
+    command.env_remove("PLIMSOLL").env_remove("NGINX")
 }
 
 /// Workers run as another user where the configuration says so; they must be able to read the files.
@@ -395,7 +400,7 @@ impl Server {
         let mut command = Command::new(self.binary.path());
         command.arg("-p").arg(self.dir.path()).arg("-c").arg(self.path("nginx.conf"));
         command.arg("-e").arg(self.path("logs/error.log")).arg("-g").arg(self.site.globals());
-        let mut child = spawn(command.args(flags).stdin(Stdio::null()));
+        let mut child = spawn(not_inheriting(&mut command).args(flags).stdin(Stdio::null()));
         wait(&mut child, PATIENCE).expect("the second run should exit")
     }
 

@@ -41,8 +41,8 @@ impl Case {
     pub fn site(&self, origin: &str, single: bool) -> Site {
         let master = if single { "master_process off;" } else { "" };
         let text = format!(
-            "{master} worker_processes 1; worker_rlimit_nofile 32768; error_log logs/error.log error;\n\
-             events {{ worker_connections 16384; }}\n\
+            "{master} worker_processes 1; worker_rlimit_nofile 16384; error_log logs/error.log error;\n\
+             events {{ worker_connections 12000; }}\n\
              http {{\n\
              access_log off; sendfile on; tcp_nopush off; keepalive_requests 100000000; keepalive_timeout 600s;\n\
              upstream origin {{ server %%ORIGIN%%; keepalive 128; keepalive_requests 100000000; }}\n\
@@ -57,7 +57,7 @@ impl Case {
 
 /// What stands behind the proxied cases: an nginx, cheap and the same for both.
 pub fn origin() -> Site {
-    let text = "worker_processes 1; worker_rlimit_nofile 32768; events { worker_connections 16384; }\n\
+    let text = "worker_processes 1; worker_rlimit_nofile 16384; events { worker_connections 12000; }\n\
         http { access_log off; sendfile on; keepalive_requests 100000000; keepalive_timeout 600s;\n\
         server { listen 127.0.0.1:%%PORT%% backlog=4096; location = /small { return 200 hello; } } }\n";
     Site::new(text).file("html/64k", vec![b'x'; 65536])

@@ -9,6 +9,8 @@ pub mod load;
 pub mod process;
 mod report;
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 use testkit::{Binary, Server};
 
@@ -42,7 +44,7 @@ pub fn bench(names: &[String]) -> Result<()> {
         }
     }
     let wanted = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
-    with_plimsoll(|| {
+    with_plimsoll("bench", names, || {
         let mut report = Report::default();
         for case in CASES.iter().filter(|case| wanted(case.name)) {
             measure(case, &mut report)?;
@@ -55,17 +57,19 @@ pub fn bench(names: &[String]) -> Result<()> {
     })
 }
 
-/// Sees to it that testkit finds a release build.
-pub fn with_plimsoll<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
-    let built = release_build()?;
+/// Sees to it that testkit finds a release build: it looks for the program in `PLIMSOLL`, which cannot be set from
+/// here without `unsafe`, so this command is run once more with it.
+pub fn with_plimsoll(command: &str, arguments: &[String], run: impl FnOnce() -> Result<()>) -> Result<()> {
     if std::env::var_os("PLIMSOLL").is_some() {
         return run();
     }
-    // testkit looks beside the running program's folder or in PLIMSOLL; the latter cannot be set from here
-    // without `unsafe`, so the command runs itself once more with it.
-    let mut again = std::process::Command::new(std::env::current_exe()?);
-    let status = again.args(std::env::args().skip(1)).env("PLIMSOLL", built).status()?;
-    std::process::exit(status.code().unwrap_or(1))
+    let built = release_build()?;
+    let mut again = Command::new(std::env::current_exe()?);
+    let status = again.arg(command).args(arguments).env("PLIMSOLL", built).status()?;
+    if !status.success() {
+        bail!("{command} failed");
+    }
+    Ok(())
 }
 
 fn measure(case: &Case, report: &mut Report) -> Result<()> {
