@@ -121,12 +121,29 @@ impl<R> Socket<R> {
         }
         let size = buffer.len();
         let outcome = retry(|| rustix::io::read(&self.fd, &mut *buffer));
-        match &outcome {
+        self.note_read(&outcome, size);
+        outcome
+    }
+
+    fn note_read(&self, outcome: &io::Result<usize>, size: usize) {
+        match outcome {
             // The end may follow without another edge if it is part of the one already seen.
             Ok(n) if *n > 0 && *n < size && !self.peer_closed() => self.clear(State::READ),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clear(State::READ),
             _ => {}
         }
+    }
+
+    /// Reads as [`Socket::try_read`], to the end of `buffer`, as much as it has room for without growing (at least one
+    /// byte): nothing is zeroed or copied.
+    pub fn try_append(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        if !self.has(State::READ) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        buffer.reserve(1);
+        let size = buffer.capacity() - buffer.len();
+        let outcome = retry(|| rustix::io::read(&self.fd, rustix::buffer::spare_capacity(buffer)));
+        self.note_read(&outcome, size);
         outcome
     }
 

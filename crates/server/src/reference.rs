@@ -32,6 +32,23 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("access_log", "`gzip` is refused; `buffer` is per thread"),
     ("open_log_file_cache", "only `off`"),
     ("error_log", "`memory:` is refused; control characters that clients sent are written as `?`"),
+    ("keepalive", "idle connections per thread; a number of processes is a number of threads here"),
+    ("zone", "the threads share every group's state anyway: nothing needs room"),
+    (
+        "proxy_pass",
+        "`https://` is refused; names in variables must be groups or addresses: there is no resolver yet",
+    ),
+    ("proxy_http_version", "`2` is refused"),
+    ("proxy_pass_trailers", "only `off`"),
+    ("proxy_ignore_headers", "without a cache, `X-Accel-Redirect` and `X-Accel-Buffering` matter"),
+    (
+        "proxy_buffers",
+        "their sum is what is kept in memory for a slow client; quick clients get what came at once",
+    ),
+    ("proxy_busy_buffers_size", "checked, no effect: a client gets what it takes"),
+    ("proxy_temp_file_write_size", "checked, no effect: what was read is written at once"),
+    ("proxy_headers_hash_max_size", "no effect: the table grows as it must"),
+    ("proxy_headers_hash_bucket_size", "no effect"),
     ("listen", "`http2`, `quic`, `setfib` and `accept_filter` are refused"),
 ];
 

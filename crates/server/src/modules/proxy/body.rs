@@ -55,6 +55,8 @@ thread_local! {
     #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
     static PLACES: RefCell<Vec<Box<Option<Inner>>>> = const { RefCell::new(Vec::new()) };
 }
+/// Read at once.
+const READ: usize = 64 * 1024;
 /// After so many bytes in a row other connections of the thread have their turn.
 const BURST: usize = 1 << 20;
 /// So many places are kept.
@@ -291,19 +293,18 @@ impl Inner {
             return Poll::Pending;
         }
         let error = loop {
-            {
-                let mut scratch = self.thread.scratch();
-                match link.socket.try_read(&mut scratch) {
+            if link.socket.maybe_readable() {
+                let mut buffer = self.thread.buffer();
+                buffer.reserve_exact(READ);
+                match link.socket.try_append(&mut buffer) {
                     Ok(0) => break None,
                     Ok(n) => {
-                        let mut buffer = self.thread.buffer();
-                        buffer.extend_from_slice(&scratch[..n]);
                         self.received += n as u64;
                         self.waits = false;
                         self.burst += n;
                         return Poll::Ready(buffer);
                     }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.thread.give_buffer(buffer),
                     Err(e) => break Some(e),
                 }
             }

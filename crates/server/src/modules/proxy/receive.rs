@@ -13,6 +13,9 @@ use crate::upstream::Link;
 /// Interim responses (100, 103) that one response may have before it.
 const INTERIM: usize = 64;
 
+/// Read at once for a head and a small body behind it. More is read when it is known where it goes.
+const FIRST: usize = 16 * 1024;
+
 /// Reads until the head is there, into the request's record; what came behind it stays in the buffer.
 pub(super) async fn head(
     settings: &Settings,
@@ -78,7 +81,8 @@ async fn read(settings: &Settings, request: &mut Request, link: &Link) -> Result
         loop {
             {
                 let mut scratch = thread.scratch();
-                match link.socket.try_read(&mut scratch) {
+                let most = FIRST.max(settings.buffer_size).min(scratch.len());
+                match link.socket.try_read(&mut scratch[..most]) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     Err(e) => return Poll::Ready(Err(Failure::Receive(e))),
                     Ok(n) => {

@@ -52,6 +52,7 @@ pub async fn tunnel(request: &mut Request) {
     request.unread = request.buffer.len();
     request.keep_alive = false;
     request.client.set_deadline(None);
+    let head_length = request.sent - request.body_sent;
     let mut tunnel = Tunnel { link, up: Pipe::new(up), down: Pipe::new(down), moved: true };
     let result = std::future::poll_fn(|cx| {
         for _ in 0..ROUNDS {
@@ -75,6 +76,7 @@ pub async fn tunnel(request: &mut Request) {
     }
     let now = request.thread.handle.now();
     request.upstream.end_at(now);
+    request.body_sent = request.sent - head_length;
     request.thread.give_buffer(tunnel.up.buffer);
     request.thread.give_buffer(tunnel.down.buffer);
     drop(held);

@@ -299,9 +299,11 @@ fn pass_trailers(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     }
 }
 
-/// A size that is checked, and needs no setting here: no such table is limited.
-fn needless(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    a.number::<u32>(0).map(drop)
+/// A size that is checked, and has no effect: no such table is limited.
+fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.number::<u32>(0)?;
+    at.warn(a.notice(format!("\"{}\" has no effect: the table grows as it must", a.directive)));
+    Ok(())
 }
 
 /// What `proxy_ignore_headers` can name.
