@@ -108,7 +108,11 @@ fn one(client: &mut Client, n: u64, dice: &mut Dice, complete: &AtomicUsize) -> 
     }
     let Ok(response) = client.try_response(method) else { return After::Gone };
     if response.status == 200 {
-        assert_eq!(response.header("x-number"), Some(n.to_string().as_str()), "the answer to another request");
+        assert_eq!(
+            response.header("x-number"),
+            Some(n.to_string().as_str()),
+            "the answer to another request"
+        );
         assert!(response.body == answer(n), "request {n} got other bytes");
         complete.fetch_add(1, Relaxed);
     } else {

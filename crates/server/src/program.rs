@@ -164,6 +164,9 @@ fn load(inputs: &dyn Inputs, call: &Call, remarks: &mut Warnings) -> Result<Prog
     };
     let (tree, root) = conf::load(inputs, &source, tables(), root);
     let mut root = root?;
+    if !root.children.iter().any(|block| block.kind == conf::EVENTS) {
+        return Err(Error::emerg("no \"events\" section in configuration").nowhere());
+    }
     root.inherit_down();
     let generation = generation::compile(&root, inputs, call)?;
     Ok(program(&root, tree, call, generation, inputs))

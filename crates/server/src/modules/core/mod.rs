@@ -31,7 +31,7 @@ pub(crate) static MODULE: Module =
     Module { name: "core", directives: DIRECTIVES, variables: variables::VARIABLES };
 
 static DIRECTIVES: &[conf::Directive] = &[
-    block("http", MAIN, conf::exactly(0), HTTP, |at, _| at.own::<process::HttpBlock>().open()),
+    block("http", MAIN, conf::exactly(0), HTTP, |at, _| process::once(at, "http")),
     block("server", HTTP, conf::exactly(0), SERVER, |at, _| listen::open_server(at)),
     block("location", SERVER.or(LOCATION), conf::between(1, 2), LOCATION, location::open),
     block("limit_except", LOCATION, conf::at_least(1), conf::LIMIT_EXCEPT, location::open_limit_except),

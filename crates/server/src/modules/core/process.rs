@@ -1,6 +1,7 @@
 //! The main and `events` contexts: processes, their user, limits and files.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use conf::{Args, Directive, EVENTS as IN_EVENTS, Error, Inherit, MAIN, Scope, block, directive};
 
@@ -53,35 +54,35 @@ impl Inherit for Env {
     }
 }
 
-/// Seen once: the `http` block.
+/// The blocks that may stand once in a configuration.
 #[derive(Default)]
-pub struct HttpBlock {
-    /// There is one.
-    pub open: bool,
-}
-impl HttpBlock {
-    /// `http {`
-    pub fn open(&mut self) -> Result<(), Error> {
-        self.open = true;
+pub struct Once(Mutex<Vec<&'static str>>);
+impl Once {
+    /// Notes one; a second is nginx's error.
+    fn note(&self, name: &'static str) -> Result<(), Error> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.contains(&name) {
+            return Err(Error::directive("is duplicate"));
+        }
+        seen.push(name);
         Ok(())
     }
 }
-impl Inherit for HttpBlock {
-    fn inherit(&mut self, _: &HttpBlock) {}
-    fn reaches(_: conf::Within) -> bool {
-        false
-    }
+
+/// Notes a block that may stand once.
+pub fn once(at: &Scope, name: &'static str) -> Result<(), Error> {
+    at.shared::<Once>().note(name)
 }
 
 /// `events {`
-pub const EVENTS: Directive = block("events", MAIN, conf::exactly(0), IN_EVENTS, |_, _| Ok(()));
+pub const EVENTS: Directive = block("events", MAIN, conf::exactly(0), IN_EVENTS, |at, _| once(at, "events"));
 /// `user name [group];`
 pub const USER: Directive = directive("user", MAIN, conf::between(1, 2), user);
 /// `worker_processes number | auto;`
 pub const WORKER_PROCESSES: Directive = directive("worker_processes", MAIN, conf::exactly(1), |at, a| {
     let workers = match a.str(0) {
         "auto" => Workers::Auto,
-        _ => Workers::Number(a.number::<u32>(0)?),
+        _ => Workers::Number(a.number::<u32>(0).map_err(|_| a.invalid())?),
     };
     if workers == Workers::Number(0) {
         return Err(a.error("invalid number of worker processes"));
