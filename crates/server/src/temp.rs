@@ -29,7 +29,7 @@ impl TempPath {
     pub fn flat(path: String) -> TempPath {
         TempPath { path: path.into(), levels: [0; 3] }
     }
-    /// Reads `path [level1 [level2 [level3]]]`; each level has one to three digits.
+    /// Reads `path [level1 [level2 [level3]]]`: digits of each level.
     ///
     /// # Errors
     /// nginx's `invalid value`.
@@ -37,7 +37,8 @@ impl TempPath {
         let mut temp = TempPath::flat(a.prefix_path(a.str(0)));
         for i in 1..a.words.len() {
             let level: usize = a.number(i)?;
-            if !(1..=3).contains(&level) {
+            // All levels together have no more digits than a name.
+            if level == 0 || level + temp.levels.iter().sum::<usize>() > DIGITS {
                 return Err(a.error(format!("invalid value \"{}\"", a.str(i))));
             }
             temp.levels[i - 1] = level;

@@ -39,6 +39,9 @@ pub fn resolve(inputs: &dyn Inputs, server: &str, default_port: u16) -> Result<V
             _ => Ok(vec![Address::Unix(path.into())]),
         };
     }
+    if server.contains('/') {
+        return Err("invalid host");
+    }
     let (host, port) = split(server)?;
     let port = port.unwrap_or(default_port);
     if let Ok(ip) = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {

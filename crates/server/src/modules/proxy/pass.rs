@@ -137,9 +137,8 @@ fn group(url: &Parsed<'_>, with: &mut Compiler<'_>) -> Result<Arc<Group>, String
         true => url.host.to_string(),
         false => format!("{}:{wanted}", url.host),
     };
-    let shown = if url.port.is_some() { server.as_str() } else { url.host };
-    let found =
-        resolve(with.inputs, &server, wanted).map_err(|what| format!("{what} in upstream \"{shown}\""))?;
+    let found = resolve(with.inputs, &server, wanted)
+        .map_err(|what| format!("{what} in upstream \"{}\"", url.host))?;
     let group = Arc::new(Group::implied(url.host, wanted, found.iter().map(|a| peer(a, key(a))).collect()));
     with.upstreams.push(group.clone());
     Ok(group)

@@ -9,7 +9,7 @@ use wire::Known;
 use super::cookies::Cookies;
 use super::pass::{Fixed, Target};
 use super::redirect::Rule;
-use super::written::{Conf, Lists, Redirect, again};
+use super::written::{Conf, DEFAULT_WITH_VARIABLES, Lists, Redirect, again};
 use crate::http::variables::Template;
 use crate::temp::TempPath;
 use crate::upstream::{Options, number};
@@ -253,10 +253,7 @@ fn redirects(lists: &Lists, target: &Target, at: &Scope) -> Result<Box<[Rule]>, 
         Redirect::Prefix(from, to) => Ok(Some(Rule::Prefix(from.clone(), to.clone()))),
         Redirect::Regex(regex, to) => Ok(Some(Rule::Regex(regex.clone(), to.clone()))),
         Redirect::Default if default.is_some() => Ok(default.clone()),
-        Redirect::Default => Err(Error::emerg(
-            "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables",
-        )
-        .at(at.at.clone())),
+        Redirect::Default => Err(Error::emerg(DEFAULT_WITH_VARIABLES).at(at.at.clone())),
     };
     lists.redirect.iter().filter_map(|redirect| rule(redirect).transpose()).collect()
 }

@@ -7,6 +7,7 @@ use super::body::UpstreamBody;
 use crate::http::request::Request;
 use crate::http::response::Body;
 use crate::upstream::Link;
+use crate::worker::thread::Thread;
 
 /// One direction: what was read and not yet written.
 struct Pipe {
@@ -21,10 +22,18 @@ impl Pipe {
     fn rest(&self) -> &[u8] {
         &self.buffer[self.at..]
     }
-    fn refill(&mut self, bytes: &[u8]) {
-        self.buffer.clear();
+    /// Takes what was read: a buffer of the thread's is held only while there is something in it.
+    fn refill(&mut self, thread: &Thread, bytes: &[u8]) {
+        self.ended = bytes.is_empty();
+        if !self.ended {
+            self.buffer = thread.buffer();
+            self.buffer.extend_from_slice(bytes);
+        }
+    }
+    /// Everything was written.
+    fn empty(&mut self, thread: &Thread) {
         self.at = 0;
-        self.buffer.extend_from_slice(bytes);
+        thread.give_buffer(std::mem::take(&mut self.buffer));
     }
     /// All that was read has been written, and no more will be read.
     fn is_done(&self) -> bool {
@@ -77,8 +86,6 @@ pub async fn tunnel(request: &mut Request) {
     let now = request.thread.handle.now();
     request.upstream.end_at(now);
     request.body_sent = request.sent - head_length;
-    request.thread.give_buffer(tunnel.up.buffer);
-    request.thread.give_buffer(tunnel.down.buffer);
     drop(held);
 }
 
@@ -130,14 +137,14 @@ impl Tunnel {
                 Err(e) => return Err(e),
             }
         }
+        self.up.empty(&request.thread);
         Ok(Poll::Ready(()))
     }
     fn read_up(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
         let Request { thread, client, .. } = &mut *request;
         let mut scratch = thread.scratch();
         let Poll::Ready(n) = client.poll_read(cx, &mut scratch)? else { return Ok(()) };
-        self.up.refill(&scratch[..n]);
-        self.up.ended = n == 0;
+        self.up.refill(thread, &scratch[..n]);
         self.moved = true;
         Ok(())
     }
@@ -153,13 +160,13 @@ impl Tunnel {
             self.moved = true;
             request.sent += n as u64;
         }
+        self.down.empty(&request.thread);
         Ok(Poll::Ready(()))
     }
     fn read_down(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
         let mut scratch = request.thread.scratch();
         let Poll::Ready(n) = self.link.socket.poll_read(cx, &mut scratch)? else { return Ok(()) };
-        self.down.refill(&scratch[..n]);
-        self.down.ended = n == 0;
+        self.down.refill(&request.thread, &scratch[..n]);
         self.moved = true;
         if let Some(last) = request.upstream.last() {
             last.received += n as u64;

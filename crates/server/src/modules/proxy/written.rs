@@ -33,11 +33,11 @@ pub(super) static DIRECTIVES: &[conf::Directive] = &[
         Ok(())
     }),
     directive("proxy_ignore_headers", IN_HTTP, conf::at_least(1), |at, a| {
-        let mask = mask(a, IGNORED)?;
+        let mask = mask(at, a, IGNORED)?;
         at.own::<Conf>().ignore_headers.set(mask)
     }),
     directive("proxy_next_upstream", IN_HTTP, conf::at_least(1), |at, a| {
-        let mask = mask(a, AGAIN)?;
+        let mask = mask(at, a, AGAIN)?;
         at.own::<Conf>().next_upstream.set(mask)
     }),
     directive("proxy_next_upstream_tries", IN_HTTP, conf::exactly(1), |at, a| {
@@ -217,6 +217,11 @@ fn pass(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 const NO_URI: &str = "\"proxy_pass\" cannot have URI part in location given by regular expression, \
     or inside named location, or inside \"if\" statement, or inside \"limit_except\" block";
 
+pub(super) const DEFAULT_WITH_VARIABLES: &str =
+    "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables";
+const DEFAULT_BEFORE_PASS: &str =
+    "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive";
+
 fn redirect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let redirect = match (a.words.len(), a.str(0)) {
         (1, "off") => Redirect::Off,
@@ -224,7 +229,11 @@ fn redirect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             at.warn(a.warning("invalid parameter \"false\", use \"off\" instead"));
             Redirect::Off
         }
-        (1, "default") => Redirect::Default,
+        (1, "default") => match at.conf::<Pass>() {
+            Some(Pass { template: None, .. }) => Redirect::Default,
+            Some(_) => return Err(a.error(DEFAULT_WITH_VARIABLES)),
+            None => return Err(a.error(DEFAULT_BEFORE_PASS)),
+        },
         (1, other) => return Err(a.error(format!("invalid parameter \"{other}\""))),
         (_, from) => {
             let to = Template::compile(at, a, 1)?;
@@ -355,14 +364,14 @@ pub(super) mod again {
     pub const OFF: u32 = 1 << 31;
 }
 
-fn mask(a: &Args<'_>, names: &[(&str, u32)]) -> Result<u32, Error> {
+fn mask(at: &Scope, a: &Args<'_>, names: &[(&str, u32)]) -> Result<u32, Error> {
     let mut mask = 0;
     for i in 0..a.words.len() {
         let text = a.str(i);
         let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
         let (_, bit) = found.ok_or_else(|| a.error(format!("invalid value \"{text}\"")))?;
         if mask & bit != 0 {
-            return Err(a.error(format!("duplicate value \"{text}\"")));
+            at.warn(a.warning(format!("duplicate value \"{text}\"")));
         }
         mask |= bit;
     }

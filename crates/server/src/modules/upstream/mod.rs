@@ -157,7 +157,9 @@ fn keepalive(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         2 => return Err(a.error(format!("invalid parameter \"{}\"", a.str(1)))),
         _ => false,
     };
-    at.own::<Block>().keepalive.set((a.number(0)?, local))
+    let invalid = || a.error(format!("invalid value \"{}\" in \"keepalive\" directive", a.str(0)));
+    let connections = a.number(0).map_err(|_| invalid())?;
+    at.own::<Block>().keepalive.set((connections, local))
 }
 
 /// Compiles all `upstream` blocks.
@@ -179,6 +181,9 @@ fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
         servers.flat_map(|s| s.peers.iter().cloned()).collect::<Vec<_>>()
     };
     let (primary, backup) = (set(false), set(true));
+    if primary.is_empty() && !backup.is_empty() {
+        return Err(Error::emerg(format!("no servers in upstream \"{}\"", block.name)).at(scope.at.clone()));
+    }
     if primary.is_empty() {
         return Err(Error::emerg("no servers are inside upstream").at(scope.at.clone()));
     }
