@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use reactor::{Peer, Why};
-use wire::{BadRequest, Framing, Progress, RequestParser, Version};
+use wire::{BadRequest, Progress, RequestParser, Version};
 
 use crate::http::request::{Request, Stage};
 use crate::http::{body, phases};
@@ -294,7 +294,11 @@ fn give_up(request: &mut Request, status: u16) {
 fn note_refusal(request: &Request, bad: &BadRequest) {
     let mut text = request.thread.buffer();
     bad.log_text(&request.buffer, &mut text);
-    log_info!(request, "{} while {}", String::from_utf8_lossy(&text), bad.action());
+    let action = match bad.action() {
+        "reading client request line" if request.pipelined => "reading client pipelined request line",
+        action => action,
+    };
+    log_info!(request, "{} while {action}", String::from_utf8_lossy(&text));
     request.thread.give_buffer(text);
 }
 
@@ -327,8 +331,7 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
     choose_server(request);
     let framing = request.head.framing(&request.buffer)?;
     request.body.begin(framing);
-    request.body.expects_continue =
-        framing != Framing::None && request.head.expects_continue(&request.buffer);
+    request.body.expects_continue = request.head.expects_continue(&request.buffer);
     let plan = request.plan();
     request.keep_alive = request.head.keep_alive(&request.buffer) && plan.core.allows_keep_alive(request);
     take_path(request)
@@ -377,11 +380,9 @@ async fn after(request: &mut Request) -> Ending {
         return if request.client.timed_out { reset(request) } else { Ending::Close };
     }
     if !request.keep_alive {
-        return if request.body.complete && !request.head_pipelined() {
-            Ending::Close
-        } else {
-            Ending::Linger
-        };
+        let unread = !request.body.complete || request.head_pipelined();
+        let lingers = unread || request.plan().core.lingering_close == Lingering::Always;
+        return if lingers { Ending::Linger } else { Ending::Close };
     }
     if !request.body.complete && !body::discard(request).await {
         return Ending::Close;

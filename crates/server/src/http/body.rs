@@ -74,10 +74,10 @@ impl RequestBody {
 /// # Errors
 /// The status to refuse with: 400 for broken framing or a client that went away, 408, 413.
 pub async fn read_some(request: &mut Request, out: &mut Vec<u8>) -> Result<bool, u16> {
+    send_continue(request).await?;
     if request.body.complete {
         return Ok(false);
     }
-    send_continue(request).await?;
     loop {
         let before = out.len();
         take_buffered(request, out)?;
@@ -132,7 +132,9 @@ fn take_buffered(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
     // A chunk is refused by its announced size, before it arrives.
     let expected = request.body.read.saturating_add(request.body.decoder.left_in_chunk());
     if request.body.limit != 0 && expected > request.body.limit {
-        log_error!(request, "client intended to send too large chunked body: {expected} bytes");
+        let held = request.body.read - (out.len() - before) as u64;
+        let more = expected - held;
+        log_error!(request, "client intended to send too large chunked body: {held}+{more} bytes");
         return Err(413);
     }
     Ok(())
@@ -156,7 +158,7 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
                 return Ok(());
             }
             Err(_) => {
-                log_info!(request, "client sent invalid chunked body");
+                log_error!(request, "client sent invalid chunked body");
                 return Err(400);
             }
         }
@@ -164,20 +166,46 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
     Ok(())
 }
 
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Answers an `Expect: 100-continue`; as nginx does, even where the body is here already or there is none.
 async fn send_continue(request: &mut Request) -> Result<(), u16> {
-    if !std::mem::take(&mut request.body.expects_continue) || request.unread < request.buffer.len() {
+    if !std::mem::take(&mut request.body.expects_continue) {
         return Ok(());
     }
-    let text = b"HTTP/1.1 100 Continue\r\n\r\n";
-    let slices = [io::IoSlice::new(text)];
+    let slices = [io::IoSlice::new(CONTINUE)];
     let written = std::future::poll_fn(|cx| request.client.poll_write(cx, &slices, false)).await;
     match written {
-        Ok(n) if n == text.len() => Ok(()),
+        Ok(n) if n == CONTINUE.len() => {
+            request.sent += n as u64;
+            Ok(())
+        }
         _ => {
             request.aborted = true;
             Err(400)
         }
     }
+}
+
+/// Before an answer that does not need the body: lets the client send it, and looks at what came of it.
+///
+/// # Errors
+/// 400 if its framing is broken.
+pub async fn disregard(request: &mut Request) -> Result<(), u16> {
+    send_continue(request).await?;
+    drop_buffered(request)
+}
+
+/// Drops what was read of a body that nobody wants.
+///
+/// # Errors
+/// 400 if its framing is broken.
+pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
+    let mut part = request.thread.buffer();
+    request.body.limit = 0;
+    let result = take_buffered(request, &mut part);
+    request.thread.give_buffer(part);
+    result
 }
 
 /// Reads the whole body: into memory up to `client_body_buffer_size`, else into a temporary file.
@@ -225,19 +253,14 @@ fn append(request: &Request, part: &[u8]) -> Result<(), u16> {
 /// Reads and drops what is left of the body, so that the next request can be read; `false`: the connection must close.
 pub async fn discard(request: &mut Request) -> bool {
     let until = request.thread.handle.now() + request.plan().core.lingering_time;
-    let mut part = request.thread.buffer();
-    request.body.limit = 0;
-    let complete = loop {
-        part.clear();
-        match take_buffered(request, &mut part) {
-            Err(_) => break false,
-            Ok(()) if request.body.complete => break true,
+    loop {
+        match drop_buffered(request) {
+            Err(_) => return false,
+            Ok(()) if request.body.complete => return true,
             Ok(()) => {}
         }
         if request.thread.handle.now() > until || fill(request).await.is_err() {
-            break false;
+            return false;
         }
-    };
-    request.thread.give_buffer(part);
-    complete
+    }
 }

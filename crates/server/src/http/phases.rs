@@ -11,7 +11,8 @@ use conf::{Error, Scope};
 use super::error_page;
 use super::filters::HeaderFilter;
 use super::request::Request;
-use super::{output, router};
+use super::response::Body;
+use super::{body, output, router};
 use crate::flow::{Check, Verdict};
 use crate::modules::core::Core;
 use crate::modules::{
@@ -142,7 +143,9 @@ pub fn give_up(request: &mut Request, status: u16) {
 
 async fn finish(request: &mut Request, begin: Next) {
     decide(request, begin).await;
-    output::send(request).await;
+    if !request.aborted {
+        output::send(request).await;
+    }
     if request.response.upgrade && !request.aborted {
         proxy::tunnel(request).await;
     }
@@ -159,7 +162,7 @@ async fn decide(request: &mut Request, mut next: Next) {
                 phases(request).await
             }
             Next::Status(status) => error_page::answer(request, status),
-            Next::Respond | Next::Go => match filter_head(request) {
+            Next::Respond | Next::Go => match respond(request).await {
                 Ok(()) => return,
                 Err(status) => Next::Status(status),
             },
@@ -270,6 +273,29 @@ fn rewrite(request: &mut Request) -> Next {
         request.leave_location();
     }
     next
+}
+
+async fn respond(request: &mut Request) -> Result<(), u16> {
+    if request.body.expects_continue || !request.body.complete {
+        leave_body(request).await?;
+    }
+    filter_head(request)
+}
+
+/// An answer is ready though the body was not read to its end. One that is broken leaves nowhere to find the next
+/// request.
+async fn leave_body(request: &mut Request) -> Result<(), u16> {
+    if matches!(request.response.body, Body::Upstream(_)) || request.aborted {
+        return Ok(());
+    }
+    if request.error_status != 0 {
+        request.body.expects_continue = false;
+        request.keep_alive = request.keep_alive && body::drop_buffered(request).is_ok();
+        return Ok(());
+    }
+    let left = body::disregard(request).await;
+    request.keep_alive &= left.is_ok();
+    left
 }
 
 /// The head passes every configured filter; errors and plain pages too.
