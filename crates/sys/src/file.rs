@@ -18,12 +18,16 @@ pub fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<us
     }
 }
 
-/// Whether the first and last byte of a part of a file can be read without waiting for the disk: files are read ahead
-/// in order, so what lies between is in memory too.
+/// Files are read ahead in order: where the last page of so much is in memory, the first ones are.
+const READ_AHEAD: u64 = 64 * 1024;
+
+/// Whether a part of a file can be read without waiting for the disk: its last byte is in memory, and its first one too
+/// where the part is longer than what is read ahead.
 pub fn is_cached(file: &File, offset: u64, length: u64) -> bool {
     let mut byte = [0];
     let there = |at, byte: &mut [u8]| matches!(read_cached(file, byte, at), Ok(1));
-    length == 0 || (there(offset + length - 1, &mut byte) && there(offset, &mut byte))
+    length == 0
+        || (there(offset + length - 1, &mut byte) && (length <= READ_AHEAD || there(offset, &mut byte)))
 }
 
 /// Device and inode: equal for two descriptors of the same file or socket.

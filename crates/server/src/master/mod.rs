@@ -95,6 +95,11 @@ fn serve(call: Call, voice: Voice) -> Option<ExitCode> {
     };
     voice.use_log(&loaded.error_log);
     loaded::greet(&voice, limit);
+    if call.conf.is_none() {
+        voice.notice(format_args!(
+            "no configuration was found: the built-in one serves http://127.0.0.1:8080/"
+        ));
+    }
     let upgraded = inherited.is_some();
     let daemonized = match loaded.master_process && loaded.daemon && !upgraded {
         true => said(daemon::detach(), "daemon()", &voice).map(|()| true)?,
