@@ -85,7 +85,7 @@ pub fn storage(at: &Scope, cache: Option<&Cache>, timeout: u64) -> Arc<dyn Store
     let zones = at.shared::<Zones>();
     let mut zones = zones.0.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(zone) = zones.get_mut(name) else { return Arc::new(NoServerSessionStorage {}) };
-    let sessions = (zone.size * SESSIONS_PER_MEGABYTE >> 20).max(1) as usize;
+    let sessions = ((zone.size * SESSIONS_PER_MEGABYTE) >> 20).max(1) as usize;
     zone.storage.get_or_insert_with(|| Timed::new(sessions, timeout)).clone()
 }
 
