@@ -4,16 +4,19 @@
 //! seconds, and prints figures.
 #![allow(clippy::unwrap_used)]
 
+mod deaths;
+mod generations;
 mod load;
 mod parts;
 mod stage;
 mod talk;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 
 use testkit::eventually;
 
-use self::load::Load;
+use self::load::{CLIENTS, FRESH, Load, TLS};
 use self::stage::{Conf, application, descriptors, memory, reload, start, worker};
 
 fn long() -> Option<u64> {
@@ -51,14 +54,13 @@ fn soak(seconds: u64, reloads: usize) {
     let rest = (descriptors(pids.0), descriptors(pids.1));
 
     let load = Load::start(&server, tls);
-    eventually("every kind of client to be served", || load.moved_since(&[0; 6]));
+    load.go_on();
     let begun = Instant::now();
     let pause = Duration::from_secs(seconds) / (reloads as u32 + 1);
     let mut first = 0;
     for i in 1..=reloads {
         // The load is what takes time here; a reload falls due when its time has come.
         std::thread::sleep((begun + pause * i as u32).saturating_duration_since(Instant::now()));
-        eprint!("{} ", memory(pids.1) / 1024);
         if i == 2 {
             first = memory(pids.1);
         }
@@ -80,9 +82,8 @@ fn soak(seconds: u64, reloads: usize) {
         change * 100.0
     );
     assert!(tally.lost.is_empty(), "{:#?}", tally.lost);
-    for kind in [0, 2, 3, 4, 5] {
-        let clients = [64, 2, 4, 4, 4, if tls { 4 } else { 0 }][kind];
-        assert_eq!(tally.connected[kind], clients, "connections of kind {kind} go on");
+    for kind in (0..CLIENTS.len()).filter(|kind| *kind != FRESH && (tls || *kind != TLS)) {
+        assert_eq!(tally.connected[kind], CLIENTS[kind] as u64, "every connection goes on");
     }
     assert_eq!((server.pid(), worker(&server)), pids);
     assert!(change <= 0.05, "the worker grew by {:.1} %", change * 100.0);
