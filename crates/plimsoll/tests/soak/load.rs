@@ -187,10 +187,7 @@ fn part(kind: usize, i: usize) -> Box<dyn Part> {
         0 => Box::new(keep_alive(false)),
         1 => Box::new(Fresh { reuseport: i % 2 == 1 }),
         2 => Box::new(Upload::default()),
-        3 => {
-            let target = if i % 2 == 1 { "/down" } else { "/file" };
-            Box::new(Download { target, talk: None, got: 0, close: false })
-        }
+        3 => Box::new(Download::of(if i % 2 == 1 { "/down" } else { "/file" })),
         4 => Box::new(Tunnel::default()),
         _ => Box::new(keep_alive(true)),
     }
