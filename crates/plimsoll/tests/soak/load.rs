@@ -8,20 +8,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use testkit::Server;
+use testkit::{Server, eventually};
 
 use crate::parts::{Download, Fresh, KeepAlive, Part, Tunnel, Upload};
 
-/// The kinds, with how many clients there are of each and how often each is stepped.
-const KINDS: [(&str, usize, Duration); 6] = [
-    ("keep-alive", 64, Duration::from_millis(50)),
-    ("new connections", 2, Duration::from_millis(10)),
-    ("uploads", 4, Duration::from_millis(30)),
-    ("slow downloads", 4, Duration::from_millis(50)),
-    ("websockets", 4, Duration::from_millis(50)),
-    ("TLS", 4, Duration::from_millis(50)),
+/// The kinds, with how often each is stepped.
+const KINDS: [(&str, Duration); 6] = [
+    ("keep-alive", Duration::from_millis(50)),
+    ("new connections", Duration::from_millis(10)),
+    ("uploads", Duration::from_millis(30)),
+    ("slow downloads", Duration::from_millis(50)),
+    ("websockets", Duration::from_millis(50)),
+    ("TLS", Duration::from_millis(50)),
 ];
-const TLS: usize = 5;
+/// The kind that a server without a certificate has not.
+pub const TLS: usize = 5;
+/// The only kind with a connection for each request.
+pub const FRESH: usize = 1;
+
+/// How many clients of each kind there are.
+pub const CLIENTS: [usize; KINDS.len()] = [64, 2, 4, 4, 4, 4];
 
 /// Where to connect.
 pub struct Doors {
@@ -53,11 +59,11 @@ struct Shared {
 }
 
 /// A request or a connection that got no proper answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Lost {
-    /// Whose.
-    pub kind: &'static str,
-    pub error: String,
+    /// Whose; see [`CLIENTS`].
+    pub kind: usize,
+    error: String,
     /// Nobody listened.
     pub refused: bool,
 }
@@ -68,6 +74,12 @@ pub struct Tally {
     pub served: [u64; KINDS.len()],
     pub connected: [u64; KINDS.len()],
     pub lost: Vec<Lost>,
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", KINDS[self.kind].0, self.error)
+    }
 }
 
 impl Load {
@@ -85,13 +97,20 @@ impl Load {
         Load { shared, threads }
     }
 
-    /// Whether every kind has been served since `before` ([`Load::counts`]).
-    pub fn moved_since(&self, before: &[u64]) -> bool {
+    /// Whether every kind has been served since `before`.
+    fn moved_since(&self, before: &[u64]) -> bool {
         self.counts().iter().zip(before).take(self.threads.len()).all(|(now, before)| now > before)
     }
 
+    /// Waits until every kind has been served again.
+    #[track_caller]
+    pub fn go_on(&self) {
+        let before = self.counts();
+        eventually("every kind of client to be served", || self.moved_since(&before));
+    }
+
     /// What each kind has been served.
-    pub fn counts(&self) -> [u64; KINDS.len()] {
+    fn counts(&self) -> [u64; KINDS.len()] {
         std::array::from_fn(|kind| self.shared.served[kind].load(Relaxed))
     }
 
@@ -133,7 +152,7 @@ impl Shared {
 }
 
 fn play(kind: usize, [main, reuseport, tls]: [u16; 3], shared: &Shared) {
-    let (name, count, pause) = KINDS[kind];
+    let (count, pause) = (CLIENTS[kind], KINDS[kind].1);
     let doors = Doors { main, reuseport, tls, connected: Cell::new(0) };
     let mut parts: Vec<Box<dyn Part>> = (0..count).map(|i| part(kind, i)).collect();
     let mut next = Instant::now();
@@ -147,7 +166,7 @@ fn play(kind: usize, [main, reuseport, tls]: [u16; 3], shared: &Shared) {
                 Ok(served) => drop(shared.served[kind].fetch_add(served, Relaxed)),
                 Err(error) => {
                     let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                    shared.lost().push(Lost { kind: name, error: error.to_string(), refused });
+                    shared.lost().push(Lost { kind, error: error.to_string(), refused });
                     part.reset();
                 }
             }
@@ -168,10 +187,7 @@ fn part(kind: usize, i: usize) -> Box<dyn Part> {
         0 => Box::new(keep_alive(false)),
         1 => Box::new(Fresh { reuseport: i % 2 == 1 }),
         2 => Box::new(Upload::default()),
-        3 => {
-            let target = if i % 2 == 1 { "/down" } else { "/file" };
-            Box::new(Download { target, talk: None, got: 0, close: false })
-        }
+        3 => Box::new(Download::of(if i % 2 == 1 { "/down" } else { "/file" })),
         4 => Box::new(Tunnel::default()),
         _ => Box::new(keep_alive(true)),
     }
@@ -179,11 +195,11 @@ fn part(kind: usize, i: usize) -> Box<dyn Part> {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (kind, (name, count, _)) in KINDS.iter().enumerate() {
-            let (served, connected) = (self.served[kind], self.connected[kind]);
+        for (kind, (name, _)) in KINDS.iter().enumerate() {
+            let (count, served, connected) = (CLIENTS[kind], self.served[kind], self.connected[kind]);
             writeln!(f, "{name} ({count}): {served} served on {connected} connections")?;
         }
-        let (fresh, all) = (self.served[1], self.served.iter().sum::<u64>());
+        let (fresh, all) = (self.served[FRESH], self.served.iter().sum::<u64>());
         writeln!(
             f,
             "{:.1} new connections/s, {:.0} requests/s",

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use testkit::{Origin, Server, Site, Wire, eventually, peers};
 
 /// Bytes of the large file.
-pub const FILE: usize = 8 << 20;
+pub const FILE: usize = 4 << 20;
 /// Bytes of an upload.
 pub const UPLOAD: usize = 1 << 20;
 
@@ -69,7 +69,7 @@ fn tunnel(wire: &mut Wire) -> bool {
 
 /// A site whose first configuration is this text, with a certificate if there can be one.
 fn site(text: &str) -> Site {
-    let site = Site::new(text).file("ports", "%%PORT_1%% %%PORT_2%% %%PORT_3%%");
+    let site = Site::new(text).file("ports", "%%PORT_4%%");
     match certificate() {
         Some((certificate, key)) => site.file("cert.pem", certificate).file("key.pem", key),
         None => site,
@@ -159,6 +159,11 @@ pub fn start(text: &str) -> Server {
     server
 }
 
+/// Whether a process runs; one that ended and was not waited for does not.
+pub fn is_alive(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+}
+
 /// Reloads and waits until the new configuration is in force.
 pub fn reload(server: &Server, text: &str) {
     let count = || server.error_log().lines().iter().filter(|line| line.ends_with("reconfigured")).count();
@@ -169,8 +174,12 @@ pub fn reload(server: &Server, text: &str) {
 
 /// The worker, when there is exactly one.
 pub fn worker(server: &Server) -> i32 {
-    eventually("one worker", || server.workers().len() == 1);
-    server.workers()[0]
+    let mut workers = Vec::new();
+    eventually("one worker", || {
+        workers = server.workers();
+        workers.len() == 1
+    });
+    workers[0]
 }
 
 /// How many descriptors a process has open.

@@ -298,11 +298,11 @@ impl Request {
 }
 
 /// Text with variables in it, as a directive's argument gives it (nginx: "complex value").
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     parts: Box<[Piece]>,
 }
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(Box<[u8]>),
     Variable(Index),

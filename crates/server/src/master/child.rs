@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use super::outbox::Outbox;
 
 /// Set for the new master of an upgrade: its standard input is a channel to the one before.
-pub const UPGRADE: &str = "PLIMSOLL";
+pub const UPGRADE: &str = "PLIMSOLL_UPGRADE";
 /// How a worker is told from a master: by its title, which is what `ps` shows.
 const WORKER: &str = ": worker process";
 

@@ -1,7 +1,7 @@
 //! `map`: a variable whose value depends on a text.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use conf::{Args, Error, HTTP, Scope, directive, exactly, free};
 
@@ -42,6 +42,9 @@ fn needless(at: &Scope, a: &Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Values by text.
+type Exact = HashMap<Box<[u8]>, Template>;
+
 /// As run: the definition of one variable.
 #[derive(Default)]
 struct Map {
@@ -50,7 +53,7 @@ struct Map {
     hostnames: bool,
     volatile: bool,
     /// By lower case text.
-    exact: HashMap<Box<[u8]>, Template>,
+    exact: Arc<Exact>,
     wild: Hosts<Template>,
     regex: Vec<(Regex, Template)>,
     default: Option<Template>,
@@ -60,24 +63,40 @@ struct Map {
 fn map(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let name = crate::http::variables::new_name(a, 1)?;
     let mut map = Map { source: Template::compile(at, a, 0)?, ..Map::default() };
+    let mut exact = Exact::new();
     for line in a.entries() {
-        map.line(at, &line)?;
+        map.line(at, &line, &mut exact)?;
     }
+    map.exact = shared(exact);
     at.shared::<Names>().define(name, Arc::new(map));
     Ok(())
 }
 
+/// The table of the configuration before, where it is the same: a connection that keeps an old configuration then keeps
+/// little. Variables in it are numbers; whoever uses the table knows what they mean in its own configuration.
+fn shared(table: Exact) -> Arc<Exact> {
+    static ALL: Mutex<Vec<Weak<Exact>>> = Mutex::new(Vec::new());
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|known| known.strong_count() > 0);
+    if let Some(same) = all.iter().filter_map(Weak::upgrade).find(|known| **known == table) {
+        return same;
+    }
+    let table = Arc::new(table);
+    all.push(Arc::downgrade(&table));
+    table
+}
+
 impl Map {
-    fn line(&mut self, at: &Scope, line: &Args<'_>) -> Result<(), Error> {
+    fn line(&mut self, at: &Scope, line: &Args<'_>, exact: &mut Exact) -> Result<(), Error> {
         match (line.directive, line.len()) {
             ("hostnames", 0) => self.hostnames = true,
             ("volatile", 0) => self.volatile = true,
-            (key, 1) => return self.value(at, line, key),
+            (key, 1) => return self.value(at, line, key, exact),
             _ => return Err(line.error("invalid number of the map parameters")),
         }
         Ok(())
     }
-    fn value(&mut self, at: &Scope, line: &Args<'_>, key: &str) -> Result<(), Error> {
+    fn value(&mut self, at: &Scope, line: &Args<'_>, key: &str, exact: &mut Exact) -> Result<(), Error> {
         let value = Template::compile(at, line, 0)?;
         if key == "default" {
             return match self.default.replace(value) {
@@ -86,7 +105,7 @@ impl Map {
             };
         }
         let Some(pattern) = key.strip_prefix('~') else {
-            return self.add(line, key.strip_prefix('\\').unwrap_or(key), value);
+            return self.add(line, key.strip_prefix('\\').unwrap_or(key), value, exact);
         };
         let (pattern, caseless) = match pattern.strip_prefix('*') {
             Some(pattern) => (pattern, true),
@@ -95,11 +114,11 @@ impl Map {
         self.regex.push((Regex::new(at, pattern, caseless).map_err(|e| e.at(line.at()))?, value));
         Ok(())
     }
-    fn add(&mut self, line: &Args<'_>, key: &str, value: Template) -> Result<(), Error> {
+    fn add(&mut self, line: &Args<'_>, key: &str, value: Template, exact: &mut Exact) -> Result<(), Error> {
         let lower = key.to_ascii_lowercase().into_bytes();
         let added = match self.hostnames {
-            true => self.wild.add(&lower, value, &mut self.exact),
-            false => hosts::add_exact(&lower, value, &mut self.exact),
+            true => self.wild.add(&lower, value, exact),
+            false => hosts::add_exact(&lower, value, exact),
         };
         match added {
             Added::Fresh => Ok(()),
@@ -139,5 +158,23 @@ impl Defined for Map {
     }
     fn cached(&self) -> bool {
         !self.volatile
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_tables_are_one_for_as_long_as_somebody_has_it() {
+        let table = |keys: &[&str]| {
+            Exact::from_iter(keys.iter().map(|key| (key.as_bytes().into(), Template::default())))
+        };
+        let first = shared(table(&["one-for-all", "two"]));
+        assert!(Arc::ptr_eq(&first, &shared(table(&["two", "one-for-all"]))));
+        assert!(!Arc::ptr_eq(&first, &shared(table(&["one-for-all"]))));
+        let weak = Arc::downgrade(&first);
+        drop(first);
+        assert!(weak.upgrade().is_none());
     }
 }
