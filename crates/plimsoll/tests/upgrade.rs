@@ -182,9 +182,15 @@ fn a_new_binary_that_fails_changes_nothing() {
         server.old().is_none() && server.pid(server.pid_file) == Some(old)
     });
     assert_eq!(server.text(), "one");
-    // Sent away before the new binary failed: they are called back.
+    // Sent away before the new binary failed: they are called back. Both signals are there when the master goes on, or
+    // the new binary might have failed before the second: then nobody would be called back, rightly.
+    server.signal(old, Signal::STOP);
+    eventually("the master to stop", || {
+        std::fs::read_to_string(format!("/proc/{old}/stat")).unwrap().contains(") T ")
+    });
     server.signal(old, Signal::USR2);
     server.signal(old, Signal::WINCH);
+    server.signal(old, Signal::CONT);
     eventually("both ends", || {
         server.server.log("logs/bg.log").lines().iter().filter(|l| l.contains("exited with code 1")).count()
             == 2
