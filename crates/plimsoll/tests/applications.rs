@@ -170,7 +170,9 @@ fn an_application_that_is_gone_is_502() {
     drop(app);
     on_both(Site::new(SITE.replace("MORE", "")).with("APP", &address), |server| {
         assert_eq!(server.get("/").status, 502);
-        server.error_log().wait_match(r"\[(crit|error)\] .*connect\(\) to unix:.* failed \(2: No such file or directory\) while connecting to upstream");
+        let reason =
+            r"connect\(\) to unix:.* failed \(2: No such file or directory\) while connecting to upstream";
+        server.error_log().wait_match(&format!(r"\[(crit|error)\] .*{reason}"));
     });
 }
 

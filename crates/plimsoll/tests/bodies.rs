@@ -27,7 +27,8 @@ fn declared(target: &str, fields: &str, length: usize) -> String {
 
 #[test]
 fn large_bodies_go_through_a_file() {
-    let text = "client_body_buffer_size 1k; client_body_temp_path %%DIR%%/temp/up 1 2; location / { proxy_pass http://%%ORIGIN%%; }";
+    let text = "client_body_buffer_size 1k; client_body_temp_path %%DIR%%/temp/up 1 2; \
+                location / { proxy_pass http://%%ORIGIN%%; }";
     echoing(text, |server, origin| {
         let body: Vec<u8> = (0..200_000).map(|i| (i * 31 + i / 257) as u8).collect();
         assert!(server.post("/", &body).body == body);
@@ -71,7 +72,8 @@ fn chunks_become_a_length() {
 #[test]
 fn too_large_bodies_are_refused_before_they_are_read() {
     let text = "client_max_body_size 10; location / { proxy_pass http://%%ORIGIN%%; } \
-                location /ret { return 200 ok; } location /none { client_max_body_size 0; proxy_pass http://%%ORIGIN%%; }";
+                location /ret { return 200 ok; } \
+                location /none { client_max_body_size 0; proxy_pass http://%%ORIGIN%%; }";
     echoing(text, |server, origin| {
         for target in ["/", "/a.txt"] {
             let mut client = server.client();
@@ -107,7 +109,8 @@ fn a_refused_client_can_finish_sending() {
 
 #[test]
 fn a_client_that_asks_is_told_to_go_on() {
-    let text = "location / { return 200 hello; } location /up { proxy_pass http://%%ORIGIN%%; }";
+    let text = "location / { return 200 hello; } \
+                location /up { proxy_pass http://%%ORIGIN%%; }";
     echoing(text, |server, _| {
         let expect = "Expect: 100-continue\r\n";
         for (target, answer) in [("/", "hello"), ("/up", "12345")] {
@@ -158,7 +161,8 @@ fn bodies_nobody_wants_are_skipped() {
 
 #[test]
 fn broken_chunks_are_an_error_wherever_they_are_read() {
-    let text = "location / { return 200 hello; } location /up { proxy_pass http://%%ORIGIN%%; } location /none { return 404; }";
+    let text = "location / { return 200 hello; } \
+                location /up { proxy_pass http://%%ORIGIN%%; } location /none { return 404; }";
     echoing(text, |server, origin| {
         for (target, status) in [("/", 400), ("/up", 400), ("/none", 404)] {
             let mut client = server.client();
@@ -190,7 +194,8 @@ fn a_body_that_ends_early_is_not_answered() {
 
 #[test]
 fn a_body_that_stops_is_not_answered() {
-    let text = "client_body_timeout 1s; location / { proxy_pass http://%%ORIGIN%%; } location /ret { return 200 ok; }";
+    let text = "client_body_timeout 1s; location / { proxy_pass http://%%ORIGIN%%; } \
+                location /ret { return 200 ok; }";
     echoing(text, |server, _| {
         let mut client = server.client();
         client.send(declared("/", "", 10) + "123");
