@@ -30,8 +30,6 @@ fn the_request_as_the_upstream_sees_it() {
             ("TE", "x"),
         ];
         let host = origin.address();
-        // Since 1.29.7 nginx says nothing of the connection by default.
-        let close = if binary == Binary::Plimsoll { "" } else { "Connection: close\r\n" };
         let rest = "User-Agent: ua\r\nAccept: */*\r\nX-Two: a\r\nX-Two: b\r\n\r\n";
         // Since 1.29.7 nginx leaves the header away by default.
         let close = if binary == Binary::Nginx { "Connection: close\r\n" } else { "" };
