@@ -31,8 +31,6 @@ fn the_request_as_the_upstream_sees_it() {
         ];
         let host = origin.address();
         let rest = "User-Agent: ua\r\nAccept: */*\r\nX-Two: a\r\nX-Two: b\r\n\r\n";
-        // Since 1.29.7 nginx leaves the header away by default.
-        let close = if binary == Binary::Nginx { "Connection: close\r\n" } else { "" };
         assert_eq!(
             server.get_with("/p%20q?a=b", &fields).text(),
             format!("GET /p%20q?a=b HTTP/1.0\r\nHost: {host}\r\n{close}{rest}")
