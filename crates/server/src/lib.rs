@@ -8,6 +8,7 @@ mod clock;
 mod connection;
 mod embedded;
 mod flow;
+mod hash;
 mod http;
 mod listener;
 pub mod master;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::phases::{Next, PlanId};
 use super::regex::Regex;
 use super::request::Request;
+use crate::hash::Cheap;
 use crate::modules::core::Core;
 
 /// How many internal redirects and rewrites one request may take, as in nginx.
@@ -31,11 +32,11 @@ pub struct Server {
 /// The names of the servers behind one listening address.
 #[derive(Default)]
 pub struct Names {
-    exact: HashMap<Box<[u8]>, ServerId>,
+    exact: HashMap<Box<[u8]>, ServerId, Cheap>,
     /// `*.example.com` and `.example.com`, by what follows the asterisk, dot first.
-    leading: HashMap<Box<[u8]>, ServerId>,
+    leading: HashMap<Box<[u8]>, ServerId, Cheap>,
     /// `www.example.*`, by what precedes the asterisk, dot last.
-    trailing: HashMap<Box<[u8]>, ServerId>,
+    trailing: HashMap<Box<[u8]>, ServerId, Cheap>,
     regex: Vec<(Regex, ServerId)>,
 }
 
@@ -99,7 +100,7 @@ impl Names {
 /// The locations of a server, or those inside another location.
 #[derive(Default)]
 pub struct Locations {
-    exact: HashMap<Box<[u8]>, Location>,
+    exact: HashMap<Box<[u8]>, Location, Cheap>,
     /// Sorted by prefix.
     prefixes: Vec<Prefix>,
     regex: Vec<(Regex, Location)>,

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use conf::{Args, Directive, Error, Inherit, Scope, directive, free};
 
+use crate::hash::Cheap;
 use crate::http::request::Request;
 use crate::worker::generation::Compiler;
 
 /// Types by extension, lower case.
-pub type Types = HashMap<Box<[u8]>, Arc<[u8]>>;
+pub type Types = HashMap<Box<[u8]>, Arc<[u8]>, Cheap>;
+/// Longer extensions are looked up with an allocation.
+const LONGEST: usize = 32;
 
 /// As written at one level.
 #[derive(Default)]
@@ -86,11 +89,18 @@ pub fn set_type(request: &mut Request) {
         return;
     }
     let plan = request.plan();
-    let mut lower = request.thread.buffer();
-    lower.extend(extension(&request.uri).iter().map(u8::to_ascii_lowercase));
-    let kind = plan.core.types.get(&*lower).unwrap_or(&plan.core.default_type);
-    request.response.set_content_type(kind);
-    request.thread.give_buffer(lower);
+    let extension = extension(&request.uri);
+    let kind = if extension.is_empty() { None } else { of_extension(&plan.core.types, extension) };
+    request.response.set_content_type(kind.unwrap_or(&plan.core.default_type));
+}
+fn of_extension<'a>(types: &'a Types, extension: &[u8]) -> Option<&'a Arc<[u8]>> {
+    let mut lower = [0; LONGEST];
+    let Some(lower) = lower.get_mut(..extension.len()) else {
+        return types.get(&*extension.to_ascii_lowercase());
+    };
+    lower.copy_from_slice(extension);
+    lower.make_ascii_lowercase();
+    types.get(lower)
 }
 /// What follows the last dot of a path's last segment; a dot at its beginning does not count.
 fn extension(path: &[u8]) -> &[u8] {
