@@ -1,7 +1,11 @@
 //! A hash for tables that only the configuration fills: what clients send is looked up, never stored, so that nobody can
 //! make such a table slow, and the lookup need not pay for a keyed hash.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
+
+/// A table from texts of the configuration.
+pub type Table<V> = HashMap<Box<[u8]>, V, Cheap>;
 
 /// Makes [`Fnv`] hashers.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,18 +1,18 @@
 //! Host names with wildcards: `*.example.com`, `.example.com`, `www.example.*`.
 
-use std::collections::HashMap;
+use crate::hash::Table;
 
 /// Values by names with an asterisk at one end.
 #[derive(Debug)]
 pub(super) struct Hosts<V> {
     /// By what follows the asterisk, dot first.
-    leading: HashMap<Box<[u8]>, V>,
+    leading: Table<V>,
     /// By what precedes the asterisk, dot last.
-    trailing: HashMap<Box<[u8]>, V>,
+    trailing: Table<V>,
 }
 impl<V> Default for Hosts<V> {
     fn default() -> Self {
-        Hosts { leading: HashMap::new(), trailing: HashMap::new() }
+        Hosts { leading: Table::default(), trailing: Table::default() }
     }
 }
 
@@ -28,7 +28,7 @@ pub(super) enum Added {
 }
 
 /// Adds a text without wildcards.
-pub(super) fn add_exact<V>(text: &[u8], value: V, to: &mut HashMap<Box<[u8]>, V>) -> Added {
+pub(super) fn add_exact<V>(text: &[u8], value: V, to: &mut Table<V>) -> Added {
     if to.contains_key(text) {
         return Added::Conflict;
     }
@@ -38,7 +38,7 @@ pub(super) fn add_exact<V>(text: &[u8], value: V, to: &mut HashMap<Box<[u8]>, V>
 
 impl<V: Clone> Hosts<V> {
     /// Adds a name in lower case; one without a wildcard goes to `exact`.
-    pub(super) fn add(&mut self, name: &[u8], value: V, exact: &mut HashMap<Box<[u8]>, V>) -> Added {
+    pub(super) fn add(&mut self, name: &[u8], value: V, exact: &mut Table<V>) -> Added {
         let stars = name.iter().filter(|b| **b == b'*').count();
         if stars > 1 || name.windows(2).any(|w| w == b"..") {
             return Added::Invalid;
@@ -75,8 +75,8 @@ impl<V: Clone> Hosts<V> {
 mod tests {
     use super::*;
 
-    fn table(names: &[&str]) -> (Hosts<usize>, HashMap<Box<[u8]>, usize>) {
-        let (mut hosts, mut exact) = (Hosts::default(), HashMap::new());
+    fn table(names: &[&str]) -> (Hosts<usize>, Table<usize>) {
+        let (mut hosts, mut exact) = (Hosts::default(), Table::default());
         for (i, name) in names.iter().enumerate() {
             assert_eq!(hosts.add(name.as_bytes(), i, &mut exact), Added::Fresh, "{name}");
         }
@@ -115,7 +115,7 @@ mod tests {
             names in proptest::collection::vec("(\\*\\.[ab](\\.[ab]){0,2})|([ab](\\.[ab]){0,2}\\.\\*)", 0..8),
             host in "[ab](\\.[ab]){0,4}",
         ) {
-            let (mut hosts, mut exact) = (Hosts::default(), HashMap::new());
+            let (mut hosts, mut exact) = (Hosts::default(), Table::default());
             for name in &names {
                 hosts.add(name.as_bytes(), name.clone(), &mut exact);
             }

@@ -1,6 +1,6 @@
 //! `map`: a variable whose value depends on a text.
 
-use std::collections::HashMap;
+use crate::hash::Table;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use conf::{Args, Error, HTTP, Scope, directive, exactly, free};
@@ -43,7 +43,7 @@ fn needless(at: &Scope, a: &Args<'_>) -> Result<(), Error> {
 }
 
 /// Values by text.
-type Exact = HashMap<Box<[u8]>, Template>;
+type Exact = Table<Template>;
 
 /// As run: the definition of one variable.
 #[derive(Default)]
@@ -63,7 +63,7 @@ struct Map {
 fn map(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let name = crate::http::variables::new_name(a, 1)?;
     let mut map = Map { source: Template::compile(at, a, 0)?, ..Map::default() };
-    let mut exact = Exact::new();
+    let mut exact = Exact::default();
     for line in a.entries() {
         map.line(at, &line, &mut exact)?;
     }
