@@ -398,6 +398,22 @@ fn a_body_that_comes_back_changed_in_nothing() {
     });
 }
 
+/// What is decrypted already shows in no socket: nothing may be forgotten there.
+#[test]
+fn many_requests_at_once() {
+    on_both(one("location / { return 200 $uri; } keepalive_requests 10000;"), |server| {
+        for padding in [0, 1, 500, 900] {
+            let mut client = Secure::connect(server, &[]);
+            let padding = "x".repeat(padding);
+            let one = |n: usize| format!("GET /{n} HTTP/1.1\r\nHost: a\r\nPadding: {padding}\r\n\r\n");
+            client.send((0..300).map(one).collect::<String>());
+            for n in 0..300 {
+                assert_eq!(client.response().text(), format!("/{n}"));
+            }
+        }
+    });
+}
+
 #[test]
 fn idle_connections_live_on() {
     on_both(one("location / { return 200 $connection_requests; }"), |server| {
