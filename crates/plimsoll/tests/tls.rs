@@ -398,6 +398,49 @@ fn a_body_that_comes_back_changed_in_nothing() {
     });
 }
 
+/// What is decrypted already shows in no socket: nothing may be forgotten there.
+#[test]
+fn many_requests_at_once() {
+    on_both(one("location / { return 200 $uri; } keepalive_requests 10000;"), |server| {
+        for padding in [0, 1, 500, 900] {
+            let mut client = Secure::connect(server, &[]);
+            let padding = "x".repeat(padding);
+            let one = |n: usize| format!("GET /{n} HTTP/1.1\r\nHost: a\r\nPadding: {padding}\r\n\r\n");
+            client.send((0..300).map(one).collect::<String>());
+            for n in 0..300 {
+                assert_eq!(client.response().text(), format!("/{n}"));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_tunnel_carries_both_directions() {
+    each(|binary| {
+        let origin = testkit::Origin::wires(|wire| {
+            let Ok(Some(_)) = wire.read_request_head() else { return };
+            let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+            let mut going = wire.send(head).is_ok();
+            while going {
+                let bytes = wire.read_some(64 * 1024).unwrap_or_default();
+                going = !bytes.is_empty() && wire.send(bytes).is_ok();
+            }
+        });
+        let text = "location / { proxy_pass http://%%ORIGIN%%; proxy_http_version 1.1; \
+                    proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }";
+        let server = binary.serve(one(text).with("ORIGIN", origin.address()));
+        let mut client = Secure::connect(&server, &[]);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        let head = client.wire.read_through(b"\r\n\r\n").expect("a response");
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        for size in [1usize, 100, 16_384, 16_385, 60_000] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251) as u8).collect();
+            client.send(&bytes);
+            assert!(client.wire.read_exact(size).expect("what was sent") == bytes, "{size} bytes");
+        }
+    });
+}
+
 #[test]
 fn idle_connections_live_on() {
     on_both(one("location / { return 200 $connection_requests; }"), |server| {
