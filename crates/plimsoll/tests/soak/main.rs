@@ -14,7 +14,7 @@ mod upgrade;
 
 use std::time::{Duration, Instant};
 
-use testkit::eventually;
+use testkit::{Server, eventually};
 
 use self::load::{CLIENTS, FRESH, Load, TLS};
 use self::stage::{Conf, application, descriptors, memory, reload, start, worker};
@@ -34,13 +34,13 @@ fn reloads_under_load_lose_nothing() {
 }
 
 #[test]
-#[ignore = "two minutes of load: set PLIMSOLL_SOAK to the seconds of each half"]
+#[ignore = "up to three minutes of load: set PLIMSOLL_SOAK to the seconds with reloads"]
 fn fifty_reloads_under_load_lose_nothing() {
     let seconds = long().unwrap_or(60);
-    soak(seconds, seconds, 50, |first| first / 20);
+    soak(120, seconds, 50, |first| first / 20);
 }
 
-/// Under `warm` seconds of load the buffers of all threads grow to what the load needs; then `reloads` in `seconds`,
+/// Under load the buffers of all threads grow to what it needs, for `warm` seconds at most; then `reloads` in `seconds`,
 /// which may add `allowance` bytes to the worker's memory.
 fn soak(warm: u64, seconds: u64, reloads: usize, allowance: impl Fn(u64) -> u64) {
     let tls = with_tls();
@@ -59,7 +59,8 @@ fn soak(warm: u64, seconds: u64, reloads: usize, allowance: impl Fn(u64) -> u64)
 
     let load = Load::start(&server, tls);
     load.go_on();
-    std::thread::sleep(Duration::from_secs(warm));
+    let warming = Instant::now();
+    settle(pids.1, warm);
     let begun = Instant::now();
     let pause = Duration::from_secs(seconds) / (reloads as u32 + 1);
     let mut first = 0;
@@ -71,13 +72,17 @@ fn soak(warm: u64, seconds: u64, reloads: usize, allowance: impl Fn(u64) -> u64)
         }
         reload(&server, &conf(i));
         assert_eq!(server.get("/").text(), format!("g{i}"));
+        if i % 4 == 0 {
+            broken_reload(&server);
+            assert_eq!(server.get("/").text(), format!("g{i}"));
+        }
         if i % 2 == 1 {
             assert_eq!(server.client_on(1).get("/").text(), format!("g{i}"));
         }
     }
     std::thread::sleep((begun + Duration::from_secs(seconds)).saturating_duration_since(Instant::now()));
     let last = memory(pids.1);
-    let tally = load.finish(begun - Duration::from_secs(warm));
+    let tally = load.finish(warming);
     assert!(last > 0);
     let change = last as f64 / first as f64 - 1.0;
     eprintln!(
@@ -95,7 +100,33 @@ fn soak(warm: u64, seconds: u64, reloads: usize, allowance: impl Fn(u64) -> u64)
     assert!(last <= first + allowance(first), "the worker grew by {:.1} %", change * 100.0);
     reload(&server, &conf(6));
     drop(applications);
-    eventually("all descriptors to be closed", || {
-        descriptors(pids.0) <= rest.0 && descriptors(pids.1) <= rest.1
-    });
+    // A descriptor at rest may have been that of a connection about to close.
+    let left = || (descriptors(pids.0), descriptors(pids.1));
+    if testkit::within(|| (left().0.len() <= rest.0.len() && left().1.len() <= rest.1.len()).then_some(()))
+        .is_none()
+    {
+        panic!("descriptors are left: {:#?}, before: {rest:#?}", left());
+    }
+}
+
+/// Waits until the worker's memory has stayed the same for a while.
+fn settle(pid: i32, most: u64) {
+    let (mut steady, mut before) = (0, 0);
+    for _ in 0..most {
+        let now = memory(pid);
+        steady = if now <= before { steady + 1 } else { 0 };
+        before = now.max(before);
+        if steady == 20 {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Tells the server to take a configuration it cannot, and waits until it has said so.
+fn broken_reload(server: &Server) {
+    let count = || server.error_log().lines().iter().filter(|line| line.contains("[emerg]")).count();
+    let before = count();
+    server.reload("location / { retrun 200; }");
+    eventually("the refusal", || count() > before);
 }

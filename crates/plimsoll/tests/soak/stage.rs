@@ -182,9 +182,15 @@ pub fn worker(server: &Server) -> i32 {
     workers[0]
 }
 
-/// How many descriptors a process has open.
-pub fn descriptors(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+/// What descriptors a process has open, without the numbers that tell two sockets apart.
+pub fn descriptors(pid: i32) -> Vec<String> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let mut kinds: Vec<String> = targets
+        .map(|path| path.to_string_lossy().split(":[").next().unwrap_or_default().to_owned())
+        .collect();
+    kinds.sort();
+    kinds
 }
 
 /// Bytes a process holds that are its own: not the pages of its program file, which come as they are first used.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -193,6 +193,8 @@ pub type Sockets = HashMap<Address, Vec<Arc<OwnedFd>>>;
 pub struct Worker {
     process: Arc<Process>,
     threads: Mutex<Threads>,
+    /// The descriptors threads listen on, by the socket's identity.
+    listening: Mutex<HashMap<(u64, u64), Weak<OwnedFd>>>,
 }
 
 /// Threads never end before the worker does: where a configuration wants fewer, the others get no more connections but
@@ -209,7 +211,8 @@ impl Worker {
     /// # Errors
     /// When a thread or its event loop cannot be made.
     pub fn start(program: &Program, sockets: &Sockets) -> std::io::Result<Worker> {
-        let worker = Worker { process: Arc::new(Process::new(program)), threads: Mutex::default() };
+        let process = Arc::new(Process::new(program));
+        let worker = Worker { process, threads: Mutex::default(), listening: Mutex::default() };
         worker.put_in_force(program, sockets)?;
         Ok(worker)
     }
@@ -226,7 +229,7 @@ impl Worker {
     fn put_in_force(&self, program: &Program, sockets: &Sockets) -> std::io::Result<()> {
         self.process.number(&program.generation);
         self.grow(program)?;
-        self.listen(program, sockets);
+        self.listen(program, &self.known(sockets));
         Ok(())
     }
     fn grow(&self, program: &Program) -> std::io::Result<()> {
@@ -238,6 +241,21 @@ impl Worker {
             threads.running.push(thread);
         }
         Ok(())
+    }
+    /// The same sockets, each by the descriptor it is already listened on, if it is: threads that listen to one since
+    /// different reloads would each keep a descriptor of their own.
+    fn known(&self, sockets: &Sockets) -> Sockets {
+        let mut listening = lock(&self.listening);
+        listening.retain(|_, fd| fd.strong_count() > 0);
+        let mut known = |fd: &Arc<OwnedFd>| {
+            let Ok(identity) = sys::file::identity(fd) else { return fd.clone() };
+            let before = listening.get(&identity).and_then(Weak::upgrade);
+            before.unwrap_or_else(|| {
+                listening.insert(identity, Arc::downgrade(fd));
+                fd.clone()
+            })
+        };
+        sockets.iter().map(|(address, all)| (address.clone(), all.iter().map(&mut known).collect())).collect()
     }
     fn remotes(&self) -> Vec<Remote<Rest>> {
         lock(&self.threads).remotes.clone()
