@@ -513,3 +513,55 @@ fn unix_socket_upstreams() {
         assert_eq!(origin.last().target, "/to/x");
     });
 }
+
+/// A read that fills its buffer says nothing of what follows: that it was the last must not cost the connection.
+#[test]
+fn a_body_as_long_as_one_read_leaves_its_connection_reusable() {
+    let text = "upstream u { server %%ORIGIN%%; keepalive 4; }\n\
+        server { listen 127.0.0.1:%%PORT%%; location / { proxy_pass http://u; proxy_http_version 1.1; \
+        proxy_set_header Connection \"\"; proxy_buffering off; } }";
+    each(|binary| {
+        let gate = Gate::new();
+        let theirs = gate.clone();
+        let origin = Origin::new(move |exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n");
+            theirs.pass();
+            exchange.send([b'x'; 65536]);
+        });
+        let server = serve(binary, &origin, text);
+        for _ in 0..3 {
+            let mut client = server.client();
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            assert_eq!(client.read(15), b"HTTP/1.1 200 OK");
+            gate.open();
+            assert!(client.read_to_end().ends_with(&[b'x'; 65536]));
+        }
+        assert_eq!(origin.connections(), 1);
+    });
+}
+
+#[test]
+fn what_follows_a_body_is_the_next_request() {
+    each(|binary| {
+        let origin = Origin::new(|exchange| {
+            let body = exchange.request.body.clone();
+            exchange.ok(body);
+        });
+        let text = PLAIN.replace("location / {", "location / { client_max_body_size 0;");
+        let server = serve(binary, &origin, &text);
+        for length in [1, 100, 65_535, 65_536, 300_000] {
+            let body: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            let mut client = server.client();
+            client.send(format!(
+                "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+            ));
+            assert_eq!(client.read(25), b"HTTP/1.1 100 Continue\r\n\r\n");
+            let mut bytes = body.clone();
+            bytes.extend_from_slice(b"GET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            client.send(bytes);
+            assert!(client.response().body == body, "{length}");
+            assert_eq!(client.response().body, b"");
+            assert_eq!(origin.last().target, "/2");
+        }
+    });
+}

@@ -13,6 +13,7 @@ use super::response::FileBody;
 use crate::connection::{Rest, Socket};
 use crate::modules::ssl::Tls;
 use crate::proxy_protocol::Proxied;
+use crate::worker::thread::{BLOCK, Thread};
 
 /// One client's connection while it is served.
 pub struct Client {
@@ -181,6 +182,37 @@ impl Client {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_readable(cx))?,
                 done => return Poll::Ready(done),
             }
+        }
+    }
+    /// Reads as [`Client::poll_read`], behind what `out` holds, which is a block of the thread's pool afterwards; while
+    /// nothing comes and it is empty, it is given back.
+    pub fn poll_read_block(
+        &mut self,
+        cx: &mut Context<'_>,
+        thread: &Thread,
+        out: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        if self.tls.is_some() {
+            let mut scratch = thread.scratch();
+            let n = ready!(self.poll_read(cx, &mut scratch))?;
+            out.extend_from_slice(&scratch[..n]);
+            return Poll::Ready(Ok(n));
+        }
+        let socket = self.socket()?;
+        loop {
+            if socket.maybe_readable() && out.capacity() < BLOCK {
+                let mut block = thread.block();
+                block.extend_from_slice(out);
+                thread.give_buffer(std::mem::replace(out, block));
+            }
+            match socket.try_append(out) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+            if out.is_empty() {
+                thread.give_buffer(std::mem::take(out));
+            }
+            ready!(socket.poll_readable(cx))?;
         }
     }
     /// As [`Client::poll_read`].

@@ -228,7 +228,7 @@ fn refresh(request: &mut Request) -> Next {
     request.response.status = 200;
     request.response.set_content_type(b"text/html");
     request.response.content_length = Some(page.len() as u64);
-    request.response.body = Body::Memory(page);
+    request.response.body = Body::Memory(page.into());
     Next::Respond
 }
 

@@ -17,10 +17,57 @@ pub trait HeaderFilter: Send + Sync {
     fn apply(&self, request: &mut Request) -> Result<(), u16>;
 }
 
-/// A piece of a body.
+/// Bytes in a buffer, from some place on: what was read together with a head goes on without being copied.
+#[derive(Default)]
+pub struct Piece {
+    buffer: Vec<u8>,
+    from: usize,
+}
+impl Piece {
+    /// What stands in `buffer` behind the first `from` bytes.
+    pub fn behind(buffer: Vec<u8>, from: usize) -> Piece {
+        debug_assert!(from <= buffer.len());
+        Piece { buffer, from }
+    }
+    /// Drops all but the first `length` bytes.
+    pub fn truncate(&mut self, length: usize) {
+        self.buffer.truncate(self.from + length);
+    }
+    /// Drops the first `length` bytes.
+    pub fn advance(&mut self, length: usize) {
+        self.from = self.buffer.len().min(self.from + length);
+    }
+    /// The bytes alone.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        self.buffer.drain(..self.from);
+        self.buffer
+    }
+    /// The buffer, for reuse.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+impl From<Vec<u8>> for Piece {
+    fn from(buffer: Vec<u8>) -> Piece {
+        Piece { buffer, from: 0 }
+    }
+}
+impl std::ops::Deref for Piece {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.from..]
+    }
+}
+impl std::ops::DerefMut for Piece {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.from..]
+    }
+}
+
+/// A part of a body.
 pub enum Chunk {
     /// Bytes in a buffer of the thread's pool.
-    Memory(Vec<u8>),
+    Memory(Piece),
     /// Bytes that live as long as the process.
     Static(&'static [u8]),
     /// A part of a file.

@@ -233,7 +233,7 @@ fn fits_head(request: &mut Request, head: &mut Vec<u8>) -> bool {
         Body::Empty => true,
         Body::Memory(text) if text.len() as u64 <= SMALL => {
             head.extend_from_slice(text);
-            request.thread.give_buffer(std::mem::take(text));
+            request.thread.give_buffer(std::mem::take(text).into_buffer());
             true
         }
         Body::Static(text) if text.len() as u64 <= SMALL => {
@@ -314,7 +314,7 @@ async fn stream(request: &mut Request, head: Vec<u8>) -> io::Result<()> {
         failure: None,
         warm: 0,
     };
-    sender.queue.push_back(Chunk::Memory(head));
+    sender.queue.push_back(Chunk::Memory(head.into()));
     request.client.waiting_to_send = false;
     let result = std::future::poll_fn(|cx| sender.poll(request, cx)).await;
     sender.queue.clear();
@@ -450,7 +450,7 @@ impl Sender {
             return Poll::Ready(if bytes.is_empty() {
                 Err(truncated())
             } else {
-                Ok(Some(Chunk::Memory(bytes)))
+                Ok(Some(Chunk::Memory(bytes.into())))
             });
         }
         let mut buffer = request.thread.buffer();
@@ -460,7 +460,7 @@ impl Sender {
             Ok(n) => {
                 buffer.truncate(n);
                 part.offset += n as u64;
-                Poll::Ready(Ok(Some(Chunk::Memory(buffer))))
+                Poll::Ready(Ok(Some(Chunk::Memory(buffer.into()))))
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 let most = buffer.len();
@@ -485,7 +485,7 @@ impl Sender {
                 let mut line = request.thread.buffer();
                 wire::push_hex(&mut line, size);
                 line.extend_from_slice(b"\r\n");
-                self.queue.push_back(Chunk::Memory(line));
+                self.queue.push_back(Chunk::Memory(line.into()));
             }
             self.queue.push_back(chunk);
             if chunked {
@@ -614,8 +614,8 @@ fn truncated() -> io::Error {
 }
 
 fn recycle(request: &Request, chunk: Chunk) {
-    if let Chunk::Memory(buffer) = chunk {
-        request.thread.give_buffer(buffer);
+    if let Chunk::Memory(piece) = chunk {
+        request.thread.give_buffer(piece.into_buffer());
     }
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use wire::{Known, Span};
 
-use super::filters::BodyFilter;
+use super::filters::{BodyFilter, Piece};
 use crate::modules::proxy::UpstreamBody;
 
 /// The answer to one request; pooled with it.
@@ -70,7 +70,7 @@ pub enum Body {
     #[default]
     Empty,
     /// Text in memory, made for this response.
-    Memory(Vec<u8>),
+    Memory(Piece),
     /// Text that lives as long as the process (the status pages).
     Static(&'static [u8]),
     /// Parts of a file, in order.

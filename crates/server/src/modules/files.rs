@@ -262,7 +262,7 @@ fn body(request: &Request, file: File, length: u64) -> Body {
         let mut buffer = request.thread.buffer();
         buffer.resize(length as usize, 0);
         if sys::file::read_cached(&file, &mut buffer, 0).is_ok_and(|n| n as u64 == length) {
-            return Body::Memory(buffer);
+            return Body::Memory(buffer.into());
         }
         request.thread.give_buffer(buffer);
     }

@@ -289,7 +289,7 @@ impl Body {
     fn hand_over(&mut self, least: usize, out: &mut VecDeque<Chunk>) {
         if self.encoder.get_ref().len() >= least.max(1) {
             self.made += self.encoder.get_ref().len() as u64;
-            out.push_back(Chunk::Memory(std::mem::take(self.encoder.get_mut())));
+            out.push_back(Chunk::Memory(std::mem::take(self.encoder.get_mut()).into()));
         }
     }
 }

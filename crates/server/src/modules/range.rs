@@ -131,7 +131,8 @@ fn cut(request: &mut Request, parts: Vec<Part>, end: Vec<u8>) {
             })
         }),
         Body::Memory(text) => {
-            pieces(parts, end, |range| Body::Memory(text[range.start as usize..range.end as usize].to_vec()))
+            let take = |range: Range<u64>| text[range.start as usize..range.end as usize].to_vec();
+            pieces(parts, end, |range| Body::Memory(take(range).into()))
         }
         other => {
             request.response.filters.push(Box::new(Cut { parts: parts.into(), end: Some(end), at: 0 }));
@@ -144,14 +145,14 @@ fn pieces(parts: Vec<Part>, end: Vec<u8>, take: impl Fn(Range<u64>) -> Body) -> 
     let mut all = VecDeque::new();
     for part in parts {
         if !part.before.is_empty() {
-            all.push_back(Body::Memory(part.before));
+            all.push_back(Body::Memory(part.before.into()));
         }
         all.push_back(take(part.range));
     }
     if all.len() == 1 && end.is_empty() {
         return all.pop_front().unwrap_or_default();
     }
-    all.push_back(Body::Memory(end));
+    all.push_back(Body::Memory(end.into()));
     Body::Parts(all)
 }
 
@@ -179,11 +180,10 @@ impl BodyFilter for Cut {
             let to = part.range.end.min(here.end);
             if from < to {
                 if !part.before.is_empty() {
-                    out.push_back(Chunk::Memory(std::mem::take(&mut part.before)));
+                    out.push_back(Chunk::Memory(std::mem::take(&mut part.before).into()));
                 }
-                out.push_back(Chunk::Memory(
-                    text[(from - here.start) as usize..(to - here.start) as usize].to_vec(),
-                ));
+                let cut = &text[(from - here.start) as usize..(to - here.start) as usize];
+                out.push_back(Chunk::Memory(cut.to_vec().into()));
             }
             if part.range.end > here.end {
                 break;
@@ -194,7 +194,7 @@ impl BodyFilter for Cut {
     }
     fn end(&mut self, out: &mut VecDeque<Chunk>) -> std::io::Result<()> {
         if let Some(end) = self.end.take().filter(|end| !end.is_empty()) {
-            out.push_back(Chunk::Memory(end));
+            out.push_back(Chunk::Memory(end.into()));
         }
         Ok(())
     }

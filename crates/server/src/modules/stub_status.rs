@@ -88,6 +88,6 @@ pub fn answer(request: &mut Request) -> Next {
     request.response.status = 200;
     request.response.set_content_type(b"text/plain");
     request.response.content_length = Some(text.len() as u64);
-    request.response.body = Body::Memory(text.into_bytes());
+    request.response.body = Body::Memory(text.into_bytes().into());
     Next::Respond
 }

@@ -199,7 +199,7 @@ impl Body {
         made.extend_from_slice(&text[at..end]);
         self.pending = text[end..].to_vec();
         if !made.is_empty() {
-            out.push_back(Chunk::Memory(made));
+            out.push_back(Chunk::Memory(made.into()));
         }
     }
 }
@@ -237,11 +237,11 @@ mod tests {
         let mut body = Body { searcher, with, left, pending: Vec::new() };
         let mut out = VecDeque::new();
         for piece in pieces {
-            body.chunk(Chunk::Memory(piece.to_vec()), &mut out).expect("memory");
+            body.chunk(Chunk::Memory(piece.to_vec().into()), &mut out).expect("memory");
         }
         body.end(&mut out).expect("memory");
         let bytes = out.into_iter().flat_map(|chunk| match chunk {
-            Chunk::Memory(text) => text,
+            Chunk::Memory(text) => text.to_vec(),
             _ => Vec::new(),
         });
         bytes.collect()

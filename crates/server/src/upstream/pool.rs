@@ -108,8 +108,8 @@ pub fn rest(thread: &Rc<Thread>, group: u32, key: Key, keep: &KeepAlive, link: L
         || keep.connections == 0
         || link.requests >= keep.requests
         || now.saturating_duration_since(link.opened) >= keep.time
-        || link.socket.maybe_readable()
         || link.socket.peer_closed()
+        || has_more(&link)
     {
         return;
     }
@@ -130,6 +130,13 @@ pub fn rest(thread: &Rc<Thread>, group: u32, key: Key, keep: &KeepAlive, link: L
     if !state.sweeping.replace(true) {
         thread.handle.spawn(sweep(thread.clone()));
     }
+}
+
+/// Whether there is anything behind the response. The poller's word may be older than a read that took all there was, if
+/// that happened to fill its buffer.
+fn has_more(link: &Link) -> bool {
+    let nothing = |e: std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock;
+    link.socket.maybe_readable() && !link.socket.try_read(&mut [0]).is_err_and(nothing)
 }
 
 /// Runs while connections rest.

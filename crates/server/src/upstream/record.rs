@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use wire::{ResponseHead, Span};
 
+use crate::http::filters::Piece;
+
 /// One server that was asked, or a mark that the next ones were asked after an internal redirect.
 #[derive(Clone, Copy, Debug)]
 pub struct Try {
@@ -86,6 +88,12 @@ impl Record {
         self.head.clear();
         self.buffer.clear();
         self.trailers.clear();
+    }
+    /// Takes away what was read behind the head, with the buffer it is in; the head moves to `other`, which is empty.
+    pub fn part_from_head(&mut self, mut other: Vec<u8>) -> Piece {
+        let length = self.head.length;
+        other.extend_from_slice(&self.buffer[..length]);
+        Piece::behind(std::mem::replace(&mut self.buffer, other), length)
     }
     /// Whether a location has begun to ask.
     pub fn is_begun(&self) -> bool {

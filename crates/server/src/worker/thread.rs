@@ -21,7 +21,7 @@ use crate::listener;
 use crate::log::Level;
 
 /// What is read at once.
-const SCRATCH: usize = 64 * 1024;
+pub const BLOCK: usize = 64 * 1024;
 /// Buffers larger than this are not kept for reuse.
 const LARGEST_KEPT: usize = 256 * 1024;
 /// So many buffers and requests are kept.
@@ -56,6 +56,7 @@ pub struct Thread {
     #[expect(clippy::vec_box)]
     requests: RefCell<Vec<Box<Request>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    blocks: RefCell<Vec<Vec<u8>>>,
     scratch: RefCell<Vec<u8>>,
     served: Cell<usize>,
     drain: Cell<Option<Option<Instant>>>,
@@ -198,7 +199,8 @@ impl Thread {
             listeners: RefCell::default(),
             requests: RefCell::default(),
             buffers: RefCell::default(),
-            scratch: RefCell::new(vec![0; SCRATCH]),
+            blocks: RefCell::default(),
+            scratch: RefCell::new(vec![0; BLOCK]),
             served: Cell::new(0),
             drain: Cell::new(None),
             each_turn: RefCell::default(),
@@ -255,9 +257,14 @@ impl Thread {
     pub fn buffer(&self) -> Vec<u8> {
         self.buffers.borrow_mut().pop().unwrap_or_default()
     }
-    /// Takes a buffer back.
+    /// An empty buffer with room for [`BLOCK`] bytes, to read a body into. Nobody holds one while waiting for bytes.
+    pub fn block(&self) -> Vec<u8> {
+        self.blocks.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BLOCK))
+    }
+    /// Takes a buffer back, or a block.
     pub fn give_buffer(&self, mut buffer: Vec<u8>) {
-        let mut buffers = self.buffers.borrow_mut();
+        let pool = if buffer.capacity() < BLOCK { &self.buffers } else { &self.blocks };
+        let mut buffers = pool.borrow_mut();
         if buffers.len() < KEPT && (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
             buffer.clear();
             buffers.push(buffer);

@@ -16,7 +16,7 @@ use wire::chunked::{Decoder, Step};
 
 use super::settings::Settings;
 use super::spill::Spill;
-use crate::http::filters::Chunk;
+use crate::http::filters::{Chunk, Piece};
 use crate::http::request::Request;
 use crate::http::response::Body;
 use crate::upstream::{self, Held, KeepAlive, Key, Link, Record};
@@ -40,8 +40,6 @@ pub struct Parts {
     /// `None`: the connection closes.
     pub(super) rests: Option<Rests>,
     pub(super) framing: ResponseFraming,
-    /// An empty buffer, for what came with the head.
-    pub(super) first: Vec<u8>,
 }
 
 /// The body of an upstream's response, while it is passed on.
@@ -55,8 +53,6 @@ thread_local! {
     #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
     static PLACES: RefCell<Vec<Box<Option<Inner>>>> = const { RefCell::new(Vec::new()) };
 }
-/// Read at once.
-const READ: usize = 64 * 1024;
 /// After so many bytes in a row other connections of the thread have their turn.
 const BURST: usize = 1 << 20;
 /// So many places are kept.
@@ -118,13 +114,12 @@ impl UpstreamBody {
     pub(super) fn begin(
         settings: Arc<Settings>,
         request: &mut Request,
-        mut parts: Parts,
+        parts: Parts,
         buffering: bool,
     ) -> Body {
         let thread = request.thread.clone();
-        let mut first = std::mem::take(&mut parts.first);
         let record = &mut request.upstream;
-        first.extend_from_slice(&record.buffer[record.head.length..]);
+        let first = record.part_from_head(thread.buffer());
         let mut inner = Inner {
             settings,
             link: parts.link,
@@ -157,7 +152,7 @@ impl UpstreamBody {
         if inner.complete {
             return match decoded.is_empty() {
                 true => {
-                    request.thread.give_buffer(decoded);
+                    request.thread.give_buffer(decoded.into_buffer());
                     Body::Empty
                 }
                 false => Body::Memory(decoded),
@@ -199,7 +194,7 @@ impl UpstreamBody {
     /// The connection, its timeouts and what was read behind the head: for a tunnel.
     pub(super) fn into_tunnel(mut self) -> Option<TunnelParts> {
         let mut inner = self.place.as_mut()?.take()?;
-        let first = inner.spill.pop(|| inner.thread.buffer()).unwrap_or_default();
+        let first = inner.spill.pop(|| inner.thread.buffer()).unwrap_or_default().into_vec();
         Some((inner.link.take()?, inner.held.take(), inner.settings.clone(), first))
     }
 }
@@ -244,7 +239,7 @@ impl Inner {
                 self.flush = true;
                 return Poll::Ready(Ok(Some(Chunk::Memory(decoded))));
             }
-            self.thread.give_buffer(decoded);
+            self.thread.give_buffer(decoded.into_buffer());
         }
     }
     fn pop(&mut self) -> io::Result<Chunk> {
@@ -264,11 +259,11 @@ impl Inner {
             let Poll::Ready(bytes) = self.read(cx) else { return };
             let decoded = self.decode(bytes);
             if decoded.is_empty() {
-                self.thread.give_buffer(decoded);
+                self.thread.give_buffer(decoded.into_buffer());
                 continue;
             }
             match self.spill.push(decoded, memory, &self.settings.temp_path) {
-                Ok(Some(buffer)) => self.thread.give_buffer(buffer),
+                Ok(Some(written)) => self.thread.give_buffer(written.into_buffer()),
                 Ok(None) => {}
                 Err(error) => {
                     self.fail(format!("writing a temporary file failed ({})", crate::log::Errno(&error)))
@@ -282,10 +277,10 @@ impl Inner {
     }
 
     /// What the upstream has; empty when that is nothing any more.
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         let Some(link) = &self.link else {
             self.end();
-            return Poll::Ready(Vec::new());
+            return Poll::Ready(Piece::default());
         };
         if self.burst >= BURST {
             self.burst = 0;
@@ -294,15 +289,14 @@ impl Inner {
         }
         let error = loop {
             if link.socket.maybe_readable() {
-                let mut buffer = self.thread.buffer();
-                buffer.reserve_exact(READ);
+                let mut buffer = self.thread.block();
                 match link.socket.try_append(&mut buffer) {
                     Ok(0) => break None,
                     Ok(n) => {
                         self.received += n as u64;
                         self.waits = false;
                         self.burst += n;
-                        return Poll::Ready(buffer);
+                        return Poll::Ready(buffer.into());
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.thread.give_buffer(buffer),
                     Err(e) => break Some(e),
@@ -328,11 +322,11 @@ impl Inner {
             }
             Some(e) => self.fail(format!("readv() failed ({})", crate::log::Errno(&e))),
         }
-        Poll::Ready(Vec::new())
+        Poll::Ready(Piece::default())
     }
 
     /// Takes the framing off; ends the body where it ends.
-    fn decode(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+    fn decode(&mut self, mut bytes: Piece) -> Piece {
         self.length += bytes.len() as u64;
         match self.framing {
             ResponseFraming::UntilClose => {}
@@ -342,7 +336,7 @@ impl Inner {
         }
         bytes
     }
-    fn take(&mut self, bytes: &mut Vec<u8>, left: u64) {
+    fn take(&mut self, bytes: &mut Piece, left: u64) {
         if bytes.len() as u64 > left {
             bytes.truncate(left as usize);
             self.rests = None;
@@ -358,14 +352,19 @@ impl Inner {
             self.end();
         }
     }
-    fn unchunk(&mut self, bytes: &mut Vec<u8>) {
-        let (mut from, mut to) = (0, 0);
+    /// The first chunk's data stays where it is, what follows moves up to it.
+    fn unchunk(&mut self, bytes: &mut Piece) {
+        let (mut from, mut start, mut to) = (0, 0, 0);
         while from < bytes.len() {
             match self.decoder.decode(&bytes[from..]) {
                 Ok(Step::Data(range)) => {
-                    let n = range.len();
-                    bytes.copy_within(from + range.start..from + range.end, to);
-                    to += n;
+                    let data = from + range.start..from + range.end;
+                    if start == to {
+                        (start, to) = (data.start, data.start);
+                    } else {
+                        bytes.copy_within(data.clone(), to);
+                    }
+                    to += data.len();
                     from += range.end;
                 }
                 Ok(Step::More { consumed }) => from += consumed,
@@ -384,6 +383,7 @@ impl Inner {
             }
         }
         bytes.truncate(to);
+        bytes.advance(start);
     }
 
     fn fail(&mut self, what: String) {

@@ -9,12 +9,10 @@ use super::answer::{During, Failure};
 use super::settings::Settings;
 use crate::http::request::Request;
 use crate::upstream::Link;
+use crate::worker::thread::{BLOCK, Thread};
 
 /// Interim responses (100, 103) that one response may have before it.
 const INTERIM: usize = 64;
-
-/// Read at once for a head and a small body behind it. More is read when it is known where it goes.
-const FIRST: usize = 16 * 1024;
 
 /// Reads until the head is there, into the request's record; what came behind it stays in the buffer.
 pub(super) async fn head(
@@ -73,23 +71,27 @@ fn without_head(request: &mut Request) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Moves what was read so far to a block: a body that comes with the head goes on from where it was read to.
+fn make_room(thread: &Thread, buffer: &mut Vec<u8>) {
+    if buffer.capacity() < BLOCK {
+        let mut block = thread.block();
+        block.extend_from_slice(buffer);
+        thread.give_buffer(std::mem::replace(buffer, block));
+    }
+}
+
 /// Reads what is there; each wait lasts `proxy_read_timeout` at most.
 async fn read(settings: &Settings, request: &mut Request, link: &Link) -> Result<usize, Failure> {
     let mut waits = false;
     let Request { thread, client, upstream, .. } = request;
     let n = std::future::poll_fn(|cx| {
         loop {
-            {
-                let mut scratch = thread.scratch();
-                let most = FIRST.max(settings.buffer_size).min(scratch.len());
-                match link.socket.try_read(&mut scratch[..most]) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(e) => return Poll::Ready(Err(Failure::Receive(e))),
-                    Ok(n) => {
-                        upstream.buffer.extend_from_slice(&scratch[..n]);
-                        return Poll::Ready(Ok(n));
-                    }
-                }
+            if link.socket.maybe_readable() {
+                make_room(thread, &mut upstream.buffer);
+            }
+            match link.socket.try_append(&mut upstream.buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done.map_err(Failure::Receive)),
             }
             if !std::mem::replace(&mut waits, true) {
                 link.socket.set_deadline(Some(thread.handle.now() + settings.read_timeout));

@@ -31,8 +31,7 @@ pub(super) async fn respond(
     };
     let reusable = link.as_ref().is_some_and(|link| link.requests != u32::MAX)
         && record.head.keep_alive(framing, &record.buffer);
-    let first = request.thread.buffer();
-    let parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), framing, first };
+    let parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), framing };
     if let Some(next) = instead(settings, request) {
         // What came whole with its head leaves a connection that can be used again.
         drop(UpstreamBody::begin(proxy.settings.clone(), request, parts, false));

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use crate::http::filters::Piece;
 use crate::temp::{self, TempPath};
 
 /// Read back at once.
@@ -15,8 +16,8 @@ const PIECE: u64 = 32 * 1024;
 #[derive(Default)]
 pub(super) struct Spill {
     /// What came with the head.
-    first: Vec<u8>,
-    memory: VecDeque<Vec<u8>>,
+    first: Piece,
+    memory: VecDeque<Piece>,
     held: usize,
     file: Option<File>,
     read: u64,
@@ -30,7 +31,7 @@ impl Spill {
         self.first.is_empty() && self.memory.is_empty() && self.read == self.written
     }
     /// Bytes that come before all others.
-    pub fn begin(first: Vec<u8>) -> Spill {
+    pub fn begin(first: Piece) -> Spill {
         Spill { held: first.len(), first, ..Spill::default() }
     }
     /// Whether more fits.
@@ -44,7 +45,7 @@ impl Spill {
     ///
     /// # Errors
     /// What creating or writing the file says.
-    pub fn push(&mut self, bytes: Vec<u8>, memory: usize, path: &TempPath) -> io::Result<Option<Vec<u8>>> {
+    pub fn push(&mut self, bytes: Piece, memory: usize, path: &TempPath) -> io::Result<Option<Piece>> {
         if self.fits_memory(memory) {
             self.held += bytes.len();
             self.memory.push_back(bytes);
@@ -66,7 +67,7 @@ impl Spill {
     ///
     /// # Errors
     /// What reading the file says.
-    pub fn pop(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
+    pub fn pop(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> io::Result<Piece> {
         if !self.first.is_empty() {
             self.held -= self.first.len();
             return Ok(std::mem::take(&mut self.first));
@@ -76,7 +77,7 @@ impl Spill {
             return Ok(bytes);
         }
         let mut buffer = buffer();
-        let Some(file) = &self.file else { return Ok(buffer) };
+        let Some(file) = &self.file else { return Ok(buffer.into()) };
         buffer.resize((self.written - self.read).min(PIECE) as usize, 0);
         file.read_exact_at(&mut buffer, self.read)?;
         self.read += buffer.len() as u64;
@@ -84,7 +85,7 @@ impl Spill {
             // All was taken: the file's room can be used again from its beginning.
             (self.read, self.written) = (0, 0);
         }
-        Ok(buffer)
+        Ok(buffer.into())
     }
 }
 
@@ -103,15 +104,15 @@ mod tests {
             let (mut put, mut got) = (0u64, 0u64);
             let byte = |at: u64| (at % 251) as u8;
             let take = |spill: &mut Spill, got: &mut u64| {
-                for b in spill.pop(Vec::new).unwrap() {
-                    assert_eq!(b, byte(*got));
+                for b in &*spill.pop(Vec::new).unwrap() {
+                    assert_eq!(*b, byte(*got));
                     *got += 1;
                 }
             };
             for (push, n) in steps {
                 if push {
-                    let bytes = (put..put + n as u64).map(byte).collect();
-                    spill.push(bytes, 64 * 1024, &path).unwrap();
+                    let bytes: Vec<u8> = (put..put + n as u64).map(byte).collect();
+                    spill.push(bytes.into(), 64 * 1024, &path).unwrap();
                     put += n as u64;
                 } else if !spill.is_empty() {
                     take(&mut spill, &mut got);

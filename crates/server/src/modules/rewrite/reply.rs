@@ -70,7 +70,7 @@ impl Return {
                 text.render(request, &mut body);
                 request.response.content_length = Some(body.len() as u64);
                 types::set_type(request);
-                request.response.body = Body::Memory(body);
+                request.response.body = Body::Memory(body.into());
                 Next::Respond
             }
         }
