@@ -55,7 +55,7 @@ fn check(name: &str, budget: &Budget) -> Result<Vec<String>> {
         ("system calls", calls, budget.system_calls),
     ] {
         let verdict = if spent > limit { "OVER" } else { "ok" };
-        eprintln!("    {name:<12} {what:<13} {spent:>9.2} of {limit:>9.2} {verdict}");
+        eprintln!("    {name:<16} {what:<13} {spent:>9.2} of {limit:>9.2} {verdict}");
         if spent > limit {
             over.push(format!("{name}: {spent:.2} {what}"));
         }
