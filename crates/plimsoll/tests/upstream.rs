@@ -292,8 +292,9 @@ fn max_fails_zero_never_gives_up() {
             "upstream u {{ server 127.0.0.1:%%CLOSED%% max_fails=0; server %%O0%%; }}\n{SERVER}"
         ));
         let server = binary.serve(site.with("O0", good.address()).with("CLOSED", closed.number()));
-        let tried: usize =
-            (0..4).filter(|_| server.get("/").header("x-tries").is_some_and(|t| t.contains("502"))).count();
+        // The addresses before the statuses may have such digits, too.
+        let refused = |tries: &str| tries.rsplit('|').next().is_some_and(|statuses| statuses.contains("502"));
+        let tried = (0..4).filter(|_| server.get("/").header("x-tries").is_some_and(refused)).count();
         assert_eq!(tried, 2);
     });
 }
