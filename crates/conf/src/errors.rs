@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// nginx's log levels, most severe first.
+/// nginx's log levels, most severe first: the numbers are syslog's severities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// The configuration cannot be used.
@@ -27,18 +27,20 @@ pub enum Level {
 }
 
 impl Level {
-    /// The name as in `error_log` and in log lines.
+    /// The levels by their names in a configuration and in log lines.
+    pub const NAMES: &'static [(&'static str, Level)] = &[
+        ("emerg", Level::Emerg),
+        ("alert", Level::Alert),
+        ("crit", Level::Crit),
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("notice", Level::Notice),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+    ];
+    /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
-            Level::Emerg => "emerg",
-            Level::Alert => "alert",
-            Level::Crit => "crit",
-            Level::Error => "error",
-            Level::Warn => "warn",
-            Level::Notice => "notice",
-            Level::Info => "info",
-            Level::Debug => "debug",
-        }
+        Level::NAMES[self as usize].0
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is refused and how: malformed and ambiguous requests, limits, and the pages that say so.
 #![forbid(unsafe_code)]
 
-use testkit::{Binary, Origin, Site, each, normal, on_both};
+use testkit::{Binary, Origin, PAGES, Site, each, normal, on_both};
 
 /// What follows a request line in the tables.
 const REST: &str = "\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -243,41 +243,10 @@ fn return_444_and_408_close_without_a_word() {
 
 #[test]
 fn the_pages_of_all_statuses() {
-    let codes: Vec<(u16, &str)> = vec![
-        (301, "301 Moved Permanently"),
-        (302, "302 Found"),
-        (303, "303 See Other"),
-        (307, "307 Temporary Redirect"),
-        (308, "308 Permanent Redirect"),
-        (400, "400 Bad Request"),
-        (401, "401 Authorization Required"),
-        (402, "402 Payment Required"),
-        (403, "403 Forbidden"),
-        (404, "404 Not Found"),
-        (405, "405 Not Allowed"),
-        (406, "406 Not Acceptable"),
-        (409, "409 Conflict"),
-        (410, "410 Gone"),
-        (411, "411 Length Required"),
-        (412, "412 Precondition Failed"),
-        (413, "413 Request Entity Too Large"),
-        (414, "414 Request-URI Too Large"),
-        (415, "415 Unsupported Media Type"),
-        (416, "416 Requested Range Not Satisfiable"),
-        (421, "421 Misdirected Request"),
-        (429, "429 Too Many Requests"),
-        (500, "500 Internal Server Error"),
-        (501, "501 Not Implemented"),
-        (502, "502 Bad Gateway"),
-        (503, "503 Service Temporarily Unavailable"),
-        (504, "504 Gateway Time-out"),
-        (505, "505 HTTP Version Not Supported"),
-        (507, "507 Insufficient Storage"),
-    ];
     let locations: String =
-        codes.iter().map(|(code, _)| format!("location /{code} {{ return {code}; }}\n")).collect();
+        PAGES.iter().map(|(code, _)| format!("location /{code} {{ return {code}; }}\n")).collect();
     on_both(format!("server_tokens off; {locations}"), |server| {
-        for (code, title) in &codes {
+        for (code, title) in PAGES {
             let response = server.get(&format!("/{code}"));
             assert_eq!(format!("{} {}", response.status, response.reason), reason(title), "{code}");
             assert_eq!(response.text(), testkit::error_page(server.binary(), title), "{code}");

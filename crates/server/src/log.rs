@@ -10,48 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+pub use conf::Level;
 use reactor::Peer;
 
 use crate::http::request::Request;
 use crate::program::Address;
-
-/// How grave a message is; the smaller the graver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// The server cannot run.
-    Emerg = 1,
-    /// Act at once.
-    Alert,
-    /// Critical.
-    Crit,
-    /// A request failed.
-    Error,
-    /// Something to look at.
-    Warn,
-    /// Normal but significant.
-    Notice,
-    /// What clients do wrong.
-    Info,
-    /// For developers.
-    Debug,
-}
-impl Level {
-    /// The levels by their names in a configuration.
-    pub const NAMES: &'static [(&'static str, Level)] = &[
-        ("emerg", Level::Emerg),
-        ("alert", Level::Alert),
-        ("crit", Level::Crit),
-        ("error", Level::Error),
-        ("warn", Level::Warn),
-        ("notice", Level::Notice),
-        ("info", Level::Info),
-        ("debug", Level::Debug),
-    ];
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        Level::NAMES[self as usize - 1].0
-    }
-}
 
 /// A file that lines are appended to; reopened on USR1 without those who hold it noticing.
 #[derive(Debug)]

@@ -76,7 +76,7 @@ impl Syslog {
     pub fn begin(&self, severity: Level, time: &[u8; 15], message: &mut Vec<u8>) {
         let settings = &self.settings;
         message.push(b'<');
-        wire::push_decimal(message, u64::from(settings.facility) * 8 + severity as u64 - 1);
+        wire::push_decimal(message, u64::from(settings.facility) * 8 + severity as u64);
         message.push(b'>');
         message.extend_from_slice(time);
         message.push(b' ');

@@ -34,7 +34,7 @@ pub use client::Client;
 pub use gate::{Gate, PATIENCE, eventually, within};
 pub use log::LogFile;
 pub use message::{Fields, Request, Response};
-pub use normal::{error_page, matches, normal};
+pub use normal::{PAGES, error_page, matches, normal};
 pub use origin::{Exchange, Origin};
 pub use ports::Port;
 pub use server::{Exit, Server};

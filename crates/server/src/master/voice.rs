@@ -83,20 +83,11 @@ impl Voice {
     }
     /// Writes what is wrong with a configuration, and what may help, on a line of its own.
     pub fn fault(&self, error: &Error) {
-        let level = level(error);
         let text = error.to_string();
         let (text, help) = text.split_once('\n').unwrap_or((&text, ""));
-        self.say(level, format_args!("{text}"));
+        self.say(error.level, format_args!("{text}"));
         if self.to_stderr.get() && !help.is_empty() {
             eprintln!("{help}");
         }
-    }
-}
-
-fn level(error: &Error) -> Level {
-    match error.level {
-        conf::Level::Warn => Level::Warn,
-        conf::Level::Notice => Level::Notice,
-        _ => Level::Emerg,
     }
 }

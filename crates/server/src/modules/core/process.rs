@@ -9,7 +9,6 @@ settings! {
     /// As written.
     pub struct Conf {
         user: (u32, u32),
-        user_name: String,
         worker_processes: Workers,
         worker_connections: u64,
         worker_rlimit_nofile: u64,
@@ -21,8 +20,6 @@ settings! {
         pid: PathBuf,
         daemon: bool,
         master_process: bool,
-        events_seen: bool,
-        noticed: bool,
     }
 }
 
@@ -205,9 +202,7 @@ fn user(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     } else if let Ok(Some(group)) = a.inputs().group(name) {
         gid = group;
     }
-    let conf = at.own::<Conf>();
-    conf.user.set((uid, gid))?;
-    conf.user_name.set(name.into())
+    at.own::<Conf>().user.set((uid, gid))
 }
 
 fn affinity(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
