@@ -12,4 +12,5 @@ pub mod request;
 pub mod response;
 pub mod router;
 pub mod status_page;
+pub mod steps;
 pub mod variables;

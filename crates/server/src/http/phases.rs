@@ -1,9 +1,9 @@
 //! The life of a request, in order. This file is the only place where order is decided.
 //!
 //! ```text
-//! server rewrite -> find location -> rewrite -> preaccess -> access -> try_files -> content
-//!        ^------ internal redirect, error_page ------------------------------'   |
-//!                                                  header filters -> send -> log <'
+//! post read -> server rewrite -> find location -> rewrite -> preaccess -> access -> precontent -> content
+//!                     ^------ internal redirect, error_page ------------------------------'   |
+//!                                                              header filters -> send -> log <'
 //! ```
 
 use conf::{Error, Scope};
@@ -12,8 +12,9 @@ use super::error_page;
 use super::filters::HeaderFilter;
 use super::request::Request;
 use super::response::Body;
+use super::steps::{Handler, Step};
 use super::{body, output, router};
-use crate::flow::{Check, Verdict};
+use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
     access, core, files, gzip, headers, log, not_modified, proxy, range, rewrite, stub_status, sub, try_files,
@@ -37,10 +38,13 @@ pub struct Plan {
 /// The configured steps of each phase.
 #[derive(Default)]
 pub struct Steps {
+    post_read: Box<[Box<dyn Step>]>,
     rewrite: Option<rewrite::Script>,
-    preaccess: Box<[Box<dyn Check>]>,
-    access: Box<[Box<dyn Check>]>,
+    preaccess: Box<[Box<dyn Step>]>,
+    access: Box<[Box<dyn Step>]>,
+    precontent: Box<[Box<dyn Step>]>,
     try_files: Option<try_files::TryFiles>,
+    before_files: Box<[Box<dyn Handler>]>,
     header_filters: Box<[Box<dyn HeaderFilter>]>,
     warns_unset: bool,
     log: Option<log::AccessLogs>,
@@ -52,8 +56,8 @@ pub enum Content {
     Files(files::Files),
     /// An upstream over HTTP.
     Proxy(Box<proxy::Proxy>),
-    /// The connection counters.
-    StubStatus,
+    /// A module that makes the answer itself.
+    Handler(Box<dyn Handler>),
 }
 
 /// What a phase decided.
@@ -74,10 +78,18 @@ pub enum Next {
 }
 
 /// Makes a step for a block, if that block has it configured.
-type Make<Step> = fn(&Scope, &mut Compiler<'_>) -> Result<Option<Box<Step>>, Error>;
+type Make<Made> = fn(&Scope, &mut Compiler<'_>) -> Result<Option<Box<Made>>, Error>;
 
-const PREACCESS: &[Make<dyn Check>] = &[];
-const ACCESS: &[Make<dyn Check>] = &[access::access];
+/// Once for each request, by the server's block, before its rewrite phase.
+const POST_READ: &[Make<dyn Step>] = &[];
+const PREACCESS: &[Make<dyn Step>] = &[];
+const ACCESS: &[Make<dyn Step>] = &[access::access];
+/// Before `try_files`.
+const PRECONTENT: &[Make<dyn Step>] = &[];
+/// The modules whose directive makes a location theirs.
+const HANDLERS: &[Make<dyn Handler>] = &[stub_status::handler];
+/// Those that look at every request of a location that serves files, and pass on with [`Next::Go`] what is not theirs.
+const BEFORE_FILES: &[Make<dyn Handler>] = &[];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
 const HEADER_FILTERS: &[Make<dyn HeaderFilter>] =
     &[not_modified::filter, headers::filter, sub::filter, gzip::filter, range::filter];
@@ -88,10 +100,13 @@ impl Plan {
         Ok(Plan {
             core: core::compile(scope, with)?,
             steps: Steps {
+                post_read: configured(POST_READ, scope, with)?,
                 rewrite: rewrite::compile(scope, with)?,
                 preaccess: configured(PREACCESS, scope, with)?,
                 access: configured(ACCESS, scope, with)?,
+                precontent: configured(PRECONTENT, scope, with)?,
                 try_files: try_files::compile(scope, with)?,
+                before_files: configured(BEFORE_FILES, scope, with)?,
                 header_filters: configured(HEADER_FILTERS, scope, with)?,
                 warns_unset: rewrite::warns_unset(scope, with),
                 log: log::compile(scope, with)?,
@@ -105,11 +120,11 @@ impl Plan {
     }
 }
 
-fn configured<Step: ?Sized>(
-    makers: &[Make<Step>],
+fn configured<Made: ?Sized>(
+    makers: &[Make<Made>],
     scope: &Scope,
     with: &mut Compiler<'_>,
-) -> Result<Box<[Box<Step>]>, Error> {
+) -> Result<Box<[Box<Made>]>, Error> {
     makers.iter().filter_map(|make| make(scope, with).transpose()).collect()
 }
 
@@ -118,8 +133,10 @@ fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
     if let Some(proxy) = proxy::content(scope, with)? {
         return Ok(Content::Proxy(Box::new(proxy)));
     }
-    if stub_status::content(scope) {
-        return Ok(Content::StubStatus);
+    for make in HANDLERS {
+        if let Some(handler) = make(scope, with)? {
+            return Ok(Content::Handler(handler));
+        }
     }
     Ok(Content::Files(files::content(scope, with)?))
 }
@@ -127,7 +144,18 @@ fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
 /// Serves a request whose head is read: from the first phase to its log line.
 pub async fn run(request: &mut Request) {
     request.restarted = true;
-    finish(request, Next::Locate).await;
+    let begin = post_read(request).await;
+    finish(request, begin).await;
+}
+
+/// Steps that see the request before anything is decided by its path.
+async fn post_read(request: &mut Request) -> Next {
+    request.plan = request.generation.shared.server(request.server).plan;
+    let plan = request.plan();
+    match first_rejection(&plan.steps.post_read, request).await {
+        Some(status) => Next::Status(status),
+        None => Next::Locate,
+    }
 }
 
 /// Answers a request that was refused before its location was known.
@@ -206,7 +234,7 @@ async fn phases(request: &mut Request) -> Next {
     }
     // From here on the plan stays: `if` blocks were entered in the rewrite phase.
     let plan = request.plan();
-    if let Some(status) = preaccess(&plan, request).or_else(|| access(&plan, request)) {
+    if let Some(status) = rejection(&plan, request).await {
         return Next::Status(status);
     }
     if let Some(try_files) = &plan.steps.try_files {
@@ -216,25 +244,45 @@ async fn phases(request: &mut Request) -> Next {
         }
     }
     match &plan.content {
-        Content::Files(files) => files.answer(request).await,
+        Content::Files(files) => {
+            for handler in &plan.steps.before_files {
+                let next = handler.answer(request).outcome().await;
+                if next != Next::Go {
+                    return next;
+                }
+            }
+            files.answer(request).await
+        }
         Content::Proxy(proxy) => proxy.answer(request).await,
-        Content::StubStatus => stub_status::answer(request),
+        Content::Handler(handler) => handler.answer(request).outcome().await,
     }
 }
 
-/// The first rejection.
-fn preaccess(plan: &Plan, request: &mut Request) -> Option<u16> {
-    plan.steps.preaccess.iter().find_map(|step| match step.check(request) {
-        Verdict::Reject(status) => Some(status),
-        Verdict::Next | Verdict::Allow => None,
-    })
+/// Whether one of the phases between rewrite and content rejects the request.
+async fn rejection(plan: &Plan, request: &mut Request) -> Option<u16> {
+    if let Some(status) = first_rejection(&plan.steps.preaccess, request).await {
+        return Some(status);
+    }
+    if let Some(status) = access(plan, request).await {
+        return Some(status);
+    }
+    first_rejection(&plan.steps.precontent, request).await
+}
+
+async fn first_rejection(steps: &[Box<dyn Step>], request: &mut Request) -> Option<u16> {
+    for step in steps {
+        if let Verdict::Reject(status) = step.check(request).outcome().await {
+            return Some(status);
+        }
+    }
+    None
 }
 
 /// `satisfy all`: nobody rejects. `satisfy any`: one allows, or nobody rejects; the last rejection is the answer.
-fn access(plan: &Plan, request: &mut Request) -> Option<u16> {
+async fn access(plan: &Plan, request: &mut Request) -> Option<u16> {
     let mut rejected = None;
     for step in &plan.steps.access {
-        match step.check(request) {
+        match step.check(request).outcome().await {
             Verdict::Next => {}
             Verdict::Allow if plan.core.satisfy_any => return None,
             Verdict::Allow => {}

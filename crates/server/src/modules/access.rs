@@ -6,6 +6,7 @@ use conf::{Args, Error, HTTP, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, Wi
 
 use super::Module;
 use crate::flow::{Check, Flow, Verdict};
+use crate::http::steps::Step;
 use crate::log::Level;
 use crate::worker::generation::Compiler;
 
@@ -80,7 +81,7 @@ impl Who {
     }
 }
 
-pub(crate) fn access(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Check>>, Error> {
+pub(crate) fn access(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Step>>, Error> {
     let rules = at.conf::<Rules>().filter(|rules| !rules.0.is_empty());
     Ok(rules.map(|rules| Box::new(rules.clone()) as _))
 }

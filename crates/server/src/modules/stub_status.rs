@@ -2,14 +2,16 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use conf::{Inherit, LOCATION, SERVER, Scope, Within, directive};
+use conf::{Error, Inherit, LOCATION, SERVER, Scope, Within, directive};
 
 use super::Module;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::Body;
+use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::{Variable, variable};
 use crate::worker::Process;
+use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
     name: "stub_status",
@@ -41,9 +43,16 @@ impl Inherit for Here {
     }
 }
 
-/// Whether the status answers here.
-pub fn content(at: &Scope) -> bool {
-    at.conf::<Here>().is_some_and(|here| here.0)
+/// Answers with the counters.
+struct StubStatus;
+
+pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
+    Ok(at.conf::<Here>().filter(|here| here.0).map(|_| Box::new(StubStatus) as _))
+}
+impl Handler for StubStatus {
+    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
+        answer(request).into()
+    }
 }
 
 struct Counts {
@@ -75,8 +84,7 @@ impl Counts {
     }
 }
 
-/// Answers with the counters.
-pub fn answer(request: &mut Request) -> Next {
+fn answer(request: &mut Request) -> Next {
     if !matches!(request.method, wire::Method::Get | wire::Method::Head) {
         return Next::Status(405);
     }
