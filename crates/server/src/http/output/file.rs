@@ -1,0 +1,143 @@
+//! Bodies from files: sent unread where nothing changes them, else read; by the pool where the disk has to be waited for.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use super::sent;
+use super::stream::Sender;
+use crate::http::filters::Chunk;
+use crate::http::request::Request;
+use crate::http::response::{Body, FileBody};
+
+/// The most one call of `sendfile` sends: others want their turn.
+const SENDFILE: usize = 512 * 1024;
+/// How much of a file is looked at, and read ahead if it must be, at a time.
+const WINDOW: u64 = 256 * 1024;
+
+/// A read under way in the pool of blocking threads.
+pub(super) type Reading = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>>>>;
+
+impl Sender {
+    /// A piece of a file that has to pass filters or encryption.
+    pub(super) fn read_file(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Chunk>>> {
+        let Body::File(part) = &mut request.response.body else { return Poll::Ready(Ok(None)) };
+        if let Some(reading) = &mut self.reading {
+            let bytes = ready!(reading.as_mut().poll(cx));
+            self.reading = None;
+            let bytes = bytes?;
+            part.offset += bytes.len() as u64;
+            return Poll::Ready(if bytes.is_empty() {
+                Err(truncated())
+            } else {
+                Ok(Some(Chunk::Memory(bytes.into())))
+            });
+        }
+        let mut buffer = request.thread.buffer();
+        buffer.resize((part.end - part.offset).min(32 * 1024) as usize, 0);
+        match sys::file::read_cached(&part.file, &mut buffer, part.offset) {
+            Ok(0) => Poll::Ready(Err(truncated())),
+            Ok(n) => {
+                buffer.truncate(n);
+                part.offset += n as u64;
+                Poll::Ready(Ok(Some(Chunk::Memory(buffer.into()))))
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let most = buffer.len();
+                request.thread.give_buffer(buffer);
+                self.reading = Some(read_elsewhere(request, part_of(request), most));
+                self.read_file(request, cx)
+            }
+            Err(e) => Poll::Ready(Err(e)),
+        }
+    }
+
+    pub(super) fn send_file(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.warm(request, cx))?;
+        let Some(Chunk::File(part)) = self.queue.front_mut() else { return Poll::Ready(Ok(())) };
+        let most = SENDFILE.min((self.warm - part.offset) as usize);
+        let sent_now = request.client.poll_sendfile(cx, part, most);
+        let done = part.offset >= part.end;
+        match ready!(sent(request, sent_now)) {
+            Ok(0) => Poll::Ready(Err(truncated())),
+            Ok(_) => {
+                if done {
+                    self.queue.pop_front();
+                    self.warm = 0;
+                }
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+    /// Makes sure that the next window of the file in front is in memory: a thread of the pool waits for the disk, not the loop.
+    fn warm(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(Chunk::File(part)) = self.queue.front() else { return Poll::Ready(Ok(())) };
+        if part.offset < self.warm {
+            return Poll::Ready(Ok(()));
+        }
+        let window = (part.end - part.offset).min(WINDOW);
+        if self.reading.is_none() {
+            if sys::file::is_cached(&part.file, part.offset, window) {
+                self.warm = part.offset + window;
+                return Poll::Ready(Ok(()));
+            }
+            let part = FileBody { file: part.file.clone(), offset: part.offset, end: part.end };
+            self.reading = Some(read_elsewhere(request, part, window as usize));
+        }
+        let Some(reading) = &mut self.reading else { return Poll::Ready(Ok(())) };
+        let read = ready!(reading.as_mut().poll(cx))?;
+        self.reading = None;
+        if read.is_empty() {
+            return Poll::Ready(Err(truncated()));
+        }
+        self.warm = part.offset + read.len() as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Reads a small file behind the head if it is in memory.
+pub(super) fn read_small(part: &mut FileBody, head: &mut Vec<u8>) -> bool {
+    let before = head.len();
+    let length = (part.end - part.offset) as usize;
+    head.resize(before + length, 0);
+    match sys::file::read_cached(&part.file, &mut head[before..], part.offset) {
+        Ok(n) if n == length => true,
+        _ => {
+            head.truncate(before);
+            false
+        }
+    }
+}
+
+fn part_of(request: &Request) -> FileBody {
+    match &request.response.body {
+        Body::File(part) => FileBody { file: part.file.clone(), offset: part.offset, end: part.end },
+        _ => unreachable!("asked only while the body is a file"),
+    }
+}
+
+/// Reads a part of a file in the pool of blocking threads.
+fn read_elsewhere(request: &Request, part: FileBody, most: usize) -> Reading {
+    let file = part.file.try_clone();
+    let blocking = request.thread.process.blocking.clone();
+    Box::pin(async move {
+        let file = file?;
+        let read = blocking.run(move || {
+            let mut buffer = vec![0; most];
+            let n = std::os::unix::fs::FileExt::read_at(&file, &mut buffer, part.offset)?;
+            buffer.truncate(n);
+            Ok(buffer)
+        });
+        read.await.unwrap_or_else(|_| Err(io::ErrorKind::ResourceBusy.into()))
+    })
+}
+
+/// A file that became shorter while it was sent: the promised length cannot be kept.
+fn truncated() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "file was truncated while it was sent")
+}

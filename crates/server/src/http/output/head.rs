@@ -1,0 +1,119 @@
+//! The head of an HTTP/1 response, as text.
+
+use wire::Version;
+
+use crate::http::request::Request;
+
+/// Appends the head to `out`.
+pub fn write(request: &mut Request, out: &mut Vec<u8>) {
+    if request.head.version == Version::Http09 {
+        return;
+    }
+    let response = &request.response;
+    let text = &response.text;
+    match response.status_text {
+        Some(span) => {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            out.extend_from_slice(span.of(text));
+            out.extend_from_slice(b"\r\n");
+        }
+        None => out.extend_from_slice(wire::status_line(response.status)),
+    }
+    let field = |out: &mut Vec<u8>, name: &[u8], value: &[u8]| {
+        out.extend_from_slice(name);
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    };
+    match response.server {
+        Some(span) => field(out, b"Server: ", span.of(text)),
+        None => out.extend_from_slice(request.plan().core.server_header),
+    }
+    match response.date {
+        Some(span) => field(out, b"Date: ", span.of(text)),
+        None => field(out, b"Date: ", &request.thread.clock.http_date.get()),
+    }
+    if !response.content_type.is_empty() {
+        field(out, b"Content-Type: ", response.content_type.of(text));
+    }
+    if let Some(length) = response.content_length {
+        out.extend_from_slice(b"Content-Length: ");
+        wire::push_decimal(out, length);
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(span) = response.last_modified_text {
+        field(out, b"Last-Modified: ", span.of(text));
+    } else if let Some(seconds) = response.last_modified {
+        field(out, b"Last-Modified: ", &wire::date::format(seconds));
+    }
+    let location = response.location.map(|span| span.of(text));
+    let absolute = location.filter(|to| becomes_absolute(request, to));
+    if let Some(to) = absolute {
+        out.extend_from_slice(b"Location: ");
+        absolute_location(request, to, out);
+        out.extend_from_slice(b"\r\n");
+    }
+    if response.chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    connection_header(request, out);
+    if response.vary_encoding {
+        out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+    }
+    if let (Some(to), None) = (location, absolute) {
+        // As nginx has it: what is not changed stands among the other headers.
+        field(out, b"Location: ", to);
+    }
+    for header in &response.headers {
+        out.extend_from_slice(header.name.of(text));
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(header.value.of(text));
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn connection_header(request: &Request, out: &mut Vec<u8>) {
+    if request.response.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    } else if !request.keep_alive {
+        out.extend_from_slice(b"Connection: close\r\n");
+    } else {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+        if let Some(seconds) = request.plan().core.keepalive_header {
+            out.extend_from_slice(b"Keep-Alive: timeout=");
+            wire::push_decimal(out, seconds);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+fn becomes_absolute(request: &Request, to: &[u8]) -> bool {
+    to.starts_with(b"/") && request.plan().core.absolute_redirect && request.response.location_is_ours
+}
+
+/// A path becomes an absolute URL (`absolute_redirect`, `server_name_in_redirect`, `port_in_redirect`).
+pub fn absolute_location(request: &Request, to: &[u8], out: &mut Vec<u8>) {
+    if !becomes_absolute(request, to) {
+        out.extend_from_slice(to);
+        return;
+    }
+    let plan = request.plan();
+    let encrypted = request.client.tls().is_some();
+    out.extend_from_slice(if encrypted { b"https://" } else { b"http://" });
+    let generation = request.generation.clone();
+    let server = generation.shared.server(request.server);
+    if plan.core.server_name_in_redirect || request.host.is_empty() {
+        match server.name.is_empty() {
+            true => request.client.push_local_ip(out),
+            false => out.extend_from_slice(server.name.as_bytes()),
+        }
+    } else {
+        out.extend_from_slice(&request.host);
+    }
+    let port = request.client.local_port();
+    if plan.core.port_in_redirect && port != if encrypted { 443 } else { 80 } && port != 0 {
+        out.push(b':');
+        wire::push_decimal(out, port.into());
+    }
+    out.extend_from_slice(to);
+}

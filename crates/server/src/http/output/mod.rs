@@ -1,0 +1,174 @@
+//! Sends a response: the head as text, the body from its source through the filters to the client.
+//!
+//! The small case is one buffer and one write. The general case pulls chunks from the source, through the
+//! filters, into a short queue, and writes the queue; it pulls again only when the client took what came before.
+
+mod file;
+mod head;
+mod stream;
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use wire::{Method, Span, Version};
+
+pub use head::absolute_location;
+
+use super::request::Request;
+use super::response::Body;
+
+/// Bodies up to this size travel with the head in one write.
+const SMALL: u64 = 16 * 1024;
+
+/// Sends `request.response`. Errors end the connection and are remembered in the request.
+pub async fn send(request: &mut Request) {
+    if request.response.status == 0 {
+        return;
+    }
+    let bodiless = prepare(request);
+    if !request.plan().core.tcp_nodelay
+        && let Some(fd) = request.client.fd()
+    {
+        let _ = sys::net::set_nodelay(fd, false);
+    }
+    let mut head = request.thread.buffer();
+    head::write(request, &mut head);
+    request.head_sent = true;
+    let head_length = head.len() as u64;
+    let result = if bodiless || fits_head(request, &mut head) {
+        write_all(request, head).await
+    } else {
+        stream::send(request, head).await
+    };
+    let result = match result {
+        Ok(()) if request.client.tls().is_some() => flush(request).await,
+        other => other,
+    };
+    request.body_sent = request.sent.saturating_sub(head_length);
+    if let Err(error) = result {
+        failed(request, &error);
+    }
+    note_upstream(request);
+}
+
+/// What happened to an upstream's body on its way is logged here: it has no request to log with.
+fn note_upstream(request: &mut Request) {
+    if let Body::Upstream(mut upstream) = std::mem::take(&mut request.response.body) {
+        upstream.log(request);
+        request.response.body = Body::Upstream(upstream);
+    }
+}
+
+/// Ciphertext may still be waiting.
+async fn flush(request: &mut Request) -> io::Result<()> {
+    let until = request.thread.handle.now() + request.plan().core.send_timeout;
+    request.client.set_deadline(Some(until));
+    std::future::poll_fn(|cx| request.client.poll_flush(cx)).await
+}
+
+fn failed(request: &mut Request, error: &io::Error) {
+    request.keep_alive = false;
+    request.aborted = true;
+    if error.kind() == io::ErrorKind::TimedOut {
+        request.client.timed_out = true;
+        log_info!(request, "client timed out (110: Connection timed out) while sending response to client");
+    } else if error.kind() != io::ErrorKind::ConnectionAborted {
+        log_info!(request, "send() failed ({}) while sending response to client", crate::log::Errno(error));
+    }
+}
+
+/// Decides how the body is delimited; says whether there is none to send.
+fn prepare(request: &mut Request) -> bool {
+    if request.thread.is_leaving(request.client.listener) {
+        request.keep_alive = false;
+    }
+    let status = request.response.status;
+    if !matches!(status, 200 | 206 | 304) {
+        request.response.last_modified = None;
+    }
+    if status == 204 {
+        request.response.content_type = Span::default();
+    }
+    let none = status < 200 || status == 204 || status == 304;
+    let bodiless = none || request.method == Method::Head || request.head.method == Method::Head;
+    if none {
+        if status != 304 {
+            request.response.content_length = None;
+        }
+        return true;
+    }
+    if request.response.content_length.is_none() && !bodiless && !request.response.upgrade {
+        let plan = request.plan();
+        if request.head.version >= Version::Http11 && plan.core.chunked_transfer_encoding {
+            request.response.chunked = true;
+        } else {
+            request.keep_alive = false;
+        }
+    }
+    bodiless
+}
+
+/// Appends a small body to the head. What does not fit, or waits, is left where it is.
+fn fits_head(request: &mut Request, head: &mut Vec<u8>) -> bool {
+    if !request.response.filters.is_empty() || request.response.chunked {
+        return false;
+    }
+    match &mut request.response.body {
+        Body::Empty => true,
+        Body::Memory(text) if text.len() as u64 <= SMALL => {
+            head.extend_from_slice(text);
+            request.thread.give_buffer(std::mem::take(text).into_buffer());
+            true
+        }
+        Body::Static(text) if text.len() as u64 <= SMALL => {
+            head.extend_from_slice(text);
+            true
+        }
+        Body::File(part) if part.end - part.offset <= SMALL => file::read_small(part, head),
+        _ => false,
+    }
+}
+
+async fn write_all(request: &mut Request, buffer: Vec<u8>) -> io::Result<()> {
+    let mut at = 0;
+    let result = loop {
+        if at == buffer.len() {
+            break Ok(());
+        }
+        let slices = [IoSlice::new(&buffer[at..])];
+        let written = std::future::poll_fn(|cx| poll_write(request, cx, &slices, false)).await;
+        match written {
+            Ok(n) => at += n,
+            Err(error) => break Err(error),
+        }
+    };
+    request.thread.give_buffer(buffer);
+    result
+}
+
+/// One write; each that has to wait waits `send_timeout` at most.
+fn poll_write(
+    request: &mut Request,
+    cx: &mut Context<'_>,
+    slices: &[IoSlice<'_>],
+    more: bool,
+) -> Poll<io::Result<usize>> {
+    let written = request.client.poll_write(cx, slices, more);
+    sent(request, written)
+}
+fn sent(request: &mut Request, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    match &written {
+        Poll::Ready(Ok(n)) => {
+            request.sent += *n as u64;
+            request.client.waiting_to_send = false;
+        }
+        Poll::Ready(Err(_)) => {}
+        Poll::Pending if request.client.waiting_to_send => {}
+        Poll::Pending => {
+            request.client.waiting_to_send = true;
+            let until = request.thread.handle.now() + request.plan().core.send_timeout;
+            request.client.set_deadline(Some(until));
+        }
+    }
+    written
+}

@@ -1,0 +1,236 @@
+//! The general case: chunks from the source, through the filters, into a short queue, and from there to the client.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
+
+use super::file::Reading;
+use super::poll_write;
+use crate::http::filters::{self, Chunk};
+use crate::http::request::Request;
+use crate::http::response::Body;
+
+/// No more than this waits in the queue before the client takes some.
+const QUEUE: usize = 64 * 1024;
+
+/// Sends `head`, and the body behind it.
+pub(super) async fn send(request: &mut Request, head: Vec<u8>) -> io::Result<()> {
+    let mut sender = Sender {
+        queue: std::mem::take(&mut request.response.queue),
+        filtered: std::mem::take(&mut request.response.filtered),
+        ended: false,
+        reading: None,
+        written: 0,
+        failure: None,
+        warm: 0,
+    };
+    sender.queue.push_back(Chunk::Memory(head.into()));
+    request.client.waiting_to_send = false;
+    let result = std::future::poll_fn(|cx| sender.poll(request, cx)).await;
+    sender.queue.clear();
+    sender.filtered.clear();
+    request.response.queue = sender.queue;
+    request.response.filtered = sender.filtered;
+    result
+}
+
+/// While an upstream is waited for: whether the client closed meanwhile, so that nobody waits for its answer.
+fn client_left(request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match &request.response.body {
+        Body::Upstream(upstream) if upstream.minds_client() && request.client.poll_closed(cx).is_ready() => {
+            log_info!(
+                request,
+                "epoll_wait() reported that client prematurely closed connection, \
+                so upstream connection is closed too while sending to client"
+            );
+            Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+        }
+        _ => Poll::Pending,
+    }
+}
+
+/// What is between the source and the client.
+pub(super) struct Sender {
+    pub(super) queue: VecDeque<Chunk>,
+    filtered: VecDeque<Chunk>,
+    /// The source has given its last.
+    ended: bool,
+    /// A read that had to leave the thread because the file is not in memory.
+    pub(super) reading: Option<Reading>,
+    /// How much of the chunk at the front of the queue was written.
+    written: usize,
+    /// The source failed: what it gave before still goes out.
+    failure: Option<io::Error>,
+    /// Up to here the file at the front of the queue is known to be in memory.
+    pub(super) warm: u64,
+}
+
+impl Sender {
+    fn poll(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.pull(request, cx)?;
+            if self.queue.is_empty() {
+                return match self.failure.take() {
+                    Some(error) => Poll::Ready(Err(error)),
+                    None if self.ended => Poll::Ready(Ok(())),
+                    None => client_left(request, cx),
+                };
+            }
+            if self.write(request, cx)?.is_pending() {
+                // The client is slow: an upstream may still hand over what it has, and be free.
+                if let Body::Upstream(upstream) = &mut request.response.body {
+                    upstream.poll_fill(cx);
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Fills the queue from the source, until the source has to be waited for.
+    fn pull(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.ended && self.failure.is_none() && self.queued() < QUEUE {
+            match self.next(request, cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) => self.failure = Some(error),
+                Poll::Ready(Ok(Some(chunk))) => {
+                    filters::through(&mut request.response.filters, chunk, &mut self.filtered)?;
+                }
+                Poll::Ready(Ok(None)) => {
+                    self.ended = true;
+                    filters::finish(&mut request.response.filters, &mut self.filtered)?;
+                }
+            }
+            self.encode(request);
+        }
+        Ok(())
+    }
+    fn queued(&self) -> usize {
+        self.queue.iter().map(|chunk| length(chunk) as usize).sum::<usize>() - self.written
+    }
+
+    /// The next chunk of the source.
+    fn next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        let unread = request.client.sends_files()
+            && request.plan().core.sendfile
+            && request.response.filters.first().is_none_or(|filter| filter.takes_files());
+        if let Body::Parts(parts) = &mut request.response.body {
+            let Some(mut part) = parts.pop_front() else { return Poll::Ready(Ok(None)) };
+            std::mem::swap(&mut request.response.body, &mut part);
+            let next = self.next_of(request, cx, unread);
+            let Body::Parts(mut parts) = part else { return Poll::Ready(Ok(None)) };
+            let current = std::mem::take(&mut request.response.body);
+            if !matches!(next, Poll::Ready(Ok(None))) {
+                parts.push_front(current);
+            }
+            request.response.body = Body::Parts(parts);
+            return match next {
+                Poll::Ready(Ok(None)) => self.next(request, cx),
+                next => next,
+            };
+        }
+        self.next_of(request, cx, unread)
+    }
+    fn next_of(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+        unread: bool,
+    ) -> Poll<io::Result<Option<Chunk>>> {
+        match &mut request.response.body {
+            Body::Upstream(upstream) => upstream.poll_next(cx),
+            Body::File(part) if part.offset >= part.end => Poll::Ready(Ok(None)),
+            Body::File(_) if !unread => self.read_file(request, cx),
+            body => Poll::Ready(Ok(match std::mem::take(body) {
+                Body::Memory(text) => Some(Chunk::Memory(text)),
+                Body::Static(text) => Some(Chunk::Static(text)),
+                Body::File(part) => Some(Chunk::File(part)),
+                _ => None,
+            })),
+        }
+    }
+
+    /// Moves filtered chunks to the queue, in chunked framing where the response has it.
+    fn encode(&mut self, request: &mut Request) {
+        let chunked = request.response.chunked;
+        while let Some(chunk) = self.filtered.pop_front() {
+            let size = length(&chunk);
+            if size == 0 {
+                recycle(request, chunk);
+                continue;
+            }
+            if chunked {
+                let mut line = request.thread.buffer();
+                wire::push_hex(&mut line, size);
+                line.extend_from_slice(b"\r\n");
+                self.queue.push_back(Chunk::Memory(line.into()));
+            }
+            self.queue.push_back(chunk);
+            if chunked {
+                self.queue.push_back(Chunk::Static(b"\r\n"));
+            }
+        }
+        if chunked && self.ended {
+            self.queue.push_back(Chunk::Static(b"0\r\n\r\n"));
+        }
+    }
+
+    /// Writes the queue until the client takes no more (`Pending`) or it is empty.
+    fn write(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        while let Some(front) = self.queue.front() {
+            let written = match front {
+                Chunk::File(_) => self.send_file(request, cx),
+                _ => self.write_memory(request, cx),
+            };
+            match written {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(result) => result?,
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+    fn write_memory(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let mut n = 0;
+        for chunk in self.queue.iter().take(slices.len()) {
+            let text: &[u8] = match chunk {
+                Chunk::Memory(text) => text,
+                Chunk::Static(text) => text,
+                Chunk::File(_) | Chunk::Flush => break,
+            };
+            slices[n] = IoSlice::new(if n == 0 { &text[self.written..] } else { text });
+            n += 1;
+        }
+        let more = self.queue.get(n).is_some_and(|chunk| matches!(chunk, Chunk::File(_)));
+        let written = ready!(poll_write(request, cx, &slices[..n], more))?;
+        self.consume(request, written);
+        Poll::Ready(Ok(()))
+    }
+    fn consume(&mut self, request: &Request, written: usize) {
+        self.written += written;
+        while let Some(Chunk::Memory(_) | Chunk::Static(_) | Chunk::Flush) = self.queue.front() {
+            let size = self.queue.front().map_or(0, length) as usize;
+            if size > self.written {
+                return;
+            }
+            self.written -= size;
+            if let Some(chunk) = self.queue.pop_front() {
+                recycle(request, chunk);
+            }
+        }
+    }
+}
+
+fn recycle(request: &Request, chunk: Chunk) {
+    if let Chunk::Memory(piece) = chunk {
+        request.thread.give_buffer(piece.into_buffer());
+    }
+}
+
+fn length(chunk: &Chunk) -> u64 {
+    match chunk {
+        Chunk::Memory(text) => text.len() as u64,
+        Chunk::Static(text) => text.len() as u64,
+        Chunk::File(part) => part.end - part.offset,
+        Chunk::Flush => 0,
+    }
+}
