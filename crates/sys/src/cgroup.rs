@@ -21,6 +21,12 @@ pub fn limits() -> Limits {
     limits_in(Path::new("/sys/fs/cgroup"), &groups)
 }
 
+/// Reads the limits of another process, as seen from here.
+pub fn limits_of(pid: u32) -> Limits {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    limits_in(Path::new("/sys/fs/cgroup"), &groups)
+}
+
 /// `groups` is what /proc/self/cgroup says, `root` where the hierarchies are mounted.
 fn limits_in(root: &Path, groups: &str) -> Limits {
     let mut limits = Limits::default();

@@ -13,4 +13,5 @@ pub mod privileges;
 pub mod proc;
 pub mod process;
 pub mod signal;
+pub mod sock_diag;
 mod unsafe_options;
