@@ -1,0 +1,198 @@
+//! What can be said of a server before any traffic comes.
+
+use crate::advice::{self, not_this};
+use crate::draw;
+use crate::finding::{Change, Effect, Finding, Severity};
+use crate::link::Kind;
+use crate::setup::{DEFAULT_BACKLOG, Listening, Server, Setup};
+
+impl Setup {
+    /// Everything that is wrong with it, or will be under load; the worst first.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> =
+            self.loops.iter().map(|(to, place)| proxy_loop(to, &place.words())).collect();
+        findings.extend(self.listens.iter().filter_map(|listen| self.backlog_clamped(listen)));
+        let all = [
+            self.descriptors_short(),
+            self.rlimit_refused(),
+            self.limit_of_shell(),
+            self.workers_over_quota(),
+            self.idle_upstream(),
+            self.memory_short(),
+            self.ports_short(),
+        ];
+        findings.extend(all.into_iter().flatten());
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings
+    }
+
+    fn backlog_clamped(&self, listen: &Listening) -> Option<Finding> {
+        let most = self.somaxconn?;
+        let wanted = match (listen.backlog, self.server) {
+            (Some(backlog), _) => backlog,
+            (None, Server::Nginx) => DEFAULT_BACKLOG,
+            (None, Server::Plimsoll) => return None,
+        };
+        if wanted <= most {
+            return None;
+        }
+        let what = match listen.backlog {
+            Some(backlog) => format!("backlog={backlog}"),
+            None => format!("the default backlog {DEFAULT_BACKLOG}"),
+        };
+        let title = format!("{what} of listen {} is clamped to net.core.somaxconn {most}", listen.address);
+        let change = Change::new(
+            format!("net.core.somaxconn = {wanted}"),
+            "/etc/sysctl.d/60-somaxconn.conf",
+            Effect::Restart,
+        );
+        let finding = Finding::new(Severity::Warning, "backlog_clamped", Some(Kind::AcceptQueue), title)
+            .means("connections beyond it are dropped by the kernel, and no log says so")
+            .change(change);
+        Some(with_place(wrong(finding, Kind::AcceptQueue), &listen.place.words()))
+    }
+
+    fn descriptors_short(&self) -> Option<Finding> {
+        let limit = self.descriptors_each()?;
+        let needed = self.needed_descriptors();
+        if needed <= limit {
+            return None;
+        }
+        let title = format!(
+            "{} x {} worker_connections need {needed} descriptors, the limit is {limit}",
+            self.workers, self.connections
+        );
+        let link = self.chain().links.into_iter().find(|link| link.kind == Kind::Descriptors)?;
+        let mut finding =
+            Finding::new(Severity::Warning, "descriptors_short", Some(Kind::Descriptors), title)
+                .seen(link.set_by.clone());
+        finding.changes = advice::raise(&link, self);
+        Some(wrong(finding, Kind::Descriptors))
+    }
+
+    fn rlimit_refused(&self) -> Option<Finding> {
+        let each = self.rlimit_nofile?;
+        let total = each.saturating_mul(if self.server == Server::Plimsoll { self.workers } else { 1 });
+        if self.nr_open.is_some_and(|most| total > most) {
+            let most = self.nr_open.unwrap_or(0);
+            let title = format!("worker_rlimit_nofile {each} is more than fs.nr_open {most} allows");
+            let change =
+                Change::new(format!("fs.nr_open = {total}"), "/etc/sysctl.d/60-files.conf", Effect::Restart);
+            return Some(
+                Finding::new(Severity::Warning, "rlimit_over_nr_open", Some(Kind::Descriptors), title)
+                    .change(change),
+            );
+        }
+        let hard = self.hard.filter(|hard| total > *hard && !self.privileged)?;
+        let title = format!("worker_rlimit_nofile {each} is more than the hard limit {hard} allows");
+        let place = if self.service.is_empty() { "the service" } else { self.service.as_str() };
+        let change =
+            Change::new(format!("LimitNOFILE={total}"), format!("[Service] of {place}"), Effect::Restart);
+        let finding =
+            Finding::new(Severity::Warning, "rlimit_refused", Some(Kind::Descriptors), title).change(change);
+        Some(wrong(finding, Kind::Descriptors))
+    }
+
+    fn limit_of_shell(&self) -> Option<Finding> {
+        let shell = self.shell_soft?;
+        if Some(shell) == self.soft || self.service.is_empty() {
+            return None;
+        }
+        let title = format!(
+            "{} starts with a descriptor limit of {}, this shell has {shell}",
+            self.service,
+            draw::limit(self.soft)
+        );
+        Some(
+            Finding::new(Severity::Note, "limit_of_shell", Some(Kind::Descriptors), title)
+                .means(
+                    "the figures here are for the service; started from this shell it has the shell's limit",
+                )
+                .not_this("ulimit -n in a shell, limits.conf: a systemd service has LimitNOFILE= only"),
+        )
+    }
+
+    fn workers_over_quota(&self) -> Option<Finding> {
+        let usable = self.quota?;
+        if self.workers as f64 <= usable.ceil() {
+            return None;
+        }
+        let title = format!("{} workers for {usable} processors' worth of time", self.workers);
+        Some(
+            Finding::new(Severity::Warning, "workers_over_quota", Some(Kind::EventLoop), title)
+                .means("when the quota of a period is used up, all of them stand still until the next")
+                .change(Change::new(
+                    format!("worker_processes {};", usable.ceil().max(1.0)),
+                    "main context",
+                    Effect::Reload,
+                )),
+        )
+    }
+
+    fn idle_upstream(&self) -> Option<Finding> {
+        let slots = self.slots() / self.workers.max(1);
+        // Where idle ones give way, they cost nothing that anybody needs.
+        if self.server != Server::Nginx || self.idle_upstream.saturating_mul(4) <= slots {
+            return None;
+        }
+        let title = format!(
+            "idle upstream connections may hold {} of the {slots} slots of each worker",
+            self.idle_upstream.min(slots)
+        );
+        Some(
+            Finding::new(Severity::Warning, "idle_upstream", Some(Kind::Slots), title)
+                .means("nginx never takes them back for clients, and stub_status does not count them")
+                .change(Change::new("a smaller keepalive", "upstream context", Effect::Reload)),
+        )
+    }
+
+    fn memory_short(&self) -> Option<Finding> {
+        let memory = self.memory?;
+        let requests = self.slots() as f64 / self.mix.average(|need| need.slots).max(1.0);
+        let needed = requests * self.request_memory as f64;
+        if needed <= memory as f64 {
+            return None;
+        }
+        let title = format!(
+            "all slots in use may need {} of memory, there is {}",
+            draw::bytes(needed as u64),
+            draw::bytes(memory)
+        );
+        Some(
+            Finding::new(Severity::Note, "memory_short", Some(Kind::Memory), title)
+                .means("with the buffers that each request may fill; most fill little of them"),
+        )
+    }
+
+    fn ports_short(&self) -> Option<Finding> {
+        let ports = self.ports?;
+        let proxied = self.slots() / 2;
+        let [destination] = &self.destinations[..] else { return None };
+        if proxied <= ports {
+            return None;
+        }
+        let title = format!("{proxied} proxied requests fit, but only {ports} ports lead to {destination}");
+        let mut finding = Finding::new(Severity::Note, "ports_short", Some(Kind::Ports), title);
+        let link = crate::link::Link::new(Kind::Ports, Some(ports), "");
+        finding.changes = advice::raise(&link, self);
+        Some(wrong(finding, Kind::Ports))
+    }
+}
+
+fn proxy_loop(to: &str, place: &str) -> Finding {
+    let title = format!("requests passed to {to} come back to this server");
+    let finding = Finding::new(Severity::Critical, "proxy_loop", Some(Kind::Slots), title)
+        .means("each takes two slots more on every round, until none is left")
+        .change(Change::new("another proxy_pass, or another listen", place, Effect::Reload))
+        .not_this("more of anything: a loop takes all there is");
+    with_place(finding, place)
+}
+
+fn with_place(finding: Finding, place: &str) -> Finding {
+    if place.is_empty() { finding } else { finding.seen(place) }
+}
+
+fn wrong(mut finding: Finding, kind: Kind) -> Finding {
+    finding.not_this.extend(not_this(kind).iter().map(|s| (*s).to_owned()));
+    finding
+}
