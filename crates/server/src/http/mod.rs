@@ -8,6 +8,7 @@ pub mod output;
 pub mod paths;
 pub mod phases;
 pub mod regex;
+pub mod relay;
 pub mod request;
 pub mod response;
 pub mod router;

@@ -13,7 +13,7 @@ use super::filters::HeaderFilter;
 use super::request::Request;
 use super::response::Body;
 use super::steps::{Handler, Step};
-use super::{body, output, router};
+use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
@@ -175,7 +175,7 @@ async fn finish(request: &mut Request, begin: Next) {
         output::send(request).await;
     }
     if request.response.upgrade && !request.aborted {
-        proxy::tunnel(request).await;
+        relay::tunnel(request).await;
     }
     log(request);
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use wire::{Known, Span};
 
 use super::filters::{BodyFilter, Piece};
-use crate::modules::proxy::UpstreamBody;
+use super::relay::UpstreamBody;
 
 /// The answer to one request; pooled with it.
 #[derive(Default)]

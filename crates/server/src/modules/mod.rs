@@ -21,6 +21,7 @@ macro_rules! settings {
         }
     };
 }
+pub(crate) use settings;
 
 pub mod access;
 pub mod core;

@@ -40,6 +40,8 @@ pub struct Record {
     pub text: Vec<u8>,
     /// The URL asked, for the error log: `uri` is what follows scheme and server. Empty until one is known.
     pub uri: Vec<u8>,
+    /// The URL's scheme with what separates it from the server.
+    scheme: &'static str,
     /// Host and port of a `proxy_pass` with variables (`$proxy_host`, `$proxy_port`).
     pub host: Vec<u8>,
     /// See `host`.
@@ -75,8 +77,9 @@ impl Record {
         self.begun = false;
     }
     /// Another location begins to ask.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, scheme: &'static str) {
         self.begun = true;
+        self.scheme = scheme;
         self.redirected = !self.tries.is_empty();
         self.uri.clear();
         self.host.clear();
@@ -160,7 +163,7 @@ impl Record {
     /// Appends the URL being asked, as nginx writes it: the path of a socket ends with a colon.
     pub fn put_url(&self, out: &mut Vec<u8>) {
         let asked = self.asked.of(&self.text);
-        out.extend_from_slice(b"http://");
+        out.extend_from_slice(self.scheme.as_bytes());
         out.extend_from_slice(asked);
         if asked.starts_with(b"unix:") {
             out.push(b':');

@@ -3,30 +3,8 @@
 use wire::{Framing, Method};
 
 use super::settings::{Settings, Value};
+use crate::http::relay::{Frame, Message, Payload};
 use crate::http::request::Request;
-
-/// What is sent behind the head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Payload {
-    /// Nothing, or it is in the head's buffer already.
-    Nothing,
-    /// The client's body, which was read.
-    Whole,
-    /// The client's body as it comes.
-    Stream {
-        /// In chunks; otherwise its length is known.
-        chunked: bool,
-    },
-}
-
-/// A request to send.
-pub(super) struct Message {
-    /// Head, and a body that the configuration gives.
-    pub head: Vec<u8>,
-    pub payload: Payload,
-    /// Decides whether the answer has a body.
-    pub method: Method,
-}
 
 /// Where the request goes.
 pub(super) struct Place<'a> {
@@ -43,9 +21,11 @@ pub(super) fn create(
     settings: &Settings,
     request: &mut Request,
     place: &Place<'_>,
-    payload: Payload,
     mut head: Vec<u8>,
 ) -> Message {
+    let payload = payload(settings, request);
+    let chunked = payload == Payload::Stream && request.body.framing == Framing::Chunked;
+    let frame = if chunked { Frame::Chunked } else { Frame::Raw };
     let method = put_method(settings, request, &mut head);
     head.push(b' ');
     let start = head.len();
@@ -57,11 +37,11 @@ pub(super) fn create(
         template.render(request, &mut body);
         body
     });
-    let length = body_length(request, body.as_deref(), &payload);
+    let length = body_length(request, body.as_deref(), payload);
     for (name, value) in &settings.headers.set {
-        put_header(request, place, name, value, length, &payload, &mut head);
+        put_header(request, place, name, value, length, chunked, &mut head);
     }
-    if settings.pass_headers {
+    if settings.relay.pass_headers {
         pass_headers(settings, request, &mut head);
     }
     head.extend_from_slice(b"\r\n");
@@ -69,31 +49,30 @@ pub(super) fn create(
         head.extend_from_slice(&body);
         request.thread.give_buffer(body);
     }
-    Message { head, payload, method }
+    Message { head, payload, frame, method }
 }
 
 /// What will be sent as body.
-pub(super) fn payload(settings: &Settings, request: &Request) -> Payload {
-    if settings.set_body.is_some() || !settings.pass_body {
+fn payload(settings: &Settings, request: &Request) -> Payload {
+    if settings.set_body.is_some() || !settings.relay.pass_body {
         return Payload::Nothing;
     }
     match request.body.framing {
         _ if request.body.complete => Payload::Whole,
         Framing::None => Payload::Nothing,
-        Framing::Chunked => Payload::Stream { chunked: true },
-        Framing::Length(_) => Payload::Stream { chunked: false },
+        Framing::Chunked | Framing::Length(_) => Payload::Stream,
     }
 }
 
 /// As nginx: also where the body is not passed, unless the configuration says otherwise.
-fn body_length(request: &Request, set: Option<&[u8]>, payload: &Payload) -> Option<u64> {
+fn body_length(request: &Request, set: Option<&[u8]>, payload: Payload) -> Option<u64> {
     if let Some(set) = set {
         return Some(set.len() as u64);
     }
     match request.body.framing {
         Framing::None => None,
         Framing::Length(length) => Some(length),
-        Framing::Chunked if matches!(payload, Payload::Stream { .. }) => None,
+        Framing::Chunked if payload == Payload::Stream => None,
         Framing::Chunked => Some(request.body.read),
     }
 }
@@ -160,7 +139,7 @@ fn put_header(
     name: &[u8],
     value: &Value,
     length: Option<u64>,
-    payload: &Payload,
+    chunked: bool,
     head: &mut Vec<u8>,
 ) {
     let start = head.len();
@@ -170,9 +149,7 @@ fn put_header(
         Value::Text(template) => template.render(request, head),
         Value::ProxyHost => head.extend_from_slice(place.host),
         Value::BodyLength => length.into_iter().for_each(|n| wire::push_decimal(head, n)),
-        Value::Chunked if *payload == (Payload::Stream { chunked: true }) => {
-            head.extend_from_slice(b"chunked")
-        }
+        Value::Chunked if chunked => head.extend_from_slice(b"chunked"),
         Value::Chunked | Value::Nothing => {}
     }
     match head.len() == value_start {

@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `written.rs` | the directives as written |
 //! | `settings.rs`, `pass.rs`, `redirect.rs`, `cookies.rs` | as run |
-//! | `answer.rs` | one request: who is asked, what is tried again |
-//! | `create.rs`, `send.rs` | the request to the upstream |
-//! | `receive.rs`, `respond.rs` | the response's head |
-//! | `body.rs`, `spill.rs`, `tunnel.rs` | what follows it |
+//! | `answer.rs` | one request |
+//! | `create.rs` | the request to the upstream |
+//! | `response.rs` | headers of the answer that change on their way |
+//!
+//! Whatever does not depend on HTTP being spoken is in [`crate::http::relay`].
 
 use conf::{Error, Scope};
 
@@ -15,23 +16,16 @@ use super::Module;
 use crate::worker::generation::Compiler;
 
 mod answer;
-mod body;
 mod cookies;
 mod create;
 mod pass;
-mod receive;
 mod redirect;
-mod respond;
-mod send;
+mod response;
 mod settings;
-mod spill;
-mod tunnel;
 mod variables;
 mod written;
 
 pub use answer::Proxy;
-pub use body::UpstreamBody;
-pub use tunnel::tunnel;
 
 pub(crate) static MODULE: Module =
     Module { name: "proxy", directives: written::DIRECTIVES, variables: variables::VARIABLES };

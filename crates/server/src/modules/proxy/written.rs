@@ -2,137 +2,60 @@
 
 use std::sync::Arc;
 
-use conf::{
-    Args, Error, IF_LOCATION, IN_HTTP, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within, directive,
-};
+use conf::{Args, Error, IF_LOCATION, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within};
 
 use super::redirect::Rule;
 use crate::http::regex::Regex;
+use crate::http::relay::Written;
+use crate::http::relay::written::{relay_directives, take};
 use crate::http::variables::Template;
 use crate::modules::core::location::Place;
-use crate::temp::TempPath;
 
-pub(super) static DIRECTIVES: &[conf::Directive] = &[
-    directive("proxy_pass", LOCATION.or(IF_LOCATION).or(LIMIT_EXCEPT), conf::exactly(1), pass),
-    directive("proxy_redirect", IN_HTTP, conf::between(1, 2), redirect),
-    directive("proxy_cookie_domain", IN_HTTP, conf::between(1, 2), |at, a| {
-        let rule = cookie(at, a, Rule::Domain)?;
-        add_cookie(&mut at.own::<Lists>().cookie_domain, rule)
-    }),
-    directive("proxy_cookie_path", IN_HTTP, conf::between(1, 2), |at, a| {
-        let rule = cookie(at, a, Rule::Prefix)?;
-        add_cookie(&mut at.own::<Lists>().cookie_path, rule)
-    }),
-    directive("proxy_set_header", IN_HTTP, conf::exactly(2), set_header),
-    directive("proxy_pass_header", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Lists>().pass_header.push(a.bytes(0).into());
-        Ok(())
-    }),
-    directive("proxy_hide_header", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Lists>().hide_header.push(a.bytes(0).into());
-        Ok(())
-    }),
-    directive("proxy_ignore_headers", IN_HTTP, conf::at_least(1), |at, a| {
-        let mask = mask(at, a, IGNORED)?;
-        at.own::<Conf>().ignore_headers.set(mask)
-    }),
-    directive("proxy_next_upstream", IN_HTTP, conf::at_least(1), |at, a| {
-        let mask = mask(at, a, AGAIN)?;
-        at.own::<Conf>().next_upstream.set(mask)
-    }),
-    directive("proxy_next_upstream_tries", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().next_upstream_tries.set(a.number(0)?)
-    }),
-    directive("proxy_next_upstream_timeout", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().next_upstream_timeout.set(a.msec(0)?)
-    }),
-    directive("proxy_http_version", IN_HTTP, conf::exactly(1), http_version),
-    directive("proxy_method", IN_HTTP, conf::exactly(1), |at, a| {
-        let method = Template::compile(at, a, 0)?;
-        at.own::<Conf>().method.set(method)
-    }),
-    directive("proxy_set_body", IN_HTTP, conf::exactly(1), |at, a| {
-        let body = Template::compile(at, a, 0)?;
-        at.own::<Conf>().set_body.set(body)
-    }),
-    directive("proxy_pass_request_headers", IN_HTTP, conf::flag(), |at, a| {
-        at.own::<Conf>().pass_request_headers.set(a.flag(0)?)
-    }),
-    directive("proxy_pass_request_body", IN_HTTP, conf::flag(), |at, a| {
-        at.own::<Conf>().pass_request_body.set(a.flag(0)?)
-    }),
-    directive("proxy_pass_trailers", IN_HTTP, conf::flag(), pass_trailers),
-    directive("proxy_request_buffering", IN_HTTP, conf::flag(), |at, a| {
-        at.own::<Conf>().request_buffering.set(a.flag(0)?)
-    }),
-    directive("proxy_buffering", IN_HTTP, conf::flag(), |at, a| at.own::<Conf>().buffering.set(a.flag(0)?)),
-    directive("proxy_buffer_size", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().buffer_size.set(a.size(0)?)
-    }),
-    directive("proxy_buffers", IN_HTTP, conf::exactly(2), |at, a| {
-        at.own::<Conf>().buffers.set((a.number(0)?, a.size(1)?))
-    }),
-    directive("proxy_busy_buffers_size", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().busy_buffers_size.set(a.size(0)?)
-    }),
-    directive("proxy_max_temp_file_size", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().max_temp_file_size.set(a.size(0)?)
-    }),
-    directive("proxy_temp_file_write_size", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().temp_file_write_size.set(a.size(0)?)
-    }),
-    directive("proxy_temp_path", IN_HTTP, conf::between(1, 4), |at, a| {
-        let path = TempPath::read(at, a)?;
-        at.own::<Conf>().temp_path.set(path)
-    }),
-    directive("proxy_connect_timeout", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().connect_timeout.set(a.msec(0)?)
-    }),
-    directive("proxy_send_timeout", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().send_timeout.set(a.msec(0)?)
-    }),
-    directive("proxy_read_timeout", IN_HTTP, conf::exactly(1), |at, a| {
-        at.own::<Conf>().read_timeout.set(a.msec(0)?)
-    }),
-    directive("proxy_intercept_errors", IN_HTTP, conf::flag(), |at, a| {
-        at.own::<Conf>().intercept_errors.set(a.flag(0)?)
-    }),
-    directive("proxy_ignore_client_abort", IN_HTTP, conf::flag(), |at, a| {
-        at.own::<Conf>().ignore_client_abort.set(a.flag(0)?)
-    }),
-    directive("proxy_socket_keepalive", IN_HTTP, conf::flag(), |at, a| {
-        at.own::<Conf>().socket_keepalive.set(a.flag(0)?)
-    }),
-    directive("proxy_headers_hash_max_size", IN_HTTP, conf::exactly(1), needless),
-    directive("proxy_headers_hash_bucket_size", IN_HTTP, conf::exactly(1), needless),
-];
+pub(super) static DIRECTIVES: &[conf::Directive] = relay_directives!(
+    "proxy",
+    Passing,
+    [
+        directive("proxy_pass", LOCATION.or(IF_LOCATION).or(LIMIT_EXCEPT), conf::exactly(1), pass),
+        directive("proxy_redirect", IN_HTTP, conf::between(1, 2), redirect),
+        directive("proxy_cookie_domain", IN_HTTP, conf::between(1, 2), |at, a| {
+            let rule = cookie(at, a, Rule::Domain)?;
+            add_cookie(&mut at.own::<Lists>().cookie_domain, rule)
+        }),
+        directive("proxy_cookie_path", IN_HTTP, conf::between(1, 2), |at, a| {
+            let rule = cookie(at, a, Rule::Prefix)?;
+            add_cookie(&mut at.own::<Lists>().cookie_path, rule)
+        }),
+        directive("proxy_set_header", IN_HTTP, conf::exactly(2), set_header),
+        directive("proxy_http_version", IN_HTTP, conf::exactly(1), http_version),
+        directive("proxy_method", IN_HTTP, conf::exactly(1), |at, a| {
+            let method = Template::compile(at, a, 0)?;
+            at.own::<Conf>().method.set(method)
+        }),
+        directive("proxy_set_body", IN_HTTP, conf::exactly(1), |at, a| {
+            let body = Template::compile(at, a, 0)?;
+            at.own::<Conf>().set_body.set(body)
+        }),
+        directive("proxy_pass_trailers", IN_HTTP, conf::flag(), pass_trailers),
+        directive("proxy_headers_hash_max_size", IN_HTTP, conf::exactly(1), needless),
+        directive("proxy_headers_hash_bucket_size", IN_HTTP, conf::exactly(1), needless),
+    ]
+);
+
+/// What all modules have that pass requests on.
+#[derive(Default)]
+pub(super) struct Passing(pub Written);
+impl Inherit for Passing {
+    fn inherit(&mut self, outer: &Passing) {
+        self.0.inherit(&outer.0);
+    }
+}
 
 settings! {
     /// What is written once per block.
     pub(super) struct Conf {
-        ignore_headers: u32,
-        next_upstream: u32,
-        next_upstream_tries: u32,
-        next_upstream_timeout: u64,
         http_11: bool,
         method: Template,
         set_body: Template,
-        pass_request_headers: bool,
-        pass_request_body: bool,
-        request_buffering: bool,
-        buffering: bool,
-        buffer_size: u64,
-        buffers: (u64, u64),
-        busy_buffers_size: u64,
-        max_temp_file_size: u64,
-        temp_file_write_size: u64,
-        temp_path: TempPath,
-        connect_timeout: u64,
-        send_timeout: u64,
-        read_timeout: u64,
-        intercept_errors: bool,
-        ignore_client_abort: bool,
-        socket_keepalive: bool,
     }
 }
 
@@ -140,8 +63,6 @@ settings! {
 #[derive(Default)]
 pub(super) struct Lists {
     pub set_header: Vec<(Box<[u8]>, Template)>,
-    pub pass_header: Vec<Box<[u8]>>,
-    pub hide_header: Vec<Box<[u8]>>,
     pub redirect: Vec<Redirect>,
     /// `None`: `off`.
     pub cookie_domain: Vec<Option<Rule>>,
@@ -149,14 +70,7 @@ pub(super) struct Lists {
 }
 impl Inherit for Lists {
     fn inherit(&mut self, outer: &Lists) {
-        fn take<T: Clone>(own: &mut Vec<T>, outer: &[T]) {
-            if own.is_empty() {
-                own.extend_from_slice(outer);
-            }
-        }
         take(&mut self.set_header, &outer.set_header);
-        take(&mut self.pass_header, &outer.pass_header);
-        take(&mut self.hide_header, &outer.hide_header);
         take(&mut self.redirect, &outer.redirect);
         take(&mut self.cookie_domain, &outer.cookie_domain);
         take(&mut self.cookie_path, &outer.cookie_path);
@@ -313,67 +227,4 @@ fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     a.number::<u32>(0)?;
     at.warn(a.notice(format!("\"{}\" has no effect: the table grows as it must", a.directive)));
     Ok(())
-}
-
-/// What `proxy_ignore_headers` can name.
-const IGNORED: &[(&str, u32)] = &[
-    ("X-Accel-Redirect", ignored::REDIRECT),
-    ("X-Accel-Expires", 1 << 1),
-    ("X-Accel-Limit-Rate", 1 << 2),
-    ("X-Accel-Buffering", ignored::BUFFERING),
-    ("X-Accel-Charset", 1 << 4),
-    ("Expires", 1 << 5),
-    ("Cache-Control", 1 << 6),
-    ("Set-Cookie", 1 << 7),
-    ("Vary", 1 << 8),
-];
-/// Those that mean something without a cache.
-pub(super) mod ignored {
-    pub const REDIRECT: u32 = 1;
-    pub const BUFFERING: u32 = 1 << 3;
-}
-
-/// What `proxy_next_upstream` can name.
-const AGAIN: &[(&str, u32)] = &[
-    ("error", again::ERROR),
-    ("timeout", again::TIMEOUT),
-    ("invalid_header", again::INVALID_HEADER),
-    ("non_idempotent", again::NON_IDEMPOTENT),
-    ("http_500", again::HTTP_500),
-    ("http_502", again::HTTP_502),
-    ("http_503", again::HTTP_503),
-    ("http_504", again::HTTP_504),
-    ("http_403", again::HTTP_403),
-    ("http_404", again::HTTP_404),
-    ("http_429", again::HTTP_429),
-    ("off", again::OFF),
-];
-/// Reasons to ask another server.
-pub(super) mod again {
-    pub const ERROR: u32 = 1;
-    pub const TIMEOUT: u32 = 1 << 1;
-    pub const INVALID_HEADER: u32 = 1 << 2;
-    pub const NON_IDEMPOTENT: u32 = 1 << 3;
-    pub const HTTP_500: u32 = 1 << 4;
-    pub const HTTP_502: u32 = 1 << 5;
-    pub const HTTP_503: u32 = 1 << 6;
-    pub const HTTP_504: u32 = 1 << 7;
-    pub const HTTP_403: u32 = 1 << 8;
-    pub const HTTP_404: u32 = 1 << 9;
-    pub const HTTP_429: u32 = 1 << 10;
-    pub const OFF: u32 = 1 << 31;
-}
-
-fn mask(at: &Scope, a: &Args<'_>, names: &[(&str, u32)]) -> Result<u32, Error> {
-    let mut mask = 0;
-    for i in 0..a.words.len() {
-        let text = a.str(i);
-        let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-        let (_, bit) = found.ok_or_else(|| a.error(format!("invalid value \"{text}\"")))?;
-        if mask & bit != 0 {
-            at.warn(a.warning(format!("duplicate value \"{text}\"")));
-        }
-        mask |= bit;
-    }
-    Ok(mask)
 }

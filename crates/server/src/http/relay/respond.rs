@@ -1,11 +1,10 @@
 //! From the upstream's head to the response's, and to where its body comes from.
 
-use wire::{Known, ResponseFraming, Span};
+use wire::{Known, Method, ResponseFraming, Span};
 
-use super::answer::{Proxy, Tries};
-use super::body::{Parts, UpstreamBody};
-use super::create::Message;
-use super::redirect;
+use super::ask::Tries;
+use super::body::{Coding, Parts, UpstreamBody};
+use super::protocol::{Protocol, Reader};
 use super::settings::Settings;
 use super::written::ignored;
 use crate::http::phases::Next;
@@ -13,33 +12,45 @@ use crate::http::request::Request;
 use crate::http::router;
 use crate::upstream::{Held, Link};
 
+/// A server that answered: its head was read.
+pub(super) struct Answered {
+    pub held: Held,
+    pub link: Option<Link>,
+    pub reader: Reader,
+    pub method: Method,
+}
+
 /// The head was read and will be passed on, unless it says otherwise.
 pub(super) async fn respond(
-    proxy: &Proxy,
+    protocol: &dyn Protocol,
     request: &mut Request,
-    message: &Message,
-    held: Held,
-    link: Option<Link>,
+    answered: Answered,
     tries: &Tries<'_>,
 ) -> Next {
-    let settings = &*proxy.settings;
+    let settings = tries.settings;
+    let Answered { held, link, reader, method } = answered;
     let rests = tries.rests(&held);
     let record = &request.upstream;
-    let framing = match record.head.version {
-        wire::Version::Http09 => ResponseFraming::UntilClose,
-        _ => record.head.framing(message.method, &record.buffer).unwrap_or(ResponseFraming::UntilClose),
+    let (coding, reusable) = match reader {
+        Reader::Other(answer) => (Coding::Other(answer), true),
+        Reader::Http(_) => {
+            let framing = match record.head.version {
+                wire::Version::Http09 => ResponseFraming::UntilClose,
+                _ => record.head.framing(method, &record.buffer).unwrap_or(ResponseFraming::UntilClose),
+            };
+            (Coding::http(framing), record.head.keep_alive(framing, &record.buffer))
+        }
     };
-    let reusable = link.as_ref().is_some_and(|link| link.requests != u32::MAX)
-        && record.head.keep_alive(framing, &record.buffer);
-    let parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), framing };
+    let reusable = reusable && link.as_ref().is_some_and(|link| link.requests != u32::MAX);
+    let parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), coding };
     if let Some(next) = instead(settings, request) {
         // What came whole with its head leaves a connection that can be used again.
-        drop(UpstreamBody::begin(proxy.settings.clone(), request, parts, false));
+        drop(UpstreamBody::begin(settings.clone(), request, parts, false));
         return next;
     }
-    copy_head(settings, request);
+    copy_head(protocol, settings, request);
     let buffering = buffering(settings, request);
-    request.response.body = UpstreamBody::begin(proxy.settings.clone(), request, parts, buffering);
+    request.response.body = UpstreamBody::begin(settings.clone(), request, parts, buffering);
     Next::Respond
 }
 
@@ -120,7 +131,7 @@ fn buffering(settings: &Settings, request: &Request) -> bool {
 }
 
 /// Status and headers.
-fn copy_head(settings: &Settings, request: &mut Request) {
+fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &mut Request) {
     let upstream = std::mem::take(&mut request.upstream);
     let (head, text) = (&upstream.head, &upstream.buffer[..]);
     request.response.status = head.status;
@@ -131,7 +142,7 @@ fn copy_head(settings: &Settings, request: &mut Request) {
     }
     request.response.content_length = head.content_length(text).ok().flatten();
     for header in head.headers.iter() {
-        copy_header(settings, request, header, text);
+        copy_header(protocol, settings, request, header, text);
     }
     for dropped in &head.dropped {
         let mut line = Vec::new();
@@ -148,47 +159,33 @@ fn is_standard(status: u16, line: &[u8]) -> bool {
 }
 
 #[inline]
-fn copy_header(settings: &Settings, request: &mut Request, header: &wire::Header, text: &[u8]) {
+fn copy_header(
+    protocol: &dyn Protocol,
+    settings: &Settings,
+    request: &mut Request,
+    header: &wire::Header,
+    text: &[u8],
+) {
     let (name, value) = (header.name.of(text), header.value.of(text));
-    let response = &mut request.response;
     if settings.hide.has(header.known, name) {
         return;
     }
+    if matches!(header.known, Known::Location | Known::SetCookie | Known::Refresh)
+        && protocol.header(request, header.known, name, value)
+    {
+        return;
+    }
+    let response = &mut request.response;
     match header.known {
         Known::ContentLength | Known::TransferEncoding | Known::Connection | Known::KeepAlive => {}
         Known::ContentType => response.set_content_type(value),
         Known::LastModified => response.last_modified_text = Some(response.store(value)),
         Known::Server => response.server = Some(response.store(value)),
         Known::Date => response.date = Some(response.store(value)),
-        Known::Location => copy_location(settings, request, value),
-        Known::SetCookie if !settings.cookies.is_empty() => {
-            let mut changed = request.thread.buffer();
-            settings.cookies.rewrite(request, value, &mut changed);
-            request.response.add(Known::SetCookie, name, &changed);
-            request.thread.give_buffer(changed);
+        Known::Location => {
+            response.location = Some(response.store(value));
+            response.location_is_ours = false;
         }
-        Known::Refresh => copy_refresh(settings, request, name, value),
         known => response.add(known, name, value),
     }
-}
-
-fn copy_location(settings: &Settings, request: &mut Request, value: &[u8]) {
-    let mut changed = request.thread.buffer();
-    let rewritten = redirect::rewrite(&settings.redirects, request, value, &mut changed);
-    request.response.location = Some(request.response.store(if rewritten { &changed } else { value }));
-    // As in nginx a path is made absolute only where it was written here.
-    request.response.location_is_ours = rewritten;
-    request.thread.give_buffer(changed);
-}
-
-/// `Refresh: 5; url=..`
-fn copy_refresh(settings: &Settings, request: &mut Request, name: &[u8], value: &[u8]) {
-    let at = value.windows(4).position(|w| w.eq_ignore_ascii_case(b"url=")).map(|i| i + 4);
-    let mut changed = request.thread.buffer();
-    let rewritten = at.is_some_and(|at| {
-        changed.extend_from_slice(&value[..at]);
-        redirect::rewrite(&settings.redirects, request, &value[at..], &mut changed)
-    });
-    request.response.add(Known::Refresh, name, if rewritten { &changed } else { value });
-    request.thread.give_buffer(changed);
 }

@@ -3,9 +3,10 @@
 use std::io;
 use std::task::Poll;
 
-use wire::{BadResponse, Method, Progress, ResponseParser};
+use wire::{BadResponse, Method, Progress};
 
-use super::answer::{During, Failure};
+use super::failure::{During, Failure};
+use super::protocol::{BadHead, Reader};
 use super::settings::Settings;
 use crate::http::request::Request;
 use crate::upstream::Link;
@@ -19,24 +20,37 @@ pub(super) async fn head(
     settings: &Settings,
     request: &mut Request,
     link: &Link,
+    reader: &mut Reader,
     method: Method,
 ) -> Result<(), Failure> {
-    let mut parser = ResponseParser::new();
     let mut interim = 0;
     loop {
         if !request.upstream.buffer.is_empty() {
             let record = &mut request.upstream;
-            match parser.parse(&record.buffer, &mut record.head, settings.buffer_size) {
-                Ok(Progress::Done) if is_interim(record.head.status) && interim < INTERIM => {
-                    interim += 1;
-                    record.buffer.drain(..record.head.length);
-                    parser.reset();
-                    continue;
+            let limit = settings.buffer_size;
+            match reader {
+                Reader::Http(parser) => match parser.parse(&record.buffer, &mut record.head, limit) {
+                    Ok(Progress::Done) if is_interim(record.head.status) && interim < INTERIM => {
+                        interim += 1;
+                        record.buffer.drain(..record.head.length);
+                        parser.reset();
+                        continue;
+                    }
+                    Ok(Progress::Done) => return check(request, method),
+                    Err(BadResponse::NoStatusLine) => return without_head(request),
+                    Err(bad) => return Err(Failure::Invalid(bad.into())),
+                    Ok(_) => {}
+                },
+                Reader::Other(answer) => {
+                    let progress = answer.head(&mut record.buffer, &mut record.head, limit);
+                    for note in answer.notes() {
+                        log_error!(request, "{note} while reading response header from upstream");
+                    }
+                    if progress.map_err(Failure::Invalid)? == Progress::Done {
+                        request.upstream.answered(request.thread.handle.now());
+                        return Ok(());
+                    }
                 }
-                Ok(Progress::Done) => return check(request, method),
-                Err(BadResponse::NoStatusLine) => return without_head(request),
-                Err(bad) => return Err(Failure::Invalid(bad)),
-                Ok(_) => {}
             }
         }
         if read(settings, request, link).await? == 0 {
@@ -53,11 +67,11 @@ fn is_interim(status: u16) -> bool {
 fn check(request: &mut Request, method: Method) -> Result<(), Failure> {
     request.upstream.answered(request.thread.handle.now());
     let record = &request.upstream;
-    record.head.framing(method, &record.buffer).map_err(Failure::Invalid)?;
+    record.head.framing(method, &record.buffer).map_err(|bad| Failure::Invalid(bad.into()))?;
     let wants = request.head.headers.has(wire::Known::Upgrade);
     match record.head.status {
         101 if !wants => Err(Failure::Upgrade),
-        status if is_interim(status) => Err(Failure::Invalid(BadResponse::TooBig)),
+        status if is_interim(status) => Err(Failure::Invalid(BadHead::Lines(BadResponse::TooBig))),
         _ => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ use std::time::Instant;
 use wire::ResponseFraming;
 use wire::chunked::{Decoder, Step};
 
+use super::protocol::{Answer, Part};
 use super::settings::Settings;
 use super::spill::Spill;
 use crate::http::filters::{Chunk, Piece};
@@ -33,13 +34,45 @@ pub struct Rests {
 /// What a tunnel takes over: the connection, its place, its timeouts, and the bytes behind the head.
 pub(super) type TunnelParts = (Link, Option<Held>, Arc<Settings>, Vec<u8>);
 
+/// How a body is delimited.
+pub(super) enum Coding {
+    /// There is none.
+    None,
+    /// So many bytes are left.
+    Length(u64),
+    /// HTTP's chunks.
+    Chunked(Decoder),
+    /// The connection's end is the body's.
+    UntilClose,
+    /// As another protocol has it.
+    Other(Box<dyn Answer>),
+}
+impl Coding {
+    /// As an HTTP response's head says.
+    pub fn http(framing: ResponseFraming) -> Coding {
+        match framing {
+            ResponseFraming::None => Coding::None,
+            ResponseFraming::Length(length) => Coding::Length(length),
+            ResponseFraming::Chunked => Coding::Chunked(Decoder::new()),
+            ResponseFraming::UntilClose => Coding::UntilClose,
+        }
+    }
+    fn ends_by_closing(&self) -> bool {
+        match self {
+            Coding::UntilClose => true,
+            Coding::Other(answer) => answer.at_close(),
+            _ => false,
+        }
+    }
+}
+
 /// What a response's body is read from.
 pub struct Parts {
     pub(super) link: Option<Link>,
     pub(super) held: Option<Held>,
     /// `None`: the connection closes.
     pub(super) rests: Option<Rests>,
-    pub(super) framing: ResponseFraming,
+    pub(super) coding: Coding,
 }
 
 /// The body of an upstream's response, while it is passed on.
@@ -79,13 +112,14 @@ struct Inner {
     link: Option<Link>,
     held: Option<Held>,
     rests: Option<Rests>,
-    framing: ResponseFraming,
-    decoder: Decoder,
+    coding: Coding,
     buffering: bool,
     spill: Spill,
     complete: bool,
     failure: Option<String>,
     notes: Vec<String>,
+    /// What the server wants to have logged as errors.
+    errors: Vec<String>,
     flush: bool,
     waits: bool,
     /// Bytes read since others had their turn.
@@ -125,13 +159,13 @@ impl UpstreamBody {
             link: parts.link,
             held: parts.held,
             rests: parts.rests,
-            framing: parts.framing,
-            decoder: Decoder::new(),
+            coding: parts.coding,
             buffering,
             spill: Spill::default(),
             complete: false,
             failure: None,
             notes: Vec::new(),
+            errors: Vec::new(),
             flush: false,
             waits: false,
             burst: 0,
@@ -207,11 +241,17 @@ impl Inner {
             last.length = self.length;
             last.received = self.with_head + self.received;
         }
-        if self.ended.is_some() && record.trailers.is_empty() {
-            record.trailers.extend_from_slice(self.decoder.trailers());
+        if self.ended.is_some()
+            && record.trailers.is_empty()
+            && let Coding::Chunked(decoder) = &self.coding
+        {
+            record.trailers.extend_from_slice(decoder.trailers());
         }
     }
     fn log(&mut self, request: &Request) {
+        for error in self.errors.drain(..) {
+            log_error!(request, "{error} while reading upstream");
+        }
         for note in self.notes.drain(..) {
             log_warn!(request, "{note} while reading upstream");
         }
@@ -315,7 +355,7 @@ impl Inner {
             }
         };
         match error {
-            None if self.framing == ResponseFraming::UntilClose => self.end(),
+            None if self.coding.ends_by_closing() => self.end(),
             None => self.fail("upstream prematurely closed connection".into()),
             Some(e) if e.kind() == io::ErrorKind::TimedOut => {
                 self.fail("upstream timed out (110: Connection timed out)".into());
@@ -328,25 +368,38 @@ impl Inner {
     /// Takes the framing off; ends the body where it ends.
     fn decode(&mut self, mut bytes: Piece) -> Piece {
         self.length += bytes.len() as u64;
-        match self.framing {
-            ResponseFraming::UntilClose => {}
-            ResponseFraming::None => self.take(&mut bytes, 0),
-            ResponseFraming::Length(left) => self.take(&mut bytes, left),
-            ResponseFraming::Chunked => self.unchunk(&mut bytes),
+        match &mut self.coding {
+            Coding::UntilClose => {}
+            Coding::None => self.take(&mut bytes, 0),
+            Coding::Length(left) => {
+                let left = *left;
+                self.take(&mut bytes, left);
+            }
+            Coding::Chunked(_) => self.unchunk(&mut bytes),
+            Coding::Other(answer) => {
+                let part = answer.body(&mut bytes);
+                self.errors.extend(answer.notes());
+                match part {
+                    Part::More => {}
+                    Part::End => self.end(),
+                    Part::Failed(what) => self.fail(what),
+                }
+            }
         }
         bytes
     }
     fn take(&mut self, bytes: &mut Piece, left: u64) {
+        let bodiless = matches!(self.coding, Coding::None);
         if bytes.len() as u64 > left {
             bytes.truncate(left as usize);
             self.rests = None;
-            if self.framing != ResponseFraming::None {
+            if !bodiless {
                 self.notes.push("upstream sent more data than specified in \"Content-Length\" header".into());
             }
         }
         let left = left - bytes.len() as u64;
-        if self.framing != ResponseFraming::None {
-            self.framing = ResponseFraming::Length(left);
+        if !bodiless {
+            self.coding = Coding::Length(left);
         }
         if left == 0 {
             self.end();
@@ -356,7 +409,8 @@ impl Inner {
     fn unchunk(&mut self, bytes: &mut Piece) {
         let (mut from, mut start, mut to) = (0, 0, 0);
         while from < bytes.len() {
-            match self.decoder.decode(&bytes[from..]) {
+            let Coding::Chunked(decoder) = &mut self.coding else { break };
+            match decoder.decode(&bytes[from..]) {
                 Ok(Step::Data(range)) => {
                     let data = from + range.start..from + range.end;
                     if start == to {
@@ -400,7 +454,11 @@ impl Inner {
         self.ended.get_or_insert(self.thread.handle.now());
         self.held = None;
         let Some(link) = self.link.take() else { return };
-        if let Some(rests) = self.rests.take() {
+        let reusable = match &self.coding {
+            Coding::Other(answer) => answer.is_reusable(),
+            _ => true,
+        };
+        if let Some(rests) = self.rests.take().filter(|_| reusable) {
             upstream::rest(&self.thread, rests.number, rests.key, &rests.keep, link);
         }
     }

@@ -2,11 +2,12 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use super::answer::{During, Failure};
-use super::create::{Message, Payload};
+use super::failure::{During, Failure};
+use super::protocol::{Frame, Message, Payload};
 use super::settings::Settings;
 use crate::http::body;
 use crate::http::request::Request;
@@ -47,8 +48,11 @@ pub(super) async fn send(
 ) -> Result<Sent, Failure> {
     let sent = match message.payload {
         Payload::Nothing => write(settings, request, link, &message.head, &[]).await,
-        Payload::Whole => whole(settings, request, link, message).await,
-        Payload::Stream { chunked } => stream(settings, request, link, message, chunked).await,
+        Payload::Whole => match message.frame {
+            Frame::Raw | Frame::Chunked => whole(settings, request, link, message).await,
+            Frame::Records(put) => records(settings, request, link, message, put).await,
+        },
+        Payload::Stream => stream(settings, request, link, message).await,
     };
     match sent {
         Ok(()) => Ok(Sent::Whole),
@@ -97,13 +101,52 @@ async fn send_file(settings: &Settings, request: &mut Request, link: &mut Link) 
     Ok(())
 }
 
+/// A part of a body in a file that is read at once, to be put into records.
+const PART: u64 = 32 * 1024;
+
+/// A body that was read, in records.
+async fn records(
+    settings: &Settings,
+    request: &mut Request,
+    link: &mut Link,
+    message: &Message,
+    put: fn(&[u8], bool, &mut Vec<u8>),
+) -> Result<(), Stopped> {
+    let mut framed = request.thread.buffer();
+    framed.extend_from_slice(&message.head);
+    let in_file = if request.body.file.is_some() { request.body.read } else { 0 };
+    put(&request.body.memory, in_file == 0, &mut framed);
+    let mut part = request.thread.buffer();
+    let mut offset = 0;
+    let result = loop {
+        let written = write(settings, request, link, &framed, &[]).await;
+        if written.is_err() || offset == in_file {
+            break written;
+        }
+        part.resize((in_file - offset).min(PART) as usize, 0);
+        let read = match &request.body.file {
+            Some(file) => file.read_exact_at(&mut part, offset),
+            None => Ok(()),
+        };
+        if let Err(error) = read {
+            break Err(error.into());
+        }
+        offset += part.len() as u64;
+        framed.clear();
+        put(&part, offset == in_file, &mut framed);
+    };
+    request.thread.give_buffer(part);
+    request.thread.give_buffer(framed);
+    result
+}
+
 async fn stream(
     settings: &Settings,
     request: &mut Request,
     link: &mut Link,
     message: &Message,
-    chunked: bool,
 ) -> Result<(), Stopped> {
+    let raw = matches!(message.frame, Frame::Raw);
     let mut part = request.thread.buffer();
     let mut framed = request.thread.buffer();
     framed.extend_from_slice(&message.head);
@@ -122,8 +165,12 @@ async fn stream(
             Ok(more) => more,
             Err(stopped) => break Err(stopped),
         };
-        put_chunk(&part, chunked, !more, &mut framed);
-        result = write(settings, request, link, &framed, if chunked { &[] } else { &part }).await;
+        match message.frame {
+            Frame::Raw => {}
+            Frame::Chunked => put_chunk(&part, !more, &mut framed),
+            Frame::Records(put) => put(&part, !more, &mut framed),
+        }
+        result = write(settings, request, link, &framed, if raw { &part } else { &[] }).await;
         framed.clear();
         if !more {
             break result;
@@ -134,10 +181,7 @@ async fn stream(
     result
 }
 
-fn put_chunk(part: &[u8], chunked: bool, last: bool, out: &mut Vec<u8>) {
-    if !chunked {
-        return;
-    }
+fn put_chunk(part: &[u8], last: bool, out: &mut Vec<u8>) {
     if !part.is_empty() {
         wire::push_hex(out, part.len() as u64);
         out.extend_from_slice(b"\r\n");

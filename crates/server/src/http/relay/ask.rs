@@ -1,0 +1,243 @@
+//! One request: whom it asks, what becomes of failures, and what is tried again.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use wire::Method;
+
+use super::failure::{self, During, Failure, Verdict};
+use super::protocol::{Message, Payload, Protocol, Reader};
+use super::settings::Settings;
+use super::written::again;
+use super::{receive, respond, send};
+use crate::http::body;
+use crate::http::phases::Next;
+use crate::http::request::Request;
+use crate::upstream::{self, Group, Held, Key, Link, NoLink, Turn};
+
+/// Reads the client's body, unless it is passed on while it comes: `may_stream` says whether the request's form allows it.
+///
+/// # Errors
+/// The status to answer with.
+pub async fn read_body(settings: &Settings, request: &mut Request, may_stream: bool) -> Result<(), u16> {
+    let streams = may_stream && !settings.request_buffering && settings.pass_body;
+    match request.body.complete || streams {
+        true => Ok(()),
+        false => body::read_whole(request).await,
+    }
+}
+
+/// What to ask whom.
+pub struct Asked {
+    /// The request to send.
+    pub message: Message,
+    /// The servers.
+    pub group: Arc<Group>,
+    /// The group's number among the pools of connections.
+    pub number: u32,
+}
+
+/// Asks; the answer becomes the request's response.
+pub async fn ask(
+    protocol: &dyn Protocol,
+    settings: &Arc<Settings>,
+    request: &mut Request,
+    asked: Asked,
+) -> Next {
+    let Asked { message, group, number } = asked;
+    let tries = Tries::new(settings, group, number, request);
+    let next = tries.run(protocol, request, &message).await;
+    request.thread.give_buffer(message.head);
+    next
+}
+
+/// The tries of one request.
+pub(super) struct Tries<'a> {
+    pub settings: &'a Arc<Settings>,
+    group: Arc<Group>,
+    number: u32,
+    turn: Turn,
+    left: u32,
+    began: Instant,
+}
+
+async fn connect(settings: &Settings, request: &mut Request, held: &Held) -> Result<Link, Failure> {
+    let (link, stands) =
+        upstream::begin(&request.thread, held.peer(), settings.options).map_err(Failure::NoLink)?;
+    if stands {
+        return Ok(link);
+    }
+    link.socket.set_deadline(Some(request.thread.handle.now() + settings.connect_timeout));
+    std::future::poll_fn(|cx| {
+        if !settings.ignore_client_abort && request.client.poll_closed(cx).is_ready() {
+            return Poll::Ready(Err(Failure::ClientGone(During::Connecting)));
+        }
+        link.socket.poll_writable(cx).map_err(|e| Failure::NoLink(NoLink::Failed(e)))
+    })
+    .await?;
+    upstream::finish(&link).map_err(Failure::NoLink)?;
+    Ok(link)
+}
+
+fn nobody(request: &mut Request, group: &Group) -> Next {
+    request.upstream.nobody(&group.name, request.thread.handle.now());
+    if let Some(last) = request.upstream.last() {
+        last.status = 502;
+    }
+    log_error!(request, "no live upstreams while connecting to upstream");
+    Next::Status(502)
+}
+
+impl<'a> Tries<'a> {
+    fn new(settings: &'a Arc<Settings>, group: Arc<Group>, number: u32, request: &Request) -> Tries<'a> {
+        let all = group.tries();
+        let left = match settings.next_upstream_tries {
+            0 => all,
+            most => all.min(most),
+        };
+        Tries { settings, group, number, turn: Turn::default(), left, began: request.thread.handle.now() }
+    }
+    async fn run(mut self, protocol: &dyn Protocol, request: &mut Request, message: &Message) -> Next {
+        loop {
+            let now = request.thread.handle.now();
+            let time = request.thread.handle.unix_time();
+            let client = request.client.peer.ip();
+            let Some(mut held) = self.group.choose(&mut self.turn, time, client) else {
+                return nobody(request, &self.group);
+            };
+            request.upstream.ask(&held.peer().name, now);
+            let mut link = None;
+            let mut reader = protocol.reader(message);
+            let failure = match self.attempt(request, &held, message, &mut reader, &mut link).await {
+                Ok(()) => match self.objection(request, message) {
+                    None => {
+                        let answer = respond::Answered { held, link, reader, method: message.method };
+                        return respond::respond(protocol, request, answer, &self).await;
+                    }
+                    Some(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            let sent = link.is_some();
+            let reused = link.is_some_and(|link| link.reused);
+            if let Some(next) = self.after(request, &mut held, message, failure, sent, reused) {
+                return next;
+            }
+        }
+    }
+
+    /// One server: connection, request, head of the answer.
+    async fn attempt(
+        &self,
+        request: &mut Request,
+        held: &Held,
+        message: &Message,
+        reader: &mut Reader,
+        at: &mut Option<Link>,
+    ) -> Result<(), Failure> {
+        let now = request.thread.handle.now();
+        let pooled = self.key(held).and_then(|key| request.thread.upstreams.take(self.number, key, now));
+        let mut link = match pooled {
+            Some(link) => Link { reused: true, ..link },
+            None => connect(self.settings, request, held).await?,
+        };
+        request.upstream.connected(request.thread.handle.now());
+        link.requests += 1;
+        let link = at.insert(link);
+        if send::send(self.settings, request, link, message).await? == send::Sent::Early {
+            // The rest of the request is owed: nothing else can follow on this connection.
+            link.requests = u32::MAX;
+        }
+        receive::head(self.settings, request, link, reader, message.method).await
+    }
+
+    fn key(&self, held: &Held) -> Option<Key> {
+        let keep = self.group.keepalive.as_ref()?;
+        let place = if keep.local { self.settings.own_place } else { self.settings.shared_place };
+        Some(Key { peer: held.peer().key, place })
+    }
+
+    /// Whether the answer counts as a failure, because another server may have a better one.
+    fn objection(&self, request: &Request, message: &Message) -> Option<Failure> {
+        let status = request.upstream.head.status;
+        let bit = match status {
+            500 => again::HTTP_500,
+            502 => again::HTTP_502,
+            503 => again::HTTP_503,
+            504 => again::HTTP_504,
+            403 => again::HTTP_403,
+            404 => again::HTTP_404,
+            429 => again::HTTP_429,
+            _ => return None,
+        };
+        (self.left > 1 && self.allows(request, message, bit, true)).then_some(Failure::Status(status))
+    }
+
+    /// Whether the configuration lets this failure be tried again.
+    fn allows(&self, request: &Request, message: &Message, bit: u32, sent: bool) -> bool {
+        let mut wanted = bit;
+        // A request that was sent may have had its effect.
+        if sent && matches!(request.method, Method::Post | Method::Lock | Method::Patch) {
+            wanted |= again::NON_IDEMPOTENT;
+        }
+        let streamed = sent && message.payload == Payload::Stream;
+        let limit = self.settings.next_upstream_timeout;
+        let late =
+            !limit.is_zero() && request.thread.handle.now().saturating_duration_since(self.began) >= limit;
+        self.settings.next_upstream & wanted == wanted && !streamed && !late
+    }
+
+    /// Logs and counts a failure; `None`: the next server is asked.
+    fn after(
+        &mut self,
+        request: &mut Request,
+        held: &mut Held,
+        message: &Message,
+        failure: Failure,
+        sent: bool,
+        reused: bool,
+    ) -> Option<Next> {
+        let now = request.thread.handle.now();
+        request.upstream.end(now);
+        failure::log(request, held, &failure);
+        let (status, bit) = match failure.verdict() {
+            Verdict::Gone => {
+                held.undecided();
+                request.aborted = true;
+                return Some(Next::Close);
+            }
+            Verdict::Refuse(status) => {
+                held.undecided();
+                return Some(Next::Status(status));
+            }
+            Verdict::Failed(status, bit) => (status, bit),
+        };
+        if let Some(last) = request.upstream.last() {
+            last.status = status;
+        }
+        // That a connection at rest is gone says nothing of its server, and costs no try.
+        let stale = reused && bit == again::ERROR;
+        if stale || matches!(status, 403 | 404) {
+            held.undecided();
+        } else if held.failed(request.thread.handle.unix_time()) {
+            log_warn!(request, "upstream server temporarily disabled{}", failure.during());
+        }
+        if stale {
+            self.turn.forget(held);
+        } else {
+            self.left = self.left.saturating_sub(1);
+        }
+        if self.left > 0 && self.allows(request, message, bit, sent) {
+            return None;
+        }
+        Some(Next::Status(status))
+    }
+}
+
+impl Tries<'_> {
+    /// Where the connection goes to rest after the response.
+    pub(super) fn rests(&self, held: &Held) -> Option<super::body::Rests> {
+        Some(super::body::Rests { number: self.number, key: self.key(held)?, keep: self.group.keepalive? })
+    }
+}

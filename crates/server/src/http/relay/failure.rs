@@ -1,0 +1,151 @@
+//! What can go wrong while a server is asked: what it leads to, and what is logged.
+
+use std::io;
+
+use super::protocol::BadHead;
+use super::written::again;
+use crate::http::request::Request;
+use crate::log::Errno;
+use crate::program::Address;
+use crate::upstream::{Held, NoLink};
+
+/// Why a try failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There is no connection.
+    NoLink(NoLink),
+    /// Writing failed, or waited too long.
+    Send(io::Error),
+    SendTimeout,
+    /// Reading failed, waited too long, or found the end.
+    Receive(io::Error),
+    ReceiveTimeout,
+    Closed,
+    /// What was read is no answer.
+    Invalid(BadHead),
+    /// It answered 101, which nobody asked for.
+    Upgrade,
+    /// It answered with a status that counts as failure.
+    Status(u16),
+    /// The client left, while this was being done.
+    ClientGone(During),
+    /// The client's body cannot be had: what to answer.
+    Client(u16),
+}
+
+/// How far a try came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum During {
+    /// There is no connection yet.
+    Connecting,
+    /// No byte of an answer has come.
+    Sending,
+    /// The head has begun.
+    Receiving,
+}
+
+/// What a failure leads to.
+pub(super) enum Verdict {
+    /// The client left: nobody wants an answer.
+    Gone,
+    /// This answer.
+    Refuse(u16),
+    /// This answer, unless another server has a better one.
+    Failed(u16, u32),
+}
+
+impl Failure {
+    /// What it leads to.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Failure::ClientGone(_) => Verdict::Gone,
+            Failure::Client(status) => Verdict::Refuse(*status),
+            Failure::NoLink(NoLink::Full) => Verdict::Refuse(500),
+            Failure::NoLink(NoLink::Failed(e)) if e.kind() == io::ErrorKind::TimedOut => {
+                Verdict::Failed(504, again::TIMEOUT)
+            }
+            Failure::NoLink(_) | Failure::Send(_) | Failure::Receive(_) | Failure::Closed => {
+                Verdict::Failed(502, again::ERROR)
+            }
+            Failure::SendTimeout | Failure::ReceiveTimeout => Verdict::Failed(504, again::TIMEOUT),
+            Failure::Invalid(_) | Failure::Upgrade => Verdict::Failed(502, again::INVALID_HEADER),
+            Failure::Status(status) => Verdict::Failed(*status, 0),
+        }
+    }
+    /// nginx's words for what was being done.
+    pub fn during(&self) -> &'static str {
+        match self {
+            Failure::NoLink(_) => " while connecting to upstream",
+            Failure::Send(_) | Failure::SendTimeout | Failure::Client(_) => {
+                " while sending request to upstream"
+            }
+            Failure::ClientGone(During::Connecting) => " while connecting to upstream",
+            Failure::ClientGone(During::Sending) => " while sending request to upstream",
+            _ => " while reading response header from upstream",
+        }
+    }
+}
+
+/// Failures of the network that nginx logs as `error`; others are `crit`.
+fn is_common(error: &io::Error) -> bool {
+    const COMMON: [rustix::io::Errno; 7] = [
+        rustix::io::Errno::CONNREFUSED,
+        rustix::io::Errno::AGAIN,
+        rustix::io::Errno::CONNRESET,
+        rustix::io::Errno::NETDOWN,
+        rustix::io::Errno::NETUNREACH,
+        rustix::io::Errno::HOSTDOWN,
+        rustix::io::Errno::HOSTUNREACH,
+    ];
+    let code = error.raw_os_error();
+    COMMON.iter().any(|errno| Some(errno.raw_os_error()) == code)
+}
+
+/// Writes it to the error log.
+pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
+    let during = failure.during();
+    match failure {
+        Failure::NoLink(NoLink::Full) => {
+            log_alert!(
+                request,
+                "{} worker_connections are not enough{during}",
+                request.thread.process.seats()
+            );
+        }
+        Failure::NoLink(NoLink::Refused(error)) => {
+            let colon = if matches!(held.peer().address, Address::Unix(_)) { "unix:" } else { "" };
+            let name = held.peer().name.strip_prefix("unix:").unwrap_or(&held.peer().name);
+            let level = if is_common(error) { crate::log::Level::Error } else { crate::log::Level::Crit };
+            request.note(level, format_args!("connect() to {colon}{name} failed ({}){during}", Errno(error)));
+        }
+        Failure::NoLink(NoLink::Failed(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            timed_out(request, during)
+        }
+        Failure::NoLink(NoLink::Failed(error)) => {
+            log_error!(request, "connect() failed ({}){during}", Errno(error))
+        }
+        Failure::Send(error) => log_error!(request, "writev() failed ({}){during}", Errno(error)),
+        Failure::Receive(error) => log_error!(request, "recv() failed ({}){during}", Errno(error)),
+        Failure::SendTimeout | Failure::ReceiveTimeout => timed_out(request, during),
+        Failure::Closed => log_error!(request, "upstream prematurely closed connection{during}"),
+        Failure::Upgrade => {
+            log_error!(request, "upstream sent unexpected \"101 Switching Protocols\"{during}")
+        }
+        Failure::Invalid(BadHead::Lines(bad)) => {
+            let mut text = Vec::new();
+            bad.log_text(&request.upstream.buffer, &mut text);
+            log_error!(request, "{}{during}", String::from_utf8_lossy(&text));
+        }
+        Failure::Invalid(BadHead::Framing(what)) => log_error!(request, "{what}{during}"),
+        Failure::ClientGone(_) => log_info!(
+            request,
+            "epoll_wait() reported that client prematurely closed connection, \
+            so upstream connection is closed too{during}"
+        ),
+        Failure::Status(_) | Failure::Client(_) => {}
+    }
+}
+
+fn timed_out(request: &Request, during: &str) {
+    log_error!(request, "upstream timed out (110: Connection timed out){during}");
+}

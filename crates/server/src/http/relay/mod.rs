@@ -1,0 +1,34 @@
+//! Passing a request on to a server and its answer back, whatever protocol that server speaks.
+//!
+//! A module (`proxy`, `fastcgi` ..) says in its [`Protocol`] how its requests are written and its answers read; all else is
+//! here: which server is asked, what is tried again, what is buffered, what becomes of the answer's head.
+//!
+//! | file | does |
+//! |---|---|
+//! | `written.rs` | the directives that all such modules have, as written |
+//! | `settings.rs` | as run |
+//! | `protocol.rs` | what differs from one protocol to another |
+//! | `ask.rs`, `failure.rs` | one request: who is asked, what is tried again |
+//! | `send.rs` | the request to the server |
+//! | `receive.rs`, `respond.rs` | the answer's head |
+//! | `body.rs`, `spill.rs`, `tunnel.rs` | what follows it |
+
+mod ask;
+mod body;
+mod failure;
+mod protocol;
+mod receive;
+mod respond;
+mod send;
+mod settings;
+mod spill;
+mod tunnel;
+pub(crate) mod written;
+
+pub use ask::{Asked, ask, read_body};
+pub use body::UpstreamBody;
+#[allow(unused_imports, reason = "HTTP/1 alone does not need all of it")]
+pub use protocol::{Answer, BadHead, Frame, Message, Part, Payload, Protocol, Reader};
+pub use settings::{Kind, Names, Settings, compile};
+pub use tunnel::tunnel;
+pub use written::Written;

@@ -1,0 +1,209 @@
+//! The directives that all modules have which pass requests on, as written: `proxy_buffering`, `fastcgi_buffering` ..
+
+use conf::{Args, Error, Inherit, Scope};
+
+use crate::modules::settings;
+use crate::temp::TempPath;
+
+/// A module's table of directives: its own rows behind those that all such modules have. `$prefix` is what the names
+/// begin with, `$own` the module's settings, a structure around [`Written`].
+macro_rules! relay_directives {
+    ($prefix:literal, $own:ident, [$($row:expr,)*]) => {{
+        use conf::{IN_HTTP, at_least, between, directive, exactly, flag};
+        use $crate::http::relay::written::{self, AGAIN, IGNORED};
+        &[
+            directive(concat!($prefix, "_pass_header"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.pass_header.push(a.bytes(0).into());
+                Ok(())
+            }),
+            directive(concat!($prefix, "_hide_header"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.hide_header.push(a.bytes(0).into());
+                Ok(())
+            }),
+            directive(concat!($prefix, "_ignore_headers"), IN_HTTP, at_least(1), |at, a| {
+                let mask = written::mask(at, a, IGNORED)?;
+                at.own::<$own>().0.once.ignore_headers.set(mask)
+            }),
+            directive(concat!($prefix, "_next_upstream"), IN_HTTP, at_least(1), |at, a| {
+                let mask = written::mask(at, a, AGAIN)?;
+                at.own::<$own>().0.once.next_upstream.set(mask)
+            }),
+            directive(concat!($prefix, "_next_upstream_tries"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.next_upstream_tries.set(a.number(0)?)
+            }),
+            directive(concat!($prefix, "_next_upstream_timeout"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.next_upstream_timeout.set(a.msec(0)?)
+            }),
+            directive(concat!($prefix, "_pass_request_headers"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.pass_request_headers.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_pass_request_body"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.pass_request_body.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_request_buffering"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.request_buffering.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_buffering"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.buffering.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_buffer_size"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.buffer_size.set(a.size(0)?)
+            }),
+            directive(concat!($prefix, "_buffers"), IN_HTTP, exactly(2), |at, a| {
+                at.own::<$own>().0.once.buffers.set((a.number(0)?, a.size(1)?))
+            }),
+            directive(concat!($prefix, "_busy_buffers_size"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.busy_buffers_size.set(a.size(0)?)
+            }),
+            directive(concat!($prefix, "_max_temp_file_size"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.max_temp_file_size.set(a.size(0)?)
+            }),
+            directive(concat!($prefix, "_temp_file_write_size"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.temp_file_write_size.set(a.size(0)?)
+            }),
+            directive(concat!($prefix, "_temp_path"), IN_HTTP, between(1, 4), |at, a| {
+                let path = $crate::temp::TempPath::read(at, a)?;
+                at.own::<$own>().0.once.temp_path.set(path)
+            }),
+            directive(concat!($prefix, "_connect_timeout"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.connect_timeout.set(a.msec(0)?)
+            }),
+            directive(concat!($prefix, "_send_timeout"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.send_timeout.set(a.msec(0)?)
+            }),
+            directive(concat!($prefix, "_read_timeout"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.read_timeout.set(a.msec(0)?)
+            }),
+            directive(concat!($prefix, "_intercept_errors"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.intercept_errors.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_ignore_client_abort"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.ignore_client_abort.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_socket_keepalive"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.socket_keepalive.set(a.flag(0)?)
+            }),
+            $($row,)*
+        ]
+    }};
+}
+pub(crate) use relay_directives;
+
+/// What all such modules can be told.
+#[derive(Default)]
+pub struct Written {
+    /// What may stand once in a block.
+    pub once: Once,
+    /// `.._pass_header`: a block that has any takes none from around it.
+    pub pass_header: Vec<Box<[u8]>>,
+    /// `.._hide_header`, likewise.
+    pub hide_header: Vec<Box<[u8]>>,
+}
+impl Inherit for Written {
+    fn inherit(&mut self, outer: &Written) {
+        self.once.inherit(&outer.once);
+        take(&mut self.pass_header, &outer.pass_header);
+        take(&mut self.hide_header, &outer.hide_header);
+    }
+}
+
+/// Takes a list from the block around, unless this block has its own.
+pub fn take<T: Clone>(own: &mut Vec<T>, outer: &[T]) {
+    if own.is_empty() {
+        own.extend_from_slice(outer);
+    }
+}
+
+settings! {
+    /// See [`Written::once`]; each field is the directive of its name.
+    #[allow(missing_docs)]
+    pub struct Once {
+        ignore_headers: u32,
+        next_upstream: u32,
+        next_upstream_tries: u32,
+        next_upstream_timeout: u64,
+        pass_request_headers: bool,
+        pass_request_body: bool,
+        request_buffering: bool,
+        buffering: bool,
+        buffer_size: u64,
+        buffers: (u64, u64),
+        busy_buffers_size: u64,
+        max_temp_file_size: u64,
+        temp_file_write_size: u64,
+        temp_path: TempPath,
+        connect_timeout: u64,
+        send_timeout: u64,
+        read_timeout: u64,
+        intercept_errors: bool,
+        ignore_client_abort: bool,
+        socket_keepalive: bool,
+    }
+}
+
+/// What `.._ignore_headers` can name.
+pub(crate) const IGNORED: &[(&str, u32)] = &[
+    ("X-Accel-Redirect", ignored::REDIRECT),
+    ("X-Accel-Expires", 1 << 1),
+    ("X-Accel-Limit-Rate", 1 << 2),
+    ("X-Accel-Buffering", ignored::BUFFERING),
+    ("X-Accel-Charset", 1 << 4),
+    ("Expires", 1 << 5),
+    ("Cache-Control", 1 << 6),
+    ("Set-Cookie", 1 << 7),
+    ("Vary", 1 << 8),
+];
+/// Those that mean something without a cache.
+pub(crate) mod ignored {
+    pub const REDIRECT: u32 = 1;
+    pub const BUFFERING: u32 = 1 << 3;
+}
+
+/// What `.._next_upstream` can name.
+pub(crate) const AGAIN: &[(&str, u32)] = &[
+    ("error", again::ERROR),
+    ("timeout", again::TIMEOUT),
+    ("invalid_header", again::INVALID_HEADER),
+    ("non_idempotent", again::NON_IDEMPOTENT),
+    ("http_500", again::HTTP_500),
+    ("http_502", again::HTTP_502),
+    ("http_503", again::HTTP_503),
+    ("http_504", again::HTTP_504),
+    ("http_403", again::HTTP_403),
+    ("http_404", again::HTTP_404),
+    ("http_429", again::HTTP_429),
+    ("off", again::OFF),
+];
+/// Reasons to ask another server.
+pub(crate) mod again {
+    pub const ERROR: u32 = 1;
+    pub const TIMEOUT: u32 = 1 << 1;
+    pub const INVALID_HEADER: u32 = 1 << 2;
+    pub const NON_IDEMPOTENT: u32 = 1 << 3;
+    pub const HTTP_500: u32 = 1 << 4;
+    pub const HTTP_502: u32 = 1 << 5;
+    pub const HTTP_503: u32 = 1 << 6;
+    pub const HTTP_504: u32 = 1 << 7;
+    pub const HTTP_403: u32 = 1 << 8;
+    pub const HTTP_404: u32 = 1 << 9;
+    pub const HTTP_429: u32 = 1 << 10;
+    pub const OFF: u32 = 1 << 31;
+}
+
+/// The bits of all words.
+///
+/// # Errors
+/// nginx's `invalid value`.
+pub(crate) fn mask(at: &Scope, a: &Args<'_>, names: &[(&str, u32)]) -> Result<u32, Error> {
+    let mut mask = 0;
+    for i in 0..a.words.len() {
+        let text = a.str(i);
+        let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let (_, bit) = found.ok_or_else(|| a.error(format!("invalid value \"{text}\"")))?;
+        if mask & bit != 0 {
+            at.warn(a.warning(format!("duplicate value \"{text}\"")));
+        }
+        mask |= bit;
+    }
+    Ok(mask)
+}
