@@ -102,6 +102,10 @@ pub struct Unix {
     pub send: u32,
     /// As in /proc/PID/fd.
     pub inode: u32,
+    /// The inode of the socket it is connected to; 0 if there is none, or if nobody has accepted it yet.
+    pub peer: u32,
+    /// For a listening socket, the inodes of those that wait to be accepted.
+    pub waiting: Vec<u32>,
 }
 
 /// Lists the TCP sockets of this network namespace, of both families.
@@ -122,11 +126,13 @@ pub fn tcp(states: States, mut each: impl FnMut(Tcp)) -> io::Result<()> {
 /// Lists the stream sockets of this machine (in this network namespace).
 pub fn unix(states: States, mut each: impl FnMut(Unix)) -> io::Result<()> {
     const NAME: u32 = 1;
+    const PEER: u32 = 4;
+    const WAITING: u32 = 8;
     const QUEUES: u32 = 16;
     let mut request = vec![AF_UNIX, 0, 0, 0];
     request.extend(states.0.to_ne_bytes());
     request.extend(0u32.to_ne_bytes());
-    request.extend((NAME | QUEUES).to_ne_bytes());
+    request.extend((NAME | PEER | WAITING | QUEUES).to_ne_bytes());
     request.resize(24, 0);
     dump(&request, &mut |body| {
         if let Some(socket) = unix_of(body) {
@@ -222,17 +228,23 @@ fn tcp_of(body: &[u8]) -> Option<Tcp> {
 fn unix_of(body: &[u8]) -> Option<Unix> {
     const STREAM: u8 = 1;
     const NAME: u16 = 0;
+    const PEER: u16 = 2;
+    const WAITING: u16 = 3;
     const QUEUES: u16 = 4;
     if body.get(..2)? != [AF_UNIX, STREAM] {
         return None;
     }
     let listening = *body.get(2)? == State::Listen as u8;
-    let mut socket = Unix { path: String::new(), listening, receive: 0, send: 0, inode: u32_at(body, 4)? };
+    let inode = u32_at(body, 4)?;
+    let mut socket =
+        Unix { path: String::new(), listening, receive: 0, send: 0, inode, peer: 0, waiting: Vec::new() };
     let mut rest = body.get(16..)?;
     while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
         let value = rest.get(4..usize::from(length))?;
         match kind {
             NAME => socket.path = name(value),
+            PEER => socket.peer = u32_at(value, 0)?,
+            WAITING => socket.waiting = value.chunks_exact(4).filter_map(|inode| u32_at(inode, 0)).collect(),
             QUEUES => (socket.receive, socket.send) = (u32_at(value, 0)?, u32_at(value, 4)?),
             _ => {}
         }
@@ -296,15 +308,23 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         rustix::net::listen(&listener, 5).unwrap();
         let _waiting = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
+        let (_accepted, _) = listener.accept().unwrap();
         let mut found = Vec::new();
         unix(States::LISTENING, |socket| {
             found.extend((socket.path == path.to_str().unwrap()).then_some(socket))
         })
         .unwrap();
+        let mut named = Vec::new();
+        unix(States::CONNECTIONS, |socket| {
+            named.extend((socket.path == path.to_str().unwrap()).then_some(socket))
+        })
+        .unwrap();
         std::fs::remove_file(&path).unwrap();
+        assert_eq!(named.iter().filter(|socket| socket.inode != 0 && socket.peer != 0).count(), 1);
+        assert!(found[0].waiting.len() == 1 && found[0].waiting[0] != 0);
         assert_eq!(
             found.iter().map(|s| (s.listening, s.receive, s.send)).collect::<Vec<_>>(),
-            [(true, 2, 5)]
+            [(true, 1, 5)]
         );
     }
 
