@@ -16,6 +16,12 @@ pub fn bits() -> [u8; 16] {
     (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
 }
 
+/// 32 random bits.
+pub fn number() -> u32 {
+    let [a, b, c, d, ..] = bits();
+    u32::from_be_bytes([a, b, c, d])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

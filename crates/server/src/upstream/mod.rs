@@ -1,15 +1,18 @@
 //! Upstream servers: groups and the choice among them, connections and their reuse, what a request remembers of them.
 
+mod balance;
 mod connect;
 mod group;
 mod names;
 mod peers;
 mod pool;
 mod record;
+mod ring;
 
+pub use balance::Balancer;
 pub use connect::{NoLink, Options, begin, finish};
-pub use group::{Balancer, Group, Held, KeepAlive, Turn};
+pub use group::{Group, Held, KeepAlive, Turn};
 pub use names::{key, number, resolve, split};
-pub use peers::{Peer, Set};
+pub use peers::{Mode, Peer};
 pub use pool::{Key, Link, ThreadState, rest};
 pub use record::{Record, Try};

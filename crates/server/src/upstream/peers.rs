@@ -2,12 +2,14 @@
 //!
 //! Smooth weighted round robin: a peer's current weight grows by its effective weight at each choice, the heaviest is
 //! taken and loses the sum of all. A failure lowers the effective weight, each later choice restores a bit of it. The
-//! state is one small mutex per set of peers, because a choice needs all of it; a group with a single server and no
-//! limits takes no lock at all.
+//! state is one small mutex per set of peers, because a choice needs all of it. Peers come and go while requests use
+//! them (names that are resolved again, changes by an operator), so a request holds the peer itself, and finds its
+//! state by a number that is never used twice.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::ring::Ring;
 use crate::program::Address;
 
 /// One address of an upstream group.
@@ -17,6 +19,8 @@ pub struct Peer {
     pub address: Address,
     /// The address as text: `$upstream_addr`, log lines.
     pub name: Box<str>,
+    /// The server as the configuration writes it.
+    pub server: Arc<str>,
     /// Its share of requests.
     pub weight: u32,
     /// Connections at once; 0 for no limit.
@@ -25,13 +29,45 @@ pub struct Peer {
     pub max_fails: u32,
     /// See `max_fails`.
     pub fail_timeout: Duration,
-    /// Marked `down`.
-    pub down: bool,
+    /// How long its share grows after it comes back.
+    pub slow_start: Duration,
+    /// Whether it is asked at all.
+    pub mode: Mode,
     /// Which idle connections lead here: equal for equal addresses of a group, over all generations.
     pub key: u32,
 }
 
-/// What changes about a peer. Times are whole seconds of wall-clock time, as in nginx.
+/// What a server is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Any request.
+    #[default]
+    Up,
+    /// Only requests that are bound to it.
+    Drain,
+    /// None.
+    Down,
+}
+
+impl Peer {
+    /// A server with nginx's defaults.
+    pub fn new(address: Address, server: &str, key: u32) -> Peer {
+        Peer {
+            name: address.to_string().into(),
+            address,
+            server: server.into(),
+            weight: 1,
+            max_conns: 0,
+            max_fails: 1,
+            fail_timeout: Duration::from_secs(10),
+            slow_start: Duration::ZERO,
+            mode: Mode::Up,
+            key,
+        }
+    }
+}
+
+/// What changes about a peer. Times are wall-clock time; failures count whole seconds, as in nginx.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub current_weight: i64,
@@ -41,18 +77,49 @@ pub(super) struct State {
     /// When it failed last.
     accessed: u64,
     /// When its failures began to count.
-    checked: u64,
+    pub checked: u64,
+    /// It came back then, and its share grows (`slow_start`).
+    back_since: Option<Duration>,
+}
+
+/// A peer with its state.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Never used twice within a set.
+    pub id: u32,
+    pub peer: Arc<Peer>,
+    pub state: State,
+}
+
+impl Slot {
+    /// Whether it is up and not full.
+    pub(super) fn has_room(&self) -> bool {
+        let Peer { mode, max_conns, .. } = *self.peer;
+        mode == Mode::Up && (max_conns == 0 || self.state.conns < max_conns)
+    }
 }
 
 /// Primary or backup servers.
 #[derive(Debug, Default)]
-pub struct Set {
-    /// The servers.
-    pub peers: Vec<Peer>,
-    states: Mutex<Vec<State>>,
+pub struct Set(Mutex<Members>);
+
+/// What is in a [`Set`].
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    pub slots: Vec<Slot>,
     /// The sum of the weights.
-    pub(super) total_weight: u32,
+    pub total_weight: u32,
+    /// Grows when servers come, go or change.
+    pub version: u32,
+    next_id: u32,
+    /// Some server has `slow_start`: weights are counted in finer units.
+    fine: bool,
+    /// For `hash .. consistent`, made when it is first needed.
+    ring: Option<(u32, Ring)>,
 }
+
+/// Units of a weight while some server has `slow_start`.
+const FINE: i64 = 1000;
 
 /// Which peers this request has tried already: a bit each.
 #[derive(Clone, Debug, Default)]
@@ -89,80 +156,167 @@ impl Tried {
 impl Set {
     /// Servers that are all well.
     pub fn new(peers: Vec<Peer>) -> Set {
-        let well = |p: &Peer| State { effective_weight: p.weight.into(), ..State::default() };
-        let states = peers.iter().map(well).collect();
-        let total_weight = peers.iter().map(|p| p.weight).sum();
-        Set { peers, states: Mutex::new(states), total_weight }
+        let mut members = Members::default();
+        for peer in peers {
+            members.add(peer);
+        }
+        Set(Mutex::new(members))
+    }
+    pub(super) fn lock(&self) -> MutexGuard<'_, Members> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The servers as they are now.
+    pub fn peers(&self) -> Vec<Arc<Peer>> {
+        self.lock().slots.iter().map(|slot| slot.peer.clone()).collect()
     }
     /// How many may be tried: those that are not `down`.
     pub fn tries(&self) -> u32 {
-        self.peers.iter().filter(|p| !p.down).count() as u32
+        self.lock().slots.iter().filter(|slot| slot.peer.mode != Mode::Down).count() as u32
     }
-    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<State>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-    /// Whether peer `i` may be asked at all.
-    pub(super) fn usable(&self, i: usize, state: &State, tried: &Tried, now: u64) -> bool {
-        let peer = &self.peers[i];
-        let failing = peer.max_fails > 0
-            && state.fails >= peer.max_fails
-            && now.saturating_sub(state.checked) <= peer.fail_timeout.as_secs();
-        !tried.has(i) && !peer.down && !failing && (peer.max_conns == 0 || state.conns < peer.max_conns)
-    }
-    /// Smooth weighted round robin among those of `among` that are usable.
-    pub(super) fn round_robin(
-        &self,
-        states: &mut [State],
-        tried: &Tried,
-        now: u64,
-        among: impl Fn(usize, &State) -> bool,
-    ) -> Option<usize> {
-        let mut best: Option<usize> = None;
-        let mut total = 0;
-        for i in 0..self.peers.len() {
-            if !self.usable(i, &states[i], tried, now) || !among(i, &states[i]) {
-                continue;
-            }
-            let state = &mut states[i];
-            state.current_weight += state.effective_weight;
-            total += state.effective_weight;
-            if state.effective_weight < self.peers[i].weight.into() {
-                state.effective_weight += 1;
-            }
-            if best.is_none_or(|b| states[i].current_weight > states[b].current_weight) {
-                best = Some(i);
-            }
-        }
-        states[best?].current_weight -= total;
-        best
-    }
-    /// Peer `i` was chosen.
-    pub(super) fn take(&self, i: usize, state: &mut State, now: u64) {
-        state.conns += 1;
-        if now.saturating_sub(state.checked) > self.peers[i].fail_timeout.as_secs() {
-            state.checked = now;
-        }
-    }
-    /// The connection to peer `i` is not counted any more; `well`: it did not fail.
-    pub(super) fn release(&self, i: usize, well: bool) {
-        let state = &mut self.lock()[i];
+    /// The connection to a peer is not counted any more; `well`: it did not fail.
+    pub(super) fn release(&self, id: u32, well: bool) {
+        let mut members = self.lock();
+        let Some(slot) = members.find(id) else { return };
+        let state = &mut slot.state;
         state.conns = state.conns.saturating_sub(1);
         if well && state.accessed < state.checked {
+            if slot.peer.max_fails > 0 && state.fails >= slot.peer.max_fails {
+                state.come_back(&slot.peer, unix_time());
+            }
             state.fails = 0;
         }
     }
-    /// Peer `i` failed; `true` if it is taken out for a while now.
-    pub(super) fn failed(&self, i: usize, now: u64) -> bool {
-        let peer = &self.peers[i];
-        let state = &mut self.lock()[i];
+    /// A peer failed; `true` if it is taken out for a while now.
+    pub(super) fn failed(&self, id: u32, now: Duration) -> bool {
+        let mut members = self.lock();
+        let Some(slot) = members.find(id) else { return false };
+        let (peer, state) = (&slot.peer, &mut slot.state);
         state.fails += 1;
-        state.accessed = now;
-        state.checked = now;
+        state.accessed = now.as_secs();
+        state.checked = now.as_secs();
         if peer.max_fails == 0 {
             return false;
         }
         let loss = i64::from(peer.weight / peer.max_fails);
         state.effective_weight = (state.effective_weight - loss).max(0);
         state.fails >= peer.max_fails
+    }
+}
+
+/// The time as it is: for what is seldom, and known where there is no loop at hand.
+fn unix_time() -> Duration {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+impl State {
+    /// It was out for a while, and is asked again from now on.
+    pub(super) fn come_back(&mut self, peer: &Peer, now: Duration) {
+        self.back_since = (!peer.slow_start.is_zero()).then_some(now);
+    }
+    /// The effective weight in `units`, less while the peer's share still grows.
+    fn share(&mut self, peer: &Peer, now: Duration, units: i64) -> i64 {
+        let whole = self.effective_weight * units;
+        let Some(since) = self.back_since else { return whole };
+        let passed = now.saturating_sub(since).as_millis() as i64;
+        let wanted = peer.slow_start.as_millis() as i64;
+        if passed >= wanted {
+            self.back_since = None;
+            return whole;
+        }
+        (whole * passed / wanted).max(1)
+    }
+}
+
+impl Members {
+    /// One server more; its number.
+    pub(super) fn add(&mut self, peer: Peer) -> u32 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let state = State { effective_weight: peer.weight.into(), ..State::default() };
+        self.slots.push(Slot { id, peer: Arc::new(peer), state });
+        self.changed();
+        id
+    }
+    /// To be called after any change of the servers.
+    pub(super) fn changed(&mut self) {
+        self.total_weight = self.slots.iter().fold(0, |sum: u32, slot| sum.saturating_add(slot.peer.weight));
+        self.fine = self.slots.iter().any(|slot| !slot.peer.slow_start.is_zero());
+        self.version = self.version.wrapping_add(1);
+    }
+    /// The slot of a number; most often its place is its number.
+    pub(super) fn find(&mut self, id: u32) -> Option<&mut Slot> {
+        let i = self.place(id)?;
+        self.slots.get_mut(i)
+    }
+    /// Where the slot of a number is.
+    pub(super) fn place(&self, id: u32) -> Option<usize> {
+        match self.slots.get(id as usize) {
+            Some(slot) if slot.id == id => Some(id as usize),
+            _ => self.slots.iter().position(|slot| slot.id == id),
+        }
+    }
+    /// Whether peer `i` may be asked something that is not bound to it.
+    pub(super) fn usable(&self, i: usize, tried: &Tried, now: Duration) -> bool {
+        self.slots[i].peer.mode == Mode::Up && self.available(i, tried, now)
+    }
+    /// Whether peer `i` may be asked at all.
+    pub(super) fn available(&self, i: usize, tried: &Tried, now: Duration) -> bool {
+        let Slot { peer, state, .. } = &self.slots[i];
+        let failing = peer.max_fails > 0
+            && state.fails >= peer.max_fails
+            && now.as_secs().saturating_sub(state.checked) <= peer.fail_timeout.as_secs();
+        !tried.has(i)
+            && peer.mode != Mode::Down
+            && !failing
+            && (peer.max_conns == 0 || state.conns < peer.max_conns)
+    }
+    /// Smooth weighted round robin among those of `among` that are usable.
+    pub(super) fn round_robin(
+        &mut self,
+        tried: &Tried,
+        now: Duration,
+        among: impl Fn(&Slot) -> bool,
+    ) -> Option<usize> {
+        let units = if self.fine { FINE } else { 1 };
+        let mut best: Option<usize> = None;
+        let mut total = 0;
+        for i in 0..self.slots.len() {
+            if !self.usable(i, tried, now) || !among(&self.slots[i]) {
+                continue;
+            }
+            let Slot { peer, state, .. } = &mut self.slots[i];
+            let share = state.share(peer, now, units);
+            state.current_weight += share;
+            total += share;
+            if state.effective_weight < peer.weight.into() {
+                state.effective_weight += 1;
+            }
+            let heaviest = best.map(|b| self.slots[b].state.current_weight);
+            if heaviest.is_none_or(|most| self.slots[i].state.current_weight > most) {
+                best = Some(i);
+            }
+        }
+        self.slots[best?].state.current_weight -= total;
+        best
+    }
+    /// Peer `i` was chosen.
+    pub(super) fn take(&mut self, i: usize, now: Duration) {
+        let Slot { peer, state, .. } = &mut self.slots[i];
+        state.conns += 1;
+        let now = now.as_secs();
+        if now.saturating_sub(state.checked) > peer.fail_timeout.as_secs() {
+            state.checked = now;
+        }
+    }
+    /// The ring of the servers as they are now.
+    pub(super) fn ring(&mut self) -> &Ring {
+        let current = |ring: &(u32, Ring)| ring.0 == self.version;
+        if !self.ring.as_ref().is_some_and(current) {
+            let servers = self.slots.iter().map(|slot| (&slot.peer.server, slot.peer.weight));
+            self.ring = Some((self.version, Ring::new(servers)));
+        }
+        let empty = || (self.version, Ring::default());
+        &self.ring.get_or_insert_with(empty).1
     }
 }

@@ -46,8 +46,9 @@ pub async fn ask(
     asked: Asked,
 ) -> Next {
     let Asked { message, group, number } = asked;
-    let tries = Tries::new(settings, group, number, request);
+    let mut tries = Tries::new(settings, group, number, request);
     let next = tries.run(protocol, request, &message).await;
+    tries.turn.end(request);
     request.thread.give_buffer(message.head);
     next
 }
@@ -90,15 +91,16 @@ fn nobody(request: &mut Request, group: &Group) -> Next {
 }
 
 impl<'a> Tries<'a> {
-    fn new(settings: &'a Arc<Settings>, group: Arc<Group>, number: u32, request: &Request) -> Tries<'a> {
+    fn new(settings: &'a Arc<Settings>, group: Arc<Group>, number: u32, request: &mut Request) -> Tries<'a> {
         let all = group.tries();
         let left = match settings.next_upstream_tries {
             0 => all,
             most => all.min(most),
         };
-        Tries { settings, group, number, turn: Turn::default(), left, began: request.thread.handle.now() }
+        let turn = Turn::begin(&group, request);
+        Tries { settings, group, number, turn, left, began: request.thread.handle.now() }
     }
-    async fn run(mut self, protocol: &dyn Protocol, request: &mut Request, message: &Message) -> Next {
+    async fn run(&mut self, protocol: &dyn Protocol, request: &mut Request, message: &Message) -> Next {
         loop {
             let now = request.thread.handle.now();
             let time = request.thread.handle.unix_time();
@@ -113,7 +115,7 @@ impl<'a> Tries<'a> {
                 Ok(()) => match self.objection(request, message) {
                     None => {
                         let answer = respond::Answered { held, link, reader, method: message.method };
-                        return respond::respond(protocol, request, answer, &self).await;
+                        return respond::respond(protocol, request, answer, self).await;
                     }
                     Some(failure) => failure,
                 },

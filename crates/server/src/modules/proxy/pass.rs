@@ -1,7 +1,6 @@
 //! Whom `proxy_pass` asks: its URL, the group behind it, and the URI that replaces the location's path.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use conf::{Error, Scope};
 
@@ -139,22 +138,13 @@ fn group(url: &Parsed<'_>, with: &mut Compiler<'_>) -> Result<Arc<Group>, String
     };
     let found = resolve(with.inputs, &server, wanted)
         .map_err(|what| format!("{what} in upstream \"{}\"", url.host))?;
-    let group = Arc::new(Group::implied(url.host, wanted, found.iter().map(|a| peer(a, key(a))).collect()));
+    let peer = |address| {
+        let key = key(&address);
+        Peer::new(address, url.host, key)
+    };
+    let group = Arc::new(Group::implied(url.host, wanted, found.into_iter().map(peer).collect()));
     with.upstreams.push(group.clone());
     Ok(group)
-}
-
-fn peer(address: &crate::program::Address, key: u32) -> Peer {
-    Peer {
-        address: address.clone(),
-        name: address.to_string().into(),
-        weight: 1,
-        max_conns: 0,
-        max_fails: 1,
-        fail_timeout: Duration::from_secs(10),
-        down: false,
-        key,
-    }
 }
 
 /// What a URL with variables came to for one request.
@@ -214,7 +204,7 @@ fn known(request: &Request, url: &Parsed<'_>) -> Option<Arc<Group>> {
         }
     };
     // Such a group keeps no connections: its number and its peer's are never used.
-    Some(Arc::new(Group::implied(url.host, port, vec![peer(&address, 0)])))
+    Some(Arc::new(Group::implied(url.host, port, vec![Peer::new(address, url.host, 0)])))
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use conf::{Args, Error, HTTP, Inherit, Scope, Setting, UPSTREAM, Within, block, directive};
 
 use super::Module;
-use crate::upstream::{Balancer, Group, KeepAlive, Peer, Set, key, resolve};
+use crate::http::variables::Template;
+use crate::program::Address;
+use crate::upstream::{Balancer, Group, KeepAlive, Mode, Peer, key, resolve};
 use crate::worker::generation::Compiler;
 
 mod variables;
@@ -21,6 +23,8 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("zone", UPSTREAM, conf::between(1, 2), zone),
     directive("ip_hash", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::IpHash)),
     directive("least_conn", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::LeastConn)),
+    directive("hash", UPSTREAM, conf::between(1, 2), hash),
+    directive("random", UPSTREAM, conf::between(0, 2), random),
     directive("keepalive", UPSTREAM, conf::between(1, 2), keepalive),
     directive("keepalive_requests", UPSTREAM, conf::exactly(1), |at, a| {
         at.own::<Block>().keepalive_requests.set(a.number(0)?)
@@ -72,22 +76,15 @@ fn open(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 
 fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let url = a.str(0);
-    let mut model = Peer {
-        address: crate::program::Address::Unix("".into()),
-        name: "".into(),
-        weight: 1,
-        max_conns: 0,
-        max_fails: 1,
-        fail_timeout: Duration::from_secs(10),
-        down: false,
-        key: 0,
-    };
+    let mut model = Peer::new(Address::Unix("".into()), url, 0);
     let mut backup = false;
     for i in 1..a.words.len() {
         parameter(a, a.str(i), &mut model, &mut backup)?;
-    }
-    if backup && at.own::<Block>().balancer == Some(Balancer::IpHash) {
-        return Err(a.error("balancing method does not support parameter \"backup\""));
+        let odd = backup || !model.slow_start.is_zero();
+        if odd && at.own::<Block>().balancer.as_ref().is_some_and(|how| !how.has_backups()) {
+            let what = a.str(i);
+            return Err(a.error(format!("balancing method does not support parameter \"{what}\"")));
+        }
     }
     let found =
         resolve(a.inputs(), url, 80).map_err(|what| a.error(format!("{what} in upstream \"{url}\"")))?;
@@ -110,7 +107,8 @@ fn parameter(a: &Args<'_>, text: &str, peer: &mut Peer, backup: &mut bool) -> Re
     };
     match text.split_once('=') {
         None if text == "backup" => *backup = true,
-        None if text == "down" => peer.down = true,
+        None if text == "down" => peer.mode = Mode::Down,
+        None if text == "drain" => peer.mode = Mode::Drain,
         None if text == "resolve" => {
             return Err(a.error("parameter \"resolve\" is not supported by plimsoll"));
         }
@@ -125,6 +123,10 @@ fn parameter(a: &Args<'_>, text: &str, peer: &mut Peer, backup: &mut bool) -> Re
         Some(("fail_timeout", value)) => {
             let seconds = conf::sec(value.as_bytes()).ok_or_else(invalid)?;
             peer.fail_timeout = Duration::from_secs(seconds);
+        }
+        Some(("slow_start", value)) => {
+            let seconds = conf::sec(value.as_bytes()).ok_or_else(invalid)?;
+            peer.slow_start = Duration::from_secs(seconds);
         }
         _ => return Err(invalid()),
     }
@@ -149,6 +151,28 @@ fn balancer(at: &mut Scope, a: &Args<'_>, how: Balancer) -> Result<(), Error> {
         at.warn(a.warning("load balancing method redefined"));
     }
     Ok(())
+}
+
+fn hash(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let key = Template::compile(at, a, 0)?;
+    let consistent = match a.opt(1) {
+        None => false,
+        Some("consistent") => true,
+        Some(_) => return Err(a.invalid_parameter(1)),
+    };
+    balancer(at, a, Balancer::Hash { key, consistent })
+}
+
+fn random(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let two = match a.opt(0) {
+        None => false,
+        Some("two") => true,
+        Some(_) => return Err(a.invalid_parameter(0)),
+    };
+    if a.opt(1).is_some_and(|method| method != "least_conn") {
+        return Err(a.invalid_parameter(1));
+    }
+    balancer(at, a, Balancer::Random { two })
 }
 
 fn keepalive(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
@@ -187,14 +211,10 @@ fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
     if primary.is_empty() {
         return Err(Error::emerg("no servers are inside upstream").at(scope.at.clone()));
     }
-    Ok(Group {
-        name: block.name.as_str().into(),
-        port: None,
-        primary: Set::new(primary),
-        backup: (!backup.is_empty()).then(|| Set::new(backup)),
-        balancer: block.balancer.unwrap_or_default(),
-        keepalive: kept(block),
-    })
+    let mut group = Group::new(&block.name, None, primary, backup);
+    group.balancer = block.balancer.clone().unwrap_or_default();
+    group.keepalive = kept(block);
+    Ok(group)
 }
 
 fn kept(block: &Block) -> Option<KeepAlive> {
