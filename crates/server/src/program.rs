@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{ErrorLog, LogFile, LogFiles};
 use crate::modules;
+use crate::modules::core::delivery::Pools;
 use crate::modules::core::process::{self, Affinity, Workers};
 use crate::worker::generation::{self, Generation};
 
@@ -127,6 +128,8 @@ pub struct Program {
     pub rlimit_core: Option<u64>,
     /// `worker_priority`
     pub priority: Option<i32>,
+    /// Threads that do what blocks, and how much may wait for one (`thread_pool`).
+    pub blocking: Option<(usize, usize)>,
     /// Cores of each thread.
     pub affinity: Option<Affinity>,
     /// `worker_shutdown_timeout`
@@ -167,6 +170,7 @@ fn load(inputs: &dyn Inputs, call: &Call, remarks: &mut Warnings) -> Result<Prog
     if !root.children.iter().any(|block| block.kind == conf::EVENTS) {
         return Err(Error::emerg("no \"events\" section in configuration").nowhere());
     }
+    root.shared::<Pools>().check()?;
     root.inherit_down();
     let generation = generation::compile(&root, inputs, call)?;
     Ok(program(&root, tree, call, generation, inputs))
@@ -205,6 +209,7 @@ fn program(root: &Scope, tree: Tree, call: &Call, generation: Generation, inputs
         rlimit_nofile: main.worker_rlimit_nofile.written().copied(),
         rlimit_core: main.worker_rlimit_core.written().copied(),
         priority: main.worker_priority.written().copied(),
+        blocking: root.shared::<Pools>().size(),
         affinity: main.worker_cpu_affinity.written().cloned(),
         shutdown_timeout: main.worker_shutdown_timeout.written().map(|ms| Duration::from_millis(*ms)),
         working_directory: main.working_directory.written().cloned(),

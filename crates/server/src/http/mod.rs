@@ -5,6 +5,7 @@ pub mod client;
 pub mod error_page;
 pub mod filters;
 pub mod output;
+pub mod pace;
 pub mod paths;
 pub mod phases;
 pub mod regex;

@@ -84,6 +84,8 @@ pub struct Request {
     pub response: Response,
     /// Whether the connection may serve another request afterwards.
     pub keep_alive: bool,
+    /// Bytes a second that this answer may take, where the request was given a rate of its own (`$limit_rate`).
+    pub limit_rate: Option<u64>,
     /// Bytes sent to the client, head included (`$bytes_sent`).
     pub sent: u64,
     /// Bytes of the body sent (`$body_bytes_sent`).
@@ -186,6 +188,7 @@ impl Request {
             unmodified_uri: true,
             response: Response::default(),
             keep_alive: false,
+            limit_rate: None,
             sent: 0,
             body_sent: 0,
             head_sent: false,
@@ -250,6 +253,7 @@ impl Request {
         self.unmodified_uri = true;
         self.response.reset();
         self.keep_alive = false;
+        self.limit_rate = None;
         self.sent = 0;
         self.body_sent = 0;
         self.head_sent = false;

@@ -235,7 +235,11 @@ fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat) -> Next {
     request.response.last_modified = Some(modified);
     request.response.allow_ranges = true;
     types::set_type(request);
-    if request.plan().core.etag {
+    let plan = request.plan();
+    if plan.core.delivery.read_ahead > 0 && length > plan.core.delivery.read_ahead {
+        let _ = rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::Sequential);
+    }
+    if plan.core.etag {
         add_etag(request, modified, length);
     }
     request.response.body = body(request, File::from(fd), length);

@@ -60,6 +60,8 @@ pub fn variables() -> &'static Builtin {
 /// Every module.
 pub static ALL: &[&Module] = &[
     &core::MODULE,
+    &core::DELIVERY,
+    &core::ACCEPTED,
     &access::MODULE,
     &files::MODULE,
     &gzip::MODULE,

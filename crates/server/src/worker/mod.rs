@@ -101,8 +101,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Process {
     fn new(program: &Program) -> Process {
+        let (threads, queue) = program.blocking.unwrap_or((BLOCKING_THREADS, BLOCKING_QUEUE));
         Process {
-            blocking: Blocking::new(BLOCKING_THREADS, BLOCKING_QUEUE),
+            blocking: Blocking::new(threads, queue),
             accepted: AtomicU64::new(0),
             handled: AtomicU64::new(0),
             counters: Mutex::default(),

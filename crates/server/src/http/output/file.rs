@@ -1,14 +1,18 @@
 //! Bodies from files: sent unread where nothing changes them, else read; by the pool where the disk has to be waited for.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::sent;
 use super::stream::Sender;
-use crate::http::filters::Chunk;
+use super::{late, sent};
+use crate::http::filters::{Chunk, Piece};
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
+use crate::modules::core::delivery::Delivery;
 
 /// The most one call of `sendfile` sends: others want their turn.
 const SENDFILE: usize = 512 * 1024;
@@ -16,7 +20,7 @@ const SENDFILE: usize = 512 * 1024;
 const WINDOW: u64 = 256 * 1024;
 
 /// A read under way in the pool of blocking threads.
-pub(super) type Reading = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>>>>;
+pub(super) type Reading = Pin<Box<dyn Future<Output = io::Result<Piece>>>>;
 
 impl Sender {
     /// A piece of a file that has to pass filters or encryption.
@@ -25,6 +29,7 @@ impl Sender {
         request: &mut Request,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Chunk>>> {
+        let plan = request.plan();
         let Body::File(part) = &mut request.response.body else { return Poll::Ready(Ok(None)) };
         if let Some(reading) = &mut self.reading {
             let bytes = ready!(reading.as_mut().poll(cx));
@@ -34,11 +39,23 @@ impl Sender {
             return Poll::Ready(if bytes.is_empty() {
                 Err(truncated())
             } else {
-                Ok(Some(Chunk::Memory(bytes.into())))
+                Ok(Some(Chunk::Memory(bytes)))
             });
         }
+        let delivery = &plan.core.delivery;
+        if reads_directly(delivery, part) {
+            let (align, piece) = (delivery.alignment as usize, delivery.output_buffer);
+            let direct = self.direct.get_or_insert_with(|| open_direct(&part.file).ok());
+            let most = piece.min((part.end - part.offset) as usize);
+            self.reading = Some(match direct {
+                Some(file) => read_direct(request, file.try_clone(), part_of(request).offset, most, align),
+                None => read_elsewhere(request, part_of(request), most),
+            });
+            return self.read_file(request, cx);
+        }
         let mut buffer = request.thread.buffer();
-        buffer.resize((part.end - part.offset).min(32 * 1024) as usize, 0);
+        let piece = plan.core.delivery.output_buffer as u64;
+        buffer.resize((part.end - part.offset).min(piece) as usize, 0);
         match sys::file::read_cached(&part.file, &mut buffer, part.offset) {
             Ok(0) => Poll::Ready(Err(truncated())),
             Ok(n) => {
@@ -56,11 +73,19 @@ impl Sender {
         }
     }
 
-    pub(super) fn send_file(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn send_file(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+        room: usize,
+    ) -> Poll<io::Result<()>> {
         ready!(self.warm(request, cx))?;
         let Some(Chunk::File(part)) = self.queue.front_mut() else { return Poll::Ready(Ok(())) };
-        let most = SENDFILE.min((self.warm - part.offset) as usize);
-        let sent_now = request.client.poll_sendfile(cx, part, most);
+        let most = SENDFILE.min((self.warm - part.offset) as usize).min(room);
+        let mut sent_now = request.client.poll_sendfile(cx, part, most);
+        if late(request, &sent_now) {
+            sent_now = request.client.poll_sendfile(cx, part, most);
+        }
         let done = part.offset >= part.end;
         match ready!(sent(request, sent_now)) {
             Ok(0) => Poll::Ready(Err(truncated())),
@@ -124,17 +149,44 @@ fn part_of(request: &Request) -> FileBody {
 /// Reads a part of a file in the pool of blocking threads.
 fn read_elsewhere(request: &Request, part: FileBody, most: usize) -> Reading {
     let file = part.file.try_clone();
-    let blocking = request.thread.process.blocking.clone();
-    Box::pin(async move {
-        let file = file?;
-        let read = blocking.run(move || {
-            let mut buffer = vec![0; most];
-            let n = std::os::unix::fs::FileExt::read_at(&file, &mut buffer, part.offset)?;
-            buffer.truncate(n);
-            Ok(buffer)
-        });
-        read.await.unwrap_or_else(|_| Err(io::ErrorKind::ResourceBusy.into()))
+    blocking(request, move || {
+        let mut buffer = vec![0; most];
+        let n = file?.read_at(&mut buffer, part.offset)?;
+        buffer.truncate(n);
+        Ok(buffer.into())
     })
+}
+
+/// Whether a part of a file is to be read past the system's cache (`directio`).
+pub(super) fn reads_directly(delivery: &Delivery, part: &FileBody) -> bool {
+    delivery.directio.is_some_and(|least| part.end >= least)
+}
+
+/// The same file with O_DIRECT, which others who have it open do not want.
+fn open_direct(file: &File) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::options().read(true).custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32).open(path)
+}
+
+/// As [`read_elsewhere`], past the system's cache: offset, length and place in memory are multiples of `align`.
+fn read_direct(request: &Request, file: io::Result<File>, offset: u64, most: usize, align: usize) -> Reading {
+    blocking(request, move || {
+        let skip = (offset % align as u64) as usize;
+        let length = (skip + most).next_multiple_of(align);
+        let mut buffer = vec![0; length + align];
+        let start = buffer.as_ptr().align_offset(align).min(align);
+        let n = file?.read_at(&mut buffer[start..start + length], offset - skip as u64)?;
+        let mut piece = Piece::behind(buffer, start + skip);
+        piece.truncate(n.saturating_sub(skip).min(most));
+        Ok(piece)
+    })
+}
+
+fn blocking(request: &Request, read: impl FnOnce() -> io::Result<Piece> + Send + 'static) -> Reading {
+    let blocking = request.thread.process.blocking.clone();
+    Box::pin(
+        async move { blocking.run(read).await.unwrap_or_else(|_| Err(io::ErrorKind::ResourceBusy.into())) },
+    )
 }
 
 /// A file that became shorter while it was sent: the promised length cannot be kept.

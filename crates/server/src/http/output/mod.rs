@@ -14,6 +14,7 @@ use wire::{Method, Span, Version};
 
 pub use head::absolute_location;
 
+use super::pace::Pace;
 use super::request::Request;
 use super::response::Body;
 
@@ -35,10 +36,11 @@ pub async fn send(request: &mut Request) {
     head::write(request, &mut head);
     request.head_sent = true;
     let head_length = head.len() as u64;
-    let result = if bodiless || fits_head(request, &mut head) {
+    let pace = if bodiless { None } else { Pace::of(request) };
+    let result = if bodiless || (pace.is_none() && fits_head(request, &mut head)) {
         write_all(request, head).await
     } else {
-        stream::send(request, head).await
+        stream::send(request, head, pace).await
     };
     let result = match result {
         Ok(()) if request.client.tls().is_some() => flush(request).await,
@@ -153,8 +155,26 @@ fn poll_write(
     slices: &[IoSlice<'_>],
     more: bool,
 ) -> Poll<io::Result<usize>> {
-    let written = request.client.poll_write(cx, slices, more);
+    let mut written = request.client.poll_write(cx, slices, more);
+    if late(request, &written) {
+        written = request.client.poll_write(cx, slices, more);
+    }
     sent(request, written)
+}
+/// Whether a write failed for a deadline that is not its own (what came before, the head say, had it): it has a new one
+/// now, and is to be tried again.
+fn late(request: &mut Request, written: &Poll<io::Result<usize>>) -> bool {
+    let late = !request.client.waiting_to_send
+        && matches!(written, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut);
+    if late {
+        wait_to_send(request);
+    }
+    late
+}
+fn wait_to_send(request: &mut Request) {
+    request.client.waiting_to_send = true;
+    let until = request.thread.handle.now() + request.plan().core.send_timeout;
+    request.client.set_deadline(Some(until));
 }
 fn sent(request: &mut Request, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
     match &written {
@@ -164,11 +184,7 @@ fn sent(request: &mut Request, written: Poll<io::Result<usize>>) -> Poll<io::Res
         }
         Poll::Ready(Err(_)) => {}
         Poll::Pending if request.client.waiting_to_send => {}
-        Poll::Pending => {
-            request.client.waiting_to_send = true;
-            let until = request.thread.handle.now() + request.plan().core.send_timeout;
-            request.client.set_deadline(Some(until));
-        }
+        Poll::Pending => wait_to_send(request),
     }
     written
 }

@@ -1,12 +1,14 @@
 //! The general case: chunks from the source, through the filters, into a short queue, and from there to the client.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
-use super::file::Reading;
+use super::file::{Reading, reads_directly};
 use super::poll_write;
 use crate::http::filters::{self, Chunk};
+use crate::http::pace::Pace;
 use crate::http::request::Request;
 use crate::http::response::Body;
 
@@ -14,7 +16,8 @@ use crate::http::response::Body;
 const QUEUE: usize = 64 * 1024;
 
 /// Sends `head`, and the body behind it.
-pub(super) async fn send(request: &mut Request, head: Vec<u8>) -> io::Result<()> {
+pub(super) async fn send(request: &mut Request, head: Vec<u8>, pace: Option<Pace>) -> io::Result<()> {
+    let max_chunk = request.plan().core.delivery.max_chunk;
     let mut sender = Sender {
         queue: std::mem::take(&mut request.response.queue),
         filtered: std::mem::take(&mut request.response.filtered),
@@ -23,6 +26,10 @@ pub(super) async fn send(request: &mut Request, head: Vec<u8>) -> io::Result<()>
         written: 0,
         failure: None,
         warm: 0,
+        direct: None,
+        max_chunk,
+        turn: 0,
+        pace,
     };
     sender.queue.push_back(Chunk::Memory(head.into()));
     request.client.waiting_to_send = false;
@@ -63,10 +70,18 @@ pub(super) struct Sender {
     failure: Option<io::Error>,
     /// Up to here the file at the front of the queue is known to be in memory.
     pub(super) warm: u64,
+    /// The file being read, opened for `directio`; `None` within where that is not possible.
+    pub(super) direct: Option<Option<File>>,
+    /// How much may go out in one turn of the loop, and what is left of it in this one.
+    max_chunk: usize,
+    turn: usize,
+    /// `limit_rate`
+    pace: Option<Pace>,
 }
 
 impl Sender {
     fn poll(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.turn = self.max_chunk;
         loop {
             self.pull(request, cx)?;
             if self.queue.is_empty() {
@@ -136,10 +151,13 @@ impl Sender {
         cx: &mut Context<'_>,
         unread: bool,
     ) -> Poll<io::Result<Option<Chunk>>> {
+        let plan = request.plan();
         match &mut request.response.body {
             Body::Upstream(upstream) => upstream.poll_next(cx),
             Body::File(part) if part.offset >= part.end => Poll::Ready(Ok(None)),
-            Body::File(_) if !unread => self.read_file(request, cx),
+            Body::File(part) if !unread || reads_directly(&plan.core.delivery, part) => {
+                self.read_file(request, cx)
+            }
             body => Poll::Ready(Ok(match std::mem::take(body) {
                 Body::Memory(text) => Some(Chunk::Memory(text)),
                 Body::Static(text) => Some(Chunk::Static(text)),
@@ -177,30 +195,61 @@ impl Sender {
     /// Writes the queue until the client takes no more (`Pending`) or it is empty.
     fn write(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         while let Some(front) = self.queue.front() {
-            let written = match front {
-                Chunk::File(_) => self.send_file(request, cx),
-                _ => self.write_memory(request, cx),
+            let is_file = matches!(front, Chunk::File(_));
+            let Poll::Ready(room) = self.poll_room(request, cx)? else { return Ok(Poll::Pending) };
+            let before = request.sent;
+            let written = match is_file {
+                true => self.send_file(request, cx, room),
+                false => self.write_memory(request, cx, room),
             };
             match written {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(result) => result?,
             }
+            self.note_written(request, (request.sent - before) as usize);
         }
         Ok(Poll::Ready(()))
     }
-    fn write_memory(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// How much may be written now: others have their turn after `sendfile_max_chunk`, and `limit_rate` makes waits.
+    fn poll_room(&mut self, request: &Request, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.turn == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match &mut self.pace {
+            None => Poll::Ready(Ok(self.turn)),
+            Some(pace) => pace.poll_room(request, cx).map_ok(|room| room.min(self.turn)),
+        }
+    }
+    fn note_written(&mut self, request: &Request, written: usize) {
+        self.turn = self.turn.saturating_sub(written);
+        if let Some(pace) = &mut self.pace {
+            pace.wrote(request, written);
+        }
+    }
+    fn write_memory(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+        room: usize,
+    ) -> Poll<io::Result<()>> {
         let mut slices = [IoSlice::new(&[]); 16];
-        let mut n = 0;
+        let (mut n, mut left) = (0, room);
         for chunk in self.queue.iter().take(slices.len()) {
             let text: &[u8] = match chunk {
                 Chunk::Memory(text) => text,
                 Chunk::Static(text) => text,
                 Chunk::File(_) | Chunk::Flush => break,
             };
-            slices[n] = IoSlice::new(if n == 0 { &text[self.written..] } else { text });
+            let text = if n == 0 { &text[self.written..] } else { text };
+            slices[n] = IoSlice::new(&text[..text.len().min(left)]);
             n += 1;
+            left = left.saturating_sub(text.len());
+            if left == 0 {
+                break;
+            }
         }
-        let more = self.queue.get(n).is_some_and(|chunk| matches!(chunk, Chunk::File(_)));
+        let more = left > 0 && self.queue.get(n).is_some_and(|chunk| matches!(chunk, Chunk::File(_)));
         let written = ready!(poll_write(request, cx, &slices[..n], more))?;
         self.consume(request, written);
         Poll::Ready(Ok(()))

@@ -14,6 +14,8 @@ use crate::http::variables::Template;
 use crate::log::ErrorLog;
 use crate::worker::generation::Compiler;
 
+mod accepted;
+pub mod delivery;
 pub mod error_log;
 pub mod listen;
 pub mod location;
@@ -29,6 +31,14 @@ const UPPER: Within = HTTP.or(SERVER);
 
 pub(crate) static MODULE: Module =
     Module { name: "core", directives: DIRECTIVES, variables: variables::VARIABLES };
+
+/// How answers go out.
+pub(crate) static DELIVERY: Module = Module { directives: delivery::DIRECTIVES, ..part() };
+/// What has no effect here.
+pub(crate) static ACCEPTED: Module = Module { directives: accepted::DIRECTIVES, ..part() };
+const fn part() -> Module {
+    Module { name: "core", directives: &[], variables: &[] }
+}
 
 static DIRECTIVES: &[conf::Directive] = &[
     block("http", MAIN, conf::exactly(0), HTTP, |at, _| process::once(at, "http")),
@@ -58,6 +68,7 @@ static DIRECTIVES: &[conf::Directive] = &[
         at.own::<Conf>().client_header_buffer_size.set(a.size(0)?)
     }),
     directive("large_client_header_buffers", UPPER, conf::exactly(2), large_buffers),
+    directive("max_headers", UPPER, conf::exactly(1), |at, a| at.own::<Conf>().max_headers.set(a.number(0)?)),
     directive("ignore_invalid_headers", UPPER, conf::flag(), |at, a| {
         at.own::<Conf>().ignore_invalid_headers.set(a.flag(0)?)
     }),
@@ -151,6 +162,7 @@ settings! {
         client_header_timeout: u64,
         client_header_buffer_size: u64,
         large_client_header_buffers: (u64, u64),
+        max_headers: u32,
         ignore_invalid_headers: bool,
         underscores_in_headers: bool,
         merge_slashes: bool,
@@ -239,6 +251,7 @@ pub struct Core {
     pub(crate) client_body_timeout: Duration,
     pub(crate) client_body_temp_path: Arc<crate::temp::TempPath>,
     pub(crate) send_timeout: Duration,
+    pub(crate) delivery: delivery::Delivery,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) keepalive_header: Option<u64>,
     pub(crate) keepalive_requests: u32,
@@ -293,6 +306,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
             None => Arc::new(crate::temp::TempPath::flat(with.prefix_path("client_body_temp"))),
         },
         send_timeout: time(&c.send_timeout, 60_000),
+        delivery: delivery::compile(at),
         keepalive_timeout: time(&c.keepalive_timeout, 75_000),
         keepalive_header: c.keepalive_header.or(None),
         keepalive_requests: c.keepalive_requests.or(1000),
@@ -329,7 +343,7 @@ fn limits(c: &Conf) -> wire::Limits {
         large_buffers: (large.0 as usize, large.1 as usize),
         ignore_invalid_headers: c.ignore_invalid_headers.or(true),
         underscores_in_headers: c.underscores_in_headers.or(false),
-        ..wire::Limits::default()
+        max_headers: c.max_headers.or(1000) as usize,
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) static VARIABLES: &[Variable] = &[
     variable("https", connection::https),
     variable("is_args", request::is_args),
     variable("is_request_port", request::is_request_port),
+    settable("limit_rate", response::limit_rate, response::set_limit_rate),
     variable("msec", connection::msec),
     variable("nginx_version", |_, out| {
         out.extend_from_slice(NGINX_VERSION.as_bytes());

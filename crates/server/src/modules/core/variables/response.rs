@@ -28,6 +28,17 @@ pub fn request_completion(request: &mut Request, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Bytes a second; 0 until the answer goes out or `set` gave it one.
+pub fn limit_rate(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    number(request.limit_rate.unwrap_or(0), out)
+}
+pub fn set_limit_rate(request: &mut Request, value: &[u8]) {
+    match conf::size(value) {
+        Some(rate) => request.limit_rate = Some(rate),
+        None => log_error!(request, "invalid $limit_rate \"{}\"", String::from_utf8_lossy(value)),
+    }
+}
+
 /// `$sent_http_name`: headers as they go out. `Server` and `Date` are no headers to nginx unless an upstream's are passed.
 pub fn header(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
     let response = &request.response;

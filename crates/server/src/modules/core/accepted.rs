@@ -1,0 +1,33 @@
+//! Settings of nginx's insides that have no counterpart here: read, checked, and said to have no effect.
+
+use conf::{Args, Directive, EVENTS, Error, MAIN, Scope, directive};
+
+use super::process::no_effect;
+use super::{ANY, UPPER};
+
+pub(super) const DIRECTIVES: &[Directive] = &[
+    directive("connection_pool_size", UPPER, conf::exactly(1), size),
+    directive("request_pool_size", UPPER, conf::exactly(1), size),
+    directive("subrequest_output_buffer_size", ANY, conf::exactly(1), size),
+    // A body that is in memory is always in one buffer.
+    directive("client_body_in_single_buffer", ANY, conf::flag(), flag),
+    directive("ssl_object_cache_inheritable", MAIN, conf::flag(), flag),
+    directive("debug_points", MAIN, conf::exactly(1), |at, a| {
+        a.one_of(0, &[("stop", ()), ("abort", ())])?;
+        no_effect(at, a)
+    }),
+    directive("debug_connection", EVENTS, conf::exactly(1), |at, a| {
+        at.warn(a.warning("\"debug_connection\" is ignored, there are no debugging messages in plimsoll"));
+        Ok(())
+    }),
+];
+
+fn size(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.size(0)?;
+    no_effect(at, a)
+}
+
+fn flag(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.flag(0)?;
+    no_effect(at, a)
+}
