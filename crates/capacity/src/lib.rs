@@ -17,6 +17,7 @@ mod link;
 mod mix;
 mod rules;
 mod setup;
+mod table;
 
 pub use advice::{ceiling_words, most_connections, not_this, raise};
 pub use chain::{Binding, Chain, Why};

@@ -4,6 +4,7 @@
 #[macro_use]
 mod log;
 
+mod chain;
 mod clock;
 mod connection;
 mod embedded;

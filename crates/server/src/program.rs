@@ -12,10 +12,11 @@ use std::time::Duration;
 use conf::{Error, Inputs, Scope, Source, Tables, Tree, Warnings};
 use serde::{Deserialize, Serialize};
 
+use crate::chain;
 use crate::log::{ErrorLog, LogFile, LogFiles};
 use crate::modules;
 use crate::modules::core::delivery::Pools;
-use crate::modules::core::process::{self, Affinity, Workers};
+use crate::modules::core::process::{self, Affinity, Connections, Workers};
 use crate::worker::generation::{self, Generation};
 
 /// Where a server listens.
@@ -40,7 +41,7 @@ impl fmt::Display for Address {
 pub struct Listen {
     /// Where.
     pub address: Address,
-    /// Length of the accept queue; `None`: 511, as in nginx.
+    /// Length of the accept queue; `None`: as long as the system allows (net.core.somaxconn).
     pub backlog: Option<i32>,
     /// SO_REUSEPORT: one socket a thread.
     pub reuseport: bool,
@@ -122,6 +123,8 @@ pub struct Program {
     pub threads: usize,
     /// `worker_connections`, per thread.
     pub connections: u64,
+    /// Whether `worker_connections` was written as a number; else it follows from the limits.
+    pub connections_written: bool,
     /// `worker_rlimit_nofile`, per thread.
     pub rlimit_nofile: Option<u64>,
     /// `worker_rlimit_core`
@@ -194,6 +197,11 @@ fn program(root: &Scope, tree: Tree, call: &Call, generation: Generation, inputs
         Workers::Auto => sys::proc::usable_cpus(),
         Workers::Number(n) => n as usize,
     };
+    let rlimit_nofile = main.worker_rlimit_nofile.written().copied();
+    let connections = match events.worker_connections.or(Connections::Auto) {
+        Connections::Number(number) => Some(number),
+        Connections::Auto => None,
+    };
     let logs = root.shared::<LogFiles>().all();
     let default_user = || inputs.user("nobody").ok().flatten();
     Program {
@@ -205,8 +213,10 @@ fn program(root: &Scope, tree: Tree, call: &Call, generation: Generation, inputs
         daemon: main.daemon.or(true),
         master_process: main.master_process.or(true),
         threads,
-        connections: events.worker_connections.or(512),
-        rlimit_nofile: main.worker_rlimit_nofile.written().copied(),
+        connections: connections
+            .unwrap_or_else(|| chain::connections(threads, rlimit_nofile, generation.listens.len())),
+        connections_written: connections.is_some(),
+        rlimit_nofile,
         rlimit_core: main.worker_rlimit_core.written().copied(),
         priority: main.worker_priority.written().copied(),
         blocking: root.shared::<Pools>().size(),

@@ -10,7 +10,10 @@ use crate::modules;
 /// What a user of nginx would not expect, by directive.
 const DIFFERENCES: &[(&str, &str)] = &[
     ("worker_processes", "threads of one process; `auto` respects CPU affinity and the cgroup quota"),
-    ("worker_connections", "one pool for all threads: `worker_processes` x `worker_connections`"),
+    (
+        "worker_connections",
+        "one pool for all threads: `worker_processes` x `worker_connections`; unset or `auto`: what the limits allow",
+    ),
     ("worker_rlimit_nofile", "read as per worker, and multiplied by the threads"),
     ("tcp_nopush", "head and file always travel together, as with `on`"),
     ("pcre_jit", "always on where the machine has it"),
@@ -69,7 +72,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("proxy_temp_file_write_size", "checked, no effect: what was read is written at once"),
     ("proxy_headers_hash_max_size", "no effect: the table grows as it must"),
     ("proxy_headers_hash_bucket_size", "no effect"),
-    ("listen", "`http2`, `quic`, `setfib` and `accept_filter` are refused"),
+    (
+        "listen",
+        "without `backlog`: what net.core.somaxconn allows; `http2`, `quic`, `setfib` and `accept_filter` are refused",
+    ),
 ];
 
 /// The reference as Markdown.

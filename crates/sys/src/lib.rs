@@ -12,6 +12,7 @@ pub mod priority;
 pub mod privileges;
 pub mod proc;
 pub mod process;
+pub mod service;
 pub mod signal;
 pub mod sock_diag;
 mod unsafe_options;

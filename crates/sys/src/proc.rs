@@ -47,6 +47,33 @@ pub fn nr_open() -> Option<u64> {
     number("/proc/sys/fs/nr_open")
 }
 
+/// How many local ports connections to one destination may use (net.ipv4.ip_local_port_range, less those reserved).
+pub fn local_ports() -> Option<u64> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+    ports_in(&range, reserved.trim())
+}
+
+fn ports_in(range: &str, reserved: &str) -> Option<u64> {
+    let mut ends = range.split_whitespace().map(str::parse::<u64>);
+    let (first, last) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    let inside = |range: &str| {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
+        (to.min(last) + 1).checked_sub(from.max(first))
+    };
+    let reserved: u64 = reserved.split(',').filter_map(inside).sum();
+    (last + 1).checked_sub(first).map(|all| all.saturating_sub(reserved))
+}
+
+/// Bytes of memory that the machine has.
+pub fn memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let kilobytes: u64 =
+        text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 /// The path of the program a process runs.
 pub fn program_of(pid: u32) -> std::io::Result<std::path::PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe"))
@@ -67,6 +94,14 @@ mod tests {
         assert_eq!(count_list("0-3,6,8-9"), Some(7));
         assert_eq!(count_list("3-0"), None);
         assert_eq!(count_list("x"), None);
+    }
+
+    #[test]
+    fn reserved_ports_are_not_counted() {
+        assert_eq!(ports_in("32768\t60999\n", ""), Some(28_232));
+        assert_eq!(ports_in("32768 60999", "8080,40000-40009,60990-61010"), Some(28_212));
+        assert_eq!(ports_in("x", ""), None);
+        assert!(local_ports().unwrap() > 0 && memory().unwrap() > 0);
     }
 
     #[test]

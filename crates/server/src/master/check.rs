@@ -8,6 +8,7 @@ use crate::program::Call;
 
 use super::flags::Flags;
 use super::loaded::{self, Read};
+use super::table;
 use super::voice::Voice;
 
 /// Checks the configuration and says so on standard error; `-T` prints it on standard output.
@@ -17,9 +18,12 @@ pub fn check(flags: &Flags, call: &Call, voice: &Voice) -> ExitCode {
         eprintln!("plimsoll: configuration file {file} test failed");
         return ExitCode::FAILURE;
     };
+    let setup = crate::chain::setup(&read.program, call);
     if !flags.quiet {
+        table::warn_all(&setup, voice);
         eprintln!("plimsoll: configuration file {file} test is successful");
     }
+    table::show(flags, &setup);
     if flags.dump {
         // Whoever closed the pipe has read enough.
         let _ = std::io::stdout().write_all(&read.program.tree.dump());

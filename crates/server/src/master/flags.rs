@@ -24,6 +24,15 @@ pub enum Order {
     Reload,
 }
 
+/// How `-t` shows the capacity of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// `--capacity`: a table.
+    Table,
+    /// `--json`: everything, for programs.
+    Json,
+}
+
 /// The flags, as written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -39,6 +48,8 @@ pub struct Flags {
     pub dump: bool,
     /// `-q`
     pub quiet: bool,
+    /// `--capacity`, `--json`: what `-t` shows of the capacity, whatever standard output is.
+    pub show: Option<Show>,
     /// `-s`
     pub signal: Option<Order>,
     prefix: Option<OsString>,
@@ -56,6 +67,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Flags, String> 
     let mut flags = Flags::default();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
+        if let Some(show) = shows(&arg) {
+            flags.show = Some(show);
+            continue;
+        }
         let Some(mut rest) = arg.as_bytes().strip_prefix(b"-") else {
             return Err(format!("invalid option: \"{}\"", arg.display()));
         };
@@ -76,6 +91,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Flags, String> 
         }
     }
     Ok(flags)
+}
+
+/// The long flags, which nginx has none of.
+fn shows(arg: &OsStr) -> Option<Show> {
+    match arg.as_bytes() {
+        b"--capacity" => Some(Show::Table),
+        b"--json" => Some(Show::Json),
+        _ => None,
+    }
 }
 
 /// What a flag's value is called; `None`: there is no such flag.
@@ -190,6 +214,8 @@ mod tests {
         assert!(all.test && all.quiet && !all.dump && !all.version);
         assert_eq!((all.prefix.as_deref(), all.conf.as_deref()), (Some("/a".as_ref()), Some("b".as_ref())));
         assert_eq!(all.signal, Some(Order::Reload));
+        assert_eq!(parsed(&["-t", "--capacity"]).unwrap().show, Some(Show::Table));
+        assert_eq!(parsed(&["--json", "-t"]).unwrap().show, Some(Show::Json));
         assert_eq!(parsed(&["-"]).unwrap(), Flags::default(), "as nginx takes it");
         let help = parsed(&["-?"]).unwrap();
         assert!(help.help && help.version && !help.configure);

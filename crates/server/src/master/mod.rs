@@ -17,6 +17,7 @@ mod signal_process;
 mod signals;
 mod sockets;
 mod supervise;
+mod table;
 mod upgrade;
 pub mod version;
 mod voice;
@@ -84,6 +85,7 @@ fn serve(call: Call, voice: Voice) -> Option<ExitCode> {
     let limit = sys::limits::descriptors();
     files::make_prefix(&call);
     let read = loaded::read(&call, &voice)?;
+    let setup = crate::chain::setup(&read.program, &call);
     raise_limit(limit);
     let kept = inherited.as_deref().unwrap_or_default();
     let loaded = match loaded::open(read, &call, 1, kept, &voice) {
@@ -95,6 +97,7 @@ fn serve(call: Call, voice: Voice) -> Option<ExitCode> {
     };
     voice.use_log(&loaded.error_log);
     loaded::greet(&voice, limit);
+    table::warn(&setup, &voice);
     if call.conf.is_none() {
         voice.notice(format_args!(
             "no configuration was found: the built-in one serves http://127.0.0.1:8080/"

@@ -14,7 +14,7 @@ use crate::program::{Address, KeepAlive, Listen};
 
 use super::voice::Voice;
 
-/// nginx's.
+/// Where the system does not say how long an accept queue may be: nginx's default.
 const BACKLOG: i32 = 511;
 /// How often an address in use is tried, and how long is waited in between; as nginx.
 const TRIES: u32 = 5;
@@ -138,7 +138,13 @@ fn readjust(fd: &OwnedFd, listen: &Listen) -> io::Result<()> {
     }
     adjust(&socket, listen)?;
     // A queue may be made longer or shorter at any time.
-    socket.listen(listen.backlog.unwrap_or(BACKLOG))
+    socket.listen(backlog(listen))
+}
+
+/// As written, else what the system allows: a longer queue costs nothing while it is empty.
+fn backlog(listen: &Listen) -> i32 {
+    let most = || sys::proc::somaxconn().and_then(|most| i32::try_from(most).ok());
+    listen.backlog.or_else(most).unwrap_or(BACKLOG)
 }
 
 enum Failure {
@@ -183,7 +189,7 @@ fn make(listen: &Listen) -> Result<OwnedFd, Failure> {
         open_to_all(path).map_err(failed("chmod()"))?;
     }
     adjust(&socket, listen).map_err(failed("setsockopt()"))?;
-    let backlog = listen.backlog.unwrap_or(BACKLOG);
+    let backlog = backlog(listen);
     socket.listen(backlog).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             Failure::InUse(format!("listen() to {address}, backlog {backlog} failed ({})", Errno(&error)))

@@ -60,6 +60,8 @@ Options:
   -V            : show version and configure options then exit
   -t            : test configuration and exit
   -T            : test configuration, dump it and exit
+  --capacity    : with -t, show the capacity chain: what binds, and what raises it
+  --json        : with -t, the same for programs
   -q            : suppress non-error messages during configuration testing
   -s signal     : send signal to a master process: stop, quit, reopen, reload
   -p prefix     : set prefix path (default: {prefix})

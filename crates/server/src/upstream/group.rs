@@ -155,6 +155,12 @@ impl Group {
     fn only(&self) -> Option<&Arc<Peer>> {
         self.only.as_ref().filter(|_| !self.counted.load(Relaxed))
     }
+    /// All servers, primary and backup.
+    pub fn peers(&self) -> Vec<std::sync::Arc<Peer>> {
+        let mut peers = self.primary.peers();
+        peers.extend(self.backup.peers());
+        peers
+    }
     /// How many servers a request may try.
     pub fn tries(&self) -> u32 {
         match self.only() {

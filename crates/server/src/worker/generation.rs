@@ -33,6 +33,8 @@ pub struct Generation {
     /// The upstream groups.
     pub upstreams: Vec<Arc<crate::upstream::Group>>,
     servers: Vec<Server>,
+    /// The plans of each server's blocks.
+    server_plans: Vec<std::ops::Range<usize>>,
     plans: Vec<Plan>,
     /// Index in `listeners` by lasting number, see [`Generation::number_listeners`].
     numbers: OnceLock<Vec<Option<u32>>>,
@@ -46,6 +48,13 @@ impl Generation {
     /// A server by its number.
     pub fn server(&self, id: ServerId) -> &Server {
         &self.servers[id.0 as usize]
+    }
+    /// Every plan, with the server whose block it is in.
+    pub fn plans(&self) -> impl Iterator<Item = (ServerId, &Plan)> {
+        let server = move |(i, plans): (usize, &std::ops::Range<usize>)| {
+            plans.clone().filter_map(move |p| Some((ServerId(i as u32), self.plans.get(p)?)))
+        };
+        self.server_plans.iter().enumerate().flat_map(server)
     }
     /// Gives the listeners the numbers that their addresses have in the process: they outlive the generation.
     pub fn number_listeners(&self, ids: impl Iterator<Item = u32>) {
@@ -143,13 +152,16 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
     };
     let http = root.children.iter().find(|c| c.kind == HTTP);
     let mut servers = Vec::new();
+    let mut server_plans = Vec::new();
     let mut listens = (Vec::new(), Vec::new());
     if let Some(http) = http {
         modules::upstream::compile(http, &mut with)?;
         let blocks: Vec<&Scope> = http.children.iter().filter(|c| c.kind == SERVER).collect();
         implicit_listens(root, &blocks);
         for block in &blocks {
+            let first = with.plans.len();
             servers.push(server(block, &mut with)?);
+            server_plans.push(first..with.plans.len());
         }
         listens = listeners(root, &blocks)?;
         certificates(root, &blocks, &servers)?;
@@ -164,6 +176,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         temp_paths: with.temp_paths,
         upstreams: with.upstreams,
         servers,
+        server_plans,
         plans: with.plans.into_iter().flatten().collect(),
         numbers: OnceLock::new(),
     })

@@ -4,12 +4,10 @@ use std::ffi::CString;
 
 use sys::limits::{self, Limit};
 
+use crate::chain::OTHERS;
 use crate::log::{Context, Errno, Level};
 use crate::program::Program;
 use crate::snapshot::Account;
-
-/// Descriptors beside connections and listening sockets: logs, event loops, files being sent.
-const OTHERS: u64 = 64;
 
 /// Shows the program's name where only the binary's descriptor would be (`ps -o comm`, `pgrep`).
 pub fn show_name(name: &str) {

@@ -10,7 +10,7 @@ settings! {
     pub struct Conf {
         user: (u32, u32),
         worker_processes: Workers,
-        worker_connections: u64,
+        worker_connections: Connections,
         worker_rlimit_nofile: u64,
         worker_rlimit_core: u64,
         worker_priority: i32,
@@ -30,6 +30,15 @@ pub enum Workers {
     Auto,
     /// So many.
     Number(u32),
+}
+
+/// `worker_connections`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// As many as the limit of descriptors has room for.
+    Auto,
+    /// So many.
+    Number(u64),
 }
 
 /// `worker_cpu_affinity`
@@ -86,10 +95,14 @@ pub const WORKER_PROCESSES: Directive = directive("worker_processes", MAIN, conf
     }
     at.own::<Conf>().worker_processes.set(workers)
 });
-/// `worker_connections number;`
+/// `worker_connections number | auto;`
 pub const WORKER_CONNECTIONS: Directive =
     directive("worker_connections", IN_EVENTS, conf::exactly(1), |at, a| {
-        at.own::<Conf>().worker_connections.set(a.number(0)?)
+        let connections = match a.str(0) {
+            "auto" => Connections::Auto,
+            _ => Connections::Number(a.number(0)?),
+        };
+        at.own::<Conf>().worker_connections.set(connections)
     });
 /// `worker_rlimit_nofile number;`
 pub const WORKER_RLIMIT_NOFILE: Directive =

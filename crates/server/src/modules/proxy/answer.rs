@@ -1,5 +1,7 @@
 //! One request: whom it asks, and for what.
 
+use std::sync::Arc;
+
 use wire::{Framing, ResponseParser};
 
 use super::create::{self, Place};
@@ -8,6 +10,7 @@ use super::settings::Settings;
 use crate::http::phases::Next;
 use crate::http::relay::{self, Asked, Message, Protocol, Reader};
 use crate::http::request::Request;
+use crate::upstream::Group;
 
 /// A location that passes its requests on.
 pub struct Proxy {
@@ -18,6 +21,14 @@ pub struct Proxy {
 impl Proxy {
     pub(super) fn new(settings: Settings, target: Target) -> Proxy {
         Proxy { settings, target }
+    }
+
+    /// Whom it asks, if that is always the same, and whether the path goes on unchanged.
+    pub fn fixed(&self) -> Option<(&Arc<Group>, bool)> {
+        match &self.target {
+            Target::Fixed(fixed) => Some((&fixed.group, fixed.uri.is_none())),
+            Target::Variable(_) => None,
+        }
     }
 
     /// Asks the upstream; the answer becomes the request's response.
