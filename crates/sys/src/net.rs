@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, sockopt,
 };
 
-use crate::unsafe_options::set_tcp_int;
+use crate::unsafe_options::set_int;
 
 /// Who connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,9 +82,23 @@ pub fn connect(address: SocketAddr) -> io::Result<(OwnedFd, Connect)> {
 
 /// Begins a TCP connection from a local address (`proxy_bind`); port 0 lets the kernel choose when connecting.
 pub fn connect_from(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<(OwnedFd, Connect)> {
+    connect_prepared(address, local, |_| Ok(()))
+}
+
+/// As [`connect_from`], from a socket that is set up before it is bound.
+pub fn connect_prepared(
+    address: SocketAddr,
+    local: Option<SocketAddr>,
+    prepare: impl FnOnce(&OwnedFd) -> io::Result<()>,
+) -> io::Result<(OwnedFd, Connect)> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let fd = rustix::net::socket_with(family, SocketType::STREAM, FLAGS, None)?;
+    prepare(&fd)?;
     if let Some(local) = local {
+        if local.port() == 0 {
+            // The port is chosen when connecting: many connections to many servers can then share one.
+            let _ = set_int(fd.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+        }
         rustix::net::bind(&fd, &local)?;
     }
     let state = begun(rustix::net::connect(&fd, &address))?;
@@ -146,6 +160,13 @@ pub fn set_reuse_address(fd: impl AsFd, on: bool) -> io::Result<()> {
     Ok(sockopt::set_socket_reuseaddr(fd, on)?)
 }
 
+/// IP_TRANSPARENT: it may be bound to an address that is not this machine's (needs CAP_NET_ADMIN or CAP_NET_RAW).
+pub fn set_transparent(fd: impl AsFd) -> io::Result<()> {
+    let fd = fd.as_fd();
+    let socket = socket2::SockRef::from(&fd);
+    socket.set_ip_transparent_v4(true).or_else(|_| socket.set_ip_transparent_v6(true))
+}
+
 /// SO_REUSEPORT: `listen .. reuseport`.
 pub fn set_reuse_port(fd: impl AsFd, on: bool) -> io::Result<()> {
     Ok(sockopt::set_socket_reuseport(fd, on)?)
@@ -199,12 +220,12 @@ pub fn set_keepalive_times(fd: impl AsFd, times: KeepAlive) -> io::Result<()> {
 /// TCP_DEFER_ACCEPT: a connection is reported only when its first bytes are there, or after `seconds`; 0 switches it
 /// off (`listen .. deferred`; nginx sets 1).
 pub fn set_defer_accept(listener: impl AsFd, seconds: u32) -> io::Result<()> {
-    set_tcp_int(listener.as_fd(), libc::TCP_DEFER_ACCEPT, int(seconds))
+    set_int(listener.as_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, int(seconds))
 }
 
 /// TCP_FASTOPEN: how many connections may wait that sent data in their SYN; 0 switches it off (`listen .. fastopen`).
 pub fn set_fast_open(listener: impl AsFd, queue: u32) -> io::Result<()> {
-    set_tcp_int(listener.as_fd(), libc::TCP_FASTOPEN, int(queue))
+    set_int(listener.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN, int(queue))
 }
 
 fn int(value: u32) -> i32 {

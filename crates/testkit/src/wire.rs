@@ -95,6 +95,14 @@ impl Wire {
         }
     }
 
+    /// The other end's address without its port; empty for a unix socket.
+    pub fn peer_ip(&self) -> String {
+        match &self.socket {
+            Socket::Tcp(s) => s.peer_addr().map(|a| a.ip().to_string()).unwrap_or_default(),
+            Socket::Unix(_) => String::new(),
+        }
+    }
+
     /// Reads once, at most `most` bytes; none at the end of the stream.
     pub fn read_some(&mut self, most: usize) -> io::Result<Vec<u8>> {
         if self.buffer.is_empty() {

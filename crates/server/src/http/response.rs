@@ -34,6 +34,10 @@ pub struct Response {
     pub date: Option<Span>,
     /// Whether `Range` may be answered with parts (files, and upstream bodies where asked).
     pub allow_ranges: bool,
+    /// Of several ranges the whole is sent: the body cannot be gone through twice.
+    pub single_range: bool,
+    /// The answer is an upstream's own: it is not made a 304 or 412 here.
+    pub unconditional: bool,
     /// Bytes of a response that the sender queued and the client has not taken.
     pub queue: std::collections::VecDeque<super::filters::Chunk>,
     /// Room for chunks between the filters and `queue`.

@@ -42,7 +42,7 @@ pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn 
 
 impl HeaderFilter for NotModified {
     fn apply(&self, request: &mut Request) -> Result<(), u16> {
-        if request.response.status != 200 || !request.has_conditions() {
+        if request.response.status != 200 || request.response.unconditional || !request.has_conditions() {
             return Ok(());
         }
         if fails_precondition(request) {

@@ -50,7 +50,8 @@ impl HeaderFilter for RangeFilter {
         }
         let mut ranges = Vec::new();
         let value = request.header(Known::Range).unwrap_or_default();
-        match wire::range::parse(value, length, self.most, &mut ranges) {
+        let most = if request.response.single_range { 1 } else { self.most };
+        match wire::range::parse(value, length, most, &mut ranges) {
             Ranges::Whole => request.response.add(Known::AcceptRanges, b"Accept-Ranges", b"bytes"),
             Ranges::NotSatisfiable => {
                 let text = format!("bytes */{length}");

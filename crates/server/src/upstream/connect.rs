@@ -1,6 +1,7 @@
 //! New connections to upstream servers.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use sys::net::Connect;
@@ -30,6 +31,14 @@ pub struct Options {
     pub keepalive: bool,
     /// Whether the connection will serve more than one request.
     pub lasting: bool,
+    /// `proxy_socket_rcvbuf`
+    pub receive_buffer: Option<usize>,
+    /// `proxy_socket_sndbuf`
+    pub send_buffer: Option<usize>,
+    /// `proxy_bind`
+    pub local: Option<std::net::SocketAddr>,
+    /// That address need not be this machine's own.
+    pub transparent: bool,
 }
 
 /// Begins a connection; it stands when [`finish`] says so.
@@ -40,7 +49,15 @@ pub fn begin(thread: &Rc<Thread>, peer: &Peer, options: Options) -> Result<(Link
     let seat = seat(thread).ok_or(NoLink::Full)?;
     let tcp = matches!(peer.address, Address::Tcp(_));
     let (fd, state) = match &peer.address {
-        Address::Tcp(address) => sys::net::connect(*address),
+        Address::Tcp(address) => {
+            let local = options.local.filter(|local| local.is_ipv4() == address.is_ipv4());
+            let prepare = |fd: &OwnedFd| {
+                options.receive_buffer.map_or(Ok(()), |bytes| sys::net::set_receive_buffer(fd, bytes))?;
+                options.send_buffer.map_or(Ok(()), |bytes| sys::net::set_send_buffer(fd, bytes))?;
+                local.filter(|_| options.transparent).map_or(Ok(()), |_| sys::net::set_transparent(fd))
+            };
+            sys::net::connect_prepared(*address, local, prepare)
+        }
         Address::Unix(path) => sys::net::connect_unix(path),
     }
     .map_err(NoLink::Refused)?;

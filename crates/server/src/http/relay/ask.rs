@@ -9,7 +9,7 @@ use wire::Method;
 use super::failure::{self, During, Failure, Verdict};
 use super::protocol::{Message, Payload, Protocol, Reader};
 use super::settings::Settings;
-use super::written::again;
+use super::written::{again, local_address};
 use super::{receive, respond, send};
 use crate::http::body;
 use crate::http::phases::Next;
@@ -63,9 +63,24 @@ pub(super) struct Tries<'a> {
     began: Instant,
 }
 
+/// How the socket is set up; the address it is bound to may have variables.
+fn options(settings: &Settings, request: &mut Request) -> upstream::Options {
+    let mut options = settings.options;
+    if let Some((address, _)) = settings.bind.as_ref().filter(|(address, _)| address.as_literal().is_none()) {
+        let mut text = request.thread.buffer();
+        address.render(request, &mut text);
+        options.local = local_address(&text);
+        if options.local.is_none() && !text.is_empty() {
+            log_error!(request, "invalid local address \"{}\"", String::from_utf8_lossy(&text));
+        }
+        request.thread.give_buffer(text);
+    }
+    options
+}
+
 async fn connect(settings: &Settings, request: &mut Request, held: &Held) -> Result<Link, Failure> {
-    let (link, stands) =
-        upstream::begin(&request.thread, held.peer(), settings.options).map_err(Failure::NoLink)?;
+    let options = options(settings, request);
+    let (link, stands) = upstream::begin(&request.thread, held.peer(), options).map_err(Failure::NoLink)?;
     if stands {
         return Ok(link);
     }
@@ -156,6 +171,9 @@ impl<'a> Tries<'a> {
 
     fn key(&self, held: &Held) -> Option<Key> {
         let keep = self.group.keepalive.as_ref()?;
+        if self.settings.bind.as_ref().is_some_and(|(address, _)| address.as_literal().is_none()) {
+            return None; // the next request may have to come from elsewhere
+        }
         let place = if keep.local { self.settings.own_place } else { self.settings.shared_place };
         Some(Key { peer: held.peer().key, place })
     }

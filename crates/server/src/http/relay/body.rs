@@ -8,12 +8,13 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use wire::ResponseFraming;
 use wire::chunked::{Decoder, Step};
 
+use super::pace::Pace;
 use super::protocol::{Answer, Part};
 use super::settings::Settings;
 use super::spill::Spill;
@@ -124,6 +125,8 @@ struct Inner {
     waits: bool,
     /// Bytes read since others had their turn.
     burst: usize,
+    /// `.._limit_rate`
+    pace: Option<Box<Pace>>,
     /// Bytes read with the head.
     with_head: u64,
     received: u64,
@@ -152,10 +155,10 @@ impl UpstreamBody {
         buffering: bool,
     ) -> Body {
         let thread = request.thread.clone();
+        let pace = Pace::new(&settings, request, buffering);
         let record = &mut request.upstream;
         let first = record.part_from_head(thread.buffer());
         let mut inner = Inner {
-            settings,
             link: parts.link,
             held: parts.held,
             rests: parts.rests,
@@ -169,6 +172,8 @@ impl UpstreamBody {
             flush: false,
             waits: false,
             burst: 0,
+            pace,
+            settings,
             with_head: record.last().map_or(0, |last| last.received),
             received: 0,
             length: 0,
@@ -322,6 +327,10 @@ impl Inner {
             self.end();
             return Poll::Ready(Piece::default());
         };
+        let mut most = usize::MAX;
+        if let Some(pace) = &mut self.pace {
+            most = ready!(pace.poll(cx, &self.thread, self.with_head + self.received));
+        }
         if self.burst >= BURST {
             self.burst = 0;
             cx.waker().wake_by_ref();
@@ -330,7 +339,16 @@ impl Inner {
         let error = loop {
             if link.socket.maybe_readable() {
                 let mut buffer = self.thread.block();
-                match link.socket.try_append(&mut buffer) {
+                let read = match most {
+                    usize::MAX => link.socket.try_append(&mut buffer),
+                    most => {
+                        buffer.resize(most.min(crate::worker::thread::BLOCK), 0);
+                        let read = link.socket.try_read(&mut buffer);
+                        buffer.truncate(*read.as_ref().unwrap_or(&0));
+                        read
+                    }
+                };
+                match read {
                     Ok(0) => break None,
                     Ok(n) => {
                         self.received += n as u64;

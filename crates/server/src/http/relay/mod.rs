@@ -11,11 +11,12 @@
 //! | `ask.rs`, `failure.rs` | one request: who is asked, what is tried again |
 //! | `send.rs` | the request to the server |
 //! | `receive.rs`, `respond.rs` | the answer's head |
-//! | `body.rs`, `spill.rs`, `tunnel.rs` | what follows it |
+//! | `body.rs`, `pace.rs`, `spill.rs`, `tunnel.rs` | what follows it |
 
 mod ask;
 mod body;
 mod failure;
+mod pace;
 mod protocol;
 mod receive;
 mod respond;

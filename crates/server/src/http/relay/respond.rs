@@ -136,6 +136,11 @@ fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &mut Request
     let (head, text) = (&upstream.head, &upstream.buffer[..]);
     request.response.status = head.status;
     request.response.upgrade = head.status == 101;
+    request.response.unconditional = true;
+    if settings.force_ranges {
+        request.response.allow_ranges = true;
+        request.response.single_range = true;
+    }
     let line = head.status_line_text.of(text);
     if line.len() > 3 && !is_standard(head.status, line) {
         request.response.status_text = Some(request.response.store(line));
@@ -179,7 +184,13 @@ fn copy_header(
     match header.known {
         Known::ContentLength | Known::TransferEncoding | Known::Connection | Known::KeepAlive => {}
         Known::ContentType => response.set_content_type(value),
-        Known::LastModified => response.last_modified_text = Some(response.store(value)),
+        Known::LastModified => {
+            response.last_modified_text = Some(response.store(value));
+            if response.allow_ranges {
+                response.last_modified = wire::date::parse(value);
+            }
+        }
+        Known::AcceptRanges if response.allow_ranges => {}
         Known::Server => response.server = Some(response.store(value)),
         Known::Date => response.date = Some(response.store(value)),
         Known::Location => {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use conf::{Error, Scope};
 use wire::Known;
 
-use super::written::{Once, Written, again};
+use super::written::{Bind, Once, Written, again, local_address};
+use crate::http::variables::Template;
 use crate::temp::TempPath;
 use crate::upstream::{KeepAlive, Options, number};
 use crate::worker::generation::Compiler;
@@ -38,6 +39,9 @@ pub struct Settings {
     pub(super) intercept_errors: bool,
     pub(super) ignore_client_abort: bool,
     pub(super) options: Options,
+    pub(super) bind: Option<(Template, bool)>,
+    pub(super) force_ranges: bool,
+    pub(super) limit_rate: Option<Template>,
     /// Number of this place, for connections that are kept apart or shared.
     pub(super) own_place: u32,
     pub(super) shared_place: u32,
@@ -112,7 +116,19 @@ pub fn compile(
         None => TempPath::flat(with.prefix_path(&format!("{}_temp", kind.prefix))),
     };
     with.temp_path(&temp_path.path);
-    let options = Options { keepalive: c.socket_keepalive.or(false), lasting: keepalive.is_some() };
+    let bind = match c.bind.written() {
+        Some(Bind::To { address, transparent }) => Some((address.clone(), *transparent)),
+        Some(Bind::Off) | None => None,
+    };
+    let local = bind.as_ref().and_then(|(address, _)| local_address(address.as_literal()?));
+    let options = Options {
+        keepalive: c.socket_keepalive.or(false),
+        lasting: keepalive.is_some(),
+        receive_buffer: c.socket_rcvbuf.written().map(|bytes| *bytes as usize),
+        send_buffer: c.socket_sndbuf.written().map(|bytes| *bytes as usize),
+        local,
+        transparent: bind.as_ref().is_some_and(|(_, transparent)| *transparent),
+    };
     let place = format!("place {} {} {options:?}", kind.scheme, kind.transport);
     Ok(Settings {
         scheme: kind.scheme,
@@ -135,6 +151,9 @@ pub fn compile(
         intercept_errors: c.intercept_errors.or(false),
         ignore_client_abort: c.ignore_client_abort.or(false),
         options,
+        bind,
+        force_ranges: c.force_ranges.or(false),
+        limit_rate: c.limit_rate.written().filter(|rate| rate.as_literal() != Some(b"0")).cloned(),
         own_place: number(&format!("{place} {}", at.at)),
         shared_place: number(&place),
     })

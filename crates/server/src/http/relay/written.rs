@@ -1,7 +1,10 @@
 //! The directives that all modules have which pass requests on, as written: `proxy_buffering`, `fastcgi_buffering` ..
 
+use std::net::SocketAddr;
+
 use conf::{Args, Error, Inherit, Scope};
 
+use crate::http::variables::Template;
 use crate::modules::settings;
 use crate::temp::TempPath;
 
@@ -83,6 +86,31 @@ macro_rules! relay_directives {
             directive(concat!($prefix, "_socket_keepalive"), IN_HTTP, flag(), |at, a| {
                 at.own::<$own>().0.once.socket_keepalive.set(a.flag(0)?)
             }),
+            directive(concat!($prefix, "_socket_rcvbuf"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.socket_rcvbuf.set(a.size(0)?)
+            }),
+            directive(concat!($prefix, "_socket_sndbuf"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.socket_sndbuf.set(a.size(0)?)
+            }),
+            directive(concat!($prefix, "_send_lowat"), IN_HTTP, exactly(1), |at, a| {
+                let lowat = a.size(0)?;
+                at.warn(a.warning(format!("\"{}\" is not supported, ignored", a.directive)));
+                at.own::<$own>().0.once.send_lowat.set(lowat)
+            }),
+            directive(concat!($prefix, "_bind"), IN_HTTP, between(1, 2), |at, a| {
+                let bind = written::bind(at, a)?;
+                at.own::<$own>().0.once.bind.set(bind)
+            }),
+            directive(concat!($prefix, "_force_ranges"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.force_ranges.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_limit_rate"), IN_HTTP, exactly(1), |at, a| {
+                let rate = $crate::http::variables::Template::compile(at, a, 0)?;
+                if rate.as_literal().is_some() {
+                    a.size(0)?;
+                }
+                at.own::<$own>().0.once.limit_rate.set(rate)
+            }),
             $($row,)*
         ]
     }};
@@ -138,7 +166,57 @@ settings! {
         intercept_errors: bool,
         ignore_client_abort: bool,
         socket_keepalive: bool,
+        socket_rcvbuf: u64,
+        socket_sndbuf: u64,
+        send_lowat: u64,
+        bind: Bind,
+        force_ranges: bool,
+        limit_rate: Template,
     }
+}
+
+/// `.._bind`
+#[derive(Clone)]
+pub enum Bind {
+    /// The kernel chooses.
+    Off,
+    /// From this address.
+    To {
+        /// Address and perhaps a port.
+        address: Template,
+        /// The address need not be this machine's own.
+        transparent: bool,
+    },
+}
+
+/// Reads `address [transparent] | off`.
+///
+/// # Errors
+/// nginx's words.
+pub(crate) fn bind(at: &Scope, a: &Args<'_>) -> Result<Bind, Error> {
+    if a.words.len() == 1 && a.str(0) == "off" {
+        return Ok(Bind::Off);
+    }
+    let address = Template::compile(at, a, 0)?;
+    if address.as_literal().is_some_and(|text| local_address(text).is_none()) {
+        return Err(a.error(format!("invalid address \"{}\"", a.str(0))));
+    }
+    let transparent = match a.opt(1) {
+        None => false,
+        Some("transparent") => true,
+        Some(_) => return Err(a.invalid_parameter(1)),
+    };
+    Ok(Bind::To { address, transparent })
+}
+
+/// An address with or without a port.
+pub(crate) fn local_address(text: &[u8]) -> Option<SocketAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let ip = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    Some(SocketAddr::new(ip.parse().ok()?, 0))
 }
 
 /// What `.._ignore_headers` can name.

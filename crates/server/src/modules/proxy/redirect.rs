@@ -45,6 +45,9 @@ impl Rule {
                 let same = without_dot(url).eq_ignore_ascii_case(without_dot(&domain));
                 request.thread.give_buffer(domain);
                 if same {
+                    if url.starts_with(b".") {
+                        out.push(b'.');
+                    }
                     to.render(request, out);
                 }
                 same

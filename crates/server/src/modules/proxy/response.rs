@@ -49,9 +49,11 @@ impl Settings {
             return false;
         }
         let mut changed = request.thread.buffer();
-        self.cookies.rewrite(request, value, &mut changed);
-        request.response.add(Known::SetCookie, name, &changed);
+        let rewritten = self.cookies.rewrite(request, value, &mut changed);
+        if rewritten {
+            request.response.add(Known::SetCookie, name, &changed);
+        }
         request.thread.give_buffer(changed);
-        true
+        rewritten
     }
 }

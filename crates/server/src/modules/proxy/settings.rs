@@ -76,6 +76,7 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
         cookies: Cookies {
             domains: lists.cookie_domain.iter().flatten().cloned().collect(),
             paths: lists.cookie_path.iter().flatten().cloned().collect(),
+            flags: lists.cookie_flags.iter().flatten().cloned().collect(),
         },
     })
 }

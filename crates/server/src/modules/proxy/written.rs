@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use conf::{Args, Error, IF_LOCATION, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within};
 
+use super::cookies::{Flags, Which};
 use super::redirect::Rule;
 use crate::http::regex::Regex;
 use crate::http::relay::Written;
@@ -24,6 +25,10 @@ pub(super) static DIRECTIVES: &[conf::Directive] = relay_directives!(
         directive("proxy_cookie_path", IN_HTTP, conf::between(1, 2), |at, a| {
             let rule = cookie(at, a, Rule::Prefix)?;
             add_cookie(&mut at.own::<Lists>().cookie_path, rule)
+        }),
+        directive("proxy_cookie_flags", IN_HTTP, at_least(1), |at, a| {
+            let rule = cookie_flags(at, a)?;
+            add_cookie(&mut at.own::<Lists>().cookie_flags, rule)
         }),
         directive("proxy_set_header", IN_HTTP, conf::exactly(2), set_header),
         directive("proxy_http_version", IN_HTTP, conf::exactly(1), http_version),
@@ -67,6 +72,7 @@ pub(super) struct Lists {
     /// `None`: `off`.
     pub cookie_domain: Vec<Option<Rule>>,
     pub cookie_path: Vec<Option<Rule>>,
+    pub cookie_flags: Vec<Option<Flags>>,
 }
 impl Inherit for Lists {
     fn inherit(&mut self, outer: &Lists) {
@@ -74,6 +80,7 @@ impl Inherit for Lists {
         take(&mut self.redirect, &outer.redirect);
         take(&mut self.cookie_domain, &outer.cookie_domain);
         take(&mut self.cookie_path, &outer.cookie_path);
+        take(&mut self.cookie_flags, &outer.cookie_flags);
     }
 }
 
@@ -191,7 +198,22 @@ fn cookie(at: &Scope, a: &Args<'_>, plain: fn(Template, Template) -> Rule) -> Re
     let regex = Regex::new(at, pattern, caseless).map_err(|e| a.error(e.message))?;
     Ok(Some(Rule::Regex(regex, to)))
 }
-fn add_cookie(list: &mut Vec<Option<Rule>>, rule: Option<Rule>) -> Result<(), Error> {
+/// `off`, or which cookies get which flags.
+fn cookie_flags(at: &Scope, a: &Args<'_>) -> Result<Option<Flags>, Error> {
+    if a.words.len() == 1 {
+        return match a.str(0) {
+            "off" => Ok(None),
+            other => Err(a.error(format!("invalid parameter \"{other}\""))),
+        };
+    }
+    let cookie = match a.str(0).strip_prefix('~') {
+        Some(pattern) => Which::Matching(Regex::new(at, pattern, true).map_err(|e| a.error(e.message))?),
+        None => Which::Named(Template::compile(at, a, 0)?),
+    };
+    let flags = (1..a.words.len()).map(|i| Template::compile(at, a, i)).collect::<Result<_, _>>()?;
+    Ok(Some(Flags { cookie, flags }))
+}
+fn add_cookie<T>(list: &mut Vec<Option<T>>, rule: Option<T>) -> Result<(), Error> {
     if (rule.is_none() && !list.is_empty()) || list.iter().any(Option::is_none) {
         return Err(Error::directive("is duplicate"));
     }

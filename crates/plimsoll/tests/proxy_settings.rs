@@ -1,0 +1,109 @@
+//! The rarer directives of the reverse proxy: cookies' attributes, local addresses, ranges, rates.
+#![forbid(unsafe_code)]
+
+use testkit::{Binary, Origin, Server, Site, each};
+
+fn serve(binary: Binary, origin: &Origin, text: &str) -> Server {
+    binary.serve(Site::new(text).with("ORIGIN", origin.address()))
+}
+
+#[test]
+fn attributes_of_cookies() {
+    let text = "location / { proxy_pass http://%%ORIGIN%%; proxy_cookie_domain one.example two.example; proxy_cookie_path /in/ /out/;\n\
+        proxy_cookie_flags one nosecure samesite=strict; proxy_cookie_flags ~^Two secure httponly $arg_f; }\n\
+        location /off { proxy_pass http://%%ORIGIN%%; proxy_cookie_flags off; }";
+    each(|binary| {
+        let cookies = "one=1;Domain=.One.Example;  path = /in/x ; Secure; samesite=Lax\r\nSet-Cookie: two=2; HTTPONLY; SameSite=none\r\n\
+            Set-Cookie: three=3;path=/;Secure\r\nSet-Cookie: bare; path=/in/";
+        let origin = Origin::answering(format!(
+            "HTTP/1.1 200 OK\r\nSet-Cookie: {cookies}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        let server = serve(binary, &origin, text);
+        assert_eq!(
+            server.get("/?f=nosamesite").all("set-cookie"),
+            [
+                "one=1; Domain=.two.example; path=/out/x; SameSite=Strict",
+                "two=2; HTTPONLY; Secure",
+                "three=3;path=/;Secure",
+                "bare; path=/in/",
+            ]
+        );
+        assert_eq!(server.get("/off").all("set-cookie")[1], "two=2; HTTPONLY; SameSite=none");
+    });
+}
+
+#[test]
+fn connections_come_from_where_they_are_told_to() {
+    let text = "location / { proxy_pass http://%%ORIGIN%%; proxy_bind 127.0.0.9; }\n\
+        location /var { proxy_pass http://%%ORIGIN%%; proxy_bind $arg_from; } location /off { proxy_pass http://%%ORIGIN%%; proxy_bind off; }";
+    each(|binary| {
+        let origin = Origin::new(|exchange| {
+            let peer = exchange.wire().peer_ip();
+            exchange.ok(peer);
+        });
+        let server = serve(binary, &origin, text);
+        assert_eq!(server.get("/").text(), "127.0.0.9");
+        assert_eq!(server.get("/var?from=127.0.0.8").text(), "127.0.0.8");
+        assert_eq!(server.get("/var").text(), "127.0.0.1");
+        assert_eq!(server.get("/var?from=nowhere").text(), "127.0.0.1");
+        assert!(!server.error_log().wait_for("invalid local address \"nowhere\"").is_empty());
+        assert_eq!(server.get("/off").text(), "127.0.0.1");
+    });
+}
+
+#[test]
+fn ranges_of_an_answer_are_cut_where_forced() {
+    let text = "location / { proxy_pass http://%%ORIGIN%%; proxy_force_ranges on; } location /not { proxy_pass http://%%ORIGIN%%; }";
+    each(|binary| {
+        let origin = Origin::answering(
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: \"t\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nAccept-Ranges: none\r\n\r\n0123456789",
+        );
+        let server = serve(binary, &origin, text);
+        let part = server.get_with("/", &[("Range", "bytes=2-4")]);
+        assert_eq!((part.status, part.text().as_str()), (206, "234"));
+        assert_eq!(part.header("content-range"), Some("bytes 2-4/10"));
+        assert_eq!(server.get_with("/", &[("Range", "bytes=2-4,6-7")]).text(), "0123456789");
+        assert_eq!(server.get_with("/", &[("Range", "bytes=20-")]).status, 416);
+        assert_eq!(server.get("/").all("accept-ranges"), ["bytes"]);
+        let whole = server.get_with("/not", &[("Range", "bytes=2-4")]);
+        assert_eq!((whole.status, whole.all("accept-ranges")), (200, vec!["none"]));
+        // What a condition means is the upstream's business.
+        let conditional = server.get_with(
+            "/",
+            &[("If-None-Match", "\"t\""), ("If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT")],
+        );
+        assert_eq!(conditional.status, 200);
+    });
+}
+
+#[test]
+fn an_answer_is_read_no_faster_than_told() {
+    let text = "location / { proxy_pass http://%%ORIGIN%%; proxy_limit_rate 150k; } location /free { proxy_pass http://%%ORIGIN%%; proxy_limit_rate 0; }";
+    each(|binary| {
+        let origin = Origin::new(|exchange| exchange.ok(vec![b'x'; 230_000]));
+        let server = serve(binary, &origin, text);
+        assert_eq!(server.get("/free").body.len(), 230_000);
+        let began = std::time::Instant::now();
+        assert_eq!(server.get("/").body.len(), 230_000);
+        // nginx counts whole seconds of the clock: one may begin at any time.
+        assert!(binary == Binary::Nginx || began.elapsed().as_millis() >= 400, "the rest comes later");
+    });
+}
+
+#[test]
+fn what_is_written_wrong_is_refused() {
+    for (text, error) in [
+        ("proxy_bind nowhere;", "invalid address \"nowhere\""),
+        ("proxy_bind 127.0.0.1 opaque;", "invalid parameter \"opaque\""),
+        ("proxy_cookie_flags on;", "invalid parameter \"on\""),
+        (
+            "proxy_cookie_flags a secure; proxy_cookie_flags off;",
+            "\"proxy_cookie_flags\" directive is duplicate",
+        ),
+    ] {
+        each(|binary| {
+            let exit = binary.refuses(format!("server {{ listen 127.0.0.1:%%PORT%%; {text} }}"));
+            assert!(exit.stderr.contains(error), "{text}: {}", exit.stderr);
+        });
+    }
+}
