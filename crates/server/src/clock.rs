@@ -51,6 +51,11 @@ impl Clock {
     pub fn unix(&self) -> Duration {
         self.unix.get()
     }
+    /// Seconds by which local time is ahead of UTC now.
+    pub fn utc_offset(&self) -> i32 {
+        let now = i64::try_from(self.unix.get().as_secs()).ok().and_then(|s| Timestamp::from_second(s).ok());
+        self.zone.to_offset(now.unwrap_or_default()).seconds()
+    }
     #[cold]
     fn write(&self, seconds: u64) {
         self.http_date.set(wire::date::format(seconds));

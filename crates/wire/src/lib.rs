@@ -36,7 +36,7 @@ pub use framing::Framing;
 pub use head::{Method, RequestHead, Version};
 pub use host::validate_host;
 pub use limits::Limits;
-pub use number::{push_decimal, push_hex};
+pub use number::{parse_length, push_decimal, push_hex};
 pub use request::{Progress, RequestParser};
 pub use response::{ResponseHead, ResponseParser};
 pub use response_framing::ResponseFraming;

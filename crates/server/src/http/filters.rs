@@ -82,6 +82,11 @@ pub trait BodyFilter {
     fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<Chunk>) -> io::Result<()>;
     /// The body is complete; appends what is left.
     fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()>;
+    /// Appends more of what the chunks so far become, for a filter that holds it back because it may be a lot;
+    /// `false` if there is no more. Asked before the next chunk comes.
+    fn more(&mut self, _: &mut VecDeque<Chunk>) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Whether files may arrive unread.
     fn takes_files(&self) -> bool {
         false
@@ -101,6 +106,17 @@ pub fn through(
     let mut made = VecDeque::new();
     first.chunk(chunk, &mut made)?;
     made.into_iter().try_for_each(|chunk| through(rest, chunk, out))
+}
+
+/// Asks `filters` for what they hold back; `false` if that is nothing.
+pub fn more(filters: &mut [Box<dyn BodyFilter>], out: &mut VecDeque<Chunk>) -> io::Result<bool> {
+    let Some((first, rest)) = filters.split_first_mut() else { return Ok(false) };
+    let mut made = VecDeque::new();
+    if !first.more(&mut made)? {
+        return more(rest, out);
+    }
+    made.into_iter().try_for_each(|chunk| through(rest, chunk, out))?;
+    Ok(true)
 }
 
 /// Tells `filters` that the body is complete, each after those before it gave their last.

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client;
 pub mod error_page;
+pub mod file;
 pub mod filters;
 pub mod output;
 pub mod pace;

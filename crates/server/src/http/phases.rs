@@ -17,7 +17,8 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, core, files, gzip, headers, log, not_modified, proxy, range, rewrite, stub_status, sub, try_files,
+    access, autoindex, core, empty_gif, files, flv, gzip, headers, log, not_modified, proxy, random_index,
+    range, rewrite, stub_status, sub, try_files,
 };
 use crate::worker::generation::Compiler;
 
@@ -53,7 +54,7 @@ pub struct Steps {
 /// What answers a request.
 pub enum Content {
     /// Files below `root` or `alias`, with index files and listings.
-    Files(files::Files),
+    Files,
     /// An upstream over HTTP.
     Proxy(Box<proxy::Proxy>),
     /// A module that makes the answer itself.
@@ -87,12 +88,13 @@ const ACCESS: &[Make<dyn Step>] = &[access::access];
 /// Before `try_files`.
 const PRECONTENT: &[Make<dyn Step>] = &[];
 /// The modules whose directive makes a location theirs.
-const HANDLERS: &[Make<dyn Handler>] = &[stub_status::handler];
+const HANDLERS: &[Make<dyn Handler>] = &[empty_gif::handler, flv::handler, stub_status::handler];
 /// Those that look at every request of a location that serves files, and pass on with [`Next::Go`] what is not theirs.
-const BEFORE_FILES: &[Make<dyn Handler>] = &[];
+const BEFORE_FILES: &[Make<dyn Handler>] =
+    &[random_index::handler, files::index_handler, autoindex::handler, gzip::precompressed];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
 const HEADER_FILTERS: &[Make<dyn HeaderFilter>] =
-    &[not_modified::filter, headers::filter, sub::filter, gzip::filter, range::filter];
+    &[not_modified::filter, headers::filter, gzip::gunzip, sub::filter, gzip::filter, range::filter];
 
 impl Plan {
     /// Compiles what is configured in a block.
@@ -138,7 +140,7 @@ fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
             return Ok(Content::Handler(handler));
         }
     }
-    Ok(Content::Files(files::content(scope, with)?))
+    Ok(Content::Files)
 }
 
 /// Serves a request whose head is read: from the first phase to its log line.
@@ -244,18 +246,24 @@ async fn phases(request: &mut Request) -> Next {
         }
     }
     match &plan.content {
-        Content::Files(files) => {
-            for handler in &plan.steps.before_files {
-                let next = handler.answer(request).outcome().await;
-                if next != Next::Go {
-                    return next;
-                }
-            }
-            files.answer(request).await
-        }
+        Content::Files => files(&plan, request).await,
         Content::Proxy(proxy) => proxy.answer(request).await,
-        Content::Handler(handler) => handler.answer(request).outcome().await,
+        Content::Handler(handler) => match handler.answer(request).outcome().await {
+            Next::Go => files(&plan, request).await,
+            next => next,
+        },
     }
+}
+
+/// Files, if none of those before them answers.
+async fn files(plan: &Plan, request: &mut Request) -> Next {
+    for handler in &plan.steps.before_files {
+        let next = handler.answer(request).outcome().await;
+        if next != Next::Go {
+            return next;
+        }
+    }
+    files::answer(request)
 }
 
 /// Whether one of the phases between rewrite and content rejects the request.

@@ -1,22 +1,22 @@
 //! Files: `index`, and everything below `root` or `alias` that no other handler answers.
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use conf::{Args, Error, HTTP, Inherit, LOCATION, SERVER, Scope, directive};
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
-use wire::{Known, Method};
+use wire::Method;
 
 use super::Module;
+use crate::http::file::{self, failed, open, stat, text};
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::router;
+use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::Template;
-use crate::modules::core::types;
 use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
@@ -55,38 +55,59 @@ fn index(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// As run.
-pub struct Files {
-    index: Vec<Template>,
+/// `index`, as run.
+struct Index {
+    names: Vec<Template>,
 }
 
-pub(crate) fn content(at: &Scope, _: &mut Compiler<'_>) -> Result<Files, Error> {
+pub(crate) fn index_handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
     let written = at.conf::<Conf>().map(|c| c.index.clone()).unwrap_or_default();
-    Ok(Files { index: if written.is_empty() { vec![Template::literal(b"index.html")] } else { written } })
+    let names = if written.is_empty() { vec![Template::literal(b"index.html")] } else { written };
+    Ok(Some(Box::new(Index { names })))
+}
+impl Handler for Index {
+    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
+        if !request.uri.ends_with(b"/")
+            || !matches!(request.method, Method::Get | Method::Head | Method::Post)
+        {
+            return Next::Go.into();
+        }
+        match request.has_file_path() {
+            true => self.directory(request).into(),
+            false => Next::Status(500).into(),
+        }
+    }
 }
 
-impl Files {
-    /// Answers with the file, the directory's index, or a redirect to the directory.
-    pub async fn answer(&self, request: &mut Request) -> Next {
-        if !matches!(request.method, Method::Get | Method::Head | Method::Post) {
-            return Next::Status(405);
-        }
-        if !request.has_file_path() {
-            return Next::Status(500);
-        }
-        if request.uri.ends_with(b"/") {
-            return self.directory(request);
-        }
-        serve(request)
+/// Answers with the file, or with a redirect to the directory; a directory that nobody showed before is forbidden.
+pub fn answer(request: &mut Request) -> Next {
+    if !matches!(request.method, Method::Get | Method::Head | Method::Post) {
+        return Next::Status(405);
     }
+    if !request.has_file_path() {
+        return Next::Status(500);
+    }
+    if request.uri.ends_with(b"/") {
+        return forbidden(request);
+    }
+    serve(request)
+}
+fn forbidden(request: &mut Request) -> Next {
+    let mut folder = request.thread.buffer();
+    request.file_path(&mut folder);
+    log_error!(request, "directory index of \"{}\" is forbidden", text(&folder));
+    request.thread.give_buffer(folder);
+    Next::Status(403)
+}
 
-    /// The first index file there is; a directory is not shown without one.
+impl Index {
+    /// The first index file there is.
     fn directory(&self, request: &mut Request) -> Next {
         let mut folder = request.thread.buffer();
         request.file_path(&mut folder);
         let mut name = request.thread.buffer();
         let (mut decided, mut seen) = (None, false);
-        for template in &self.index {
+        for template in &self.names {
             name.clear();
             template.render(request, &mut name);
             if name.starts_with(b"/") {
@@ -103,13 +124,9 @@ impl Files {
                 break;
             }
         }
-        let next = decided.unwrap_or_else(|| {
-            log_error!(request, "directory index of \"{}\" is forbidden", text(&folder));
-            Next::Status(403)
-        });
         request.thread.give_buffer(name);
         request.thread.give_buffer(folder);
-        next
+        decided.unwrap_or(Next::Go)
     }
 
     fn try_index(&self, request: &mut Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<Next> {
@@ -177,85 +194,18 @@ fn serve(request: &mut Request) -> Next {
     next
 }
 
-/// nginx's status for each way in which a file cannot be had, with its log line.
-fn failed(request: &Request, call: &str, path: &[u8], error: Errno) -> Next {
-    let shown = std::io::Error::from(error);
-    let shown = crate::log::Errno(&shown);
-    match error {
-        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {
-            if request.plan().core.log_not_found {
-                log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
-            }
-            Next::Status(404)
-        }
-        Errno::ACCESS | Errno::LOOP | Errno::MLINK => {
-            log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
-            Next::Status(403)
-        }
-        _ => {
-            log_crit!(request, "{call} \"{}\" failed ({shown})", text(path));
-            Next::Status(500)
-        }
-    }
-}
-fn text(path: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(path)
-}
-
-/// Calls with the path as the system wants it: ended by a NUL, which a path of a request cannot contain.
-fn with_c_path<T>(path: &mut Vec<u8>, call: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
-    path.push(0);
-    let result = match CStr::from_bytes_with_nul(path) {
-        Ok(c_path) => call(c_path),
-        Err(_) => Err(Errno::NOENT),
-    };
-    path.pop();
-    result
-}
-fn stat(path: &mut Vec<u8>) -> Result<Stat, Errno> {
-    with_c_path(path, |path| rustix::fs::stat(path))
-}
-/// A FIFO must not hold the loop up until somebody writes to it.
-fn open(path: &mut Vec<u8>) -> Result<(OwnedFd, Stat), Errno> {
-    let fd = with_c_path(path, |path| {
-        rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
-    })?;
-    let stat = rustix::fs::fstat(&fd)?;
-    Ok((fd, stat))
-}
-
 fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat) -> Next {
     if request.method == Method::Post && request.error_status == 0 {
         return Next::Status(405);
     }
     let length = stat.st_size as u64;
-    let modified = stat.st_mtime.max(0) as u64;
-    request.response.status = 200;
-    request.response.content_length = Some(length);
-    request.response.last_modified = Some(modified);
-    request.response.allow_ranges = true;
-    types::set_type(request);
-    let plan = request.plan();
-    if plan.core.delivery.read_ahead > 0 && length > plan.core.delivery.read_ahead {
+    file::describe(request, stat, length);
+    let read_ahead = request.plan().core.delivery.read_ahead;
+    if read_ahead > 0 && length > read_ahead {
         let _ = rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::Sequential);
-    }
-    if plan.core.etag {
-        add_etag(request, modified, length);
     }
     request.response.body = body(request, File::from(fd), length);
     Next::Respond
-}
-
-/// `"modified-length"`, in hexadecimal, as nginx makes it.
-fn add_etag(request: &mut Request, modified: u64, length: u64) {
-    let mut tag = request.thread.buffer();
-    tag.push(b'"');
-    wire::push_hex(&mut tag, modified);
-    tag.push(b'-');
-    wire::push_hex(&mut tag, length);
-    tag.push(b'"');
-    request.response.add(Known::ETag, b"ETag", &tag);
-    request.thread.give_buffer(tag);
 }
 
 fn body(request: &Request, file: File, length: u64) -> Body {

@@ -23,15 +23,42 @@ macro_rules! settings {
 }
 pub(crate) use settings;
 
+/// A directive that makes a location its module's: written here or not. Locations inside do not take it over.
+macro_rules! mark {
+    ($name:ident) => {
+        #[derive(Default)]
+        struct $name(bool);
+        impl conf::Inherit for $name {
+            fn inherit(&mut self, _: &Self) {}
+            fn reaches(kind: conf::Within) -> bool {
+                kind == conf::IF_LOCATION || kind == conf::LIMIT_EXCEPT
+            }
+        }
+        impl $name {
+            fn set(at: &mut conf::Scope, _: &conf::Args<'_>) -> Result<(), conf::Error> {
+                at.own::<Self>().0 = true;
+                Ok(())
+            }
+            fn is_in(at: &conf::Scope) -> bool {
+                at.conf::<Self>().is_some_and(|mark| mark.0)
+            }
+        }
+    };
+}
+
 pub mod access;
+pub mod autoindex;
 pub mod core;
+pub mod empty_gif;
 pub mod files;
+pub mod flv;
 pub mod gzip;
 pub mod headers;
 pub mod log;
 pub mod map;
 pub mod not_modified;
 pub mod proxy;
+pub mod random_index;
 pub mod range;
 pub mod rewrite;
 pub mod ssl;
@@ -63,6 +90,10 @@ pub static ALL: &[&Module] = &[
     &core::DELIVERY,
     &core::ACCEPTED,
     &access::MODULE,
+    &autoindex::MODULE,
+    &empty_gif::MODULE,
+    &flv::MODULE,
+    &random_index::MODULE,
     &files::MODULE,
     &gzip::MODULE,
     &headers::MODULE,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use conf::{Error, Inherit, LOCATION, SERVER, Scope, Within, directive};
+use conf::{Error, LOCATION, SERVER, Scope, directive};
 
 use super::Module;
 use crate::http::phases::Next;
@@ -15,10 +15,7 @@ use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
     name: "stub_status",
-    directives: &[directive("stub_status", SERVER.or(LOCATION), conf::between(0, 1), |at, _| {
-        at.own::<Here>().0 = true;
-        Ok(())
-    })],
+    directives: &[directive("stub_status", SERVER.or(LOCATION), conf::between(0, 1), Here::set)],
     variables: VARIABLES,
 };
 
@@ -33,21 +30,13 @@ fn number(n: u64, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The directive stands in this block; its locations do not take it over.
-#[derive(Default)]
-struct Here(bool);
-impl Inherit for Here {
-    fn inherit(&mut self, _: &Here) {}
-    fn reaches(kind: Within) -> bool {
-        kind == conf::IF_LOCATION || kind == conf::LIMIT_EXCEPT
-    }
-}
+mark!(Here);
 
 /// Answers with the counters.
 struct StubStatus;
 
 pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
-    Ok(at.conf::<Here>().filter(|here| here.0).map(|_| Box::new(StubStatus) as _))
+    Ok(Here::is_in(at).then(|| Box::new(StubStatus) as _))
 }
 impl Handler for StubStatus {
     fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {

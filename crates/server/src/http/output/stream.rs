@@ -104,6 +104,10 @@ impl Sender {
     /// Fills the queue from the source, until the source has to be waited for.
     fn pull(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.ended && self.failure.is_none() && self.queued() < QUEUE {
+            if filters::more(&mut request.response.filters, &mut self.filtered)? {
+                self.encode(request);
+                continue;
+            }
             match self.next(request, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => self.failure = Some(error),

@@ -1,4 +1,8 @@
-//! `gzip`: responses compressed on their way out.
+//! `gzip`: responses compressed on their way out; what is compressed already, for clients that want it or do not.
+
+mod clients;
+mod gunzip;
+mod precompressed;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -10,6 +14,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use wire::{Known, Version};
 
+pub(crate) use self::clients::Clients;
+use self::clients::Proxied;
+pub(crate) use self::gunzip::filter as gunzip;
+pub(crate) use self::precompressed::handler as precompressed;
 use super::Module;
 use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
 use crate::http::regex::Regex;
@@ -38,6 +46,9 @@ pub(crate) static MODULE: Module = Module {
         directive("gzip_buffers", IN, conf::exactly(2), |at, a| {
             at.own::<Conf>().buffers.set((a.number(0)?, a.size(1)?))
         }),
+        gunzip::GUNZIP,
+        gunzip::BUFFERS,
+        precompressed::GZIP_STATIC,
     ],
     variables: VARIABLES,
 };
@@ -95,19 +106,6 @@ impl Types {
     }
 }
 
-/// Which answers to other proxies' requests are compressed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Proxied {
-    expired: bool,
-    no_cache: bool,
-    no_store: bool,
-    private: bool,
-    no_last_modified: bool,
-    no_etag: bool,
-    auth: bool,
-    any: bool,
-}
-
 fn gzip_types(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let types = at.own::<Conf>().types.get_or_insert_default();
     for i in 0..a.words.len() {
@@ -163,10 +161,7 @@ struct Gzip {
     types: Types,
     min_length: u64,
     level: u32,
-    http_version: Version,
-    proxied: Proxied,
-    vary: bool,
-    disable: Vec<Regex>,
+    clients: Clients,
     piece: usize,
 }
 
@@ -176,10 +171,7 @@ pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn 
         types: conf.types.clone().unwrap_or_default(),
         min_length: conf.min_length.or(20),
         level: conf.level.or(1),
-        http_version: conf.http_version.or(Version::Http11),
-        proxied: conf.proxied.or(Proxied::default()),
-        vary: conf.vary.or(false),
-        disable: conf.disable.clone(),
+        clients: Clients::of(at),
         piece: (conf.buffers.or((32, 4096)).1 as usize).clamp(512, 1 << 20),
     })))
 }
@@ -189,8 +181,8 @@ impl HeaderFilter for Gzip {
         if !self.fits(request) {
             return Ok(());
         }
-        request.response.vary_encoding = self.vary;
-        if !self.client_takes_it(request) {
+        request.response.vary_encoding = self.clients.vary;
+        if !self.clients.take(request, b"gzip") {
             return Ok(());
         }
         request.response.transformed();
@@ -213,45 +205,6 @@ impl Gzip {
             && self.types.includes(response.content_type.of(&response.text))
             && !response.content_type.is_empty()
     }
-    fn client_takes_it(&self, request: &Request) -> bool {
-        let accepts = request.header(Known::AcceptEncoding);
-        accepts.is_some_and(|codings| wire::encoding::accepts(codings, b"gzip"))
-            && request.head.version >= self.http_version
-            && self.allowed_for_proxies(request)
-            && !self.disabled(request)
-    }
-    fn disabled(&self, request: &Request) -> bool {
-        let Some(agent) = request.header(Known::UserAgent) else { return false };
-        self.disable.iter().any(|regex| regex.is_match(agent))
-    }
-    /// A request with `Via` comes from a proxy.
-    fn allowed_for_proxies(&self, request: &Request) -> bool {
-        let p = self.proxied;
-        if request.header(Known::Via).is_none() || p.any {
-            return true;
-        }
-        let response = &request.response;
-        let header = |name| response.header(name);
-        if p.auth && request.header(Known::Authorization).is_some() {
-            return true;
-        }
-        if let Some(expires) = header(b"Expires") {
-            return p.expired && expired(request, expires);
-        }
-        if let Some(control) = header(b"Cache-Control") {
-            let says = |word: &[u8]| memchr::memmem::find(&control.to_ascii_lowercase(), word).is_some();
-            return (p.no_cache && says(b"no-cache"))
-                || (p.no_store && says(b"no-store"))
-                || (p.private && says(b"private"));
-        }
-        (p.no_last_modified && response.last_modified.is_none()) || (p.no_etag && header(b"ETag").is_none())
-    }
-}
-
-fn expired(request: &Request, expires: &[u8]) -> bool {
-    let Some(at) = wire::date::parse(expires) else { return true };
-    let answered = request.response.date.and_then(|date| wire::date::parse(date.of(&request.response.text)));
-    at < answered.unwrap_or_else(|| request.thread.handle.unix_time().as_secs())
 }
 
 /// The compressor of one response.

@@ -1,0 +1,96 @@
+//! What every handler needs that answers with files: to open one, to describe it, to say why it cannot be had.
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, Stat};
+use rustix::io::Errno;
+use wire::Known;
+
+use super::phases::Next;
+use super::request::Request;
+use crate::modules::core::types;
+
+/// Describes a file in the head: type, time, `ETag`; `length` bytes of it are the answer.
+pub fn describe(request: &mut Request, stat: &Stat, length: u64) {
+    let modified = stat.st_mtime.max(0) as u64;
+    request.response.status = 200;
+    request.response.content_length = Some(length);
+    request.response.last_modified = Some(modified);
+    request.response.allow_ranges = true;
+    types::set_type(request);
+    if request.plan().core.etag {
+        add_etag(request, modified, length);
+    }
+}
+
+/// `"modified-length"`, in hexadecimal, as nginx makes it.
+fn add_etag(request: &mut Request, modified: u64, length: u64) {
+    let mut tag = request.thread.buffer();
+    tag.push(b'"');
+    wire::push_hex(&mut tag, modified);
+    tag.push(b'-');
+    wire::push_hex(&mut tag, length);
+    tag.push(b'"');
+    request.response.add(Known::ETag, b"ETag", &tag);
+    request.thread.give_buffer(tag);
+}
+
+/// nginx's status for each way in which a file cannot be had, with its log line.
+pub fn failed(request: &Request, call: &str, path: &[u8], error: Errno) -> Next {
+    let shown = std::io::Error::from(error);
+    let shown = crate::log::Errno(&shown);
+    match error {
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {
+            if request.plan().core.log_not_found {
+                log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
+            }
+            Next::Status(404)
+        }
+        Errno::ACCESS | Errno::LOOP | Errno::MLINK => {
+            log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
+            Next::Status(403)
+        }
+        _ => {
+            log_crit!(request, "{call} \"{}\" failed ({shown})", text(path));
+            Next::Status(500)
+        }
+    }
+}
+/// A path as the log shows it.
+pub fn text(path: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(path)
+}
+
+/// Calls with the path as the system wants it: ended by a NUL, which a path of a request cannot contain.
+pub(crate) fn with_c_path<T>(
+    path: &mut Vec<u8>,
+    call: impl FnOnce(&CStr) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    path.push(0);
+    let result = match CStr::from_bytes_with_nul(path) {
+        Ok(c_path) => call(c_path),
+        Err(_) => Err(Errno::NOENT),
+    };
+    path.pop();
+    result
+}
+/// What is at a path.
+///
+/// # Errors
+/// The system's.
+pub fn stat(path: &mut Vec<u8>) -> Result<Stat, Errno> {
+    with_c_path(path, |path| rustix::fs::stat(path))
+}
+/// Opens for reading. A FIFO must not hold the loop up until somebody writes to it.
+///
+/// # Errors
+/// The system's.
+pub fn open(path: &mut Vec<u8>) -> Result<(OwnedFd, Stat), Errno> {
+    let fd = with_c_path(path, |path| {
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+    })?;
+    let stat = rustix::fs::fstat(&fd)?;
+    Ok((fd, stat))
+}

@@ -1,0 +1,120 @@
+//! `gunzip`: answers that are compressed already, for clients that cannot take them so.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+
+use conf::{Directive, Error, IN_HTTP, Scope, directive, exactly, flag};
+use flate2::write::MultiGzDecoder;
+
+use super::Clients;
+use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
+use crate::http::request::Request;
+use crate::worker::generation::Compiler;
+
+pub(super) const GUNZIP: Directive =
+    directive("gunzip", IN_HTTP, flag(), |at, a| at.own::<Conf>().on.set(a.flag(0)?));
+pub(super) const BUFFERS: Directive = directive("gunzip_buffers", IN_HTTP, exactly(2), |at, a| {
+    let buffers = (a.number(0)?, a.size(1)?);
+    at.own::<Conf>().buffers.set(buffers)
+});
+
+settings! {
+    /// As written.
+    struct Conf {
+        on: bool,
+        buffers: (u32, u64),
+    }
+}
+
+/// As run.
+struct Gunzip {
+    clients: Clients,
+    piece: usize,
+}
+
+pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
+    let Some(conf) = at.conf::<Conf>().filter(|c| c.on.or(false)) else { return Ok(None) };
+    let piece = (conf.buffers.or((32, 4096)).1 as usize).clamp(512, 1 << 20);
+    Ok(Some(Box::new(Gunzip { clients: Clients::of(at), piece })))
+}
+
+impl HeaderFilter for Gunzip {
+    fn apply(&self, request: &mut Request) -> Result<(), u16> {
+        let coding = request.response.header(b"Content-Encoding");
+        if !coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip")) {
+            return Ok(());
+        }
+        request.response.vary_encoding = self.clients.vary;
+        if self.clients.take(request, b"gzip") {
+            return Ok(());
+        }
+        request.response.remove(b"Content-Encoding");
+        request.response.transformed();
+        if !request.is_head() {
+            let decoder = MultiGzDecoder::new(Vec::new());
+            let body = Body { decoder, piece: self.piece, waiting: VecDeque::new(), at: 0 };
+            request.response.filters.push(Box::new(body));
+        }
+        Ok(())
+    }
+}
+
+/// How much is decoded at a time: what that becomes is held in memory.
+const BITE: usize = 512;
+
+/// The decoder of one response.
+struct Body {
+    decoder: MultiGzDecoder<Vec<u8>>,
+    piece: usize,
+    /// What was not decoded yet: a few bytes may become very many.
+    waiting: VecDeque<Chunk>,
+    /// How much of the first of them was.
+    at: usize,
+}
+impl Body {
+    fn hand_over(&mut self, least: usize, out: &mut VecDeque<Chunk>) {
+        if self.decoder.get_ref().len() >= least.max(1) {
+            out.push_back(Chunk::Memory(std::mem::take(self.decoder.get_mut()).into()));
+        }
+    }
+    /// Decodes a bite of what waits; `false` if nothing does.
+    fn bite(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<bool> {
+        let Some(chunk) = self.waiting.front() else { return Ok(false) };
+        let text: &[u8] = match chunk {
+            Chunk::Memory(text) => text,
+            Chunk::Static(text) => text,
+            Chunk::Flush => {
+                self.decoder.flush()?;
+                self.hand_over(1, out);
+                out.extend(self.waiting.pop_front());
+                return Ok(true);
+            }
+            Chunk::File(_) => return Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let end = text.len().min(self.at + BITE);
+        self.decoder.write_all(&text[self.at..end])?;
+        self.at = end;
+        if end == text.len() {
+            self.at = 0;
+            self.waiting.pop_front();
+        }
+        self.hand_over(self.piece, out);
+        Ok(true)
+    }
+}
+impl BodyFilter for Body {
+    fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+        self.waiting.push_back(chunk);
+        self.more(out).map(drop)
+    }
+    fn more(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<bool> {
+        while out.is_empty() && self.bite(out)? {}
+        Ok(!out.is_empty())
+    }
+    fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+        while self.bite(out)? {}
+        self.decoder.try_finish()?;
+        self.hand_over(1, out);
+        Ok(())
+    }
+}

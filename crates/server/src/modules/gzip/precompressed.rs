@@ -1,0 +1,115 @@
+//! `gzip_static`: a file's compressed form next to it, sent in its place.
+
+use std::fs::File;
+use std::rc::Rc;
+
+use conf::{Directive, Error, IN_HTTP, Scope, directive, exactly};
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use wire::{Known, Method};
+
+use super::Clients;
+use crate::http::file::{self, text};
+use crate::http::phases::Next;
+use crate::http::request::Request;
+use crate::http::response::{Body, FileBody};
+use crate::http::steps::{Handler, Outcome};
+use crate::worker::generation::Compiler;
+
+pub(super) const GZIP_STATIC: Directive = directive("gzip_static", IN_HTTP, exactly(1), |at, a| {
+    let when = a.one_of(0, &[("off", When::Off), ("on", When::Accepted), ("always", When::Always)])?;
+    at.own::<Conf>().gzip.set(when)
+});
+
+settings! {
+    /// As written.
+    struct Conf {
+        gzip: When,
+    }
+}
+
+/// To whom the compressed form is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Off,
+    /// To clients that take it.
+    Accepted,
+    /// To all.
+    Always,
+}
+
+/// As run.
+struct Precompressed {
+    when: When,
+    clients: Clients,
+    /// The coding, as headers name it.
+    coding: &'static [u8],
+    /// What the file's name ends with.
+    suffix: &'static [u8],
+}
+
+pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
+    let when = at.conf::<Conf>().map_or(When::Off, |c| c.gzip.or(When::Off));
+    if when == When::Off {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(Precompressed { when, clients: Clients::of(at), coding: b"gzip", suffix: b".gz" })))
+}
+
+impl Handler for Precompressed {
+    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
+        if !matches!(request.method, Method::Get | Method::Head) || request.uri.ends_with(b"/") {
+            return Next::Go.into();
+        }
+        let taken = self.when == When::Always || self.clients.take(request, self.coding);
+        if !taken && !self.clients.vary {
+            return Next::Go.into();
+        }
+        if !request.has_file_path() {
+            return Next::Status(500).into();
+        }
+        let mut path = request.thread.buffer();
+        request.file_path(&mut path);
+        path.extend_from_slice(self.suffix);
+        let next = match file::open(&mut path) {
+            Ok((fd, stat)) => self.found(request, &path, fd, &stat, taken),
+            Err(error) => not_there(request, &path, error),
+        };
+        request.thread.give_buffer(path);
+        next.into()
+    }
+}
+
+/// The plain file is looked for then.
+fn not_there(request: &Request, path: &[u8], error: Errno) -> Next {
+    if !matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) {
+        let _ = file::failed(request, "open()", path, error);
+    }
+    Next::Go
+}
+
+impl Precompressed {
+    fn found(&self, request: &mut Request, path: &[u8], fd: OwnedFd, stat: &Stat, taken: bool) -> Next {
+        if self.when == When::Accepted {
+            request.response.vary_encoding = self.clients.vary;
+            if !taken {
+                return Next::Go;
+            }
+        }
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => return Next::Go,
+            FileType::RegularFile => {}
+            _ => {
+                log_crit!(request, "\"{}\" is not a regular file", text(path));
+                return Next::Status(404);
+            }
+        }
+        let length = stat.st_size as u64;
+        file::describe(request, stat, length);
+        request.response.add(Known::ContentEncoding, b"Content-Encoding", self.coding);
+        request.response.body =
+            Body::File(FileBody { file: Rc::new(File::from(fd)), offset: 0, end: length });
+        Next::Respond
+    }
+}
