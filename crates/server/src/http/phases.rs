@@ -47,6 +47,7 @@ pub struct Steps {
     try_files: Option<try_files::TryFiles>,
     before_files: Box<[Box<dyn Handler>]>,
     header_filters: Box<[Box<dyn HeaderFilter>]>,
+    trailers: Option<headers::Trailers>,
     warns_unset: bool,
     log: Option<log::AccessLogs>,
 }
@@ -110,11 +111,16 @@ impl Plan {
                 try_files: try_files::compile(scope, with)?,
                 before_files: configured(BEFORE_FILES, scope, with)?,
                 header_filters: configured(HEADER_FILTERS, scope, with)?,
+                trailers: headers::trailers(scope),
                 warns_unset: rewrite::warns_unset(scope, with),
                 log: log::compile(scope, with)?,
             },
             content: content(scope, with)?,
         })
+    }
+    /// What is configured to follow the body.
+    pub fn trailers(&self) -> Option<&headers::Trailers> {
+        self.steps.trailers.as_ref()
     }
     /// Whether the use of a variable that `set` gave no value yet is logged (`uninitialized_variable_warn`).
     pub fn warns_unset(&self) -> bool {

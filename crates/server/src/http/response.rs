@@ -16,7 +16,7 @@ pub struct Response {
     pub status_text: Option<Span>,
     /// The headers that have no place of their own below, in order.
     pub headers: Vec<Field>,
-    /// Where `headers` point to.
+    /// Where `headers` and `trailers` point to.
     pub text: Vec<u8>,
     /// `Content-Type`, charset included; empty for none.
     pub content_type: Span,
@@ -48,6 +48,10 @@ pub struct Response {
     pub body: Body,
     /// What changes the body on its way, in order.
     pub filters: Vec<Box<dyn BodyFilter>>,
+    /// What follows the body, in order.
+    pub trailers: Vec<Field>,
+    /// Trailers may come: the body's end is to be told by the coding, not by its length.
+    pub expects_trailers: bool,
     /// Whether an upgraded connection follows (101).
     pub upgrade: bool,
     /// The body goes out in chunked coding.

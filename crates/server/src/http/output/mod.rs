@@ -99,10 +99,14 @@ fn prepare(request: &mut Request) -> bool {
         }
         return true;
     }
-    if request.response.content_length.is_none() && !bodiless && !request.response.upgrade {
+    let unknown = request.response.content_length.is_none();
+    if (unknown || request.response.expects_trailers) && !bodiless && !request.response.upgrade {
         let plan = request.plan();
         if request.head.version >= Version::Http11 && plan.core.chunked_transfer_encoding {
             request.response.chunked = true;
+            request.response.content_length = None;
+        } else if !unknown {
+            request.response.expects_trailers = false;
         } else {
             request.keep_alive = false;
         }

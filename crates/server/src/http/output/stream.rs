@@ -10,7 +10,7 @@ use super::poll_write;
 use crate::http::filters::{self, Chunk};
 use crate::http::pace::Pace;
 use crate::http::request::Request;
-use crate::http::response::Body;
+use crate::http::response::{Body, Response};
 
 /// No more than this waits in the queue before the client takes some.
 const QUEUE: usize = 64 * 1024;
@@ -117,6 +117,7 @@ impl Sender {
                 Poll::Ready(Ok(None)) => {
                     self.ended = true;
                     filters::finish(&mut request.response.filters, &mut self.filtered)?;
+                    add_trailers(request);
                 }
             }
             self.encode(request);
@@ -192,7 +193,7 @@ impl Sender {
             }
         }
         if chunked && self.ended {
-            self.queue.push_back(Chunk::Static(b"0\r\n\r\n"));
+            self.queue.push_back(last_chunk(request));
         }
     }
 
@@ -271,6 +272,34 @@ impl Sender {
             }
         }
     }
+}
+
+/// The body is complete: what is configured to follow it joins what an upstream had to say behind its own.
+fn add_trailers(request: &mut Request) {
+    if request.response.expects_trailers {
+        let plan = request.plan();
+        if let Some(trailers) = plan.trailers() {
+            trailers.add(request);
+        }
+    }
+}
+
+/// The end of a chunked body.
+fn last_chunk(request: &Request) -> Chunk {
+    let Response { trailers, text, .. } = &request.response;
+    if trailers.is_empty() {
+        return Chunk::Static(b"0\r\n\r\n");
+    }
+    let mut end = request.thread.buffer();
+    end.extend_from_slice(b"0\r\n");
+    for trailer in trailers {
+        end.extend_from_slice(trailer.name.of(text));
+        end.extend_from_slice(b": ");
+        end.extend_from_slice(trailer.value.of(text));
+        end.extend_from_slice(b"\r\n");
+    }
+    end.extend_from_slice(b"\r\n");
+    Chunk::Memory(end.into())
 }
 
 fn recycle(request: &Request, chunk: Chunk) {

@@ -60,6 +60,7 @@ pub(super) static VARIABLES: &[Variable] = &[
     variable("request_uri", request::request_uri),
     variable("scheme", connection::scheme),
     family("sent_http_", response::header),
+    family("sent_trailer_", response::trailer),
     variable("server_addr", connection::server_addr),
     variable("server_name", request::server_name),
     variable("server_port", connection::server_port),

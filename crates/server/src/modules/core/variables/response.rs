@@ -60,6 +60,14 @@ pub fn header(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
     }
 }
 
+/// `$sent_trailer_name`: known when the body is complete.
+pub fn trailer(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let response = &request.response;
+    let text = &response.text;
+    let fields = response.trailers.iter().filter(|field| is_named(field.name.of(text), name));
+    join(fields.map(|field| field.value.of(text)), b", ", out)
+}
+
 fn last_modified(request: &Request, out: &mut Vec<u8>) -> bool {
     let response = &request.response;
     if let Some(span) = response.last_modified_text {

@@ -1,0 +1,125 @@
+//! `add_header`, `add_trailer`, `expires`: values, statuses and inheritance.
+#![forbid(unsafe_code)]
+
+use testkit::{Origin, Site, each, on_both, serve};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn trailers_follow_the_body() {
+    let text = "location / { return 200 body; add_trailer X-A $uri; add_trailer X-Empty \"\"; \
+                add_trailer X-Sent $body_bytes_sent; }";
+    on_both(text, |server| {
+        let answer = server.normal(GET);
+        assert!(answer.contains("\r\nTransfer-Encoding: chunked\r\n"), "{answer}");
+        assert!(!answer.contains("Content-Length"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n4\r\nbody\r\n0\r\nX-A: /\r\nX-Sent: 0\r\n\r\n"), "{answer}");
+        // No coding, no trailers.
+        let old = server.normal("GET / HTTP/1.0\r\n\r\n");
+        assert!(old.contains("\r\nContent-Length: 4\r\n") && old.ends_with("\r\n\r\nbody"), "{old}");
+        let head = server.normal(GET.replace("GET", "HEAD"));
+        assert!(head.contains("\r\nContent-Length: 4\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    });
+}
+
+#[test]
+fn trailers_by_status() {
+    let text = "add_trailer X-A a; location /none { return 404; } location /empty { return 204; } \
+                location /always { return 404; add_trailer X-B b always; } location /to { return 302 /x; } \
+                location /old { chunked_transfer_encoding off; return 200 body; }";
+    on_both(text, |server| {
+        let ends = |target: &str, end: &str| {
+            let answer = server.normal(GET.replace(" / ", &format!(" {target} ")));
+            assert!(answer.ends_with(end), "{target}: {answer}");
+        };
+        ends("/none", "</html>\r\n");
+        ends("/empty", "Connection: close\r\n\r\n");
+        ends("/always", "</html>\r\n\r\n0\r\nX-B: b\r\n\r\n");
+        ends("/to", "</html>\r\n\r\n0\r\nX-A: a\r\n\r\n");
+        ends("/old", "\r\n\r\nbody");
+    });
+}
+
+#[test]
+fn trailers_of_files_and_of_upstreams() {
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    );
+    let text = "log_format sent \"$uri <$sent_trailer_x_sum>\"; access_log logs/sent.log sent; \
+                server { listen 127.0.0.1:%%PORT%%; add_trailer X-Sum <$upstream_status>; \
+                location /up { proxy_http_version 1.1; proxy_pass http://%%ORIGIN%%; } }";
+    each(|binary| {
+        let site = Site::new(text).with("ORIGIN", origin.address()).file("html/file", "file");
+        let server = binary.serve(site);
+        for (target, body, sum) in [("/file", "file", "<>"), ("/up", "abc", "<200>")] {
+            let response = server.get(target);
+            assert_eq!(response.text(), body);
+            assert_eq!(response.trailers, [("X-Sum".to_owned(), sum.to_owned())]);
+        }
+        server.log("logs/sent.log").wait_for("/up <<200>>");
+    });
+}
+
+#[test]
+fn lines_of_the_block_around() {
+    let text = "add_header X http; add_trailer T http; server { listen 127.0.0.1:%%PORT%%; \
+        location /on { return 200 on; add_header X own; } \
+        location /merge { add_header_inherit merge; add_trailer_inherit merge; add_header X own; add_trailer T own; \
+            return 200; location /merge/in { add_header X in; return 200; } } \
+        location /off { add_header_inherit off; add_trailer_inherit off; return 200; } }";
+    let server = serve(text);
+    for (target, values) in [
+        ("/on", &["own"][..]),
+        ("/merge", &["own", "http"]),
+        ("/merge/in", &["in", "own", "http"]),
+        ("/off", &[]),
+    ] {
+        assert_eq!(server.get(target).all("x"), values, "{target}");
+    }
+    let trailers = |target: &str| server.normal(GET.replace(" / ", &format!(" {target} ")));
+    assert!(trailers("/merge").ends_with("0\r\nT: own\r\nT: http\r\n\r\n"));
+    assert!(trailers("/off").ends_with("\r\n\r\n"));
+}
+
+#[test]
+fn expires_by_variable() {
+    let text = "map $arg_e $e { default $arg_e; none \"\"; } server { listen 127.0.0.1:%%PORT%%; \
+                location / { expires $e; return 200; } location /file { alias html/; expires modified $e; } }";
+    on_both(text, |server| {
+        for (value, cache) in [
+            ("1h", Some("max-age=3600")),
+            ("-1", Some("no-cache")),
+            ("epoch", Some("no-cache")),
+            ("max", Some("max-age=315360000")),
+            ("off", None),
+            ("none", None),
+            ("nonsense", None),
+            ("@25h", None),
+        ] {
+            assert_eq!(server.get(&format!("/?e={value}")).header("cache-control"), cache, "{value}");
+        }
+        server.write("html/a", "a");
+        assert!(server.get("/file/a?e=1h").header("cache-control").is_some());
+        assert!(server.get("/file/a?e=max").header("cache-control").is_none());
+    });
+}
+
+#[test]
+fn what_is_wrong_with_expires() {
+    for (text, said) in [
+        ("expires @25h;", "\"expires\" directive daily time value must be less than 24 hours"),
+        (
+            "expires modified @1h;",
+            "\"expires\" directive daily time cannot be used with \"modified\" parameter",
+        ),
+        ("expires later 1h;", "\"expires\" directive invalid value"),
+        ("expires 1q;", "\"expires\" directive invalid value"),
+        ("expires modified max;", "\"expires\" directive invalid value"),
+        ("add_trailer a b c;", "invalid parameter \"c\""),
+    ] {
+        each(|binary| {
+            let exit = binary.refuses(text);
+            assert!(exit.stderr.contains(said), "{text}: {}", exit.stderr);
+        });
+    }
+}
