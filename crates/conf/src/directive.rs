@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::BitOr;
 
+use crate::advice::advice;
 use crate::nginx::{self, Known};
 use crate::print::list;
 use crate::{Args, Error, Result, Scope, Word};
@@ -241,6 +242,10 @@ impl Tables {
             return unsupported(name, &known);
         }
         if rows.is_empty() {
+            if let Some(instead) = advice(name) {
+                let error = Error::emerg(format!("directive \"{name}\" is not supported by plimsoll"));
+                return error.help(format!("\"{name}\" belongs to a third party's module: {instead}"));
+            }
             let error = Error::emerg(format!("unknown directive \"{name}\""));
             return match self.nearest(name, here) {
                 _ if name.starts_with('\u{feff}') => error.help("the file begins with a byte order mark"),
@@ -261,6 +266,10 @@ impl Tables {
 
 fn unsupported(name: &str, known: &Known) -> Error {
     let paid = if known.commercial { ", part of nginx's commercial subscription" } else { "" };
-    Error::emerg(format!("directive \"{name}\" is not supported by plimsoll"))
-        .help(format!("\"{name}\" belongs to {}{paid}", known.module))
+    Error::emerg(format!("directive \"{name}\" is not supported by plimsoll")).help(
+        match advice(known.module) {
+            Some(instead) => format!("\"{name}\" belongs to {}: {instead}", known.module),
+            None => format!("\"{name}\" belongs to {}{paid}", known.module),
+        },
+    )
 }

@@ -13,6 +13,7 @@
 //! another process, so what was checked is what runs.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod args;
 mod directive;
 mod errors;

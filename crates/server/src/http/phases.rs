@@ -17,8 +17,8 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, autoindex, core, empty_gif, files, flv, gzip, headers, log, not_modified, proxy, random_index,
-    range, rewrite, stub_status, sub, try_files,
+    access, autoindex, core, empty_gif, files, flv, gzip, headers, headers_more, log, not_modified, proxy,
+    random_index, range, rewrite, stub_status, sub, try_files,
 };
 use crate::worker::generation::Compiler;
 
@@ -94,8 +94,15 @@ const HANDLERS: &[Make<dyn Handler>] = &[empty_gif::handler, flv::handler, stub_
 const BEFORE_FILES: &[Make<dyn Handler>] =
     &[random_index::handler, files::index_handler, autoindex::handler, gzip::precompressed];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
-const HEADER_FILTERS: &[Make<dyn HeaderFilter>] =
-    &[not_modified::filter, headers::filter, gzip::gunzip, sub::filter, gzip::filter, range::filter];
+const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
+    not_modified::filter,
+    headers_more::filter,
+    headers::filter,
+    gzip::gunzip,
+    sub::filter,
+    gzip::filter,
+    range::filter,
+];
 
 impl Plan {
     /// Compiles what is configured in a block.

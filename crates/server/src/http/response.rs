@@ -28,7 +28,7 @@ pub struct Response {
     pub last_modified_text: Option<Span>,
     /// `Location`; a path is made absolute when it is written, where configured.
     pub location: Option<Span>,
-    /// `Server` and `Date` as an upstream wrote them and `proxy_pass_header` lets pass.
+    /// `Server` and `Date` as an upstream wrote them and `proxy_pass_header` lets pass; empty: not to go out.
     pub server: Option<Span>,
     /// See `server`.
     pub date: Option<Span>,

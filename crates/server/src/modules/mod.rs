@@ -54,6 +54,7 @@ pub mod files;
 pub mod flv;
 pub mod gzip;
 pub mod headers;
+pub mod headers_more;
 pub mod log;
 pub mod map;
 pub mod not_modified;
@@ -89,6 +90,7 @@ pub static ALL: &[&Module] = &[
     &core::MODULE,
     &core::DELIVERY,
     &core::ACCEPTED,
+    &core::LOAD_MODULE,
     &access::MODULE,
     &autoindex::MODULE,
     &empty_gif::MODULE,
@@ -97,6 +99,7 @@ pub static ALL: &[&Module] = &[
     &files::MODULE,
     &gzip::MODULE,
     &headers::MODULE,
+    &headers_more::MODULE,
     &log::MODULE,
     &map::MODULE,
     &not_modified::MODULE,

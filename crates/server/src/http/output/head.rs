@@ -25,10 +25,12 @@ pub fn write(request: &mut Request, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     };
     match response.server {
+        Some(span) if span.is_empty() => {}
         Some(span) => field(out, b"Server: ", span.of(text)),
         None => out.extend_from_slice(request.plan().core.server_header),
     }
     match response.date {
+        Some(span) if span.is_empty() => {}
         Some(span) => field(out, b"Date: ", span.of(text)),
         None => field(out, b"Date: ", &request.thread.clock.http_date.get()),
     }

@@ -18,6 +18,7 @@ mod accepted;
 pub mod delivery;
 pub mod error_log;
 pub mod listen;
+mod load_module;
 pub mod location;
 pub mod process;
 pub mod server_name;
@@ -36,6 +37,8 @@ pub(crate) static MODULE: Module =
 pub(crate) static DELIVERY: Module = Module { directives: delivery::DIRECTIVES, ..part() };
 /// What has no effect here.
 pub(crate) static ACCEPTED: Module = Module { directives: accepted::DIRECTIVES, ..part() };
+/// What would be loaded.
+pub(crate) static LOAD_MODULE: Module = Module { directives: load_module::DIRECTIVES, ..part() };
 const fn part() -> Module {
     Module { name: "core", directives: &[], variables: &[] }
 }

@@ -1,0 +1,165 @@
+//! `more_set_headers` and `more_clear_headers`, as OpenResty's headers-more module has them: headers replaced or taken
+//! away whatever made them, on every status unless `-s` says which, on every type unless `-t` does.
+
+use conf::{Args, Arity, Error, IF_LOCATION, IN_HTTP, Inherit, Scope, directive};
+use wire::Known;
+
+use super::Module;
+use crate::http::filters::HeaderFilter;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::http::variables::Template;
+use crate::worker::generation::Compiler;
+
+const SOME: Arity = conf::at_least(1);
+
+pub(crate) static MODULE: Module = Module {
+    name: "headers_more",
+    directives: &[
+        directive("more_set_headers", IN_HTTP.or(IF_LOCATION), SOME, |at, a| read(at, a, true)),
+        directive("more_clear_headers", IN_HTTP.or(IF_LOCATION), SOME, |at, a| read(at, a, false)),
+    ],
+    variables: &[],
+};
+
+/// As written: those of the blocks around come first, and all are carried out.
+#[derive(Default)]
+struct Conf(Vec<Change>);
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        self.0.splice(0..0, outer.0.iter().cloned());
+    }
+}
+
+/// One directive.
+#[derive(Clone, Default)]
+struct Change {
+    statuses: Vec<u16>,
+    types: Vec<Box<[u8]>>,
+    append: bool,
+    headers: Vec<Header>,
+}
+#[derive(Clone)]
+struct Header {
+    name: Box<[u8]>,
+    /// `None`: it is taken away.
+    value: Option<Template>,
+}
+
+fn read(at: &mut Scope, a: &Args<'_>, sets: bool) -> Result<(), Error> {
+    let mut change = Change::default();
+    let mut words = a.iter();
+    while let Some(word) = words.next() {
+        match word {
+            "-a" if sets => change.append = true,
+            "-s" | "-t" => {
+                let list = words.next().ok_or_else(|| a.error(format!("\"{word}\" takes an argument")))?;
+                change.condition(word, list).map_err(|text| a.error(text))?;
+            }
+            _ if word.starts_with('-') => return Err(a.error(format!("invalid option name: \"{word}\""))),
+            _ => change.headers.push(header(at, a, word, sets)?),
+        }
+    }
+    at.own::<Conf>().0.push(change);
+    Ok(())
+}
+
+fn header(at: &Scope, a: &Args<'_>, word: &str, sets: bool) -> Result<Header, Error> {
+    let (name, value) = word.split_once(':').unwrap_or((word, ""));
+    let (name, value) = (name.trim(), value.trim_start());
+    if name.is_empty() {
+        return Err(a.error(format!("invalid header \"{word}\"")));
+    }
+    let value = match sets && !value.is_empty() {
+        true => Some(Template::parse(at, value).map_err(|error| a.error(error.message))?),
+        false => None,
+    };
+    Ok(Header { name: name.as_bytes().into(), value })
+}
+
+impl Change {
+    fn condition(&mut self, option: &str, list: &str) -> Result<(), String> {
+        for word in list.split_whitespace() {
+            match option {
+                "-t" => self.types.push(word.as_bytes().into()),
+                _ => {
+                    let status = word.parse().map_err(|_| format!("invalid status code: \"{word}\""))?;
+                    self.statuses.push(status);
+                }
+            }
+        }
+        Ok(())
+    }
+    fn applies(&self, response: &Response) -> bool {
+        let kind = response.content_type.of(&response.text);
+        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
+        (self.statuses.is_empty() || self.statuses.contains(&response.status))
+            && (self.types.is_empty() || self.types.iter().any(|t| t.eq_ignore_ascii_case(kind)))
+    }
+}
+
+pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
+    let changes = at.conf::<Conf>().map(|conf| conf.0.clone()).unwrap_or_default();
+    Ok((!changes.is_empty()).then(|| Box::new(Changes(changes)) as Box<dyn HeaderFilter>))
+}
+
+/// As run.
+struct Changes(Vec<Change>);
+
+impl HeaderFilter for Changes {
+    fn apply(&self, request: &mut Request) -> Result<(), u16> {
+        let mut value = request.thread.buffer();
+        for change in &self.0 {
+            if !change.applies(&request.response) {
+                continue;
+            }
+            for header in &change.headers {
+                value.clear();
+                if let Some(template) = &header.value {
+                    template.render(request, &mut value);
+                }
+                set(&mut request.response, &header.name, &value, change.append);
+            }
+        }
+        request.thread.give_buffer(value);
+        Ok(())
+    }
+}
+
+/// Puts a header in the place of what there is of that name, or behind it; nothing takes it away.
+fn set(response: &mut Response, name: &[u8], value: &[u8], append: bool) {
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    let stored = (!value.is_empty()).then(|| response.store(value));
+    if is(b"Server") {
+        response.server = Some(stored.unwrap_or_default());
+    } else if is(b"Date") {
+        response.date = Some(stored.unwrap_or_default());
+    } else if is(b"Content-Type") {
+        response.content_type = stored.unwrap_or_default();
+    } else if is(b"Content-Length") {
+        response.content_length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    } else if is(b"Last-Modified") {
+        response.last_modified = wire::date::parse(value);
+        response.last_modified_text = stored;
+    } else if is(b"Location") {
+        response.location = stored;
+        response.location_is_ours = false;
+    } else {
+        if !append {
+            remove(response, name);
+        }
+        if !value.is_empty() {
+            response.add(Known::of(name), name, value);
+        }
+    }
+}
+
+/// Takes headers of a name away; `X-Hidden-*` is every name that begins so.
+fn remove(response: &mut Response, name: &[u8]) {
+    let Some(start) = name.strip_suffix(b"*") else { return response.remove(name) };
+    let Response { headers, text, .. } = response;
+    headers.retain(|field| {
+        let begins = field.name.of(text).get(..start.len());
+        !begins.is_some_and(|begins| begins.eq_ignore_ascii_case(start))
+    });
+}
