@@ -18,6 +18,7 @@ pub mod program;
 mod proxy_protocol;
 mod random;
 pub mod reference;
+mod resolver;
 mod snapshot;
 mod syslog;
 mod temp;

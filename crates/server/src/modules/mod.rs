@@ -61,6 +61,7 @@ pub mod not_modified;
 pub mod proxy;
 pub mod random_index;
 pub mod range;
+pub mod resolver;
 pub mod rewrite;
 pub mod ssl;
 pub mod stub_status;
@@ -105,6 +106,7 @@ pub static ALL: &[&Module] = &[
     &not_modified::MODULE,
     &proxy::MODULE,
     &range::MODULE,
+    &resolver::MODULE,
     &rewrite::MODULE,
     &ssl::MODULE,
     &stub_status::MODULE,

@@ -85,7 +85,7 @@ pub fn finish(link: &Link) -> Result<(), NoLink> {
 }
 
 /// A place for one more connection; those at rest give way.
-fn seat(thread: &Rc<Thread>) -> Option<Seat> {
+pub fn seat(thread: &Rc<Thread>) -> Option<Seat> {
     loop {
         if let Some(seat) = thread.process.seat(Kind::Upstream) {
             return Some(seat);

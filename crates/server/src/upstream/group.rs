@@ -1,12 +1,13 @@
 //! A group of upstream servers, and the choice of one for each try.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::balance::Balancer;
 use super::peers::{Mode, Peer, Set, Tried};
+use super::refresh::Followed;
 use crate::http::request::Request;
 
 /// An `upstream` block, or what a `proxy_pass` to an address or a name implies.
@@ -26,6 +27,10 @@ pub struct Group {
     pub keepalive: Option<KeepAlive>,
     /// The one server of a group that has no state worth keeping, and takes no lock.
     only: Option<Arc<Peer>>,
+    /// Servers whose addresses are looked up at run time.
+    pub followed: Vec<Followed>,
+    /// Somebody does.
+    pub(super) follow_once: Once,
     /// The servers may be others than at first, or have to be counted: `only` holds no more.
     counted: AtomicBool,
 }
@@ -141,6 +146,8 @@ impl Group {
             balancer: Balancer::RoundRobin,
             keepalive: None,
             only,
+            followed: Vec::new(),
+            follow_once: Once::new(),
             counted: AtomicBool::new(false),
         }
     }
@@ -152,8 +159,13 @@ impl Group {
     pub fn count(&self) {
         self.counted.store(true, Relaxed);
     }
+    /// The addresses of the name of server `i` are these now.
+    pub(super) fn replace(&self, i: u32, (primary, backup): (Vec<Peer>, Vec<Peer>)) {
+        self.primary.replace(i, primary);
+        self.backup.replace(i, backup);
+    }
     fn only(&self) -> Option<&Arc<Peer>> {
-        self.only.as_ref().filter(|_| !self.counted.load(Relaxed))
+        self.only.as_ref().filter(|_| self.followed.is_empty() && !self.counted.load(Relaxed))
     }
     /// All servers, primary and backup.
     pub fn peers(&self) -> Vec<std::sync::Arc<Peer>> {

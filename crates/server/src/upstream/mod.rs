@@ -2,17 +2,21 @@
 
 mod balance;
 mod connect;
+mod find;
 mod group;
 mod names;
 mod peers;
 mod pool;
 mod record;
+mod refresh;
 mod ring;
 
 pub use balance::Balancer;
-pub use connect::{NoLink, Options, begin, finish};
+pub use connect::{NoLink, Options, begin, finish, seat};
+pub use find::{find, group_number};
 pub use group::{Group, Held, KeepAlive, Turn};
 pub use names::{key, number, resolve, split};
 pub use peers::{Mode, Peer};
 pub use pool::{Key, Link, ThreadState, rest};
 pub use record::{Record, Try};
+pub use refresh::{Followed, follow};

@@ -87,6 +87,8 @@ pub(super) struct State {
 pub(super) struct Slot {
     /// Never used twice within a set.
     pub id: u32,
+    /// The number of the server whose name it was found by.
+    pub found_by: Option<u32>,
     pub peer: Arc<Peer>,
     pub state: State,
 }
@@ -169,6 +171,37 @@ impl Set {
     pub fn peers(&self) -> Vec<Arc<Peer>> {
         self.lock().slots.iter().map(|slot| slot.peer.clone()).collect()
     }
+    /// The servers that were found by the name of server `i`.
+    pub(super) fn found_by(&self, i: u32) -> Vec<Arc<Peer>> {
+        let members = self.lock();
+        let found = members.slots.iter().filter(|slot| slot.found_by == Some(i));
+        found.map(|slot| slot.peer.clone()).collect()
+    }
+    /// The servers that are found by the name of server `i` are these now; those that were known stay as they are.
+    pub(super) fn replace(&self, i: u32, mut found: Vec<Peer>) {
+        let mut members = self.lock();
+        let before = members.slots.len();
+        members.slots.retain(|slot| {
+            if slot.found_by != Some(i) {
+                return true;
+            }
+            let same = |peer: &Peer| {
+                (&peer.address, &peer.server, peer.weight)
+                    == (&slot.peer.address, &slot.peer.server, slot.peer.weight)
+            };
+            let known = found.iter().position(same);
+            known.map(|known| found.remove(known)).is_some()
+        });
+        if members.slots.len() < before {
+            members.changed();
+        }
+        for peer in found {
+            members.add(peer);
+            if let Some(slot) = members.slots.last_mut() {
+                slot.found_by = Some(i);
+            }
+        }
+    }
     /// How many may be tried: those that are not `down`.
     pub fn tries(&self) -> u32 {
         self.lock().slots.iter().filter(|slot| slot.peer.mode != Mode::Down).count() as u32
@@ -234,7 +267,7 @@ impl Members {
         let id = self.next_id;
         self.next_id += 1;
         let state = State { effective_weight: peer.weight.into(), ..State::default() };
-        self.slots.push(Slot { id, peer: Arc::new(peer), state });
+        self.slots.push(Slot { id, found_by: None, peer: Arc::new(peer), state });
         self.changed();
         id
     }

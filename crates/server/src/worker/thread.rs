@@ -125,6 +125,7 @@ fn with_current(f: impl FnOnce(&Rc<Thread>)) {
 /// Puts a generation in force on the loop's thread: its sockets first, then the old ones leave.
 pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<OwnedFd>)>) {
     with_current(|thread| {
+        crate::upstream::follow(thread, &generation, &thread.generation().shared);
         let old = thread.generation.replace(Rc::new(LocalGeneration { shared: generation }));
         thread.retire(&old);
         // Kept for reuse, they would keep their generation, too.

@@ -27,7 +27,7 @@ impl Proxy {
     pub fn fixed(&self) -> Option<(&Arc<Group>, bool)> {
         match &self.target {
             Target::Fixed(fixed) => Some((&fixed.group, fixed.uri.is_none())),
-            Target::Variable(_) => None,
+            Target::Variable(..) => None,
         }
     }
 
@@ -38,7 +38,7 @@ impl Proxy {
             return Next::Status(status);
         }
         request.upstream.begin(settings.scheme);
-        let asked = match self.asked(request) {
+        let asked = match self.asked(request).await {
             Ok(asked) => asked,
             Err(status) => return Next::Status(status),
         };
@@ -52,16 +52,16 @@ impl Proxy {
     }
 
     /// What to ask whom.
-    fn asked(&self, request: &mut Request) -> Result<Asked, u16> {
-        let template = match &self.target {
+    async fn asked(&self, request: &mut Request) -> Result<Asked, u16> {
+        let (template, names) = match &self.target {
             Target::Fixed(fixed) => {
                 let place = Place { host: &fixed.host, uri: fixed.uri.as_deref(), whole: false };
                 let message = self.message(request, &place);
                 return Ok(Asked { message, group: fixed.group.clone(), number: fixed.number });
             }
-            Target::Variable(template) => template,
+            Target::Variable(template, names) => (template, names),
         };
-        let found = pass::find(template, request)?;
+        let found = pass::find(template, names, request).await?;
         let host = std::mem::take(&mut request.upstream.host);
         let place = Place { host: &host, uri: found.uri.as_deref(), whole: true };
         let message = self.message(request, &place);

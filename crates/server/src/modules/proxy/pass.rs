@@ -7,7 +7,8 @@ use conf::{Error, Scope};
 use super::written::Pass;
 use crate::http::request::Request;
 use crate::http::variables::Template;
-use crate::upstream::{Group, Peer, key, number, resolve, split};
+use crate::resolver::Names;
+use crate::upstream::{Group, Peer, find as find_group, group_number, key, resolve, split};
 use crate::worker::generation::Compiler;
 
 /// A URL taken apart.
@@ -79,7 +80,7 @@ pub(super) enum Target {
     /// The same for every request.
     Fixed(Fixed),
     /// Known when the variables are.
-    Variable(Template),
+    Variable(Template, Names),
 }
 /// See [`Target`].
 pub(super) struct Fixed {
@@ -96,9 +97,9 @@ pub(super) struct Fixed {
 }
 
 /// Finds or makes the group behind a URL.
-pub(super) fn target(pass: &Pass, _: &Scope, with: &mut Compiler<'_>) -> Result<Target, Error> {
+pub(super) fn target(pass: &Pass, scope: &Scope, with: &mut Compiler<'_>) -> Result<Target, Error> {
     if let Some(template) = &pass.template {
-        return Ok(Target::Variable(template.clone()));
+        return Ok(Target::Variable(template.clone(), Names::of(scope)));
     }
     let error = |what: String| match &pass.at {
         Some(at) => Error::emerg(what).at(at.clone()),
@@ -115,10 +116,6 @@ pub(super) fn target(pass: &Pass, _: &Scope, with: &mut Compiler<'_>) -> Result<
         url: pass.url.as_str().into(),
         location: pass.location.clone(),
     }))
-}
-
-pub(super) fn group_number(group: &Group) -> u32 {
-    number(&format!("group {} {:?}", group.name, group.port))
 }
 
 fn group(url: &Parsed<'_>, with: &mut Compiler<'_>) -> Result<Arc<Group>, String> {
@@ -158,7 +155,7 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// The status to answer with; the cause is logged.
-pub(super) fn find(template: &Template, request: &mut Request) -> Result<Found, u16> {
+pub(super) async fn find(template: &Template, names: &Names, request: &mut Request) -> Result<Found, u16> {
     let mut text = request.thread.buffer();
     template.render(request, &mut text);
     let url = String::from_utf8_lossy(&text).into_owned();
@@ -177,34 +174,8 @@ pub(super) fn find(template: &Template, request: &mut Request) -> Result<Found, 
     request.upstream.host.extend_from_slice(parsed.host_header().as_bytes());
     request.upstream.port.extend_from_slice(parsed.port_text().as_bytes());
     let uri = parsed.uri.map(|uri| uri.as_bytes().to_vec());
-    match known(request, &parsed) {
-        Some(group) => Ok(Found { number: group_number(&group), group, uri }),
-        None => {
-            log_error!(request, "no resolver defined to resolve {}", parsed.host);
-            Err(502)
-        }
-    }
-}
-
-/// A group of the configuration, or a literal address.
-fn known(request: &Request, url: &Parsed<'_>) -> Option<Arc<Group>> {
-    let port = url.port.unwrap_or(PORT);
-    let groups = &request.generation.shared.upstreams;
-    let same = |group: &&Arc<Group>| {
-        group.name.eq_ignore_ascii_case(url.host) && group.port.map_or(url.port.is_none(), |own| own == port)
-    };
-    if let Some(group) = groups.iter().find(same) {
-        return Some(group.clone());
-    }
-    let address = match url.host.strip_prefix("unix:") {
-        Some(path) => crate::program::Address::Unix(path.into()),
-        None => {
-            let ip = url.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok()?;
-            crate::program::Address::Tcp((ip, port).into())
-        }
-    };
-    // Such a group keeps no connections: its number and its peer's are never used.
-    Some(Arc::new(Group::implied(url.host, port, vec![Peer::new(address, url.host, 0)])))
+    let group = find_group(request, names, parsed.host, parsed.port, Some(PORT)).await?;
+    Ok(Found { number: group_number(&group), group, uri })
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
     let kind = Kind { prefix: "proxy", scheme: "http://", hidden: &HIDDEN, transport: format!("{http_11}") };
     let keepalive = match target {
         Target::Fixed(fixed) => fixed.group.keepalive.as_ref(),
-        Target::Variable(_) => None,
+        Target::Variable(..) => None,
     };
     let written = at.conf::<Passing>().map(|passing| &passing.0);
     Ok(Settings {
@@ -116,7 +116,7 @@ fn set_headers(lists: &Lists) -> SetHeaders {
 fn redirects(lists: &Lists, target: &Target, at: &Scope) -> Result<Box<[Rule]>, Error> {
     let default = match target {
         Target::Fixed(fixed) => Some(default_redirect(fixed)),
-        Target::Variable(_) => None,
+        Target::Variable(..) => None,
     };
     if lists.redirect.is_empty() {
         return Ok(default.into_iter().collect());

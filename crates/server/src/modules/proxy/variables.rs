@@ -31,7 +31,7 @@ fn of_target(
     }
     out.extend_from_slice(match &proxy.target {
         Target::Fixed(target) => fixed(target),
-        Target::Variable(_) => found(request),
+        Target::Variable(..) => found(request),
     });
     true
 }

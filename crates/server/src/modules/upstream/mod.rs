@@ -9,7 +9,8 @@ use conf::{Args, Error, HTTP, Inherit, Scope, Setting, UPSTREAM, Within, block, 
 use super::Module;
 use crate::http::variables::Template;
 use crate::program::Address;
-use crate::upstream::{Balancer, Group, KeepAlive, Mode, Peer, key, resolve};
+use crate::resolver::Names;
+use crate::upstream::{Balancer, Followed, Group, KeepAlive, Mode, Peer, key, resolve, split};
 use crate::worker::generation::Compiler;
 
 mod variables;
@@ -58,15 +59,27 @@ impl Inherit for Block {
 struct Server {
     peers: Vec<Peer>,
     backup: bool,
+    /// Its name is looked up at run time instead.
+    followed: Option<Name>,
+}
+/// What a server with `resolve` writes: what its servers are like, name, port, service.
+type Name = (Peer, String, u16, Option<String>);
+
+/// The parameters of a `server`.
+struct Parameters {
+    peer: Peer,
+    backup: bool,
+    resolve: bool,
+    service: Option<String>,
 }
 
 /// The names of all blocks, to find one written twice.
 #[derive(Default)]
-struct Names(Mutex<HashSet<String>>);
+struct BlockNames(Mutex<HashSet<String>>);
 
 fn open(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let name = a.str(0).to_ascii_lowercase();
-    let names = at.shared::<Names>();
+    let names = at.shared::<BlockNames>();
     if !names.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
         return Err(a.error(format!("duplicate upstream \"{}\"", a.str(0))));
     }
@@ -76,15 +89,21 @@ fn open(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 
 fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let url = a.str(0);
-    let mut model = Peer::new(Address::Unix("".into()), url, 0);
-    let mut backup = false;
+    let peer = Peer::new(Address::Unix("".into()), url, 0);
+    let mut given = Parameters { peer, backup: false, resolve: false, service: None };
     for i in 1..a.words.len() {
-        parameter(a, a.str(i), &mut model, &mut backup)?;
-        let odd = backup || !model.slow_start.is_zero();
+        parameter(a, a.str(i), &mut given)?;
+        let odd = given.backup || !given.peer.slow_start.is_zero();
         if odd && at.own::<Block>().balancer.as_ref().is_some_and(|how| !how.has_backups()) {
             let what = a.str(i);
             return Err(a.error(format!("balancing method does not support parameter \"{what}\"")));
         }
+    }
+    let Parameters { peer: model, backup, .. } = &given;
+    let backup = *backup;
+    if let Some(followed) = followed(a, &given)? {
+        at.own::<Block>().servers.push(Server { peers: Vec::new(), backup, followed: Some(followed) });
+        return Ok(());
     }
     let found =
         resolve(a.inputs(), url, 80).map_err(|what| a.error(format!("{what} in upstream \"{url}\"")))?;
@@ -95,23 +114,48 @@ fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         ..model.clone()
     });
     let peers = peers.collect();
-    at.own::<Block>().servers.push(Server { peers, backup });
+    at.own::<Block>().servers.push(Server { peers, backup, followed: None });
     Ok(())
 }
 
-fn parameter(a: &Args<'_>, text: &str, peer: &mut Peer, backup: &mut bool) -> Result<(), Error> {
+/// A server with `resolve`, unless it is an address anyway.
+fn followed(a: &Args<'_>, given: &Parameters) -> Result<Option<Name>, Error> {
+    let url = a.str(0);
+    let refuse = |what: &str| a.error(format!("service upstream \"{url}\" {what}"));
+    if given.service.is_some() && !given.resolve {
+        return Err(refuse("requires \"resolve\" parameter"));
+    }
+    if !given.resolve {
+        return Ok(None);
+    }
+    let invalid = |what: &str| a.error(format!("{what} in upstream \"{url}\""));
+    let is_unix = url.starts_with("unix:");
+    let (host, port) = if is_unix { (url, None) } else { split(url).map_err(invalid)? };
+    if given.service.is_some() && port.is_some() {
+        return Err(refuse("may not have port"));
+    }
+    let is_address = is_unix || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    if given.service.is_some() && is_address {
+        return Err(refuse("requires domain name"));
+    }
+    let name = (given.peer.clone(), host.to_owned(), port.unwrap_or(80), given.service.clone());
+    Ok((!is_address).then_some(name))
+}
+
+fn parameter(a: &Args<'_>, text: &str, given: &mut Parameters) -> Result<(), Error> {
+    let peer = &mut given.peer;
     let invalid = || a.error(format!("invalid parameter \"{text}\""));
     let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) {
         true => digits.parse::<u32>().map_err(|_| invalid()),
         false => Err(invalid()),
     };
     match text.split_once('=') {
-        None if text == "backup" => *backup = true,
+        None if text == "backup" => given.backup = true,
         None if text == "down" => peer.mode = Mode::Down,
         None if text == "drain" => peer.mode = Mode::Drain,
-        None if text == "resolve" => {
-            return Err(a.error("parameter \"resolve\" is not supported by plimsoll"));
-        }
+        None if text == "resolve" => given.resolve = true,
+        Some(("service", "")) => return Err(a.error("service is empty")),
+        Some(("service", name)) => given.service = Some(name.into()),
         Some(("weight", value)) => {
             peer.weight = number(value)?;
             if peer.weight == 0 {
@@ -205,16 +249,44 @@ fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
         servers.flat_map(|s| s.peers.iter().cloned()).collect::<Vec<_>>()
     };
     let (primary, backup) = (set(false), set(true));
-    if primary.is_empty() && !backup.is_empty() {
+    let followed = names(block, scope)?;
+    let has = |backup| block.servers.iter().any(|server| server.backup == backup);
+    if !has(false) && has(true) {
         return Err(Error::emerg(format!("no servers in upstream \"{}\"", block.name)).at(scope.at.clone()));
     }
-    if primary.is_empty() {
+    if !has(false) {
         return Err(Error::emerg("no servers are inside upstream").at(scope.at.clone()));
     }
     let mut group = Group::new(&block.name, None, primary, backup);
     group.balancer = block.balancer.clone().unwrap_or_default();
     group.keepalive = kept(block);
+    group.followed = followed;
     Ok(group)
+}
+
+/// The servers whose names are looked up at run time.
+fn names(block: &Block, scope: &Scope) -> Result<Vec<Followed>, Error> {
+    let mut all = Vec::new();
+    for server in &block.servers {
+        let Some((model, host, port, service)) = &server.followed else { continue };
+        let name = &block.name;
+        if block.zone.written().is_none() {
+            let at = &scope.at;
+            let requires = format!("resolving names at run time requires upstream \"{name}\" in {at}");
+            return Err(Error::emerg(format!("{requires} to be in shared memory")));
+        }
+        if block.balancer == Some(Balancer::IpHash) {
+            let what = "load balancing method does not support resolving names at run time in upstream";
+            return Err(Error::emerg(format!("{what} \"{name}\"")).at(scope.at.clone()));
+        }
+        let names = Names::of(scope);
+        let (model, service) = (model.clone(), service.as_deref());
+        all.push(Followed::new(host, *port, service, model, server.backup, names).ok_or_else(|| {
+            let what = "no resolver defined to resolve names at run time in upstream";
+            Error::emerg(format!("{what} \"{name}\"")).at(scope.at.clone())
+        })?);
+    }
+    Ok(all)
 }
 
 fn kept(block: &Block) -> Option<KeepAlive> {
