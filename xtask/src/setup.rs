@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("wrk", "wrk", "load for benchmarks"),
     ("valgrind", "valgrind", "instruction budgets"),
     ("strace", "strace", "system calls per request"),
+    ("curl", "curl", "HTTP/2"),
     ("g++", "g++", "the fuzzer's runtime"),
 ];
 

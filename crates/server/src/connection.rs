@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use reactor::{Peer, Why};
-use wire::{BadRequest, Progress, RequestParser, Version};
+use wire::{BadRequest, Framing, Progress, RequestParser, Version};
 
 use crate::http::request::{Request, Stage};
 use crate::http::{body, phases};
+use crate::http2;
 use crate::log::{Context, Level};
 use crate::modules::core::Lingering;
 use crate::modules::ssl::{self, Tls};
@@ -68,6 +69,11 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     let mut request = thread.request();
     request.use_client(crate::http::client::Client::awake(woken.socket, woken.rest), generation);
     let ending = match prologue(&mut request).await {
+        Ok(()) if http2::begins(&mut request).await => {
+            let (given, sending) = Box::pin(http2::serve(&thread, request)).await;
+            request = given;
+            if sending { Ending::Linger } else { Ending::Close }
+        }
         Ok(()) => converse(&mut request).await,
         Err(()) => Ending::Close,
     };
@@ -109,7 +115,7 @@ fn drop_idle(thread: &Rc<Thread>, mut woken: reactor::Woken<Rest>) {
 
 /// What comes before the first request: PROXY protocol, the TLS handshake.
 async fn prologue(request: &mut Request) -> Result<(), ()> {
-    if request.client.requests > 0 || request.client.tls().is_some() {
+    if request.client.requests > 0 || request.client.is_encrypted() {
         return Ok(());
     }
     let generation = request.generation.clone();
@@ -142,11 +148,32 @@ async fn converse(request: &mut Request) -> Ending {
     }
 }
 
-/// Reads the head of a request; `false` if the client closed before one began.
-async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
+/// Serves one stream of HTTP/2: a request whose head was read by others.
+pub async fn serve_stream(request: &mut Request, head: &::http::request::Parts) {
+    begin(request);
+    choose_default_server(request);
+    let received = http2::head::receive(request, head);
+    if let Ok(stream) = request.client.stream() {
+        stream.add_payload(request.buffer.len());
+    }
+    // What becomes of the connection is not for one of its streams to say.
+    let _ = match received {
+        Ok(()) => one(request).await,
+        Err(bad) => refused(request, Refusal::Bad(bad)).await,
+    };
+}
+
+/// Until the host is known, the default server's settings count.
+fn choose_default_server(request: &mut Request) {
     let generation = request.generation.clone();
     request.server = generation.shared.listener(request.client.listener).default_server;
     request.plan = generation.shared.server(request.server).plan;
+}
+
+/// Reads the head of a request; `false` if the client closed before one began.
+async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
+    choose_default_server(request);
+    let generation = request.generation.clone();
     let core = &generation.shared.plan(request.plan).core;
     let mut parser = RequestParser::new();
     let mut deadline = None;
@@ -177,7 +204,9 @@ async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
 }
 
 fn begin(request: &mut Request) {
-    request.client.requests += 1;
+    if !request.client.is_stream() {
+        request.client.requests += 1;
+    }
     request.thread.counters.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     request.stage(Stage::Reading);
     request.started = request.thread.handle.now();
@@ -275,7 +304,7 @@ fn understand_what_is_there(request: &mut Request) {
     if request.head.line.is_empty() {
         // Not known to be HTTP/0.9 either: the answer has a head.
         request.head.clear();
-        request.head.version = Version::Http10;
+        request.head.version = if request.client.is_stream() { Version::Http20 } else { Version::Http10 };
     }
     request.method = request.head.method;
     if request.uri.is_empty() && take_path(request).is_err() {
@@ -291,6 +320,8 @@ fn give_up(request: &mut Request, status: u16) {
     phases::give_up(request, status);
 }
 
+const NO_AUTHORITY: &str = "client sent neither \":authority\" nor \"Host\" header";
+
 fn note_refusal(request: &Request, bad: &BadRequest) {
     let mut text = request.thread.buffer();
     bad.log_text(&request.buffer, &mut text);
@@ -298,7 +329,12 @@ fn note_refusal(request: &Request, bad: &BadRequest) {
         "reading client request line" if request.pipelined => "reading client pipelined request line",
         action => action,
     };
-    log_info!(request, "{} while {action}", String::from_utf8_lossy(&text));
+    let message: std::borrow::Cow<'_, str> = match bad {
+        BadRequest::NoHost if request.client.is_stream() => NO_AUTHORITY.into(),
+        _ => String::from_utf8_lossy(&text),
+    };
+    log_info!(request, "{message} while {action}");
+    drop(message);
     request.thread.give_buffer(text);
 }
 
@@ -319,8 +355,22 @@ async fn one(request: &mut Request) -> Ending {
         return Ending::Linger;
     }
     request.stage(Stage::Writing);
+    if request.client.is_stream() && !speaks_http2(request) {
+        log_info!(
+            request,
+            "client attempted to request the server name for which the negotiated protocol is disabled"
+        );
+        phases::refuse(request, 421).await;
+        return Ending::Close;
+    }
     phases::run(request).await;
     after(request).await
+}
+
+/// Whether the server that the request is for speaks HTTP/2, be it with others of its address.
+fn speaks_http2(request: &Request) -> bool {
+    let shared = &request.generation.shared;
+    shared.server(request.server).http2.enabled || shared.listener(request.client.listener).http2
 }
 
 /// From the parsed head to host, server, path and framing.
@@ -329,7 +379,14 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
     request.prepare_values();
     take_host(request)?;
     choose_server(request);
-    let framing = request.head.framing(&request.buffer)?;
+    let mut framing = request.head.framing(&request.buffer)?;
+    if let Ok(stream) = request.client.stream()
+        && framing == Framing::None
+        && !stream.is_body_complete()
+    {
+        // Its length is known when it ends, as with chunks.
+        framing = Framing::Chunked;
+    }
     request.body.begin(framing);
     request.body.expects_continue = request.head.expects_continue(&request.buffer);
     let plan = request.plan();
@@ -376,6 +433,9 @@ fn choose_server(request: &mut Request) {
 
 /// What becomes of the connection after a response.
 async fn after(request: &mut Request) -> Ending {
+    if request.client.is_stream() {
+        return Ending::Close;
+    }
     if request.response.status == 0 || request.aborted {
         return if request.client.timed_out { reset(request) } else { Ending::Close };
     }

@@ -11,6 +11,7 @@ mod embedded;
 mod flow;
 mod hash;
 mod http;
+mod http2;
 mod listener;
 pub mod master;
 mod modules;

@@ -16,6 +16,8 @@ pub struct Listener {
     pub address: crate::program::Address,
     /// Its connections begin with a TLS handshake.
     pub ssl: bool,
+    /// All its servers speak HTTP/2 (`listen .. http2`).
+    pub http2: bool,
     /// Its connections begin with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// The kernel reports a connection only with its first bytes (`deferred`).

@@ -18,6 +18,7 @@ mod apps;
 mod binary;
 mod client;
 mod gate;
+pub mod http2;
 mod log;
 mod message;
 mod names;

@@ -97,7 +97,7 @@ impl RequestHead {
     /// exactly that value. nginx ignores any other expectation.
     #[must_use]
     pub fn expects_continue(&self, buf: &[u8]) -> bool {
-        self.version >= Version::Http11
+        self.version == Version::Http11
             && self.headers.value(Known::Expect, buf).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
     }
 }

@@ -65,6 +65,8 @@ pub enum Version {
     Http10,
     /// HTTP/1.1 and any later 1.x.
     Http11,
+    /// HTTP/2.
+    Http20,
 }
 
 impl Version {

@@ -1,6 +1,7 @@
 //! The request's body: read by whoever needs it, in memory or a temporary file, or thrown away.
 
 use std::io;
+use std::task::Poll;
 
 use wire::Framing;
 use wire::chunked::{Decoder, Step};
@@ -78,6 +79,9 @@ pub async fn read_some(request: &mut Request, out: &mut Vec<u8>) -> Result<bool,
     if request.body.complete {
         return Ok(false);
     }
+    if request.client.is_stream() {
+        return read_frames(request, out).await;
+    }
     let before = out.len();
     loop {
         take_buffered(request, out)?;
@@ -89,6 +93,36 @@ pub async fn read_some(request: &mut Request, out: &mut Vec<u8>) -> Result<bool,
             _ => fill(request).await?,
         }
     }
+}
+
+/// Reads more of a stream's body: the frames say where it ends.
+async fn read_frames(request: &mut Request, out: &mut Vec<u8>) -> Result<bool, u16> {
+    set_deadline(request);
+    let client = &mut request.client;
+    let read = std::future::poll_fn(|cx| match client.stream() {
+        Ok(stream) => stream.poll_data(cx, out),
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await;
+    match read {
+        Ok(0) => request.body.complete = true,
+        read => {
+            let n = arrived(request, read)? as u64;
+            request.received += n;
+            request.body.read += n;
+            request.body.consumed += n;
+        }
+    }
+    let (read, limit) = (request.body.read, request.body.limit);
+    match request.body.framing {
+        Framing::Length(length) => request.body.complete |= read >= length,
+        _ if limit != 0 && read > limit => {
+            log_error!(request, "client intended to send too large chunked body: {read} bytes");
+            return Err(413);
+        }
+        _ => {}
+    }
+    Ok(!request.body.complete)
 }
 
 /// Reads more of a body of known length straight to where it is wanted. What follows the body is the next request's.
@@ -139,6 +173,10 @@ fn arrived(request: &mut Request, read: io::Result<usize>) -> Result<usize, u16>
         }
         Err(e) => {
             request.aborted = true;
+            if let Some(text) = request.client.cancellation() {
+                log_info!(request, "{text}");
+                return Err(400);
+            }
             log_info!(request, "recv() failed ({})", crate::log::Errno(&e));
             Err(400)
         }
@@ -234,6 +272,9 @@ pub async fn disregard(request: &mut Request) -> Result<(), u16> {
 /// # Errors
 /// 400 if its framing is broken.
 pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
+    if request.client.is_stream() {
+        return Ok(());
+    }
     let mut part = request.thread.buffer();
     request.body.limit = 0;
     let result = take_buffered(request, &mut part);

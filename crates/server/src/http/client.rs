@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -11,14 +12,19 @@ use reactor::Peer;
 
 use super::response::FileBody;
 use crate::connection::{Rest, Socket};
-use crate::modules::ssl::Tls;
+use crate::http2::stream::Stream;
+use crate::modules::ssl::{Agreed, Tls};
 use crate::proxy_protocol::Proxied;
 use crate::worker::thread::{BLOCK, Thread};
 
-/// One client's connection while it is served.
+/// One client's connection while it is served, or a stream of it.
 pub struct Client {
     socket: Option<Socket>,
     tls: Option<Box<Tls>>,
+    /// One stream of HTTP/2: then there is no socket here.
+    stream: Option<Box<Stream>>,
+    /// What a stream knows of its connection's encryption.
+    agreed: Option<Rc<Agreed>>,
     /// The number of the connection, `*N` in the error log and `$connection`.
     pub id: u64,
     /// Requests so far, the one in service included (`$connection_requests`).
@@ -48,6 +54,8 @@ impl Client {
         Client {
             socket: None,
             tls: None,
+            stream: None,
+            agreed: None,
             id: 0,
             requests: 0,
             peer: Peer::Unix,
@@ -104,15 +112,54 @@ impl Client {
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         if let Some(socket) = &self.socket {
             socket.set_deadline(deadline);
+        } else if let Some(stream) = &self.stream {
+            stream.set_deadline(deadline);
         }
     }
     /// Whether the peer is known to have closed its side.
     pub fn peer_closed(&self) -> bool {
-        self.socket.as_ref().is_none_or(|s| s.peer_closed())
+        self.socket.as_ref().is_none_or(Socket::peer_closed)
     }
-    /// The state of encryption, if this connection is encrypted.
-    pub fn tls(&self) -> Option<&Tls> {
-        self.tls.as_deref()
+    /// Whether this is a stream of HTTP/2.
+    pub fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+    /// The stream of HTTP/2.
+    pub fn stream(&mut self) -> io::Result<&mut Stream> {
+        self.stream.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+    /// What the log says of a client that cancelled its stream.
+    pub fn cancellation(&self) -> Option<String> {
+        self.stream.as_ref()?.cancellation()
+    }
+    /// A client for one of the streams of this connection, its `requests`th.
+    pub fn of_stream(&mut self, stream: Box<Stream>, requests: u32) -> Client {
+        Client {
+            stream: Some(stream),
+            agreed: self.tls.as_mut().map(|tls| tls.agreed()),
+            id: self.id,
+            requests,
+            peer: self.peer,
+            listener: self.listener,
+            proxied: self.proxied.clone(),
+            local: OnceCell::from(self.local()),
+            ..Client::none(self.opened)
+        }
+    }
+    /// Whether the connection is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some() || self.agreed.is_some()
+    }
+    /// Whether client and server agreed on HTTP/2 in the handshake.
+    pub fn speaks_http2(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.speaks_http2())
+    }
+    /// What was agreed on in the handshake, if the connection is encrypted.
+    pub fn agreed(&mut self) -> Option<Rc<Agreed>> {
+        match &mut self.tls {
+            Some(tls) => Some(tls.agreed()),
+            None => self.agreed.clone(),
+        }
     }
     /// Encrypts the connection from here on.
     pub fn set_tls(&mut self, tls: Box<Tls>) {
@@ -120,7 +167,7 @@ impl Client {
     }
     /// Whether files can go out by `sendfile`.
     pub fn sends_files(&self) -> bool {
-        self.tls.is_none()
+        self.tls.is_none() && self.stream.is_none()
     }
     /// The address the client connected to; `None` on a unix-domain socket.
     pub fn local(&self) -> Option<SocketAddr> {
@@ -226,6 +273,9 @@ impl Client {
         slices: &[IoSlice<'_>],
         more: bool,
     ) -> Poll<io::Result<usize>> {
+        if let Some(stream) = &mut self.stream {
+            return stream.poll_write(cx, slices);
+        }
         let socket = self.socket.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         if let Some(tls) = &mut self.tls {
             return tls.poll_write(socket, cx, slices);
@@ -267,9 +317,10 @@ impl Client {
     }
     /// Waits until the client closes its side (nothing is read).
     pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.socket {
-            None => Poll::Ready(()),
-            Some(socket) => socket.poll_closed(cx),
+        match (&self.socket, &self.stream) {
+            (Some(socket), _) => socket.poll_closed(cx),
+            (None, Some(stream)) => stream.poll_closed(cx),
+            (None, None) => Poll::Ready(()),
         }
     }
 }

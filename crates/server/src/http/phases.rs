@@ -17,8 +17,8 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, autoindex, core, empty_gif, files, flv, gzip, headers, headers_more, log, not_modified, proxy,
-    random_index, range, rewrite, stub_status, sub, try_files,
+    access, autoindex, core, empty_gif, files, flv, gzip, headers, headers_more, http2, log, not_modified,
+    proxy, random_index, range, rewrite, stub_status, sub, try_files,
 };
 use crate::worker::generation::Compiler;
 
@@ -34,6 +34,8 @@ pub struct Plan {
     pub steps: Steps,
     /// What answers.
     pub content: Content,
+    /// The largest piece of a body in one frame of HTTP/2.
+    pub http2_chunk: usize,
 }
 
 /// The configured steps of each phase.
@@ -123,6 +125,7 @@ impl Plan {
                 log: log::compile(scope, with)?,
             },
             content: content(scope, with)?,
+            http2_chunk: http2::chunk_size(scope),
         })
     }
     /// What is configured to follow the body.

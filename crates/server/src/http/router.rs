@@ -22,7 +22,9 @@ pub struct Server {
     /// What the server level itself does: its rewrite phase, and its settings where there is no location.
     pub plan: PlanId,
     /// How it speaks TLS; `None` without a certificate.
-    pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    pub tls: Option<crate::modules::ssl::Configured>,
+    /// How it speaks HTTP/2.
+    pub http2: crate::modules::http2::Http2,
     /// Its locations.
     pub locations: Locations,
     /// `@name` locations.

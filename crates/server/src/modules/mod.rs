@@ -55,6 +55,7 @@ pub mod flv;
 pub mod gzip;
 pub mod headers;
 pub mod headers_more;
+pub mod http2;
 pub mod log;
 pub mod map;
 pub mod not_modified;
@@ -101,6 +102,7 @@ pub static ALL: &[&Module] = &[
     &gzip::MODULE,
     &headers::MODULE,
     &headers_more::MODULE,
+    &http2::MODULE,
     &log::MODULE,
     &map::MODULE,
     &not_modified::MODULE,

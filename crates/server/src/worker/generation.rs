@@ -193,7 +193,8 @@ fn server(block: &Scope, with: &mut Compiler<'_>) -> Result<Server, Error> {
         None => "".into(),
     };
     let tls = modules::ssl::compile(block, with)?;
-    Ok(Server { name, plan, tls, locations, named: named.into_iter().collect::<HashMap<_, _>>() })
+    let http2 = modules::http2::compile(block);
+    Ok(Server { name, plan, tls, http2, locations, named: named.into_iter().collect::<HashMap<_, _>>() })
 }
 
 /// A server without `listen` is at port 80, or 8000 where that needs rights it has not.
@@ -260,6 +261,7 @@ fn listener(entry: &Entry) -> Listener {
     Listener {
         address: entry.listen.address.clone(),
         ssl: entry.ssl,
+        http2: entry.http2,
         proxy_protocol: entry.proxy_protocol,
         deferred: entry.listen.deferred,
         default_server: default_server(entry),

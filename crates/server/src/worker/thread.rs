@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,8 @@ pub struct Thread {
     buffers: RefCell<Vec<Vec<u8>>>,
     blocks: RefCell<Vec<Vec<u8>>>,
     scratch: RefCell<Vec<u8>>,
+    /// Conversations that are told when the thread or their listener leaves, by the connection's number.
+    informed: RefCell<HashMap<u64, Waker>>,
     served: Cell<usize>,
     drain: Cell<Option<Option<Instant>>>,
     each_turn: RefCell<Vec<EachTurn>>,
@@ -132,6 +135,7 @@ pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<O
         thread.requests.borrow_mut().clear();
         thread.listen(sockets);
         thread.forget_unused();
+        thread.inform();
     });
 }
 
@@ -155,6 +159,7 @@ pub fn drain(handle: &Handle, timeout: Option<Duration>) {
     with_current(|thread| {
         thread.listen(Vec::new());
         thread.drain.set(Some(timeout.map(|t| handle.now() + t)));
+        thread.inform();
         handle.spawn(sweep(handle.clone()));
         if let Some(timeout) = timeout {
             let sleep = handle.sleep(timeout);
@@ -202,6 +207,7 @@ impl Thread {
             buffers: RefCell::default(),
             blocks: RefCell::default(),
             scratch: RefCell::new(vec![0; BLOCK]),
+            informed: RefCell::default(),
             served: Cell::new(0),
             drain: Cell::new(None),
             each_turn: RefCell::default(),
@@ -286,6 +292,22 @@ impl Thread {
             requests.push(request);
         }
     }
+    /// Something is being served for as long as what is returned lives: the thread does not end before.
+    pub fn serving(self: &Rc<Self>) -> Serving {
+        self.served.set(self.served.get() + 1);
+        Serving(self.clone())
+    }
+    /// Wakes a conversation when the thread or its listener may be leaving: it does not rest between its requests.
+    pub fn keep_informed(&self, connection: u64, waker: Waker) {
+        self.informed.borrow_mut().insert(connection, waker);
+    }
+    /// The conversation is over.
+    pub fn forget(&self, connection: u64) {
+        self.informed.borrow_mut().remove(&connection);
+    }
+    fn inform(&self) {
+        self.informed.borrow().values().for_each(Waker::wake_by_ref);
+    }
     /// Does something at the end of every turn of the loop, e.g. flushing a log.
     pub fn each_turn(&self, work: impl FnMut(&Thread) + 'static) {
         self.each_turn.borrow_mut().push(Box::new(work));
@@ -334,6 +356,14 @@ impl Thread {
         if late || (self.served.get() == 0 && self.handle.resting() == 0) {
             self.handle.stop();
         }
+    }
+}
+
+/// What is being served, see [`Thread::serving`].
+pub struct Serving(Rc<Thread>);
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.served.set(self.0.served.get() - 1);
     }
 }
 

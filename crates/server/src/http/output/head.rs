@@ -100,7 +100,7 @@ pub fn absolute_location(request: &Request, to: &[u8], out: &mut Vec<u8>) {
         return;
     }
     let plan = request.plan();
-    let encrypted = request.client.tls().is_some();
+    let encrypted = request.client.is_encrypted();
     out.extend_from_slice(if encrypted { b"https://" } else { b"http://" });
     let generation = request.generation.clone();
     let server = generation.shared.server(request.server);

@@ -17,6 +17,7 @@ pub use head::absolute_location;
 use super::pace::Pace;
 use super::request::Request;
 use super::response::Body;
+use crate::http2;
 
 /// Bodies up to this size travel with the head in one write.
 const SMALL: u64 = 16 * 1024;
@@ -32,6 +33,22 @@ pub async fn send(request: &mut Request) {
     {
         let _ = sys::net::set_nodelay(fd, false);
     }
+    let result = match request.client.is_stream() {
+        true => send_frames(request, bodiless).await,
+        false => send_text(request, bodiless).await,
+    };
+    let result = match result {
+        Ok(()) if request.client.is_encrypted() => flush(request).await,
+        other => other,
+    };
+    if let Err(error) = result {
+        failed(request, &error);
+    }
+    note_upstream(request);
+}
+
+/// Over HTTP/1: the head is text before the body.
+async fn send_text(request: &mut Request, bodiless: bool) -> io::Result<()> {
     let mut head = request.thread.buffer();
     head::write(request, &mut head);
     request.head_sent = true;
@@ -42,15 +59,34 @@ pub async fn send(request: &mut Request) {
     } else {
         stream::send(request, head, pace).await
     };
-    let result = match result {
-        Ok(()) if request.client.tls().is_some() => flush(request).await,
-        other => other,
+    request.body_sent = request.sent.saturating_sub(head_length);
+    result
+}
+
+/// Over HTTP/2: the head is a frame, the body others.
+async fn send_frames(request: &mut Request, bodiless: bool) -> io::Result<()> {
+    let chunk = request.plan().http2_chunk;
+    let pace = if bodiless { None } else { Pace::of(request) };
+    let trails = request.response.expects_trailers && !bodiless;
+    let mut body = request.thread.buffer();
+    let whole = bodiless || (pace.is_none() && !trails && fits_head(request, &mut body));
+    let length = match whole {
+        true => Some(body.len() as u64),
+        false => request.response.content_length.filter(|_| !trails),
+    };
+    let head = http2::head::answer(request);
+    request.sent = http2::head::size(&head);
+    let head_length = request.sent;
+    request.head_sent = true;
+    request.client.stream()?.send_head(head, length == Some(0), length, chunk)?;
+    let result = match whole {
+        true => write_all(request, body).await,
+        false => stream::send(request, body, pace).await,
     };
     request.body_sent = request.sent.saturating_sub(head_length);
-    if let Err(error) = result {
-        failed(request, &error);
-    }
-    note_upstream(request);
+    result?;
+    let trailers = http2::head::trailers(request);
+    request.client.stream()?.finish(trailers)
 }
 
 /// What happened to an upstream's body on its way is logged here: it has no request to log with.
@@ -74,6 +110,8 @@ fn failed(request: &mut Request, error: &io::Error) {
     if error.kind() == io::ErrorKind::TimedOut {
         request.client.timed_out = true;
         log_info!(request, "client timed out (110: Connection timed out) while sending response to client");
+    } else if let Some(text) = request.client.cancellation() {
+        log_info!(request, "{text} while sending response to client");
     } else if error.kind() != io::ErrorKind::ConnectionAborted {
         log_info!(request, "send() failed ({}) while sending response to client", crate::log::Errno(error));
     }
@@ -102,6 +140,9 @@ fn prepare(request: &mut Request) -> bool {
     let unknown = request.response.content_length.is_none();
     if (unknown || request.response.expects_trailers) && !bodiless && !request.response.upgrade {
         let plan = request.plan();
+        if request.head.version == Version::Http20 {
+            return bodiless;
+        }
         if request.head.version >= Version::Http11 && plan.core.chunked_transfer_encoding {
             request.response.chunked = true;
             request.response.content_length = None;

@@ -35,6 +35,8 @@ pub struct Entry {
     pub own_socket: bool,
     /// TLS at this address.
     pub ssl: bool,
+    /// HTTP/2 at this address.
+    pub http2: bool,
     /// PROXY protocol at this address.
     pub proxy_protocol: bool,
     /// Number of the server declared `default_server`.
@@ -51,6 +53,7 @@ impl Entry {
             options_given: false,
             own_socket: false,
             ssl: false,
+            http2: false,
             proxy_protocol: false,
             default_server: None,
             servers: vec![server],
@@ -87,10 +90,14 @@ pub fn open_server(at: &mut Scope) -> Result<(), Error> {
     Ok(())
 }
 
+const HTTP2_DEPRECATED: &str =
+    "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead";
+
 /// What the words after the address say.
 struct Options {
     listen: Listen,
     ssl: bool,
+    http2: bool,
     proxy_protocol: bool,
     default_server: bool,
     socket_options: bool,
@@ -99,6 +106,9 @@ struct Options {
 /// `listen address[:port] | port | unix:path [options];`
 pub fn listen(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let addresses = addresses(a)?;
+    if (1..a.words.len()).any(|i| a.str(i) == "http2") {
+        at.warn(Error::warn(HTTP2_DEPRECATED).at(a.at()));
+    }
     for address in addresses {
         let options = options(a, address)?;
         add(at, a, options)?;
@@ -118,6 +128,7 @@ fn add(at: &mut Scope, a: &Args<'_>, options: Options) -> Result<(), Error> {
                 options_given: options.socket_options,
                 own_socket: options.socket_options,
                 ssl: options.ssl,
+                http2: options.http2,
                 proxy_protocol: options.proxy_protocol,
                 default_server: options.default_server.then_some(server),
                 servers: vec![server],
@@ -154,6 +165,7 @@ fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Res
         entry.default_server = Some(server);
     }
     entry.ssl |= options.ssl;
+    entry.http2 |= options.http2;
     entry.proxy_protocol |= options.proxy_protocol;
     entry.servers.push(server);
     Ok(())
@@ -224,6 +236,7 @@ fn options(a: &Args<'_>, address: Address) -> Result<Options, Error> {
     let mut o = Options {
         listen: Listen::new(address),
         ssl: false,
+        http2: false,
         proxy_protocol: false,
         default_server: false,
         socket_options: false,
@@ -239,7 +252,8 @@ fn option(a: &Args<'_>, word: &str, o: &mut Options) -> Result<(), Error> {
         "default_server" | "default" => o.default_server = true,
         "ssl" => o.ssl = true,
         "proxy_protocol" => o.proxy_protocol = true,
-        "http2" | "quic" | "spdy" => {
+        "http2" => o.http2 = true,
+        "quic" | "spdy" => {
             return Err(
                 a.error(format!("the \"{word}\" parameter of \"listen\" is not supported by plimsoll"))
             );

@@ -23,7 +23,7 @@ mod tls;
 
 use self::sessions::Cache;
 use self::tls::Failure;
-pub use self::tls::Tls;
+pub use self::tls::{Agreed, Tls};
 
 const IN: Within = HTTP.or(SERVER);
 
@@ -55,17 +55,20 @@ pub(crate) static MODULE: Module = Module {
 };
 
 static VARIABLES: &[Variable] = &[
-    variable("ssl_protocol", |r, out| text(r, out, |tls| Some(tls.protocol()))),
-    variable("ssl_cipher", |r, out| text(r, out, |tls| Some(tls.cipher()))),
-    variable("ssl_curve", |r, out| text(r, out, |tls| tls.curve())),
-    variable("ssl_alpn_protocol", |r, out| text(r, out, |tls| tls.alpn_protocol())),
-    variable("ssl_server_name", |r, out| text(r, out, |tls| tls.server_name())),
-    variable("ssl_session_reused", |r, out| {
-        text(r, out, |tls| Some(if tls.is_resumed() { "r" } else { "." }))
-    }),
+    variable("ssl_protocol", |r, out| text(r, out, |tls| Some(tls.protocol))),
+    variable("ssl_cipher", |r, out| text(r, out, |tls| Some(tls.cipher))),
+    variable("ssl_curve", |r, out| text(r, out, |tls| tls.curve)),
+    variable("ssl_alpn_protocol", |r, out| text(r, out, |tls| tls.alpn_protocol.as_deref())),
+    variable("ssl_server_name", |r, out| text(r, out, |tls| tls.server_name.as_deref())),
+    variable("ssl_session_reused", |r, out| text(r, out, |tls| Some(if tls.resumed { "r" } else { "." }))),
 ];
-fn text(request: &Request, out: &mut Vec<u8>, of: impl for<'a> Fn(&'a Tls) -> Option<&'a str>) -> bool {
-    let Some(text) = request.client.tls().and_then(of) else { return false };
+fn text(
+    request: &mut Request,
+    out: &mut Vec<u8>,
+    of: impl for<'a> Fn(&'a Agreed) -> Option<&'a str>,
+) -> bool {
+    let agreed = request.client.agreed();
+    let Some(text) = agreed.as_deref().and_then(of) else { return false };
     out.extend_from_slice(text.as_bytes());
     true
 }
@@ -147,8 +150,16 @@ fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     at.own::<Conf>().protocols.set(protocols)
 }
 
+/// How a server speaks TLS.
+pub struct Configured {
+    /// With HTTP/1 alone.
+    pub http1: Arc<ServerConfig>,
+    /// With HTTP/2 too.
+    pub http2: Arc<ServerConfig>,
+}
+
 /// The TLS configuration of a server; `None` where it has no certificate.
-pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<ServerConfig>>, Error> {
+pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Configured>, Error> {
     let Some(conf) = at.conf::<Conf>().filter(|c| !c.certificates.is_empty()) else { return Ok(None) };
     if conf.keys.len() < conf.certificates.len() {
         let last = conf.certificates.last().map_or("", |c| &c.written);
@@ -179,7 +190,9 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<ServerC
         config.send_tls13_tickets = 0;
     }
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec(), b"http/0.9".to_vec()];
-    Ok(Some(Arc::new(config)))
+    let mut http2 = config.clone();
+    http2.alpn_protocols.insert(0, crate::http2::ALPN.to_vec());
+    Ok(Some(Configured { http1: Arc::new(config), http2: Arc::new(http2) }))
 }
 
 fn provider(at: &Scope, conf: &Conf) -> Result<Arc<CryptoProvider>, Error> {
@@ -315,7 +328,12 @@ fn choose(request: &mut Request, name: Option<&str>) -> Option<Arc<ServerConfig>
     let names = listener.names_for(request.client.local_address());
     let host = name.map(|n| n.to_ascii_lowercase().into_bytes()).unwrap_or_default();
     let found = names.names.find(&host, None).unwrap_or(names.default_server);
-    let of = |server| generation.shared.server(server).tls.clone();
+    let of = |id| {
+        let server = generation.shared.server(id);
+        let configured = server.tls.as_ref()?;
+        let http2 = server.http2.enabled || listener.http2;
+        Some(if http2 { configured.http2.clone() } else { configured.http1.clone() })
+    };
     of(found).or_else(|| of(names.default_server))
 }
 

@@ -1,6 +1,7 @@
 //! One encrypted connection: rustls between the socket and the request.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -15,6 +16,23 @@ pub struct Tls {
     connection: ServerConnection,
     /// The configuration it was made with: a connection whose server has another one now is closed.
     pub config: Arc<ServerConfig>,
+    agreed: Option<Rc<Agreed>>,
+}
+
+/// What was agreed on in a handshake, for the variables.
+pub struct Agreed {
+    /// The protocol's version as nginx names it.
+    pub protocol: &'static str,
+    /// The cipher suite by OpenSSL's name.
+    pub cipher: &'static str,
+    /// The group of the key exchange by OpenSSL's name.
+    pub curve: Option<&'static str>,
+    /// The protocol that client and server agreed on by ALPN.
+    pub alpn_protocol: Option<Box<str>>,
+    /// The name the client asked for.
+    pub server_name: Option<Box<str>>,
+    /// Whether an earlier session was taken up.
+    pub resumed: bool,
 }
 
 /// A socket as rustls reads and writes it: `WouldBlock` where it would wait.
@@ -106,21 +124,37 @@ impl Tls {
         self.connection.send_close_notify();
         let _ = self.flush(socket);
     }
-    /// The protocol's version as nginx names it.
-    pub fn protocol(&self) -> &'static str {
+    /// Whether HTTP/2 was agreed on by ALPN.
+    pub fn speaks_http2(&self) -> bool {
+        self.connection.alpn_protocol() == Some(crate::http2::ALPN)
+    }
+    /// What the variables tell; found out when it is asked for first.
+    pub fn agreed(&mut self) -> Rc<Agreed> {
+        if let Some(agreed) = &self.agreed {
+            return agreed.clone();
+        }
+        let agreed = Rc::new(Agreed {
+            protocol: self.protocol(),
+            cipher: self.cipher(),
+            curve: self.curve(),
+            alpn_protocol: self.alpn_protocol().map(Into::into),
+            server_name: self.connection.server_name().map(Into::into),
+            resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        });
+        self.agreed.insert(agreed).clone()
+    }
+    fn protocol(&self) -> &'static str {
         match self.connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "",
         }
     }
-    /// The cipher suite by OpenSSL's name.
-    pub fn cipher(&self) -> &'static str {
+    fn cipher(&self) -> &'static str {
         let suite = self.connection.negotiated_cipher_suite();
         suite.map_or("", |suite| super::ciphers::openssl_name(suite.suite()))
     }
-    /// The group of the key exchange by OpenSSL's name.
-    pub fn curve(&self) -> Option<&'static str> {
+    fn curve(&self) -> Option<&'static str> {
         let group = self.connection.negotiated_key_exchange_group()?;
         Some(match group.name() {
             NamedGroup::X25519 => "X25519",
@@ -131,17 +165,8 @@ impl Tls {
             _ => return None,
         })
     }
-    /// The protocol that client and server agreed on by ALPN.
-    pub fn alpn_protocol(&self) -> Option<&str> {
+    fn alpn_protocol(&self) -> Option<&str> {
         std::str::from_utf8(self.connection.alpn_protocol()?).ok()
-    }
-    /// The name the client asked for.
-    pub fn server_name(&self) -> Option<&str> {
-        self.connection.server_name()
-    }
-    /// Whether an earlier session was taken up.
-    pub fn is_resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 }
 
@@ -193,7 +218,7 @@ pub async fn accept(
             return Err(Failure::Refused(error));
         }
     };
-    finish(request, Box::new(Tls { connection, config })).await
+    finish(request, Box::new(Tls { connection, config, agreed: None })).await
 }
 
 async fn send(request: &mut Request, bytes: &[u8]) {

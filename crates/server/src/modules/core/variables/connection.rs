@@ -101,12 +101,12 @@ pub fn pipe(request: &mut Request, out: &mut Vec<u8>) -> bool {
     true
 }
 pub fn scheme(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    let scheme: &[u8] = if request.client.tls().is_some() { b"https" } else { b"http" };
+    let scheme: &[u8] = if request.client.is_encrypted() { b"https" } else { b"http" };
     out.extend_from_slice(scheme);
     true
 }
 pub fn https(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    if request.client.tls().is_some() {
+    if request.client.is_encrypted() {
         out.extend_from_slice(b"on");
     }
     true
