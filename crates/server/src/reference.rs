@@ -38,6 +38,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("ssl_object_cache_inheritable", "no effect: equal certificates are shared by content"),
     ("debug_points", "no effect"),
     ("debug_connection", "ignored with a warning: there are no debugging messages"),
+    ("open_file_cache", "for each thread, as for each worker in nginx"),
     ("lock_file", "no effect: no lock is needed"),
     ("server_names_hash_max_size", "no effect: tables grow as they must"),
     ("server_names_hash_bucket_size", "no effect"),

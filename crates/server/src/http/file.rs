@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::rc::Rc;
 
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use wire::Known;
 
+use super::open_files::Found;
 use super::phases::Next;
 use super::request::Request;
+use super::symlinks::{self, Links};
 use crate::modules::core::types;
 
 /// Describes a file in the head: type, time, `ETag`; `length` bytes of it are the answer.
@@ -39,6 +42,7 @@ fn add_etag(request: &mut Request, modified: u64, length: u64) {
 
 /// nginx's status for each way in which a file cannot be had, with its log line.
 pub fn failed(request: &Request, call: &str, path: &[u8], error: Errno) -> Next {
+    let call = if request.plan().core.open_files.walks() { "openat()" } else { call };
     let shown = std::io::Error::from(error);
     let shown = crate::log::Errno(&shown);
     match error {
@@ -76,21 +80,45 @@ pub(crate) fn with_c_path<T>(
     path.pop();
     result
 }
-/// What is at a path.
+/// What is at a path that a request may see, as `open_file_cache` knows it where there is one, and past no link that
+/// `disable_symlinks` does not follow.
 ///
 /// # Errors
 /// The system's.
-pub fn stat(path: &mut Vec<u8>) -> Result<Stat, Errno> {
-    with_c_path(path, |path| rustix::fs::stat(path))
+pub fn find(request: &mut Request, path: &mut Vec<u8>) -> Result<Found, Errno> {
+    let plan = request.plan();
+    let files = &plan.core.open_files;
+    let links = files.links(request, path);
+    match files.cache(links) {
+        None => open(path, links),
+        Some(by) => {
+            let now = request.thread.handle.unix_time().as_secs();
+            request.generation.open_files.find(&by, path, now, |path| open(path, links))
+        }
+    }
 }
-/// Opens for reading. A FIFO must not hold the loop up until somebody writes to it.
+
+/// As [`find`], of something that need not be opened.
 ///
 /// # Errors
 /// The system's.
-pub fn open(path: &mut Vec<u8>) -> Result<(OwnedFd, Stat), Errno> {
-    let fd = with_c_path(path, |path| {
-        rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
-    })?;
+pub fn stat(request: &mut Request, path: &mut Vec<u8>) -> Result<Stat, Errno> {
+    let plan = request.plan();
+    let files = &plan.core.open_files;
+    match files.walks() || files.cache(None).is_some() {
+        true => find(request, path).map(|found| found.stat),
+        false => with_c_path(path, |path| rustix::fs::stat(path)),
+    }
+}
+
+/// Opens for reading. A FIFO must not hold the loop up until somebody writes to it.
+fn open(path: &mut Vec<u8>, links: Option<(Links, usize)>) -> Result<Found, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = match links {
+        None => with_c_path(path, |path| rustix::fs::open(path, flags, Mode::empty()))?,
+        Some((links, from)) => symlinks::open(path, from, links, flags)?,
+    };
     let stat = rustix::fs::fstat(&fd)?;
-    Ok((fd, stat))
+    let folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    Ok(Found { stat, file: (!folder).then(|| Rc::new(File::from(fd))) })
 }

@@ -1,7 +1,6 @@
 //! Files: `index`, and everything below `root` or `alias` that no other handler answers.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use conf::{Args, Error, HTTP, Inherit, LOCATION, SERVER, Scope, directive};
@@ -10,7 +9,8 @@ use rustix::io::Errno;
 use wire::Method;
 
 use super::Module;
-use crate::http::file::{self, failed, open, stat, text};
+use crate::http::file::{self, failed, find, stat, text};
+use crate::http::open_files::Found;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -132,7 +132,7 @@ impl Index {
     fn try_index(&self, request: &mut Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<Next> {
         let length = folder.len();
         folder.extend_from_slice(name);
-        let stat = stat(folder);
+        let stat = stat(request, folder);
         let next = match stat {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
                 let mut uri = request.uri.clone();
@@ -154,8 +154,8 @@ fn internal(request: &mut Request, uri: &[u8]) -> Next {
 }
 
 /// 404 if there is no such directory; the log names the index file that was looked for.
-fn missing(request: &Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<Next> {
-    let error = match stat(folder) {
+fn missing(request: &mut Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<Next> {
+    let error = match stat(request, folder) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return None,
         Ok(_) => Errno::NOTDIR,
         Err(error) => error,
@@ -179,10 +179,10 @@ fn not_found(request: &Request, folder: &[u8], error: Errno) -> Next {
 fn serve(request: &mut Request) -> Next {
     let mut path = request.thread.buffer();
     request.file_path(&mut path);
-    let next = match open(&mut path) {
-        Ok((fd, stat)) => match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => router::add_slash(request),
-            FileType::RegularFile => respond(request, fd, &stat),
+    let next = match find(request, &mut path) {
+        Ok(Found { stat, file }) => match (FileType::from_raw_mode(stat.st_mode), file) {
+            (FileType::Directory, _) => router::add_slash(request),
+            (FileType::RegularFile, Some(file)) => respond(request, file, &stat),
             _ => {
                 log_crit!(request, "\"{}\" is not a regular file", text(&path));
                 Next::Status(404)
@@ -194,7 +194,7 @@ fn serve(request: &mut Request) -> Next {
     next
 }
 
-fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat) -> Next {
+fn respond(request: &mut Request, file: Rc<File>, stat: &Stat) -> Next {
     if request.method == Method::Post && request.error_status == 0 {
         return Next::Status(405);
     }
@@ -202,13 +202,13 @@ fn respond(request: &mut Request, fd: OwnedFd, stat: &Stat) -> Next {
     file::describe(request, stat, length);
     let read_ahead = request.plan().core.delivery.read_ahead;
     if read_ahead > 0 && length > read_ahead {
-        let _ = rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::Sequential);
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
     }
-    request.response.body = body(request, File::from(fd), length);
+    request.response.body = body(request, file, length);
     Next::Respond
 }
 
-fn body(request: &Request, file: File, length: u64) -> Body {
+fn body(request: &Request, file: Rc<File>, length: u64) -> Body {
     if length == 0 {
         return Body::Empty;
     }
@@ -220,5 +220,5 @@ fn body(request: &Request, file: File, length: u64) -> Body {
         }
         request.thread.give_buffer(buffer);
     }
-    Body::File(FileBody { file: Rc::new(file), offset: 0, end: length })
+    Body::File(FileBody { file, offset: 0, end: length })
 }

@@ -1,8 +1,6 @@
 //! `flv`: Flash video from a byte that `?start=` names on, behind a header of its own.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::rc::Rc;
 
 use conf::{Error, LOCATION, Scope, directive};
 use rustix::fs::FileType;
@@ -10,6 +8,7 @@ use wire::Method;
 
 use super::Module;
 use crate::http::file;
+use crate::http::open_files::Found;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -51,17 +50,16 @@ impl Handler for Flv {
 }
 
 fn respond(request: &mut Request, path: &mut Vec<u8>) -> Next {
-    let (fd, stat) = match file::open(path) {
-        Ok(opened) => opened,
+    let Found { stat, file } = match file::find(request, path) {
+        Ok(found) => found,
         Err(error) => return file::failed(request, "open()", path, error),
     };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Next::Go;
-    }
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let Some(file) = file.filter(|_| regular) else { return Next::Go };
     let size = stat.st_size as u64;
     let start = wire::uri::arg(&request.args, b"start").and_then(wire::parse_length);
     let start = start.filter(|start| *start < size).unwrap_or(0);
-    let rest = Body::File(FileBody { file: Rc::new(File::from(fd)), offset: start, end: size });
+    let rest = Body::File(FileBody { file, offset: start, end: size });
     if start == 0 {
         file::describe(request, &stat, size);
         request.response.body = rest;

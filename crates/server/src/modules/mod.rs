@@ -91,6 +91,7 @@ pub fn variables() -> &'static Builtin {
 pub static ALL: &[&Module] = &[
     &core::MODULE,
     &core::DELIVERY,
+    &core::OPEN_FILES,
     &core::ACCEPTED,
     &core::LOAD_MODULE,
     &access::MODULE,

@@ -5,6 +5,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::Module;
+use crate::http::file;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::router;
@@ -87,7 +88,7 @@ impl TryFiles {
         let found = self.candidates.iter().find(|candidate| {
             path.truncate(root);
             candidate.push_name(request, &mut path, root);
-            candidate.exists(request, &path)
+            candidate.exists(request, &mut path)
         });
         let next = match found {
             Some(candidate) => {
@@ -133,8 +134,8 @@ impl Candidate {
         }
     }
     /// Whether it is there, as what it was asked for.
-    fn exists(&self, request: &Request, path: &[u8]) -> bool {
-        match rustix::fs::stat(path) {
+    fn exists(&self, request: &mut Request, path: &mut Vec<u8>) -> bool {
+        match file::stat(request, path) {
             Ok(stat) => (FileType::from_raw_mode(stat.st_mode) == FileType::Directory) == self.directory,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => false,
             Err(error) => {

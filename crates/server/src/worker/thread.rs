@@ -17,6 +17,7 @@ use super::generation::Generation;
 use super::{Counters, Process};
 use crate::clock::Clock;
 use crate::connection::{self, Handle, Rest};
+use crate::http::open_files::Caches;
 use crate::http::request::Request;
 use crate::listener;
 use crate::log::Level;
@@ -70,6 +71,14 @@ pub struct Thread {
 pub struct LocalGeneration {
     /// The generation.
     pub shared: Arc<Generation>,
+    /// Files that this thread found with it.
+    pub open_files: Caches,
+}
+
+impl LocalGeneration {
+    fn new(shared: Arc<Generation>) -> LocalGeneration {
+        LocalGeneration { shared, open_files: Caches::default() }
+    }
 }
 
 /// What modules do at the end of a turn.
@@ -129,7 +138,7 @@ fn with_current(f: impl FnOnce(&Rc<Thread>)) {
 pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<OwnedFd>)>) {
     with_current(|thread| {
         crate::upstream::follow(thread, &generation, &thread.generation().shared);
-        let old = thread.generation.replace(Rc::new(LocalGeneration { shared: generation }));
+        let old = thread.generation.replace(Rc::new(LocalGeneration::new(generation)));
         thread.retire(&old);
         // Kept for reuse, they would keep their generation, too.
         thread.requests.borrow_mut().clear();
@@ -199,7 +208,7 @@ impl Thread {
             clock,
             counters,
             upstreams: Default::default(),
-            generation: RefCell::new(Rc::new(LocalGeneration { shared: generation })),
+            generation: RefCell::new(Rc::new(LocalGeneration::new(generation))),
             retired: RefCell::default(),
             connections: RefCell::default(),
             listeners: RefCell::default(),

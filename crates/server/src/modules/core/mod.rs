@@ -20,6 +20,7 @@ pub mod error_log;
 pub mod listen;
 mod load_module;
 pub mod location;
+pub mod open_files;
 pub mod process;
 pub mod server_name;
 pub mod types;
@@ -35,6 +36,8 @@ pub(crate) static MODULE: Module =
 
 /// How answers go out.
 pub(crate) static DELIVERY: Module = Module { directives: delivery::DIRECTIVES, ..part() };
+/// How files are found.
+pub(crate) static OPEN_FILES: Module = Module { directives: open_files::DIRECTIVES, ..part() };
 /// What has no effect here.
 pub(crate) static ACCEPTED: Module = Module { directives: accepted::DIRECTIVES, ..part() };
 /// What would be loaded.
@@ -255,6 +258,7 @@ pub struct Core {
     pub(crate) client_body_temp_path: Arc<crate::temp::TempPath>,
     pub(crate) send_timeout: Duration,
     pub(crate) delivery: delivery::Delivery,
+    pub(crate) open_files: open_files::OpenFiles,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) keepalive_header: Option<u64>,
     pub(crate) keepalive_requests: u32,
@@ -310,6 +314,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         },
         send_timeout: time(&c.send_timeout, 60_000),
         delivery: delivery::compile(at),
+        open_files: open_files::compile(at),
         keepalive_timeout: time(&c.keepalive_timeout, 75_000),
         keepalive_header: c.keepalive_header.or(None),
         keepalive_requests: c.keepalive_requests.or(1000),

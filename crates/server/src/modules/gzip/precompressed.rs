@@ -1,16 +1,13 @@
 //! `gzip_static`: a file's compressed form next to it, sent in its place.
 
-use std::fs::File;
-use std::rc::Rc;
-
 use conf::{Directive, Error, IN_HTTP, Scope, directive, exactly};
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
 use wire::{Known, Method};
 
 use super::Clients;
 use crate::http::file::{self, text};
+use crate::http::open_files::Found;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -72,8 +69,8 @@ impl Handler for Precompressed {
         let mut path = request.thread.buffer();
         request.file_path(&mut path);
         path.extend_from_slice(self.suffix);
-        let next = match file::open(&mut path) {
-            Ok((fd, stat)) => self.found(request, &path, fd, &stat, taken),
+        let next = match file::find(request, &mut path) {
+            Ok(found) => self.found(request, &path, found, taken),
             Err(error) => not_there(request, &path, error),
         };
         request.thread.give_buffer(path);
@@ -90,26 +87,26 @@ fn not_there(request: &Request, path: &[u8], error: Errno) -> Next {
 }
 
 impl Precompressed {
-    fn found(&self, request: &mut Request, path: &[u8], fd: OwnedFd, stat: &Stat, taken: bool) -> Next {
+    fn found(&self, request: &mut Request, path: &[u8], found: Found, taken: bool) -> Next {
+        let Found { stat, file } = found;
         if self.when == When::Accepted {
             request.response.vary_encoding = self.clients.vary;
             if !taken {
                 return Next::Go;
             }
         }
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => return Next::Go,
-            FileType::RegularFile => {}
+        let file = match (FileType::from_raw_mode(stat.st_mode), file) {
+            (FileType::Directory, _) => return Next::Go,
+            (FileType::RegularFile, Some(file)) => file,
             _ => {
                 log_crit!(request, "\"{}\" is not a regular file", text(path));
                 return Next::Status(404);
             }
-        }
+        };
         let length = stat.st_size as u64;
-        file::describe(request, stat, length);
+        file::describe(request, &stat, length);
         request.response.add(Known::ContentEncoding, b"Content-Encoding", self.coding);
-        request.response.body =
-            Body::File(FileBody { file: Rc::new(File::from(fd)), offset: 0, end: length });
+        request.response.body = Body::File(FileBody { file, offset: 0, end: length });
         Next::Respond
     }
 }

@@ -94,7 +94,7 @@ impl Condition {
             Condition::File { path, kind, is } => {
                 let mut name = request.thread.buffer();
                 path.render(request, &mut name);
-                let found = kind.is(request, &name);
+                let found = kind.is(request, &mut name);
                 request.thread.give_buffer(name);
                 found == *is
             }
@@ -137,8 +137,8 @@ fn file(at: &Scope, letter: u8, is: bool, path: &str) -> Result<Option<Condition
 
 impl Kind {
     /// Asks the file system. What cannot be looked at counts as not there, and is logged.
-    fn is(self, request: &Request, path: &[u8]) -> bool {
-        let stat = match rustix::fs::stat(path) {
+    fn is(self, request: &mut Request, path: &mut Vec<u8>) -> bool {
+        let stat = match crate::http::file::stat(request, path) {
             Ok(stat) => stat,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => return false,
             Err(error) => {
