@@ -1,5 +1,6 @@
 //! The capacity chain: what `-t` says of it.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)]
 
 use testkit::{Binary, Exit, Site};
 

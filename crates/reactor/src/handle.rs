@@ -95,6 +95,11 @@ impl<R> Handle<R> {
         self.0.unix_time.get()
     }
 
+    /// How long this turn has taken so far.
+    pub fn elapsed(&self) -> Duration {
+        self.now_uncached().saturating_duration_since(self.now())
+    }
+
     /// Monotonic time as it is; for the loop, which waits.
     pub(crate) fn now_uncached(&self) -> Instant {
         self.0.clock.now()

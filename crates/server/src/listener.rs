@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use reactor::Peer;
 
+use crate::chain::Cause;
 use crate::connection::{Handle, Rest, Socket};
 use crate::http::router::{Names, ServerId};
 use crate::worker::thread::Thread;
@@ -63,6 +64,7 @@ pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, pee
     let id = process.next_connection();
     let Some(seat) = process.seat(crate::worker::Kind::Client) else {
         let most = process.seats();
+        process.meter.refused(Cause::SlotsOnAccept);
         thread.log_alert(format_args!("*{id} {most} worker_connections are not enough"));
         return;
     };

@@ -105,6 +105,8 @@ pub struct Call {
 pub struct Program {
     /// What the worker runs.
     pub generation: Arc<Generation>,
+    /// The configuration file; `None`: the embedded one.
+    pub conf: Option<PathBuf>,
     /// The sockets.
     pub listens: Vec<Listen>,
     /// The log files, to be opened by the master.
@@ -205,6 +207,7 @@ fn program(root: &Scope, tree: Tree, call: &Call, generation: Generation, inputs
     let logs = root.shared::<LogFiles>().all();
     let default_user = || inputs.user("nobody").ok().flatten();
     Program {
+        conf: call.conf.clone(),
         listens: generation.listens.clone(),
         logs,
         error_log: generation.error_log.clone(),

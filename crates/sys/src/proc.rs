@@ -66,12 +66,28 @@ fn ports_in(range: &str, reserved: &str) -> Option<u64> {
     (last + 1).checked_sub(first).map(|all| all.saturating_sub(reserved))
 }
 
+/// How many descriptors this process has open.
+pub fn open_descriptors() -> Option<u64> {
+    // Newer kernels say it at once.
+    let told = fs::metadata("/proc/self/fd").ok().map(|folder| folder.len()).filter(|count| *count > 0);
+    told.or_else(|| Some(fs::read_dir("/proc/self/fd").ok()?.count() as u64))
+}
+
+/// Bytes of memory that this process has in use.
+pub fn resident_memory() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
 /// Bytes of memory that the machine has.
 pub fn memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let kilobytes: u64 =
-        text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
-    Some(kilobytes * 1024)
+    kilobytes("/proc/meminfo", "MemTotal:")
+}
+
+fn kilobytes(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let number: u64 =
+        text.lines().find_map(|l| l.strip_prefix(name))?.split_whitespace().next()?.parse().ok()?;
+    Some(number * 1024)
 }
 
 /// The path of the program a process runs.
@@ -101,6 +117,7 @@ mod tests {
         assert_eq!(ports_in("32768\t60999\n", ""), Some(28_232));
         assert_eq!(ports_in("32768 60999", "8080,40000-40009,60990-61010"), Some(28_212));
         assert_eq!(ports_in("x", ""), None);
+        assert!(open_descriptors().unwrap() > 2 && resident_memory().unwrap() > 0);
         assert!(local_ports().unwrap() > 0 && memory().unwrap() > 0);
     }
 

@@ -87,6 +87,8 @@ pub struct Tcp {
     pub send: u32,
     /// As in /proc/PID/fd; 0 for what no process holds.
     pub inode: u32,
+    /// For a listening socket, connections that the kernel dropped because there was no room.
+    pub drops: u32,
 }
 
 /// A stream socket of this machine.
@@ -111,7 +113,7 @@ pub struct Unix {
 /// Lists the TCP sockets of this network namespace, of both families.
 pub fn tcp(states: States, mut each: impl FnMut(Tcp)) -> io::Result<()> {
     for family in [AF_INET, AF_INET6] {
-        let mut request = vec![family, IPPROTO_TCP, 0, 0];
+        let mut request = vec![family, IPPROTO_TCP, 1 << (MEMORY - 1), 0];
         request.extend(states.0.to_ne_bytes());
         request.resize(56, 0);
         dump(&request, &mut |body| {
@@ -145,6 +147,8 @@ const AF_UNIX: u8 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
+/// The attribute with a socket's use of memory, and its drops.
+const MEMORY: u16 = 7;
 const HEADER: usize = 16;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
@@ -222,7 +226,19 @@ fn tcp_of(body: &[u8]) -> Option<Tcp> {
         receive: u32_at(body, 56)?,
         send: u32_at(body, 60)?,
         inode: u32_at(body, 68)?,
+        drops: drops(body.get(72..).unwrap_or_default()).unwrap_or(0),
     })
+}
+
+/// The ninth number of the memory attribute.
+fn drops(mut rest: &[u8]) -> Option<u32> {
+    while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
+        if kind == MEMORY {
+            return u32_at(rest, 4 + 8 * 4);
+        }
+        rest = rest.get(aligned(usize::from(length))..).unwrap_or_default();
+    }
+    None
 }
 
 fn unix_of(body: &[u8]) -> Option<Unix> {
@@ -300,6 +316,25 @@ mod tests {
         })
         .unwrap();
         assert_eq!(connected, 2);
+    }
+
+    #[test]
+    fn a_full_queue_shows_what_was_dropped() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || crate::net::connect(address).unwrap();
+        let dropped = || {
+            let mut drops = 0;
+            tcp(States::LISTENING, |socket| drops += if socket.local == address { socket.drops } else { 0 })
+                .unwrap();
+            drops
+        };
+        let mut all = Vec::new();
+        for _ in 0..64 {
+            all.push(connect());
+        }
+        assert!(dropped() > 0);
     }
 
     #[test]

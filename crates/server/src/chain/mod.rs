@@ -5,8 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use capacity::{Listening, Place, Server, Setup};
 
 use crate::http::phases::Content;
-use crate::program::{Address, Call, Listen, Program};
+use crate::program::{Address, Listen, Program};
 use crate::worker::generation::Generation;
+
+mod kernel;
+mod meter;
+mod reading;
+
+pub use kernel::Kernel;
+pub use meter::{Cause, Meter, sample};
+pub use reading::{Reading, Shown, read};
 
 /// Descriptors beside connections and listening sockets: logs, event loops, files being sent.
 pub const OTHERS: u64 = 64;
@@ -25,26 +33,37 @@ pub fn connections(threads: usize, rlimit_nofile: Option<u64>, listens: usize) -
 }
 
 /// What the capacity of a configuration follows from, in the service that runs it or will.
-pub fn setup(program: &Program, call: &Call) -> Setup {
+pub fn setup(program: &Program) -> Setup {
     let limit = sys::limits::descriptors();
     let service = service();
     let starts_with = service.as_ref().and_then(|service| service.1).unwrap_or(limit);
+    Setup {
+        service: service.map(|service| service.0).unwrap_or_default(),
+        soft: starts_with.soft,
+        hard: starts_with.hard,
+        privileged: sys::privileges::is_root(),
+        shell_soft: (starts_with != limit).then_some(limit.soft).flatten(),
+        ..setup_here(program)
+    }
+}
+
+/// The same for the process that calls.
+pub fn setup_here(program: &Program) -> Setup {
+    let limit = sys::limits::descriptors();
     let cgroup = sys::cgroup::limits();
     let online = sys::proc::online_cpus() as u64;
     let allowed = sys::affinity::allowed().map_or(online, |cpus| cpus.len() as u64);
     let memory = [cgroup.memory, sys::proc::memory()].into_iter().flatten().min();
     Setup {
         server: Server::Plimsoll,
-        conf: call.conf.as_deref().map(|conf| conf.to_string_lossy().into_owned()).unwrap_or_default(),
-        service: service.map(|service| service.0).unwrap_or_default(),
+        conf: program.conf.as_deref().map(|conf| conf.to_string_lossy().into_owned()).unwrap_or_default(),
+        service: sys::service::own().unwrap_or_default(),
         workers: program.threads as u64,
         connections: program.connections,
         connections_written: program.connections_written,
         rlimit_nofile: program.rlimit_nofile,
-        soft: starts_with.soft,
-        hard: starts_with.hard,
-        privileged: sys::privileges::is_root(),
-        shell_soft: (starts_with != limit).then_some(limit.soft).flatten(),
+        soft: limit.soft,
+        hard: limit.hard,
         nr_open: sys::proc::nr_open(),
         file_max: sys::proc::file_max(),
         somaxconn: sys::proc::somaxconn().map(u64::from),

@@ -17,8 +17,8 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, autoindex, core, empty_gif, files, flv, gzip, headers, headers_more, http2, log, not_modified,
-    proxy, random_index, range, rewrite, stub_status, sub, try_files,
+    access, autoindex, capacity_status, core, empty_gif, files, flv, gzip, headers, headers_more, http2, log,
+    not_modified, proxy, random_index, range, rewrite, stub_status, sub, try_files,
 };
 use crate::worker::generation::Compiler;
 
@@ -91,7 +91,8 @@ const ACCESS: &[Make<dyn Step>] = &[access::access];
 /// Before `try_files`.
 const PRECONTENT: &[Make<dyn Step>] = &[];
 /// The modules whose directive makes a location theirs.
-const HANDLERS: &[Make<dyn Handler>] = &[empty_gif::handler, flv::handler, stub_status::handler];
+const HANDLERS: &[Make<dyn Handler>] =
+    &[capacity_status::handler, empty_gif::handler, flv::handler, stub_status::handler];
 /// Those that look at every request of a location that serves files, and pass on with [`Next::Go`] what is not theirs.
 const BEFORE_FILES: &[Make<dyn Handler>] =
     &[random_index::handler, files::index_handler, autoindex::handler, gzip::precompressed];

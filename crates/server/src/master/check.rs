@@ -18,7 +18,7 @@ pub fn check(flags: &Flags, call: &Call, voice: &Voice) -> ExitCode {
         eprintln!("plimsoll: configuration file {file} test failed");
         return ExitCode::FAILURE;
     };
-    let setup = crate::chain::setup(&read.program, call);
+    let setup = crate::chain::setup(&read.program);
     if !flags.quiet {
         table::warn_all(&setup, voice);
         eprintln!("plimsoll: configuration file {file} test is successful");

@@ -85,7 +85,7 @@ fn serve(call: Call, voice: Voice) -> Option<ExitCode> {
     let limit = sys::limits::descriptors();
     files::make_prefix(&call);
     let read = loaded::read(&call, &voice)?;
-    let setup = crate::chain::setup(&read.program, &call);
+    let setup = crate::chain::setup(&read.program);
     raise_limit(limit);
     let kept = inherited.as_deref().unwrap_or_default();
     let loaded = match loaded::open(read, &call, 1, kept, &voice) {

@@ -48,6 +48,7 @@ macro_rules! mark {
 
 pub mod access;
 pub mod autoindex;
+pub mod capacity_status;
 pub mod core;
 pub mod empty_gif;
 pub mod files;
@@ -112,6 +113,7 @@ pub static ALL: &[&Module] = &[
     &resolver::MODULE,
     &rewrite::MODULE,
     &ssl::MODULE,
+    &capacity_status::MODULE,
     &stub_status::MODULE,
     &sub::MODULE,
     &try_files::MODULE,

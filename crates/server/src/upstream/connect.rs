@@ -8,6 +8,7 @@ use sys::net::Connect;
 
 use super::peers::Peer;
 use super::pool::Link;
+use crate::chain::Cause;
 use crate::connection::Socket;
 use crate::program::Address;
 use crate::worker::thread::Thread;
@@ -46,7 +47,11 @@ pub struct Options {
 /// # Errors
 /// Where no socket could be made, or `connect()` failed at once.
 pub fn begin(thread: &Rc<Thread>, peer: &Peer, options: Options) -> Result<(Link, bool), NoLink> {
-    let seat = seat(thread).ok_or(NoLink::Full)?;
+    let meter = &thread.process.meter;
+    let seat = seat(thread).ok_or_else(|| {
+        meter.refused(Cause::SlotsForUpstream);
+        NoLink::Full
+    })?;
     let tcp = matches!(peer.address, Address::Tcp(_));
     let (fd, state) = match &peer.address {
         Address::Tcp(address) => {
@@ -60,7 +65,12 @@ pub fn begin(thread: &Rc<Thread>, peer: &Peer, options: Options) -> Result<(Link
         }
         Address::Unix(path) => sys::net::connect_unix(path),
     }
-    .map_err(NoLink::Refused)?;
+    .map_err(|error| {
+        if let Some(cause) = Cause::of(&error) {
+            meter.refused(cause);
+        }
+        NoLink::Refused(error)
+    })?;
     if options.keepalive && tcp {
         // Without probes the connection works as well.
         let _ = sys::net::set_keepalive(&fd, true);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::balance::Balancer;
-use super::peers::{Mode, Peer, Set, Tried};
+use super::peers::{Mode, Peer, PeerState, Set, Tried};
 use super::refresh::Followed;
 use crate::http::request::Request;
 
@@ -172,6 +172,12 @@ impl Group {
         let mut peers = self.primary.peers();
         peers.extend(self.backup.peers());
         peers
+    }
+    /// All servers, as they are now.
+    pub fn states(&self) -> Vec<PeerState> {
+        let mut states = self.primary.states(false);
+        states.extend(self.backup.states(true));
+        states
     }
     /// How many servers a request may try.
     pub fn tries(&self) -> u32 {

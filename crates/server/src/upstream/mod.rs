@@ -16,7 +16,7 @@ pub use connect::{NoLink, Options, begin, finish, seat};
 pub use find::{find, group_number};
 pub use group::{Group, Held, KeepAlive, Turn};
 pub use names::{key, number, resolve, split};
-pub use peers::{Mode, Peer};
+pub use peers::{Mode, Peer, PeerState};
 pub use pool::{Key, Link, ThreadState, rest};
 pub use record::{Record, Try};
 pub use refresh::{Followed, follow};

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::ring::Ring;
+use serde::Serialize;
+
 use crate::program::Address;
 
 /// One address of an upstream group.
@@ -80,6 +82,21 @@ pub(super) struct State {
     pub checked: u64,
     /// It came back then, and its share grows (`slow_start`).
     back_since: Option<Duration>,
+}
+
+/// A server as it is now, for whoever shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerState {
+    /// Its address.
+    pub name: String,
+    /// Asked only when no primary one is left.
+    pub backup: bool,
+    /// Marked up, so that it may be asked.
+    pub up: bool,
+    /// Requests under way; a group of one server without limits does not count them.
+    pub connections: u32,
+    /// Failures that count against it.
+    pub fails: u32,
 }
 
 /// A peer with its state.
@@ -168,6 +185,17 @@ impl Set {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// The servers as they are now.
+    pub fn states(&self, backup: bool) -> Vec<PeerState> {
+        let state = |slot: &Slot| PeerState {
+            name: slot.peer.name.to_string(),
+            backup,
+            up: slot.peer.mode == Mode::Up,
+            connections: slot.state.conns,
+            fails: slot.state.fails,
+        };
+        self.lock().slots.iter().map(state).collect()
+    }
+    /// The servers.
     pub fn peers(&self) -> Vec<Arc<Peer>> {
         self.lock().slots.iter().map(|slot| slot.peer.clone()).collect()
     }

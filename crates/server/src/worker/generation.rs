@@ -32,6 +32,8 @@ pub struct Generation {
     pub temp_paths: Vec<PathBuf>,
     /// The upstream groups.
     pub upstreams: Vec<Arc<crate::upstream::Group>>,
+    /// Some location shows the capacity chain (`capacity_status`), so it is looked at every second.
+    pub watched: bool,
     servers: Vec<Server>,
     /// The plans of each server's blocks.
     server_plans: Vec<std::ops::Range<usize>>,
@@ -100,6 +102,8 @@ pub struct Compiler<'a> {
     pub upstreams: Vec<Arc<crate::upstream::Group>>,
     /// Directories for temporary files.
     pub temp_paths: Vec<PathBuf>,
+    /// See [`Generation::watched`].
+    pub watched: bool,
     prefix: &'a Path,
     error_log: Option<&'a Path>,
     plans: Vec<Option<Plan>>,
@@ -146,6 +150,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         default_error_log: None,
         upstreams: Vec::new(),
         temp_paths: Vec::new(),
+        watched: false,
         prefix: &call.prefix,
         error_log: call.error_log.as_deref(),
         plans: Vec::new(),
@@ -175,6 +180,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         error_log,
         temp_paths: with.temp_paths,
         upstreams: with.upstreams,
+        watched: with.watched,
         servers,
         server_plans,
         plans: with.plans.into_iter().flatten().collect(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use reactor::{Blocking, Remote};
 
+use crate::chain::Meter;
 use crate::connection::{Handle, Rest};
 use crate::log::{Context, ErrorLog, Level};
 use crate::program::{Address, Program};
@@ -34,6 +35,8 @@ pub struct Process {
     pub accepted: AtomicU64,
     /// Connections that got a seat (`stub_status`: handled).
     pub handled: AtomicU64,
+    /// What is known of the capacity chain beyond the counters.
+    pub meter: Meter,
     /// Counters of each thread.
     counters: Mutex<Vec<Arc<Counters>>>,
     most: AtomicUsize,
@@ -56,6 +59,23 @@ pub struct Counters {
     pub reading: AtomicI64,
     /// Requests being answered.
     pub writing: AtomicI64,
+    /// Upstream connections at rest.
+    pub idle_upstream: AtomicUsize,
+    /// Microseconds for which the loop was at work.
+    pub busy: AtomicU64,
+    /// The longest turn of the loop since somebody looked, in microseconds: so long did what came next wait.
+    pub lag: AtomicU64,
+}
+impl Counters {
+    /// Takes note of a turn of the loop. Only its thread writes.
+    pub fn turn(&self, took: Duration, idle_upstream: usize) {
+        let took = took.as_micros() as u64;
+        self.busy.store(self.busy.load(Relaxed).wrapping_add(took), Relaxed);
+        if took > self.lag.load(Relaxed) {
+            self.lag.store(took, Relaxed);
+        }
+        self.idle_upstream.store(idle_upstream, Relaxed);
+    }
 }
 
 /// One place among the worker's connections; given back when dropped.
@@ -106,6 +126,7 @@ impl Process {
             blocking: Blocking::new(threads, queue),
             accepted: AtomicU64::new(0),
             handled: AtomicU64::new(0),
+            meter: Meter::new(program),
             counters: Mutex::default(),
             most: AtomicUsize::new(seats(program)),
             taken: AtomicUsize::new(0),
@@ -131,7 +152,9 @@ impl Process {
     }
     /// A place, if one is free.
     pub fn seat(self: &Arc<Self>, kind: Kind) -> Option<Seat> {
-        if self.taken.fetch_add(1, Relaxed) < self.most.load(Relaxed) {
+        let before = self.taken.fetch_add(1, Relaxed);
+        if before < self.most.load(Relaxed) {
+            self.meter.note_slots(before + 1);
             if kind == Kind::Client {
                 self.clients.fetch_add(1, Relaxed);
             }
@@ -224,6 +247,7 @@ impl Worker {
     pub fn install(&self, program: &Program, sockets: &Sockets) -> std::io::Result<()> {
         self.put_in_force(program, sockets)?;
         self.process.most.store(seats(program), Relaxed);
+        self.process.meter.install(program);
         *lock(&self.process.error_log) = program.error_log.clone();
         Ok(())
     }

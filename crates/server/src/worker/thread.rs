@@ -62,6 +62,10 @@ pub struct Thread {
     scratch: RefCell<Vec<u8>>,
     /// Conversations that are told when the thread or their listener leaves, by the connection's number.
     informed: RefCell<HashMap<u64, Waker>>,
+    /// Which thread of the worker.
+    pub number: usize,
+    /// The capacity chain is looked at every second.
+    pub sampling: Cell<bool>,
     served: Cell<usize>,
     drain: Cell<Option<Option<Instant>>>,
     each_turn: RefCell<Vec<EachTurn>>,
@@ -145,6 +149,9 @@ pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<O
         thread.listen(sockets);
         thread.forget_unused();
         thread.inform();
+        if thread.number == 0 && thread.generation().shared.watched && !thread.sampling.replace(true) {
+            thread.handle.spawn(crate::chain::sample(thread.clone()));
+        }
     });
 }
 
@@ -217,6 +224,8 @@ impl Thread {
             blocks: RefCell::default(),
             scratch: RefCell::new(vec![0; BLOCK]),
             informed: RefCell::default(),
+            number: i,
+            sampling: Cell::new(false),
             served: Cell::new(0),
             drain: Cell::new(None),
             each_turn: RefCell::default(),
@@ -392,6 +401,9 @@ impl App for Server {
         let code = error.raw_os_error().unwrap_or(0);
         let out =
             [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].iter().any(|e| e.raw_os_error() == code);
+        if out {
+            self.0.process.meter.refused(crate::chain::Cause::DescriptorsOnAccept);
+        }
         let level = if out { Level::Crit } else { Level::Error };
         self.0.process.log(level, format_args!("accept4() failed ({})", crate::log::Errno(&error)));
         if out { AcceptFailure::Pause(OUT_OF_DESCRIPTORS) } else { AcceptFailure::Continue }
@@ -408,6 +420,7 @@ impl App for Server {
         for work in thread.each_turn.borrow_mut().iter_mut() {
             work(thread);
         }
+        thread.counters.turn(handle.elapsed(), thread.upstreams.resting());
         if thread.draining() {
             thread.end_if_drained();
         }

@@ -1,0 +1,247 @@
+//! What the running worker knows of its chain: peaks, refusals, the last minutes.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use capacity::{Kind, Setup};
+use serde::Serialize;
+
+use super::Kernel;
+use crate::program::Program;
+use crate::worker::Process;
+use crate::worker::thread::Thread;
+
+/// How much of the past is kept: ten minutes.
+const SAMPLES: usize = 600;
+/// How far apart samples are.
+const APART: Duration = Duration::from_secs(1);
+/// What the kernel said is good for so long: a public status page must not become a load.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// Why a connection or a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No slot for a client.
+    SlotsOnAccept,
+    /// No slot for an upstream's connection.
+    SlotsForUpstream,
+    /// No descriptor for a client.
+    DescriptorsOnAccept,
+    /// No descriptor for an upstream's connection.
+    DescriptorsForUpstream,
+    /// The upstream's accept queue was full.
+    UpstreamQueue,
+    /// No local port towards the upstream.
+    Ports,
+}
+
+impl Cause {
+    /// All.
+    pub const ALL: [Cause; 6] = [
+        Cause::SlotsOnAccept,
+        Cause::SlotsForUpstream,
+        Cause::DescriptorsOnAccept,
+        Cause::DescriptorsForUpstream,
+        Cause::UpstreamQueue,
+        Cause::Ports,
+    ];
+    /// Why a connection to an upstream could not be begun, where a link was full.
+    pub fn of(error: &std::io::Error) -> Option<Cause> {
+        match rustix::io::Errno::from_io_error(error)? {
+            rustix::io::Errno::MFILE | rustix::io::Errno::NFILE => Some(Cause::DescriptorsForUpstream),
+            rustix::io::Errno::AGAIN => Some(Cause::UpstreamQueue),
+            rustix::io::Errno::ADDRNOTAVAIL | rustix::io::Errno::ADDRINUSE => Some(Cause::Ports),
+            _ => None,
+        }
+    }
+    /// The link that was full.
+    pub fn link(self) -> Kind {
+        match self {
+            Cause::SlotsOnAccept | Cause::SlotsForUpstream => Kind::Slots,
+            Cause::DescriptorsOnAccept | Cause::DescriptorsForUpstream => Kind::Descriptors,
+            Cause::UpstreamQueue => Kind::UpstreamQueue,
+            Cause::Ports => Kind::Ports,
+        }
+    }
+    /// What programs call it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Cause::SlotsOnAccept => "slots_on_accept",
+            Cause::SlotsForUpstream => "slots_for_upstream",
+            Cause::DescriptorsOnAccept => "descriptors_on_accept",
+            Cause::DescriptorsForUpstream => "descriptors_for_upstream",
+            Cause::UpstreamQueue => "upstream_queue",
+            Cause::Ports => "ports",
+        }
+    }
+}
+
+/// One moment of the past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    /// Requests that began in that second.
+    pub requests: u64,
+    /// Slots taken.
+    pub slots: u64,
+    /// Clients among them.
+    pub clients: u64,
+    /// Refusals in that second.
+    pub refused: u64,
+    /// Thousandths of a processor that the loops were at work.
+    pub busy: u64,
+    /// The longest turn of any loop, in microseconds.
+    pub lag: u64,
+}
+
+/// One thread in the last second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LoopState {
+    /// Thousandths of the time that it was at work.
+    pub busy: u64,
+    /// Its longest turn, in microseconds.
+    pub lag: u64,
+    /// Requests since the start.
+    pub requests: u64,
+}
+
+/// What is known beyond the counters.
+#[derive(Default)]
+pub struct Meter {
+    setup: Mutex<Arc<Setup>>,
+    slots_peak: AtomicUsize,
+    descriptors_peak: AtomicU64,
+    refused: [AtomicU64; Cause::ALL.len()],
+    past: Mutex<Past>,
+    kernel: Mutex<Option<(Instant, Arc<Kernel>)>>,
+}
+
+/// The samples, and what the next one is measured against.
+#[derive(Default)]
+struct Past {
+    samples: VecDeque<Sample>,
+    loops: Vec<LoopState>,
+    busy: Vec<u64>,
+    requests: u64,
+    refused: u64,
+    at: Option<Instant>,
+}
+
+impl Meter {
+    /// For a worker that begins with this configuration.
+    pub fn new(program: &Program) -> Meter {
+        let meter = Meter::default();
+        meter.install(program);
+        meter
+    }
+    /// Another configuration is in force.
+    pub fn install(&self, program: &Program) {
+        if program.generation.watched {
+            *lock(&self.setup) = Arc::new(super::setup_here(program));
+        }
+    }
+    /// What the capacity follows from.
+    pub fn setup(&self) -> Arc<Setup> {
+        lock(&self.setup).clone()
+    }
+    /// So many slots are taken now.
+    pub fn note_slots(&self, taken: usize) {
+        if taken > self.slots_peak.load(Relaxed) {
+            self.slots_peak.fetch_max(taken, Relaxed);
+        }
+    }
+    /// The most slots that were taken.
+    pub fn slots_peak(&self) -> u64 {
+        self.slots_peak.load(Relaxed) as u64
+    }
+    /// So many descriptors are open; the most that were seen.
+    pub fn note_descriptors(&self, open: u64) -> u64 {
+        self.descriptors_peak.fetch_max(open, Relaxed).max(open)
+    }
+    /// Somebody was refused.
+    pub fn refused(&self, cause: Cause) {
+        self.refused[cause as usize].fetch_add(1, Relaxed);
+    }
+    /// How often it came to that.
+    pub fn refusals(&self, cause: Cause) -> u64 {
+        self.refused[cause as usize].load(Relaxed)
+    }
+    fn all_refusals(&self) -> u64 {
+        Cause::ALL.iter().map(|cause| self.refusals(*cause)).sum()
+    }
+    /// What the kernel says, at most a moment old.
+    pub fn kernel(&self, read: impl FnOnce() -> Kernel) -> Arc<Kernel> {
+        let mut kept = lock(&self.kernel);
+        match &*kept {
+            Some((at, kernel)) if at.elapsed() < FRESH => kernel.clone(),
+            _ => {
+                let kernel = Arc::new(read());
+                *kept = Some((Instant::now(), kernel.clone()));
+                kernel
+            }
+        }
+    }
+    /// The threads in the last second.
+    pub fn loops(&self) -> Vec<LoopState> {
+        lock(&self.past).loops.clone()
+    }
+    /// The last ten minutes, the oldest first.
+    pub fn past(&self) -> Vec<Sample> {
+        lock(&self.past).samples.iter().copied().collect()
+    }
+    /// The last second.
+    pub fn last(&self) -> Sample {
+        lock(&self.past).samples.back().copied().unwrap_or_default()
+    }
+
+    fn sample(&self, process: &Process, now: Instant) {
+        let counters = process.counters();
+        let mut past = lock(&self.past);
+        let apart = past.at.replace(now).map_or(APART, |at| now.saturating_duration_since(at));
+        let micros = (apart.as_micros() as u64).max(1);
+        past.busy.resize(counters.len(), 0);
+        let mut loops = Vec::with_capacity(counters.len());
+        for (c, before) in counters.iter().zip(&mut past.busy) {
+            let busy = c.busy.load(Relaxed);
+            let worked = busy.wrapping_sub(std::mem::replace(before, busy));
+            loops.push(LoopState {
+                busy: (worked * 1000 / micros).min(1000),
+                lag: c.lag.swap(0, Relaxed),
+                requests: c.requests.load(Relaxed),
+            });
+        }
+        let (requests, refused) = (loops.iter().map(|l| l.requests).sum(), self.all_refusals());
+        let sample = Sample {
+            requests: per_second(requests, std::mem::replace(&mut past.requests, requests), micros),
+            slots: process.seats_taken() as u64,
+            clients: process.clients(),
+            refused: per_second(refused, std::mem::replace(&mut past.refused, refused), micros),
+            busy: loops.iter().map(|l| l.busy).sum(),
+            lag: loops.iter().map(|l| l.lag).max().unwrap_or(0),
+        };
+        past.loops = loops;
+        if past.samples.len() == SAMPLES {
+            past.samples.pop_front();
+        }
+        past.samples.push_back(sample);
+    }
+}
+
+fn per_second(now: u64, before: u64, micros: u64) -> u64 {
+    now.saturating_sub(before).saturating_mul(1_000_000).div_ceil(micros)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks every second, for as long as the configuration shows the chain somewhere.
+pub async fn sample(thread: Rc<Thread>) {
+    while thread.generation().shared.watched && !thread.draining() {
+        thread.process.meter.sample(&thread.process, thread.handle.now());
+        thread.handle.sleep(APART).await;
+    }
+    thread.sampling.set(false);
+}
