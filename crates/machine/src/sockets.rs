@@ -18,6 +18,30 @@ pub struct Queue {
     pub ceiling: u32,
     /// The socket's inode.
     pub inode: u32,
+    /// Connections lost since it was opened (TCP).
+    pub drops: u32,
+    /// How many of them while looking.
+    pub drops_grown: u32,
+}
+
+impl Queue {
+    fn of(socket: &Tcp) -> Queue {
+        Queue {
+            address: socket.local.to_string(),
+            waiting: socket.receive,
+            ceiling: socket.send,
+            inode: socket.inode,
+            drops: socket.drops,
+            drops_grown: 0,
+        }
+    }
+}
+
+/// The accept queues of TCP sockets alone.
+pub fn listening() -> io::Result<Vec<Queue>> {
+    let mut queues = Vec::new();
+    tcp(States::LISTENING, |socket| queues.push(Queue::of(&socket)))?;
+    Ok(queues)
 }
 
 /// What goes on towards one destination.
@@ -84,11 +108,10 @@ impl Sockets {
     fn read_tcp(&mut self, owners: &Owners) -> io::Result<()> {
         let mut ports = HashSet::new();
         tcp(States::LISTENING, |socket| {
-            let Tcp { local, receive, send, inode, .. } = socket;
-            self.queues.push(Queue { address: local.to_string(), waiting: receive, ceiling: send, inode });
-            for owner in owners.get(&inode).into_iter().flatten() {
+            self.queues.push(Queue::of(&socket));
+            for owner in owners.get(&socket.inode).into_iter().flatten() {
                 self.held[*owner].listening += 1;
-                ports.insert(local.port());
+                ports.insert(socket.local.port());
             }
         })?;
         tcp(States::CONNECTIONS, |socket| {
@@ -132,7 +155,13 @@ impl Sockets {
                     names.insert(*waiting, address.clone());
                 }
                 let Unix { receive, send, inode, .. } = socket;
-                self.queues.push(Queue { address, waiting: receive, ceiling: send, inode });
+                self.queues.push(Queue {
+                    address,
+                    waiting: receive,
+                    ceiling: send,
+                    inode,
+                    ..Queue::default()
+                });
             }
             false => {
                 if !socket.path.is_empty() {
@@ -197,7 +226,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let listening = mine().into_iter().filter(|inode| !before.contains(inode)).collect::<Vec<_>>();
         let client = TcpStream::connect(address).unwrap();
-        let sockets = read(&[listening.clone()]).unwrap();
+        let sockets = read(std::slice::from_ref(&listening)).unwrap();
         assert_eq!(sockets.held, [Held { listening: 1, clients: 0, upstreams: 0 }]);
         assert_eq!(sockets.queue(&address.to_string()).unwrap().waiting, 1);
         let (accepted, _) = listener.accept().unwrap();

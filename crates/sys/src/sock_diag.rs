@@ -231,14 +231,9 @@ fn tcp_of(body: &[u8]) -> Option<Tcp> {
 }
 
 /// The ninth number of the memory attribute.
-fn drops(mut rest: &[u8]) -> Option<u32> {
-    while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
-        if kind == MEMORY {
-            return u32_at(rest, 4 + 8 * 4);
-        }
-        rest = rest.get(aligned(usize::from(length))..).unwrap_or_default();
-    }
-    None
+fn drops(body: &[u8]) -> Option<u32> {
+    let (_, memory) = attributes(body).find(|(kind, _)| *kind == MEMORY)?;
+    u32_at(memory, 8 * 4)
 }
 
 fn unix_of(body: &[u8]) -> Option<Unix> {
@@ -254,9 +249,7 @@ fn unix_of(body: &[u8]) -> Option<Unix> {
     let inode = u32_at(body, 4)?;
     let mut socket =
         Unix { path: String::new(), listening, receive: 0, send: 0, inode, peer: 0, waiting: Vec::new() };
-    let mut rest = body.get(16..)?;
-    while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
-        let value = rest.get(4..usize::from(length))?;
+    for (kind, value) in attributes(body.get(16..)?) {
         match kind {
             NAME => socket.path = name(value),
             PEER => socket.peer = u32_at(value, 0)?,
@@ -264,9 +257,18 @@ fn unix_of(body: &[u8]) -> Option<Unix> {
             QUEUES => (socket.receive, socket.send) = (u32_at(value, 0)?, u32_at(value, 4)?),
             _ => {}
         }
-        rest = rest.get(aligned(usize::from(length))..).unwrap_or_default();
     }
     Some(socket)
+}
+
+/// What follows a message's fixed part: kinds and values.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (length, kind) = (usize::from(u16_at(rest, 0)?), u16_at(rest, 2)?);
+        let value = rest.get(4..length)?;
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+        Some((kind, value))
+    })
 }
 
 /// Names in the file system end with a zero byte, abstract ones begin with one.
@@ -310,6 +312,7 @@ mod tests {
             found.iter().map(|s| (s.state, s.receive, s.send)).collect::<Vec<_>>(),
             [(State::Listen, 2, 7)]
         );
+        assert_eq!(found[0].drops, 0);
         let mut connected = 0;
         tcp(States::CONNECTIONS, |s| {
             connected += usize::from(s.remote == address && s.state == State::Established)

@@ -1,0 +1,96 @@
+//! `plimsoll doctor` and `plimsoll size`: their flags and what they do.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::diagnose::diagnose;
+use crate::facts::Facts;
+use crate::flags::{self, Doctor, Output};
+use crate::report::{json, text};
+use crate::{explain, probe, size};
+
+/// What the program exits with when it could not look.
+const COULD_NOT_LOOK: u8 = 3;
+
+/// Runs a subcommand, if this is one of ours: `doctor` or `size`, with what follows it.
+pub fn main(command: &str, args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let outcome = match command {
+        "doctor" => doctor(&args),
+        "size" => size::command(&args).map(|said| {
+            say(&said);
+            0
+        }),
+        _ => return None,
+    };
+    Some(ExitCode::from(outcome.unwrap_or_else(|error| {
+        eprintln!("plimsoll {command}: {error}");
+        COULD_NOT_LOOK
+    })))
+}
+
+fn doctor(args: &[String]) -> Result<u8, String> {
+    let flags = flags::doctor(args)?;
+    if flags.help {
+        say(flags::DOCTOR_USAGE);
+        return Ok(0);
+    }
+    if let Some(code) = &flags.explain {
+        say(&explain::explain(code)?);
+        return Ok(0);
+    }
+    if flags.watch {
+        return watch(&flags);
+    }
+    let facts = facts(&flags)?;
+    if let Some(file) = &flags.save {
+        save(&facts, file)?;
+    }
+    say(&report(&facts, &flags));
+    Ok(diagnose(&facts).exit_code(&facts))
+}
+
+fn facts(flags: &Doctor) -> Result<Facts, String> {
+    let Some(file) = &flags.facts else { return Ok(probe::look(&flags.wanted)) };
+    let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn save(facts: &Facts, file: &PathBuf) -> Result<(), String> {
+    let text = serde_json::to_vec_pretty(facts).map_err(|error| error.to_string())?;
+    fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn report(facts: &Facts, flags: &Doctor) -> String {
+    let diagnosis = diagnose(facts);
+    match flags.output {
+        Output::Json => json::json(facts, &diagnosis),
+        Output::Text => {
+            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            text::text(facts, &diagnosis, text::Colour(colour))
+        }
+    }
+}
+
+/// Looks again and again, until it is interrupted or nobody reads any more.
+fn watch(flags: &Doctor) -> Result<u8, String> {
+    loop {
+        let facts = facts(flags)?;
+        let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        let text = format!("{clear}{}", report(&facts, flags));
+        if std::io::stdout().write_all(text.as_bytes()).is_err() {
+            return Ok(diagnose(&facts).exit_code(&facts));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Whoever reads may stop reading (`| head`).
+fn say(text: &str) {
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = write!(std::io::stdout(), "{text}{newline}");
+}

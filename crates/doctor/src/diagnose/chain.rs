@@ -1,0 +1,58 @@
+//! The chain as it is used now.
+
+use capacity::{Chain, Kind, Link, Setup};
+
+use crate::facts::{Facts, Worker};
+
+/// The links that are known, with what is taken of them.
+pub(super) fn chain(facts: &Facts, setup: Option<&Setup>) -> Chain {
+    let mut links = Vec::new();
+    for queue in &facts.queues {
+        let link = Link::new(Kind::AcceptQueue, Some(u64::from(queue.ceiling)), "the listening socket");
+        links.push(link.of(queue.address.clone()).used(u64::from(queue.waiting)));
+    }
+    let configured = setup.map(Setup::chain).unwrap_or_default();
+    let others = configured.links.into_iter().filter(|link| match link.kind {
+        // Live ones say more.
+        Kind::AcceptQueue => facts.queues.is_empty(),
+        // What is not bounded, or what this machine would give another one's configuration, is no news.
+        Kind::Ports => false,
+        _ => facts.running.is_some() || link.kind == Kind::Slots,
+    });
+    links.extend(others.map(|link| used(link, facts)));
+    links.extend(facts.upstreams.iter().filter_map(|upstream| {
+        let queue = upstream.queue.as_ref()?;
+        let link = Link::new(Kind::UpstreamQueue, Some(u64::from(queue.ceiling)), "its listen()");
+        Some(link.of(upstream.address.clone()).used(u64::from(queue.waiting)))
+    }));
+    links.extend(facts.upstreams.iter().filter_map(|upstream| {
+        let towards = &upstream.towards;
+        let used = towards.open + towards.connecting + towards.time_wait;
+        let ports =
+            facts.kernel.local_ports().filter(|_| !upstream.address.starts_with("unix:") && used > 0)?;
+        let link = Link::new(Kind::Ports, Some(ports), "net.ipv4.ip_local_port_range");
+        Some(link.of(upstream.address.clone()).used(used))
+    }));
+    Chain::new(links, setup.map(|setup| setup.mix).unwrap_or_default()).sorted()
+}
+
+fn used(link: Link, facts: &Facts) -> Link {
+    let Some(running) = &facts.running else { return link };
+    let sum = |of: &dyn Fn(&Worker) -> u64| running.workers.iter().map(of).sum::<u64>();
+    match link.kind {
+        // Without the right to see the sockets, the server's own count of clients is better than nothing.
+        Kind::Slots => {
+            let seen = sum(&slots_of);
+            link.used(seen.max(facts.status.map_or(0, |status| status.active)))
+        }
+        Kind::Descriptors => link.used(sum(&|worker| worker.open.map_or(0, |open| open.all))),
+        Kind::EventLoop => link.used(sum(&|worker| (worker.busy.unwrap_or(0.0) * 1000.0) as u64)),
+        Kind::Memory => link.used(running.resident),
+        _ => link,
+    }
+}
+
+/// Connections that take a slot of this worker, beside its listening sockets and the channel.
+pub(super) fn slots_of(worker: &Worker) -> u64 {
+    worker.held.clients + worker.held.upstreams
+}

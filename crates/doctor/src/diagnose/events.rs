@@ -1,0 +1,397 @@
+//! What error logs tell, line by line of the capacity family.
+
+use capacity::{Change, Effect, Finding, Kind, Setup, Severity};
+
+use super::live::{advised, code, holders, means};
+use super::setup::is_reached;
+use crate::facts::Facts;
+use crate::logs::cause::Cause;
+use crate::logs::error::Event;
+use crate::logs::moment;
+
+/// All of them.
+pub(super) fn findings(facts: &Facts, setup: Option<&Setup>) -> Vec<Finding> {
+    let mut all: Vec<Finding> =
+        facts.events.events.iter().map(|event| finding(event, facts, setup)).collect();
+    all.extend(proxy_loop(facts));
+    all
+}
+
+fn finding(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
+    let found = match event.cause {
+        Cause::SlotsOnAccept | Cause::SlotsToUpstream => slots(event, facts, setup),
+        Cause::SlotsReusing => {
+            let found = new(Severity::Warning, "slots_low", Kind::Slots, "Slots ran low: idle clients were closed to make room");
+            advised(found.means("the earliest warning there is: less than a sixteenth of a worker's slots was free"), None, setup)
+        }
+        Cause::SlotsForListeners => {
+            let found = new(Severity::Critical, "slots_for_listeners", Kind::Slots, "Fewer slots than listening sockets: it does not start");
+            advised(found, None, setup)
+        }
+        Cause::SlotsOverLimit => {
+            let found = new(Severity::Warning, "descriptors_short", Kind::Descriptors, "worker_connections exceed the limit of descriptors");
+            advised(found.means("connections fail with (24) before the slots are used up"), None, setup)
+        }
+        Cause::RlimitRefused => rlimit_refused(setup),
+        Cause::FilesOnAccept | Cause::FilesToUpstream | Cause::FilesOpen => files(event, facts, setup),
+        Cause::FilesOfMaster => files_of_master(),
+        Cause::FilesOfMachine => files_of_machine(),
+        Cause::UpstreamQueue => upstream_queue(event, facts),
+        Cause::ConnectTimeout => connect_timeout(event, facts),
+        Cause::UpstreamSlow => upstream_slow(event, facts),
+        Cause::UpstreamDown => new(Severity::Warning, "upstream_down", None, "Nobody listens where requests are passed to")
+            .means("the application was down or restarting: no question of capacity, unless it was killed for memory"),
+        Cause::Ports => advised(new(Severity::Critical, code(Kind::Ports), Kind::Ports, "Local ports towards an upstream were used up").means(means(Kind::Ports, facts)), None, setup),
+        Cause::BindInUse => bind_in_use(facts),
+        Cause::KernelMemory => kernel_memory(),
+        Cause::NoLiveUpstreams | Cause::UpstreamDisabled => no_live(event, facts),
+        Cause::Limited => new(Severity::Note, "limited", None, "limit_conn or limit_req refused requests").means("they work as configured"),
+        Cause::Application => application(),
+        Cause::Killed => new(Severity::Critical, "worker_killed", Kind::Memory, "A worker process was killed (signal 9)")
+            .means("most likely for memory: all its connections were lost")
+            .change(Change::new("dmesg | grep -i 'killed process'", "the machine", Effect::AtOnce).note("says whether and why"))
+            .not_this("more worker_connections: each costs memory"),
+    };
+    Finding { evidence: evidence(event).into_iter().chain(found.evidence).collect(), ..found }
+}
+
+fn new(severity: Severity, code: &str, kind: impl Into<Option<Kind>>, title: &str) -> Finding {
+    Finding::new(severity, code, kind.into(), title)
+}
+
+/// How often, when, where, and the line itself.
+fn evidence(event: &Event) -> Vec<String> {
+    let when = match (event.first, event.last) {
+        (Some(first), Some(last)) if first != last => {
+            format!(", {} to {}", moment::words(first), moment::words(last))
+        }
+        (Some(first), _) => format!(", {}", moment::words(first)),
+        _ => String::new(),
+    };
+    let mut lines =
+        vec![format!("{} x, first at {}{when}", grouped(event.count), event.place), event.sample.clone()];
+    let mut upstreams: Vec<_> = event.upstreams.iter().collect();
+    upstreams.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    if !upstreams.is_empty() {
+        let words: Vec<String> =
+            upstreams.iter().take(3).map(|(name, count)| format!("{name} ({})", grouped(**count))).collect();
+        lines.push(format!("towards {}", words.join(", ")));
+    }
+    lines
+}
+
+/// `2,214`
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let parts: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|part| std::str::from_utf8(part).ok()).collect();
+    parts.join(",")
+}
+
+fn happened(facts: &Facts, cause: Cause) -> Option<&Event> {
+    facts.events.events.iter().find(|event| event.cause == cause)
+}
+
+fn slots(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
+    // The other line of the two may have lost its number.
+    let both = [Cause::SlotsOnAccept, Cause::SlotsToUpstream]
+        .into_iter()
+        .filter_map(|cause| happened(facts, cause)?.limit);
+    let limit = event.limit.or(both.max());
+    let title = match limit {
+        Some(limit) => format!("All {limit} connection slots of a worker were taken"),
+        None => "All connection slots of a worker were taken".to_owned(),
+    };
+    let mut found =
+        new(Severity::Critical, code(Kind::Slots), Kind::Slots, &title).means(means(Kind::Slots, facts));
+    if let Some(behind) = behind_slots(facts) {
+        found.means = format!("{}; {behind}", found.means);
+    }
+    if facts.config.as_ref().is_some_and(|config| config.multi_accept.is_some()) {
+        found = found.seen("multi_accept is on: tried already, and no help");
+    }
+    // Without a configuration, the line itself says how many there were.
+    let from_line =
+        limit.map(|connections| Setup { server: capacity::Server::Nginx, connections, ..Setup::default() });
+    advised(found, None, setup.or(from_line.as_ref()))
+}
+
+/// What makes requests hold their slots for long.
+fn behind_slots(facts: &Facts) -> Option<String> {
+    let slow = facts.access.as_ref().and_then(|access| {
+        let (name, upstream) = access.upstreams.iter().max_by_key(|(_, upstream)| upstream.took.count())?;
+        let half = upstream.took.at(0.5);
+        (half >= 1000).then(|| {
+            format!(
+                "half of the requests to {name} take {:.1} s or more: that is what holds the slots",
+                half as f64 / 1000.0
+            )
+        })
+    });
+    let timed_out = happened(facts, Cause::UpstreamSlow).map(|event| {
+        format!(
+            "{} requests waited in vain for a slow upstream: that is what holds the slots",
+            grouped(event.count)
+        )
+    });
+    slow.or(timed_out)
+}
+
+fn rlimit_refused(setup: Option<&Setup>) -> Finding {
+    let wanted = setup.and_then(|setup| setup.rlimit_nofile).map_or_else(String::new, |n| n.to_string());
+    new(
+        Severity::Warning,
+        "rlimit_refused",
+        Kind::Descriptors,
+        "worker_rlimit_nofile was refused by the kernel",
+    )
+    .means("the workers go on with the limit they had")
+    .change(Change::new(format!("LimitNOFILE={wanted}"), "[Service] of the server's unit", Effect::Restart))
+    .change(Change::new("--ulimit nofile=..", "the container", Effect::Restart))
+    .not_this("/etc/security/limits.conf: not applied to a systemd service; LimitNOFILE= is")
+}
+
+fn files(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
+    let found = new(
+        Severity::Critical,
+        code(Kind::Descriptors),
+        Kind::Descriptors,
+        "A worker had no descriptor left (24)",
+    );
+    let found = advised(found.means(means(Kind::Descriptors, facts)), None, setup);
+    match event.cause {
+        Cause::FilesOpen => found.change(
+            Change::new("open_file_cache max=1000;", "http context", Effect::Reload)
+                .note("where the same files are served again and again"),
+        ),
+        _ => found,
+    }
+}
+
+fn files_of_master() -> Finding {
+    new(
+        Severity::Critical,
+        "descriptors_master",
+        Kind::Descriptors,
+        "The master had no descriptor left: a reload was refused",
+    )
+    .means("the old configuration goes on; worker_rlimit_nofile does not touch the master")
+    .change(Change::new("LimitNOFILE=65536", "[Service] of the server's unit", Effect::Restart))
+    .not_this("worker_rlimit_nofile: it is for the workers")
+}
+
+fn files_of_machine() -> Finding {
+    new(
+        Severity::Critical,
+        "descriptors_machine",
+        Kind::Descriptors,
+        "The whole machine had no descriptor left (23)",
+    )
+    .change(Change::new("fs.file-max = 2097152", "/etc/sysctl.d/60-files.conf", Effect::AtOnce))
+    .not_this("worker_rlimit_nofile, LimitNOFILE: it is not the process's limit")
+}
+
+fn upstream_queue(event: &Event, facts: &Facts) -> Finding {
+    let path = event.upstreams.keys().find(|name| name.starts_with("unix:")).cloned().unwrap_or_default();
+    let title = format!("The application's accept queue is full: {path}");
+    let mut found = new(Severity::Critical, code(Kind::UpstreamQueue), Kind::UpstreamQueue, &title).means(
+        "requests come faster than the application takes them; each one too many is refused at once (502)",
+    );
+    for change in application_changes(&program(&path, facts), queue_of(&path, facts)) {
+        found = found.change(change);
+    }
+    Finding {
+        not_this: capacity::not_this(Kind::UpstreamQueue).iter().map(|wrong| (*wrong).to_owned()).collect(),
+        ..found
+    }
+}
+
+fn queue_of(address: &str, facts: &Facts) -> Option<u64> {
+    let upstream = facts.upstreams.iter().find(|upstream| upstream.address == address)?;
+    upstream.queue.as_ref().map(|queue| u64::from(queue.ceiling))
+}
+
+/// What the application calls itself, or what its socket's name says.
+fn program(address: &str, facts: &Facts) -> String {
+    let upstream = facts.upstreams.iter().find(|upstream| upstream.address == address);
+    let named = upstream.map(|upstream| upstream.program.clone()).filter(|name| !name.is_empty());
+    named.unwrap_or_else(|| address.to_owned()).to_lowercase()
+}
+
+/// The settings of the application that make its queue emptier, then longer.
+fn application_changes(program: &str, ceiling: Option<u64>) -> Vec<Change> {
+    let length = ceiling.map_or(2048, |ceiling| (ceiling * 2).max(1024).next_power_of_two());
+    let (workers, backlog, place) = match () {
+        () if program.contains("gunicorn") => (
+            "gunicorn --workers, or --threads: more of them",
+            format!("gunicorn --backlog {length}"),
+            "gunicorn",
+        ),
+        () if program.contains("php") => {
+            ("pm.max_children: more of them", format!("listen.backlog = {length}"), "the php-fpm pool")
+        }
+        () if program.contains("uwsgi") => {
+            ("processes, threads: more of them", format!("listen = {length}"), "uwsgi")
+        }
+        () if program.contains("puma") => {
+            ("workers, threads: more of them", format!("bind 'unix://..?backlog={length}'"), "config/puma.rb")
+        }
+        () if program.contains("node") => (
+            "more processes (cluster, pm2 -i max)",
+            format!("server.listen({{ .., backlog: {length} }})"),
+            "the Node application",
+        ),
+        () => ("more workers", format!("its listen backlog: {length}"), "the application"),
+    };
+    vec![
+        Change::new(workers, place, Effect::RestartUpstream).note("more work done: the real fix"),
+        Change::new(format!("{backlog} and net.core.somaxconn = {length}"), place, Effect::RestartUpstream)
+            .note("a longer queue only waits longer; a reload keeps the old one"),
+    ]
+}
+
+fn connect_timeout(event: &Event, facts: &Facts) -> Finding {
+    let full = facts.upstreams.iter().find(|upstream| {
+        let queue = upstream.queue.as_ref();
+        event.upstreams.contains_key(&upstream.address)
+            && queue.is_some_and(|queue| queue.waiting >= queue.ceiling)
+    });
+    let address = event.upstreams.keys().next().cloned().unwrap_or_default();
+    let title = format!("Connections to {address} are not answered (110)");
+    let mut found = new(Severity::Critical, code(Kind::UpstreamQueue), Kind::UpstreamQueue, &title);
+    found.means = match full {
+        Some(_) => {
+            "its accept queue is full: SYNs are dropped until the connect timeout, then 504".to_owned()
+        }
+        None => "its accept queue was full, or the network drops packets; 504 after the connect timeout"
+            .to_owned(),
+    };
+    for change in application_changes(&program(&address, facts), queue_of(&address, facts)) {
+        found = found.change(change);
+    }
+    if full.is_none() {
+        found = found.change(
+            Change::new(
+                "ss -ltn: Recv-Q against Send-Q of its listening socket",
+                "the upstream's machine",
+                Effect::AtOnce,
+            )
+            .note("tells a full queue from a bad network"),
+        );
+    }
+    Finding {
+        not_this: capacity::not_this(Kind::UpstreamQueue).iter().map(|wrong| (*wrong).to_owned()).collect(),
+        ..found
+    }
+}
+
+fn upstream_slow(event: &Event, facts: &Facts) -> Finding {
+    let address = event.upstreams.keys().next().cloned().unwrap_or_default();
+    let found = new(
+        Severity::Warning,
+        "upstream_slow",
+        None,
+        &format!("{address} takes longer than its read timeout to answer"),
+    );
+    let found = found
+        .means("each such request holds two slots and two descriptors all that time (504)")
+        .change(
+            Change::new("find out what it waits for", "the application", Effect::AtOnce)
+                .note("its own logs, its database"),
+        )
+        .not_this("a longer proxy_read_timeout alone: requests hold their places longer");
+    holders(facts).into_iter().fold(found, Finding::seen)
+}
+
+fn bind_in_use(facts: &Facts) -> Finding {
+    let place =
+        facts.config.as_ref().and_then(|config| config.fixed_port.as_ref()).map(capacity::Place::words);
+    new(
+        Severity::Critical,
+        "fixed_port",
+        Kind::Ports,
+        "proxy_bind has a fixed port: one connection at a time",
+    )
+    .change(Change::new(
+        "proxy_bind with an address, without a port",
+        place.unwrap_or_else(|| "the location".to_owned()),
+        Effect::Reload,
+    ))
+    .not_this("net.ipv4.tcp_tw_reuse: the port is still only one")
+}
+
+fn kernel_memory() -> Finding {
+    new(Severity::Critical, "kernel_memory", Kind::Memory, "The kernel had no memory for sockets (105)")
+        .change(Change::new("net.ipv4.tcp_mem: larger values", "/etc/sysctl.d/60-tcp.conf", Effect::AtOnce))
+        .not_this("more worker_connections")
+}
+
+/// A consequence, unless nothing came before it.
+fn no_live(event: &Event, facts: &Facts) -> Finding {
+    let firsts =
+        [Cause::UpstreamQueue, Cause::ConnectTimeout, Cause::UpstreamDown, Cause::UpstreamSlow, Cause::Ports];
+    let causes = firsts.iter().filter_map(|cause| happened(facts, *cause));
+    let before = causes
+        .filter(|cause| cause.first.is_none() || event.first.is_none() || cause.first <= event.first)
+        .min_by_key(|cause| cause.first);
+    let limited =
+        facts.config.as_ref().is_some_and(|config| config.groups.iter().any(|group| group.max_conns));
+    let found =
+        new(Severity::Warning, "no_live_upstreams", None, "All servers of an upstream group were set aside");
+    match before {
+        Some(cause) => found.means(format!(
+            "a consequence: two failures within fail_timeout are enough. First came: {}",
+            cause.sample
+        )),
+        None if limited => Finding {
+            severity: Severity::Critical,
+            ..found.means("all servers are at their max_conns: works as configured, but 502")
+        },
+        None => Finding {
+            severity: Severity::Critical,
+            ..found.means("look for the first error before it, in older logs too")
+        },
+    }
+    .not_this("max_fails=0 alone: hides it, the failures stay")
+}
+
+fn application() -> Finding {
+    let found = new(
+        Severity::Critical,
+        "application_busy",
+        Kind::UpstreamQueue,
+        "The application says that all its workers are busy",
+    )
+    .means("what arrives waits in its accept queue, until that is full too")
+    .change(Change::new("more workers, or faster answers", "the application", Effect::RestartUpstream));
+    Finding {
+        not_this: capacity::not_this(Kind::UpstreamQueue).iter().map(|wrong| (*wrong).to_owned()).collect(),
+        ..found
+    }
+}
+
+/// Slots run out towards this very server, by its own doing.
+fn proxy_loop(facts: &Facts) -> Option<Finding> {
+    let (event, config) = (happened(facts, Cause::SlotsToUpstream)?, facts.config.as_ref()?);
+    let back = event
+        .upstreams
+        .keys()
+        .find(|to| config.listens.iter().any(|listen| is_reached(&listen.address, to)))?;
+    if event.local.saturating_mul(2) < event.count {
+        return None;
+    }
+    let title = format!("requests passed to {back} come back to this server");
+    let found = Finding::new(Severity::Critical, "proxy_loop", Some(Kind::Slots), title)
+        .seen(format!(
+            "{} of {} failed requests came from this machine itself, on their way to its own address",
+            event.local, event.count
+        ))
+        .means("each takes two slots more on every round, until none is left")
+        .change(Change::new(
+            "another proxy_pass, or another listen",
+            "the location that passes there",
+            Effect::Reload,
+        ))
+        .not_this("more of anything: a loop takes all there is");
+    Some(found)
+}

@@ -1,0 +1,284 @@
+//! What can be seen of a running server.
+
+use capacity::{
+    Chain, Change, Effect, FULL, Finding, Kind, Link, NEARLY_FULL, Setup, Severity, not_this, raise,
+};
+
+use super::chain::slots_of;
+use machine::sockets::Queue;
+
+use crate::facts::{Facts, Running, Worker};
+use crate::probe::config::Config;
+
+/// An event loop that is busier than this makes everybody wait.
+const BUSY: f64 = 0.9;
+
+/// All of them.
+pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> Vec<Finding> {
+    let mut all: Vec<Finding> = chain.links.iter().filter_map(|link| full(link, facts, setup)).collect();
+    all.extend(facts.queues.iter().filter_map(|queue| dropped(queue, facts, setup)));
+    all.extend(machine_overflows(facts));
+    all.extend(facts.queues.iter().filter_map(|queue| shorter(queue, facts, setup)));
+    if let (Some(running), Some(config)) = (&facts.running, &facts.config) {
+        all.extend(limit_not_landed(running, config));
+        all.extend(full_worker(running, setup));
+        all.extend(held_by_idle(facts, setup));
+    }
+    if let Some(running) = &facts.running {
+        all.extend(uneven(running));
+        all.extend(leaving(running));
+    }
+    all
+}
+
+/// The code of a finding about a link that is full, or nearly.
+pub(super) fn code(kind: Kind) -> &'static str {
+    match kind {
+        Kind::AcceptQueue => "accept_queue_full",
+        Kind::Slots => "slots_full",
+        Kind::Descriptors => "descriptors_full",
+        Kind::EventLoop => "event_loop_busy",
+        Kind::UpstreamQueue => "upstream_queue_full",
+        Kind::Ports => "ports_exhausted",
+        Kind::Memory => "memory_full",
+    }
+}
+
+/// A link that has little or no room left.
+fn full(link: &Link, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
+    let fullness = link.fullness();
+    let limit = if link.kind == Kind::EventLoop { BUSY } else { FULL };
+    let severity = match () {
+        () if fullness >= limit => Severity::Critical,
+        () if fullness >= NEARLY_FULL => Severity::Warning,
+        () => return None,
+    };
+    let much = if severity == Severity::Critical { "is full" } else { "is nearly full" };
+    let title = match link.kind {
+        Kind::EventLoop => format!("The event loops have no time left: {:.0}% busy", fullness * 100.0),
+        Kind::UpstreamQueue => format!("The application's accept queue {much}: {}", link.of),
+        Kind::Ports => format!(
+            "The local ports towards {} are {}",
+            link.of,
+            if severity == Severity::Critical { "used up" } else { "nearly used up" }
+        ),
+        _ => format!("{} {much}", capital(&link.name())),
+    };
+    let ceiling = capacity::ceiling_words(link);
+    let finding = Finding::new(severity, code(link.kind), Some(link.kind), title)
+        .seen(format!("live: {} of {ceiling} ({})", used_words(link), link.set_by))
+        .means(means(link.kind, facts));
+    Some(advised(finding, Some(link), setup))
+}
+
+fn used_words(link: &Link) -> String {
+    match link.kind {
+        Kind::EventLoop => format!("{:.2}", link.used as f64 / 1000.0),
+        Kind::Memory => capacity::draw::bytes(link.used),
+        _ => link.used.to_string(),
+    }
+}
+
+/// Adds what raises the link, and what does not.
+pub(super) fn advised(mut finding: Finding, link: Option<&Link>, setup: Option<&Setup>) -> Finding {
+    let Some(kind) = finding.link else { return finding };
+    let unknown = Setup { server: capacity::Server::Nginx, ..Setup::default() };
+    let empty = Link::new(kind, None, "");
+    finding.changes.extend(raise(link.unwrap_or(&empty), setup.unwrap_or(&unknown)));
+    finding.not_this.extend(not_this(kind).iter().map(|wrong| (*wrong).to_owned()));
+    finding
+}
+
+/// What a full link means for requests.
+pub(super) fn means(kind: Kind, facts: &Facts) -> String {
+    match kind {
+        Kind::AcceptQueue => "new clients are dropped by the kernel; no log says so, they time out".to_owned(),
+        Kind::Slots => match holders(facts) {
+            Some(holders) => format!("clients are closed without an answer, or get 500; {holders}"),
+            None => "clients are closed without an answer, or get 500".to_owned(),
+        },
+        Kind::Descriptors => "new clients hang; files and upstreams cannot be opened (500)".to_owned(),
+        Kind::EventLoop => "every request waits for its turn, however many slots are free".to_owned(),
+        Kind::UpstreamQueue => {
+            "requests come faster than the application takes them: 502 at once over unix, 504 after the connect timeout over TCP".to_owned()
+        }
+        Kind::Ports => "no further connection to this destination can be made: 502".to_owned(),
+        Kind::Memory => "the kernel kills the largest process when it is used up".to_owned(),
+    }
+}
+
+/// What holds the slots: who makes clients wait is the cause, and more slots are no cure.
+pub(super) fn holders(facts: &Facts) -> Option<String> {
+    let running = facts.running.as_ref()?;
+    let clients: u64 = running.workers.iter().map(|worker| worker.held.clients).sum();
+    let upstreams: u64 = running.workers.iter().map(|worker| worker.held.upstreams).sum();
+    let idle = facts.status.map(|status| status.waiting);
+    let (mut words, total) = (Vec::new(), clients + upstreams);
+    if total == 0 {
+        return None;
+    }
+    words.push(format!("{clients} clients{}", idle.map_or(String::new(), |idle| format!(" ({idle} idle)"))));
+    if upstreams > 0 {
+        let most = facts.upstreams.iter().max_by_key(|upstream| upstream.towards.open)?;
+        words.push(format!("{upstreams} upstream connections, most to {}", most.address));
+    }
+    Some(format!("held by {}", words.join(" and ")))
+}
+
+/// Losses that no log mentions: the kernel counts them for each socket.
+fn dropped(queue: &Queue, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
+    if queue.drops == 0 && queue.drops_grown == 0 {
+        return None;
+    }
+    let (severity, code, what) = match queue.drops_grown {
+        0 => (Severity::Warning, "accept_queue_overflowed", "has lost clients since it was opened"),
+        _ => (Severity::Critical, "accept_queue_overflows", "loses clients right now"),
+    };
+    let title = format!("The accept queue of {} {what}", queue.address);
+    let seconds = facts.counters.as_ref().map_or(0.0, |counters| counters.seconds);
+    let finding = Finding::new(severity, code, Some(Kind::AcceptQueue), title)
+        .seen(format!(
+            "{} dropped in all, {} of them within {seconds:.1} s",
+            queue.drops.wrapping_add(queue.drops_grown),
+            queue.drops_grown
+        ))
+        .means(means(Kind::AcceptQueue, facts));
+    let link = Link::new(Kind::AcceptQueue, Some(u64::from(queue.ceiling)), "").of(queue.address.clone());
+    Some(advised(finding, Some(&link), setup))
+}
+
+/// The machine's own counters, where no socket of this server lost anything.
+fn machine_overflows(facts: &Facts) -> Option<Finding> {
+    let counters = facts.counters.as_ref()?;
+    if counters.grown.listen_overflows == 0 || facts.queues.iter().any(|queue| queue.drops_grown > 0) {
+        return None;
+    }
+    let title = "The accept queue of another socket on this machine overflows";
+    let finding = Finding::new(Severity::Note, "machine_overflows", Some(Kind::AcceptQueue), title)
+        .seen(format!(
+            "TcpExtListenOverflows +{} in {:.1} s",
+            counters.grown.listen_overflows, counters.seconds
+        ))
+        .means("not of this server: `ss -ltn` shows where Recv-Q has reached Send-Q");
+    Some(finding)
+}
+
+/// The live queue keeps the length it had when it was listened on.
+fn shorter(queue: &Queue, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
+    let setup = setup?;
+    let somaxconn = u64::from(facts.kernel.somaxconn?);
+    let listen = setup.listens.iter().find(|listen| listen.address == queue.address)?;
+    let default = match setup.server {
+        capacity::Server::Nginx => capacity::DEFAULT_BACKLOG,
+        capacity::Server::Plimsoll => somaxconn,
+    };
+    let wanted = listen.backlog.unwrap_or(default).min(somaxconn);
+    if u64::from(queue.ceiling) >= wanted {
+        return None;
+    }
+    let title = format!("The live accept queue of {} is shorter than configured", queue.address);
+    let finding = Finding::new(Severity::Warning, "queue_shorter", Some(Kind::AcceptQueue), title)
+        .seen(format!("{} live, {wanted} by backlog= and net.core.somaxconn", queue.ceiling))
+        .means("the sysctl or backlog= was changed after the socket was listened on")
+        .change(Change::new("restart the server", "the service", Effect::Restart))
+        .not_this("a reload: an unchanged backlog= leaves the socket as it is");
+    Some(finding)
+}
+
+/// `worker_rlimit_nofile` is there, and the workers have another limit.
+fn limit_not_landed(running: &Running, config: &Config) -> Option<Finding> {
+    let (wanted, place) = config.rlimit_nofile.as_ref()?;
+    let worker =
+        running.workers.iter().find(|worker| worker.limit.soft.is_some_and(|soft| soft < *wanted))?;
+    let soft = worker.limit.soft.unwrap_or(0);
+    let title = "worker_rlimit_nofile is not in force";
+    let hard = capacity::draw::limit(worker.limit.hard);
+    let finding = Finding::new(Severity::Warning, "limit_not_landed", Some(Kind::Descriptors), title)
+        .seen(format!("{}: {wanted}; worker {} has {soft} (hard {hard})", place.words(), worker.pid))
+        .means("the old limit holds: the setting was refused, or not loaded yet")
+        .change(Change::new(
+            "reload, and look for setrlimit() in the error log",
+            "the server",
+            Effect::Reload,
+        ))
+        .change(Change::new(
+            format!("LimitNOFILE={wanted}"),
+            "[Service] of the server's unit",
+            Effect::Restart,
+        ))
+        .not_this("the master's /proc/PID/limits: the worker's count");
+    Some(finding)
+}
+
+/// Each worker of nginx has slots and descriptors of its own: one may be full while there is room beside it.
+fn full_worker(running: &Running, setup: Option<&Setup>) -> Option<Finding> {
+    let setup = setup.filter(|setup| setup.server == capacity::Server::Nginx && running.workers.len() > 1)?;
+    let room = setup.slots() / setup.workers.max(1);
+    let fullest = running.workers.iter().max_by_key(|worker| slots_of(worker))?;
+    let all: u64 = running.workers.iter().map(slots_of).sum();
+    let full = |used: u64, of: u64| used as f64 >= of as f64 * FULL;
+    if !full(slots_of(fullest), room) || full(all, setup.slots()) {
+        return None;
+    }
+    let title = "One worker is full while others have room";
+    let finding = Finding::new(Severity::Critical, "slots_full", Some(Kind::Slots), title)
+        .seen(format!(
+            "worker {}: {} of {room}; all together {all} of {}",
+            fullest.pid,
+            slots_of(fullest),
+            setup.slots()
+        ))
+        .means("connections stay with the worker that accepted them; `listen .. reuseport` spreads them");
+    Some(advised(finding, None, Some(setup)))
+}
+
+/// Idle keep-alive clients that take most of the slots.
+fn held_by_idle(facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
+    let (setup, status, config) = (setup?, facts.status?, facts.config.as_ref()?);
+    if status.waiting.saturating_mul(2) < setup.slots() {
+        return None;
+    }
+    let timeout = config.keepalive_timeout.unwrap_or(75_000) / 1000;
+    let title = format!("Idle keep-alive clients hold {} of {} slots", status.waiting, setup.slots());
+    let finding = Finding::new(Severity::Warning, "idle_clients", Some(Kind::Slots), title)
+        .seen(format!("stub_status: Waiting {}; keepalive_timeout {timeout} s", status.waiting))
+        .means("they come back without a handshake, but their slots are not free; nginx closes them when a sixteenth is left")
+        .change(Change::new(format!("worker_connections {};", setup.connections.saturating_mul(2)), "events context", Effect::Reload).note("with descriptors for them"))
+        .not_this("a much shorter keepalive_timeout alone: trades slots for handshakes and TIME_WAIT");
+    Some(finding)
+}
+
+/// One worker does the work of all.
+fn uneven(running: &Running) -> Option<Finding> {
+    let busy = |worker: &Worker| worker.busy.unwrap_or(0.0);
+    let most = running.workers.iter().max_by(|a, b| busy(a).total_cmp(&busy(b)))?;
+    let least = running.workers.iter().map(busy).min_by(f64::total_cmp)?;
+    if busy(most) < BUSY || least > BUSY / 3.0 {
+        return None;
+    }
+    let title = "One worker is saturated while others are idle";
+    let finding = Finding::new(Severity::Warning, "uneven_workers", Some(Kind::EventLoop), title)
+        .seen(format!(
+            "worker {}: {:.0}% busy; the idlest {:.0}%",
+            most.pid,
+            busy(most) * 100.0,
+            least * 100.0
+        ))
+        .means("long-lived connections stay where they were accepted: those of this worker all wait")
+        .change(Change::new("listen .. reuseport;", "server context", Effect::Reload));
+    Some(finding)
+}
+
+fn leaving(running: &Running) -> Option<Finding> {
+    let workers = running.workers.len().max(1);
+    let title = format!("{} old workers still finish their connections", running.leaving);
+    let finding = Finding::new(Severity::Note, "old_workers", Some(Kind::Memory), title)
+        .means("each reload leaves some behind while clients stay: memory and upstream connections are held twice")
+        .change(Change::new("worker_shutdown_timeout 5m;", "main context", Effect::Reload));
+    (running.leaving > workers).then_some(finding)
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}

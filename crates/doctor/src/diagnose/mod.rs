@@ -1,0 +1,103 @@
+//! Facts to findings: pure, and each rule in one function.
+
+mod chain;
+mod events;
+mod live;
+mod setup;
+
+use capacity::{Chain, Finding, Kind, Severity};
+use serde::{Deserialize, Serialize};
+
+use crate::facts::Facts;
+
+/// What the facts mean.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// The links, in the order in which a request meets them.
+    pub chain: Chain,
+    /// What is wrong, first causes before their consequences.
+    pub findings: Vec<Finding>,
+}
+
+impl Diagnosis {
+    /// What the program exits with: 0 healthy, 1 warnings, 2 a link is full or was, 3 could not look.
+    pub fn exit_code(&self, facts: &Facts) -> u8 {
+        match self.findings.iter().map(|finding| finding.severity).max() {
+            _ if facts.is_empty() => 3,
+            Some(Severity::Critical) => 2,
+            Some(Severity::Warning) => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// Judges.
+pub fn diagnose(facts: &Facts) -> Diagnosis {
+    let setup = setup::setup(facts);
+    let chain = chain::chain(facts, setup.as_ref());
+    let mut findings = setup.as_ref().map(capacity::Setup::findings).unwrap_or_default();
+    findings.extend(live::findings(facts, &chain, setup.as_ref()));
+    findings.extend(events::findings(facts, setup.as_ref()));
+    Diagnosis { chain, findings: ordered(findings) }
+}
+
+/// The same thing seen in a log and live is one finding; causes come before what they cause.
+fn ordered(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut all: Vec<Finding> = Vec::new();
+    for finding in findings {
+        match all.iter_mut().find(|known| known.code == finding.code && same_thing(known, &finding)) {
+            Some(known) => merge(known, finding),
+            None => all.push(finding),
+        }
+    }
+    all.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), rank(finding)));
+    all
+}
+
+/// Findings of one code about different addresses are different findings, unless the code has only one subject.
+fn same_thing(a: &Finding, b: &Finding) -> bool {
+    let many = [
+        "backlog_clamped",
+        "proxy_loop",
+        "queue_shorter",
+        "accept_queue_full",
+        "accept_queue_overflows",
+        "accept_queue_overflowed",
+    ];
+    !many.contains(&a.code.as_str()) || a.title == b.title
+}
+
+fn merge(known: &mut Finding, other: Finding) {
+    known.severity = known.severity.max(other.severity);
+    known.evidence.extend(other.evidence);
+    for change in other.changes {
+        if !known.changes.iter().any(|had| had.setting == change.setting) {
+            known.changes.push(change);
+        }
+    }
+    for wrong in other.not_this {
+        if !known.not_this.contains(&wrong) {
+            known.not_this.push(wrong);
+        }
+    }
+}
+
+/// A request that cannot go on fills what is before it: so the last link of the chain is the first cause.
+fn rank(finding: &Finding) -> u8 {
+    match finding.code.as_str() {
+        "proxy_loop" => 0,
+        "worker_killed" => 1,
+        "no_live_upstreams" => 20,
+        "limited" => 21,
+        _ => match finding.link {
+            Some(Kind::Ports) => 2,
+            Some(Kind::UpstreamQueue) => 3,
+            Some(Kind::EventLoop) => 4,
+            Some(Kind::Descriptors) => 5,
+            Some(Kind::Slots) => 6,
+            Some(Kind::AcceptQueue) => 7,
+            Some(Kind::Memory) => 8,
+            None => 9,
+        },
+    }
+}

@@ -1,0 +1,297 @@
+//! What an error-log line says about capacity, recognised by the numbers of errors: their words differ between C
+//! libraries.
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// No slot for a client: closed without an answer.
+    SlotsOnAccept,
+    /// No slot towards the upstream: 500.
+    SlotsToUpstream,
+    /// Less than a sixteenth of the slots was free: idle clients were closed.
+    SlotsReusing,
+    /// Not even the listening sockets found slots.
+    SlotsForListeners,
+    /// The limit of descriptors is below `worker_connections`.
+    SlotsOverLimit,
+    /// `worker_rlimit_nofile` was refused.
+    RlimitRefused,
+    /// No descriptor for a client (24 on accept).
+    FilesOnAccept,
+    /// No descriptor towards the upstream (24).
+    FilesToUpstream,
+    /// No descriptor for a file (24).
+    FilesOpen,
+    /// No descriptor for the master: a reload was refused (24, emerg).
+    FilesOfMaster,
+    /// No descriptor on the whole machine (23).
+    FilesOfMachine,
+    /// A unix upstream's accept queue is full (11 on connect).
+    UpstreamQueue,
+    /// No answer to a connect (110).
+    ConnectTimeout,
+    /// An upstream that takes too long to answer (110).
+    UpstreamSlow,
+    /// Nobody listens there (111, 2).
+    UpstreamDown,
+    /// No local port is left (99).
+    Ports,
+    /// The port of `proxy_bind` is taken (98).
+    BindInUse,
+    /// The kernel's memory for sockets is used up (105).
+    KernelMemory,
+    /// All servers of a group are set aside.
+    NoLiveUpstreams,
+    /// One server of a group was set aside.
+    UpstreamDisabled,
+    /// `limit_conn` or `limit_req` did its work.
+    Limited,
+    /// The application says that its workers are all busy.
+    Application,
+    /// A worker was killed (signal 9), most likely for memory.
+    Killed,
+}
+
+/// What every line that means something has in it, one or the other.
+pub(crate) const NEEDLES: &[&str] = &[
+    "worker_connections",
+    "RLIMIT_NOFILE",
+    "failed (24:",
+    "failed (23:",
+    "failed (11:",
+    "failed (98:",
+    "failed (99:",
+    "failed (105:",
+    "failed (111:",
+    "failed (2:",
+    "timed out (110:",
+    "failed (110:",
+    "no live upstreams",
+    "temporarily disabled",
+    "limiting connections",
+    "limiting requests",
+    "listen queue",
+    "max_children",
+    "WORKER TIMEOUT",
+    "exited on signal 9",
+    "\"errno\":",
+];
+
+/// The cause in a message of this level, if it is one. What a client chose (request, path) is not believed.
+pub fn cause(level: &str, text: &str) -> Option<Cause> {
+    let head = text.split(", client: ").next().unwrap_or(text);
+    let own = head.split('"').next().unwrap_or(head);
+    let has = |what: &str| own.contains(what);
+    if has("worker_connections") {
+        return slots(own);
+    }
+    if has("RLIMIT_NOFILE") {
+        return has("failed").then_some(Cause::RlimitRefused);
+    }
+    if let Some(errno) = errno(head) {
+        return of_errno(errno, level, own, head);
+    }
+    match () {
+        () if has("no live upstreams") => Some(Cause::NoLiveUpstreams),
+        () if has("temporarily disabled") => Some(Cause::UpstreamDisabled),
+        () if has("limiting connections") || has("limiting requests") => Some(Cause::Limited),
+        () if has("listen queue") && head.contains("full") => Some(Cause::Application),
+        () if has("max_children") || has("WORKER TIMEOUT") => Some(Cause::Application),
+        () if has("exited on signal 9") => Some(Cause::Killed),
+        () => None,
+    }
+}
+
+fn slots(text: &str) -> Option<Cause> {
+    let has = |what: &str| text.contains(what);
+    match () {
+        () if has("exceed open file resource limit") => Some(Cause::SlotsOverLimit),
+        () if !has("worker_connections are not enough") => None,
+        () if has("while connecting to upstream") => Some(Cause::SlotsToUpstream),
+        () if has("reusing connections") => Some(Cause::SlotsReusing),
+        () if has("listening sockets") => Some(Cause::SlotsForListeners),
+        () => Some(Cause::SlotsOnAccept),
+    }
+}
+
+/// The number in `failed (24: ..)` or `timed out (110: ..)`: the last, as a file's name stands before it.
+fn errno(head: &str) -> Option<u32> {
+    let found =
+        ["failed (", "timed out ("].iter().filter_map(|words| Some((head.rfind(words)?, words.len()))).max();
+    let (at, length) = found?;
+    head[at + length..].split_once(':')?.0.parse().ok()
+}
+
+/// `own` is what stands before the first name in the line.
+fn of_errno(errno: u32, level: &str, own: &str, head: &str) -> Option<Cause> {
+    let has = |what: &str| own.contains(what);
+    let connecting = head.ends_with("while connecting to upstream");
+    match errno {
+        23 => Some(Cause::FilesOfMachine),
+        24 if has("accept") => Some(Cause::FilesOnAccept),
+        24 if level == "emerg" => Some(Cause::FilesOfMaster),
+        24 if has("socket()") => Some(Cause::FilesToUpstream),
+        24 => Some(Cause::FilesOpen),
+        11 if has("connect()") => Some(Cause::UpstreamQueue),
+        110 if connecting => Some(Cause::ConnectTimeout),
+        110 if has("upstream") => Some(Cause::UpstreamSlow),
+        111 | 2 if has("connect()") && connecting => Some(Cause::UpstreamDown),
+        99 if has("connect()") => Some(Cause::Ports),
+        98 if has("bind(") && connecting => Some(Cause::BindInUse),
+        105 => Some(Cause::KernelMemory),
+        _ => None,
+    }
+}
+
+/// The value of `name: "value"` or `name: value,` in a line's tail.
+pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut at = 0;
+    while let Some(found) = text.get(at..)?.find(name) {
+        let start = at + found;
+        let rest = &text[start + name.len()..];
+        match rest.strip_prefix(": ") {
+            Some(value) if text[..start].ends_with(", ") => return Some(value_of(value)),
+            _ => at = start + name.len(),
+        }
+    }
+    None
+}
+
+fn value_of(rest: &str) -> &str {
+    let value = match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => rest.split([',', ' ']).next(),
+    };
+    value.unwrap_or_default().trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(level: &str, text: &str, expected: Option<Cause>) {
+        assert_eq!(cause(level, text), expected, "{text}");
+        let found = NEEDLES.iter().any(|needle| text.contains(needle));
+        assert!(found || expected.is_none(), "no needle is in {text}");
+    }
+
+    #[test]
+    fn every_line_of_the_family() {
+        use Cause::*;
+        let table: &[(&str, &str, Option<Cause>)] = &[
+            ("alert", "1024 worker_connections are not enough", Some(SlotsOnAccept)),
+            (
+                "alert",
+                "*204815 worker_connections are not enough while connecting to upstream, client: 203.0.113.7",
+                Some(SlotsToUpstream),
+            ),
+            (
+                "alert",
+                "*7 768 worker_connections are not enough while connecting to upstream, client: ::1",
+                Some(SlotsToUpstream),
+            ),
+            ("warn", "512 worker_connections are not enough, reusing connections", Some(SlotsReusing)),
+            ("emerg", "4 worker_connections are not enough for 5 listening sockets", Some(SlotsForListeners)),
+            ("warn", "4096 worker_connections exceed open file resource limit: 1024", Some(SlotsOverLimit)),
+            (
+                "alert",
+                "setrlimit(RLIMIT_NOFILE, 65536) failed (1: Operation not permitted)",
+                Some(RlimitRefused),
+            ),
+            ("crit", "accept4() failed (24: Too many open files)", Some(FilesOnAccept)),
+            ("crit", "accept4() failed (24: No file descriptors available)", Some(FilesOnAccept)),
+            ("crit", "accept4() failed (23: Too many open files in system)", Some(FilesOfMachine)),
+            (
+                "alert",
+                "*3 socket() failed (24: Too many open files) while connecting to upstream, client: 1.2.3.4",
+                Some(FilesToUpstream),
+            ),
+            (
+                "crit",
+                "*3 open() \"/srv/a\" failed (24: Too many open files), client: 1.2.3.4",
+                Some(FilesOpen),
+            ),
+            ("emerg", "open() \"/var/log/a.log\" failed (24: Too many open files)", Some(FilesOfMaster)),
+            (
+                "error",
+                "*9 connect() to unix:/run/g.sock failed (11: Resource temporarily unavailable) while connecting to upstream, client: 1.2.3.4",
+                Some(UpstreamQueue),
+            ),
+            (
+                "error",
+                "*9 upstream timed out (110: Operation timed out) while connecting to upstream, client: 1.2.3.4",
+                Some(ConnectTimeout),
+            ),
+            (
+                "error",
+                "*9 upstream timed out (110: Connection timed out) while reading response header from upstream, client: 1, upstream: \"http://1.1.1.1/\"",
+                Some(UpstreamSlow),
+            ),
+            (
+                "error",
+                "*9 connect() failed (111: Connection refused) while connecting to upstream, client: 1",
+                Some(UpstreamDown),
+            ),
+            (
+                "crit",
+                "*9 connect() to 10.0.0.7:80 failed (99: Address not available) while connecting to upstream",
+                Some(Ports),
+            ),
+            (
+                "crit",
+                "*9 bind(127.0.0.1:5000) failed (98: Address in use) while connecting to upstream, client: 1",
+                Some(BindInUse),
+            ),
+            ("emerg", "bind() to 0.0.0.0:80 failed (98: Address already in use)", None),
+            (
+                "alert",
+                "*9 socket() failed (105: No buffer space available) while connecting to upstream",
+                Some(KernelMemory),
+            ),
+            ("error", "*9 no live upstreams while connecting to upstream, client: 1", Some(NoLiveUpstreams)),
+            (
+                "warn",
+                "*9 upstream server temporarily disabled while connecting to upstream",
+                Some(UpstreamDisabled),
+            ),
+            ("error", "*9 limiting connections by zone \"a\", client: 1", Some(Limited)),
+            ("error", "*9 limiting requests, excess: 5.1 by zone \"a\", client: 1", Some(Limited)),
+            ("", "*** uWSGI listen queue of socket \"x\" (fd: 3) full !!! (101/100) ***", Some(Application)),
+            (
+                "",
+                "WARNING: [pool www] server reached pm.max_children setting (5), consider raising it",
+                Some(Application),
+            ),
+            ("", "[2026-11-22 12:00:00 +0000] [7] [CRITICAL] WORKER TIMEOUT (pid:8)", Some(Application)),
+            ("alert", "worker process 77 exited on signal 9", Some(Killed)),
+            (
+                "error",
+                "*1 open() \"/a worker_connections are not enough failed (24: y)\" failed (2: No such file), client: 1",
+                None,
+            ),
+            (
+                "error",
+                "*1 open() \"/srv/x\" failed (2: No such file), client: 1, request: \"GET /connect() failed (11:\"",
+                None,
+            ),
+            ("error", "*1 open() \"/srv/x\" failed (2: No such file or directory), client: 1", None),
+            ("notice", "signal process started", None),
+        ];
+        for (level, text, expected) in table {
+            check(level, text, *expected);
+        }
+    }
+
+    #[test]
+    fn fields_of_the_tail() {
+        let text = "*9 connect() failed, client: 127.0.0.1, server: , request: \"GET /a, client: 6 HTTP/1.1\", upstream: \"http://unix:/run/a.sock:/b\", host: \"x\"";
+        assert_eq!(field(text, "client"), Some("127.0.0.1"));
+        assert_eq!(field(text, "upstream"), Some("http://unix:/run/a.sock:/b"));
+        assert_eq!(field(text, "server"), Some(""));
+        assert_eq!(field(text, "referrer"), None);
+    }
+}

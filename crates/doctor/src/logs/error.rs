@@ -1,0 +1,372 @@
+//! Error logs: what happened, how often, since when, to whom.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use aho_corasick::AhoCorasick;
+use memchr::{memchr, memchr_iter, memrchr};
+use serde::{Deserialize, Serialize};
+
+use super::Blocks;
+use super::cause::{self, Cause, NEEDLES};
+use super::moment::{self, Moment};
+
+/// All lines of one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// What it is.
+    pub cause: Cause,
+    /// How often.
+    pub count: u64,
+    /// The first time, on the clock of the log.
+    pub first: Option<Moment>,
+    /// The last time.
+    pub last: Option<Moment>,
+    /// The first such line, shortened.
+    pub sample: String,
+    /// Where that stands: `error.log:88121`.
+    pub place: String,
+    /// Towards which upstreams, and how often.
+    pub upstreams: BTreeMap<String, u64>,
+    /// `worker_connections` as the line has it.
+    pub limit: Option<u64>,
+    /// How many concern clients on this machine itself.
+    pub local: u64,
+}
+
+/// What was read of logs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Events {
+    /// One for each cause.
+    pub events: Vec<Event>,
+    /// Bytes read, unpacked.
+    pub bytes: u64,
+    /// Lines read.
+    pub lines: u64,
+    /// Names of the logs.
+    pub logs: Vec<String>,
+}
+
+/// From when to when; open where there is none. Lines without a time are inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Not before.
+    pub since: Option<Moment>,
+    /// Not after.
+    pub until: Option<Moment>,
+}
+
+impl Window {
+    /// Whether a moment lies in it.
+    pub fn has(&self, moment: Option<Moment>) -> bool {
+        moment.is_none_or(|moment| {
+            self.since.is_none_or(|since| since <= moment) && self.until.is_none_or(|until| moment <= until)
+        })
+    }
+}
+
+/// Different upstreams that are told apart.
+const MOST_UPSTREAMS: usize = 64;
+/// Characters of a sample.
+const SAMPLE: usize = 400;
+
+/// Reads error logs of nginx and of the applications behind it.
+pub struct Scanner {
+    needles: AhoCorasick,
+    window: Window,
+    events: BTreeMap<Cause, Event>,
+    read: Events,
+}
+
+impl Scanner {
+    /// A scanner for lines within this window.
+    pub fn new(window: Window) -> Scanner {
+        // A handful of short texts: never too large to build.
+        #[allow(clippy::expect_used)]
+        let needles = AhoCorasick::new(NEEDLES).expect("the needles are few");
+        Scanner { needles, window, events: BTreeMap::new(), read: Events::default() }
+    }
+
+    /// Reads a log whole.
+    pub fn read<R: Read>(&mut self, name: &str, blocks: &mut Blocks<R>) -> io::Result<()> {
+        self.read.logs.push(name.to_owned());
+        let mut line = 1;
+        while let Some(block) = blocks.next_block()? {
+            line = self.block(name, line, block);
+        }
+        Ok(())
+    }
+
+    /// Everything found.
+    pub fn finish(mut self) -> Events {
+        self.read.events = self.events.into_values().collect();
+        self.read
+    }
+
+    /// Goes from needle to needle; lines without one are only counted. Gives the number of the line after the block.
+    fn block(&mut self, name: &str, first: u64, block: &[u8]) -> u64 {
+        let (mut at, mut number) = (0, first);
+        while let Some(found) = self.needles.find(&block[at..]) {
+            let (start, end) = line_around(block, at + found.start());
+            number += newlines(&block[at..start]);
+            let place = || format!("{}:{number}", name.rsplit('/').next().unwrap_or(name));
+            if let Some(line) = Line::of(&block[start..end]) {
+                self.note(&line, place);
+            }
+            number += 1;
+            at = (end + 1).min(block.len());
+        }
+        number += newlines(&block[at..]);
+        if at < block.len() && block.last() != Some(&b'\n') {
+            number += 1;
+        }
+        self.read.bytes += block.len() as u64;
+        self.read.lines += number - first;
+        number
+    }
+
+    fn note(&mut self, line: &Line<'_>, place: impl FnOnce() -> String) {
+        let Some(cause) = cause::cause(&line.level, &line.text) else { return };
+        // Prose about an error is none; only applications write lines without a level.
+        if line.level.is_empty() && cause != Cause::Application {
+            return;
+        }
+        if !self.window.has(line.moment) {
+            return;
+        }
+        let event = self.events.entry(cause).or_insert_with(|| Event::new(cause, line, place()));
+        event.add(line);
+    }
+}
+
+impl Event {
+    fn new(cause: Cause, line: &Line<'_>, place: String) -> Event {
+        Event {
+            cause,
+            count: 0,
+            first: None,
+            last: None,
+            sample: line.text.chars().take(SAMPLE).collect(),
+            place,
+            upstreams: BTreeMap::new(),
+            limit: None,
+            local: 0,
+        }
+    }
+
+    fn add(&mut self, line: &Line<'_>) {
+        self.count += 1;
+        if let Some(moment) = line.moment {
+            self.first = Some(self.first.map_or(moment, |first| first.min(moment)));
+            self.last = Some(self.last.map_or(moment, |last| last.max(moment)));
+        }
+        self.limit = self.limit.or_else(|| limit(&line.text));
+        let client = cause::field(&line.text, "client");
+        self.local += u64::from(client.is_some_and(|client| matches!(client, "127.0.0.1" | "::1" | "unix:")));
+        if let Some(upstream) = upstream(&line.text) {
+            if let Some(count) = self.upstreams.get_mut(&upstream) {
+                *count += 1;
+            } else if self.upstreams.len() < MOST_UPSTREAMS {
+                self.upstreams.insert(upstream, 1);
+            }
+        }
+    }
+}
+
+/// The number before `worker_connections`; what a `*` precedes is a connection's id.
+fn limit(text: &str) -> Option<u64> {
+    let before = text.split(" worker_connections").next()?;
+    before.rsplit(' ').next()?.parse().ok()
+}
+
+/// The address in `upstream: "http://127.0.0.1:8000/path"`, or in `connect() to ADDRESS failed`.
+fn upstream(text: &str) -> Option<String> {
+    if let Some(url) = cause::field(text, "upstream") {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let end = match rest.strip_prefix("unix:") {
+            // A path ends with a colon where an URI follows.
+            Some(path) => 5 + path.find(':').unwrap_or(path.len()),
+            None => rest.find('/').unwrap_or(rest.len()),
+        };
+        return Some(rest[..end].to_owned());
+    }
+    let rest = text.split_once("connect() to ")?.1;
+    Some(rest.split_once(" failed")?.0.to_owned())
+}
+
+/// A line, taken apart.
+struct Line<'a> {
+    moment: Option<Moment>,
+    level: Cow<'a, str>,
+    text: Cow<'a, str>,
+}
+
+impl<'a> Line<'a> {
+    fn of(bytes: &'a [u8]) -> Option<Line<'a>> {
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        if bytes.first() == Some(&b'{') {
+            return Line::of_json(bytes);
+        }
+        let text = String::from_utf8_lossy(bytes);
+        Some(Line::of_text(&text).into_owned())
+    }
+
+    /// nginx's line, behind whatever a collector puts before it (`Jun 27 18:05:51 host nginx[7]: `).
+    fn of_text(line: &str) -> Line<'_> {
+        for (bracket, _) in line.match_indices(" [").take(8) {
+            let Some(start) = bracket.checked_sub(19) else { continue };
+            let Some(moment) = moment::of_error_log(&line.as_bytes()[start..]) else { continue };
+            let Some((level, rest)) = line[bracket + 2..].split_once("] ") else { continue };
+            // `pid#tid: `
+            let text =
+                rest.split_once(": ").filter(|(ids, _)| ids.contains('#')).map_or(rest, |(_, text)| text);
+            return Line { moment: Some(moment), level: level.into(), text: text.into() };
+        }
+        Line::without_time(line)
+    }
+
+    /// What nginx says on standard error (`nginx: [emerg] ..`), and what somebody cut from a log.
+    fn without_time(line: &str) -> Line<'_> {
+        const LEVELS: [&str; 6] = ["[emerg] ", "[alert] ", "[crit] ", "[error] ", "[warn] ", "[notice] "];
+        let found = LEVELS.iter().find_map(|level| line.split_once(level).map(|(_, text)| (*level, text)));
+        let Some((level, text)) = found else {
+            return Line { moment: None, level: "".into(), text: line.into() };
+        };
+        Line { moment: None, level: level.trim_matches(['[', ']', ' ']).into(), text: text.into() }
+    }
+
+    fn of_json(bytes: &[u8]) -> Option<Line<'static>> {
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+        let one = |names: &[&str]| names.iter().find_map(|name| object.get(*name)?.as_str());
+        // What Docker keeps of standard error is a line of text.
+        let message = one(&["msg", "message", "log"])?;
+        let inner = Line::of_text(message.trim_end());
+        let moment = inner.moment.or_else(|| {
+            let time = one(&["time", "timestamp", "ts", "@timestamp"])?.as_bytes();
+            moment::of_error_log(time).or_else(|| Some(moment::of_iso8601(time)?.div_euclid(1000)))
+        });
+        let level = if inner.level.is_empty() {
+            one(&["level", "severity"]).unwrap_or("").into()
+        } else {
+            inner.level
+        };
+        let mut text = inner.text.into_owned();
+        let number = object.get("errno").and_then(serde_json::Value::as_u64);
+        if let Some(number) = number.filter(|number| !text.contains(&format!("({number}:"))) {
+            text = with_errno(&text, number);
+        }
+        for (name, field) in [("client", "client"), ("upstream", "upstream")] {
+            if let Some(value) = one(&[name]).filter(|_| cause::field(&text, field).is_none()) {
+                text = format!("{text}, {field}: \"{value}\"");
+            }
+        }
+        Some(Line { moment, level: level.into_owned().into(), text: text.into() })
+    }
+
+    fn into_owned(self) -> Line<'static> {
+        Line {
+            moment: self.moment,
+            level: self.level.into_owned().into(),
+            text: self.text.into_owned().into(),
+        }
+    }
+}
+
+/// The number where nginx's text has it.
+fn with_errno(text: &str, number: u64) -> String {
+    let end = ["failed", "timed out"].iter().find_map(|words| Some(text.find(words)? + words.len()));
+    let end = end.unwrap_or(text.len());
+    format!("{} ({number}: ){}", &text[..end], &text[end..])
+}
+
+/// Where the line around this byte begins and ends.
+fn line_around(block: &[u8], at: usize) -> (usize, usize) {
+    let start = memrchr(b'\n', &block[..at]).map_or(0, |newline| newline + 1);
+    let end = memchr(b'\n', &block[at..]).map_or(block.len(), |newline| at + newline);
+    (start, end)
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    memchr_iter(b'\n', bytes).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scan(text: &[u8], window: Window) -> Events {
+        let mut scanner = Scanner::new(window);
+        scanner.read("/var/log/error.log", &mut Blocks::new(text)).unwrap();
+        scanner.finish()
+    }
+
+    const QUEUE: &str = "2026/06/27 12:03:12 [error] 7#7: *9 connect() to unix:/run/g.sock failed (11: Resource temporarily unavailable) while connecting to upstream, client: 127.0.0.1, server: , request: \"GET / HTTP/1.1\", upstream: \"http://unix:/run/g.sock:/\", host: \"x\"\n";
+
+    #[test]
+    fn a_log_is_summed_up() {
+        let noise = "2026/06/27 12:00:00 [notice] 7#7: nothing\n".repeat(3);
+        assert_eq!(
+            scan(b"1024 worker_connections are not enough, says the manual\n", Window::default()).events,
+            []
+        );
+        let bare = "nginx: [alert] 1024 worker_connections are not enough while connecting to upstream";
+        assert_eq!(scan(bare.as_bytes(), Window::default()).events[0].cause, Cause::SlotsToUpstream);
+        let later = QUEUE.replace("12:03:12", "12:04:00");
+        let full = "2026/06/27 12:03:41 [alert] 7#7: 768 worker_connections are not enough\n";
+        let text = format!("{noise}{later}{QUEUE}{full}the end");
+        let read = scan(text.as_bytes(), Window::default());
+        assert_eq!((read.lines, read.bytes), (7, text.len() as u64));
+        let [slots, queue] = &read.events[..] else { panic!("{:?}", read.events) };
+        assert_eq!((slots.cause, slots.count, slots.limit), (Cause::SlotsOnAccept, 1, Some(768)));
+        assert_eq!((queue.count, queue.local, queue.place.as_str()), (2, 2, "error.log:4"));
+        assert_eq!(moment::words(queue.first.unwrap()), "2026-06-27 12:03:12");
+        assert_eq!(queue.upstreams, BTreeMap::from([("unix:/run/g.sock".to_owned(), 2)]));
+        let window = Window { since: queue.first.map(|first| first + 40), until: None };
+        assert_eq!(scan(text.as_bytes(), window).events.len(), 1);
+    }
+
+    #[test]
+    fn the_same_line_in_other_clothes() {
+        let line = QUEUE.trim_end();
+        let quoted = serde_json::to_string(line).unwrap();
+        let clothes = [
+            format!("Jun 27 12:03:13 web nginx[7]: {line}"),
+            format!("{{\"log\":{quoted},\"stream\":\"stderr\",\"time\":\"2026-06-27T12:03:12.1Z\"}}"),
+            "{\"time\":\"2026-06-27T12:03:12Z\",\"level\":\"error\",\"errno\":11,\"msg\":\"connect() to unix:/run/g.sock failed while connecting to upstream\",\"client\":\"127.0.0.1\",\"upstream\":\"http://unix:/run/g.sock:/\"}".to_owned(),
+            format!("{line}\r"),
+        ];
+        for text in clothes {
+            let read = scan(text.as_bytes(), Window::default());
+            let event = read.events.first().unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((event.cause, event.local), (Cause::UpstreamQueue, 1), "{text}");
+            assert_eq!(moment::words(event.first.unwrap()), "2026-06-27 12:03:12", "{text}");
+            assert!(event.upstreams.contains_key("unix:/run/g.sock"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_no_limit() {
+        assert_eq!(limit("*204815 worker_connections are not enough"), None);
+        assert_eq!(limit("*3 768 worker_connections are not enough"), Some(768));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_in_a_log_is_survived(
+            lines in prop::collection::vec(prop_oneof![any::<String>().prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..60), Just(QUEUE.as_bytes().to_vec()),
+                Just(b"{\"level\":\"crit\",\"errno\":24,\"msg\":\"accept4() failed\"}\n".to_vec())], 0..20),
+            cut in 0usize..400,
+        ) {
+            let text = lines.concat();
+            let text = &text[..text.len().saturating_sub(cut)];
+            let read = scan(text, Window::default());
+            let newlines = newlines(text) + u64::from(!text.is_empty() && !text.ends_with(b"\n"));
+            prop_assert_eq!(read.lines, newlines);
+            prop_assert!(read.events.iter().map(|event| event.count).sum::<u64>() <= newlines);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `log_format`: which bytes of a line are which variable.
+
+use memchr::memmem::Finder;
+
+/// A format, ready to take lines apart.
+pub struct Format {
+    /// What must come first.
+    prefix: Vec<u8>,
+    /// Variables in order, each with the text that ends it.
+    parts: Vec<Part>,
+}
+
+struct Part {
+    variable: String,
+    /// `None`: the rest of the line.
+    end: Option<Finder<'static>>,
+}
+
+/// nginx's own format.
+pub const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
+
+impl Format {
+    /// Compiles nginx's text.
+    pub fn new(text: &str) -> Format {
+        let mut format = Format { prefix: Vec::new(), parts: Vec::new() };
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(dollar) = rest.find('$') {
+            literal.push_str(&rest[..dollar]);
+            rest = &rest[dollar + 1..];
+            let (name, after) = match rest.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+                Some(found) => found,
+                None => rest.split_at(
+                    rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len()),
+                ),
+            };
+            if name.is_empty() {
+                literal.push('$');
+                continue;
+            }
+            rest = after;
+            format.end_last(std::mem::take(&mut literal));
+            format.parts.push(Part { variable: name.to_owned(), end: None });
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            format.end_last(literal);
+        }
+        format
+    }
+
+    fn end_last(&mut self, literal: String) {
+        match self.parts.last_mut() {
+            None => self.prefix = literal.into_bytes(),
+            // Two variables side by side cannot be told apart: the first is empty.
+            Some(part) => part.end = Some(Finder::new(literal.as_bytes()).into_owned()),
+        }
+    }
+
+    /// Where a variable stands; it is asked once.
+    pub fn index(&self, variable: &str) -> Option<usize> {
+        self.parts.iter().position(|part| part.variable == variable)
+    }
+
+    /// The values of a line, in order. False: the line is not of this format.
+    pub fn split<'a>(&self, line: &'a [u8], values: &mut Vec<&'a [u8]>) -> bool {
+        values.clear();
+        let Some(mut rest) = line.strip_prefix(self.prefix.as_slice()) else { return false };
+        for part in &self.parts {
+            let Some(end) = &part.end else {
+                values.push(rest);
+                return true;
+            };
+            let Some(found) = end.find(rest) else { return false };
+            values.push(&rest[..found]);
+            rest = &rest[found + end.needle().len()..];
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values<'a>(format: &str, line: &'a str) -> Option<Vec<&'a str>> {
+        let mut values = Vec::new();
+        let fits = Format::new(format).split(line.as_bytes(), &mut values);
+        fits.then(|| values.iter().filter_map(|value| std::str::from_utf8(value).ok()).collect())
+    }
+
+    #[test]
+    fn lines_are_taken_apart() {
+        let line = "1.2.3.4 - - [27/Jun/2026:18:05:51 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl/8\" 0.250";
+        let found = values(&format!("{COMBINED} $request_time"), line);
+        assert_eq!(
+            found.as_ref().map(|all| (all[2], all[3], all[8])),
+            Some(("27/Jun/2026:18:05:51 +0000", "GET / HTTP/1.1", "0.250"))
+        );
+        assert_eq!(values("a=${x}b=$y;", "a=1b=2;"), Some(vec!["1", "2"]));
+        assert_eq!(values("{\"t\":$msec,\"u\":\"$uri\"}", "{\"t\":1.5,\"u\":\"/\"}"), Some(vec!["1.5", "/"]));
+        assert_eq!(values("a $x b", "c 1 b"), None);
+        assert_eq!(values("$ $x", "$ 1"), Some(vec!["1"]));
+        assert_eq!(Format::new(COMBINED).index("status"), Some(4));
+    }
+
+    proptest! {
+        #[test]
+        fn any_format_and_any_line(format in ".{0,60}", line in prop::collection::vec(any::<u8>(), 0..80)) {
+            Format::new(&format).split(&line, &mut Vec::new());
+        }
+
+        #[test]
+        fn what_was_written_is_read(a in "[a-z0-9]{0,9}", b in "[a-z0-9]{0,9}") {
+            let line = format!("<{a} - {b}>");
+            prop_assert_eq!(values("<$a - $b>", &line), Some(vec![a.as_str(), b.as_str()]));
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Logs, read as a stream: any size, rotated, compressed, in bounded memory.
+//!
+//! [`Source`] opens a log and gives blocks of whole lines; [`error::Scanner`] and [`access::Reader`] take them.
+
+pub mod access;
+pub mod cause;
+pub mod error;
+pub mod format;
+mod lines;
+pub mod moment;
+mod overlap;
+mod quantiles;
+mod source;
+
+pub use lines::Blocks;
+pub use overlap::{Concurrency, Overlap};
+pub use quantiles::Quantiles;
+pub use source::{Source, rotated};

@@ -1,0 +1,152 @@
+//! Times as logs write them.
+
+/// Seconds since 1970 of the clock on the wall where the log was written; error logs name no zone.
+pub type Moment = i64;
+
+/// `2026/06/27 18:05:51` at the beginning of the text.
+pub fn of_error_log(text: &[u8]) -> Option<Moment> {
+    let text = text.get(..19)?;
+    let marks = [(4, b'/'), (7, b'/'), (10, b' '), (13, b':'), (16, b':')];
+    if marks.iter().any(|(at, mark)| text[*at] != *mark) {
+        return None;
+    }
+    moment(digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..10])?, clock(&text[11..19])?)
+}
+
+/// `$time_local`: `27/Jun/2026:18:05:51 +0200`, in milliseconds of UTC.
+pub fn of_time_local(text: &[u8]) -> Option<i64> {
+    let (text, zone) = (text.get(..20)?, text.get(21..26)?);
+    let month = MONTHS.iter().position(|name| *name == &text[3..6])? as i64 + 1;
+    let local = moment(digits(&text[7..11])?, month, digits(&text[..2])?, clock(&text[12..20])?)?;
+    let offset = offset(zone[0], digits(&zone[1..3])?, digits(&zone[3..5])?)?;
+    Some((local - offset) * 1000)
+}
+
+/// `$time_iso8601`: `2026-06-27T18:05:51+02:00`, with a fraction or `Z` too, in milliseconds of UTC.
+pub fn of_iso8601(text: &[u8]) -> Option<i64> {
+    let date = text.get(..19)?;
+    if date[4] != b'-' || date[7] != b'-' || !matches!(date[10], b'T' | b't' | b' ') {
+        return None;
+    }
+    let local =
+        moment(digits(&date[..4])?, digits(&date[5..7])?, digits(&date[8..10])?, clock(&date[11..19])?)?;
+    let (mut rest, mut millis) = (&text[19..], 0);
+    if let [b'.', after @ ..] = rest {
+        let end = after.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len());
+        millis = fraction(&after[..end])?;
+        rest = &after[end..];
+    }
+    let offset = match rest {
+        [] | [b'Z' | b'z', ..] => 0,
+        [sign, h1, h2, b':', m1, m2, ..] | [sign, h1, h2, m1, m2, ..] => {
+            offset(*sign, digits(&[*h1, *h2])?, digits(&[*m1, *m2])?)?
+        }
+        _ => return None,
+    };
+    Some((local - offset) * 1000 + millis)
+}
+
+/// `$msec` and `$request_time`: seconds with three decimals, in milliseconds.
+pub fn millis(text: &[u8]) -> Option<i64> {
+    let dot = memchr::memchr(b'.', text).unwrap_or(text.len());
+    let rest = text.get(dot + 1..).unwrap_or_default();
+    digits(&text[..dot])?.checked_mul(1000)?.checked_add(if rest.is_empty() { 0 } else { fraction(rest)? })
+}
+
+/// In words, to the second.
+pub fn words(moment: Moment) -> String {
+    let (year, month, day) = civil(moment.div_euclid(86_400));
+    let second = moment.rem_euclid(86_400);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02}", second % 60)
+}
+
+const MONTHS: [&[u8]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+fn digits(text: &[u8]) -> Option<i64> {
+    if text.is_empty() || text.len() > 15 {
+        return None;
+    }
+    text.iter().try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+}
+
+/// The first three decimals.
+fn fraction(text: &[u8]) -> Option<i64> {
+    let part = &text[..text.len().min(3)];
+    Some(digits(part)? * [100, 10, 1][part.len() - 1])
+}
+
+fn clock(text: &[u8]) -> Option<i64> {
+    let (hour, minute, second) = (digits(&text[..2])?, digits(&text[3..5])?, digits(&text[6..8])?);
+    (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
+}
+
+fn offset(sign: u8, hours: i64, minutes: i64) -> Option<i64> {
+    let seconds = hours * 3600 + minutes * 60;
+    match sign {
+        b'+' => Some(seconds),
+        b'-' => Some(-seconds),
+        _ => None,
+    }
+}
+
+fn moment(year: i64, month: i64, day: i64, second: i64) -> Option<Moment> {
+    ((1..=12).contains(&month) && (1..=31).contains(&day)).then(|| days(year, month, day) * 86_400 + second)
+}
+
+/// Days since 1970. Years begin in March, so that a leap day is the last.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let part = (5 * of_year + 2) / 153;
+    let month = if part < 10 { part + 3 } else { part - 9 };
+    (era * 400 + year + i64::from(month <= 2), month, of_year - (153 * part + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn all_forms_mean_the_same() {
+        let utc = 1_782_576_351;
+        assert_eq!(of_error_log(b"2026/06/27 16:05:51 [alert]"), Some(utc));
+        assert_eq!(of_time_local(b"27/Jun/2026:18:05:51 +0200"), Some(utc * 1000));
+        assert_eq!(of_iso8601(b"2026-06-27T18:05:51+02:00"), Some(utc * 1000));
+        assert_eq!(of_iso8601(b"2026-06-27T16:05:51.25Z"), Some(utc * 1000 + 250));
+        assert_eq!(millis(b"1782576351.042"), Some(utc * 1000 + 42));
+        assert_eq!(words(utc), "2026-06-27 16:05:51");
+        assert_eq!(
+            (millis(b"0.5"), millis(b"7"), millis(b"-"), millis(b"1.")),
+            (Some(500), Some(7000), None, Some(1000))
+        );
+        for bad in [&b"2026/13/27 16:05:51"[..], b"2026/06/27", b"", b"yyyy/06/27 16:05:51"] {
+            assert_eq!(of_error_log(bad), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_them_panic(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = (of_error_log(&text), of_time_local(&text), of_iso8601(&text), millis(&text));
+        }
+
+        #[test]
+        fn days_and_back(n in -1_000_000i64..3_000_000) {
+            let (year, month, day) = civil(n);
+            prop_assert_eq!(days(year, month, day), n);
+        }
+    }
+}

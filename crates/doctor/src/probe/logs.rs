@@ -1,0 +1,118 @@
+//! The logs of a server, or those that are given.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use machine::namespace;
+use machine::servers::Server;
+
+use super::Wanted;
+use super::live;
+use crate::facts::Facts;
+use crate::logs::access::Reader;
+use crate::logs::error::Scanner;
+use crate::logs::format::COMBINED;
+use crate::logs::{Source, rotated};
+
+/// Of a running server, logs that were written to within this time are read.
+const RECENT: Duration = Duration::from_secs(24 * 3600);
+
+/// Reads them.
+pub(super) fn look(wanted: &Wanted, server: Option<&Server>, facts: &mut Facts) {
+    let root = server.map(|server| namespace::root_of(server.master.pid));
+    let of_server = |paths: Vec<String>| match &root {
+        Some(root) => paths.iter().flat_map(|path| recent(&inside(root, path))).collect(),
+        None => Vec::new(),
+    };
+    let mut errors = wanted.logs.clone();
+    let mut accesses = wanted.access_logs.clone();
+    if let (true, Some(server)) = (wanted.logs.is_empty(), server) {
+        errors = of_server(error_logs(server, facts));
+    }
+    if let (true, Some(config), true) = (wanted.access_logs.is_empty(), &facts.config, server.is_some()) {
+        accesses = of_server(config.access_logs.iter().map(|(path, _)| path.clone()).collect());
+    }
+    read_errors(&errors, wanted, facts);
+    read_accesses(&accesses, wanted, facts);
+}
+
+fn error_logs(server: &Server, facts: &Facts) -> Vec<String> {
+    let configured = facts.config.as_ref().map(|config| config.error_logs.clone()).unwrap_or_default();
+    let built = live::built(server);
+    let flag = server.flags.error_log.clone();
+    let other = flag.or_else(|| configured.is_empty().then_some(built.error_log));
+    let prefix = server.flags.prefix.clone().unwrap_or(built.prefix);
+    let other = other.map(|path| Path::new(&prefix).join(path).display().to_string());
+    configured.into_iter().chain(other).collect()
+}
+
+fn inside(root: &Path, path: &str) -> PathBuf {
+    if root == Path::new("/") { PathBuf::from(path) } else { root.join(path.trim_start_matches('/')) }
+}
+
+/// The log and its rotated ones, as far as they are files of the last day.
+fn recent(log: &Path) -> Vec<PathBuf> {
+    let mut all = rotated(log);
+    all.retain(|path| {
+        let meta = fs::metadata(path);
+        let modified = meta.as_ref().ok().filter(|meta| meta.is_file()).and_then(|meta| meta.modified().ok());
+        modified.is_some_and(|at| {
+            SystemTime::now().duration_since(at).is_ok_and(|ago| ago < RECENT) || path == log
+        })
+    });
+    all
+}
+
+fn read_errors(logs: &[PathBuf], wanted: &Wanted, facts: &mut Facts) {
+    let mut scanner = Scanner::new(wanted.window);
+    for log in logs {
+        let read = Source::open(log).and_then(|source| {
+            let name = source.name.clone();
+            scanner.read(&name, &mut source.blocks())
+        });
+        if let Err(error) = read {
+            facts.unread.push(format!("{}: {error}{}", log.display(), live::right(&error)));
+        }
+    }
+    facts.events = scanner.finish();
+}
+
+/// Logs of the first format that says when requests ended and how long they took.
+fn read_accesses(logs: &[PathBuf], wanted: &Wanted, facts: &mut Facts) {
+    let mut reader: Option<Reader> = None;
+    for log in logs {
+        let format = format_of(log, wanted, facts);
+        let candidate = Reader::new(&format);
+        if !candidate.has_times() && wanted.access_logs.is_empty() {
+            continue;
+        }
+        let reader = reader.get_or_insert(candidate);
+        if let Err(error) = Source::open(log).and_then(|source| reader.read(&mut source.blocks())) {
+            facts.unread.push(format!("{}: {error}{}", log.display(), live::right(&error)));
+        }
+    }
+    facts.access = reader.map(Reader::finish).filter(|access| access.requests > 0);
+    if let Some(access) = facts.access.as_ref().filter(|access| access.unread > access.requests) {
+        facts.unread.push(format!(
+            "{} lines of the access log are not of the format; give it with --format",
+            access.unread
+        ));
+    }
+}
+
+fn format_of(log: &Path, wanted: &Wanted, facts: &Facts) -> String {
+    let config = facts.config.as_ref();
+    let named = |name: &str| config.and_then(|config| config.formats.get(name).cloned());
+    if let Some(format) = &wanted.format {
+        return named(format).unwrap_or_else(|| format.clone());
+    }
+    let log = log.display().to_string();
+    let same = config.and_then(|config| {
+        config.access_logs.iter().find(|(path, _)| log.ends_with(path.as_str()) || log.starts_with(path))
+    });
+    // A log from elsewhere is most likely in the format that the configuration made.
+    let only =
+        config.filter(|config| config.formats.len() == 1).and_then(|config| config.formats.values().next());
+    same.and_then(|(_, name)| named(name)).or_else(|| only.cloned()).unwrap_or_else(|| COMBINED.to_owned())
+}

@@ -1,0 +1,119 @@
+//! Looking at a running server and at files of one. Nothing is changed; what cannot be read is said, with the right that
+//! it would take.
+
+pub mod config;
+pub mod dump;
+mod live;
+mod logs;
+pub mod status;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use machine::process::{self, Process};
+use machine::servers::{self, Server};
+
+use crate::facts::Facts;
+use crate::logs::error::Window;
+use config::Config;
+
+/// Where to look.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The server of this process; else the one with most workers.
+    pub pid: Option<u32>,
+    /// A configuration, or a saved `nginx -T`.
+    pub conf: Option<PathBuf>,
+    /// What relative names in it start from.
+    pub prefix: Option<PathBuf>,
+    /// Error logs, also of the applications.
+    pub logs: Vec<PathBuf>,
+    /// Access logs.
+    pub access_logs: Vec<PathBuf>,
+    /// The format of access logs: its name in the configuration, or its text.
+    pub format: Option<String>,
+    /// The page of `stub_status`.
+    pub status: Option<String>,
+    /// Which lines of logs count.
+    pub window: Window,
+    /// How long counters are watched.
+    pub watch: Duration,
+}
+
+impl Wanted {
+    /// Whether files are given: then the machine this runs on is not looked at.
+    fn only_files(&self) -> bool {
+        let files = self.conf.is_some() || !self.logs.is_empty() || !self.access_logs.is_empty();
+        files && self.pid.is_none()
+    }
+}
+
+/// Looks.
+pub fn look(wanted: &Wanted) -> Facts {
+    let mut facts = Facts::default();
+    let server = if wanted.only_files() { None } else { find(wanted, &mut facts) };
+    facts.config = match (&wanted.conf, &server) {
+        (Some(file), _) => read_config(file, wanted, &mut facts),
+        (None, Some(server)) => config_of(server, wanted, &mut facts),
+        (None, None) => None,
+    };
+    if let Some(server) = &server {
+        live::look(server, wanted, &mut facts);
+    }
+    logs::look(wanted, server.as_ref(), &mut facts);
+    facts
+}
+
+fn find(wanted: &Wanted, facts: &mut Facts) -> Option<Server> {
+    let processes: Vec<Process> = match process::all() {
+        Ok(processes) => processes,
+        Err(error) => {
+            facts.unread.push(format!("/proc: {error}"));
+            return None;
+        }
+    };
+    let found = match wanted.pid {
+        Some(pid) => servers::server_of(pid, &processes),
+        None => servers::servers(&processes).into_iter().next(),
+    };
+    if found.is_none() {
+        facts.unread.push(match wanted.pid {
+            Some(pid) => format!("no process {pid}"),
+            None => "no running nginx or plimsoll".to_owned(),
+        });
+    }
+    found
+}
+
+fn read_config(file: &Path, wanted: &Wanted, facts: &mut Facts) -> Option<Config> {
+    let text = match fs::read(file) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) => {
+            facts.unread.push(format!("{}: {error}", file.display()));
+            return None;
+        }
+    };
+    if text.lines().any(|line| line.starts_with("# configuration file /")) {
+        return Some(Config::of_dump(file, &text));
+    }
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let prefix = wanted.prefix.clone().or_else(|| file.parent().map(Path::to_owned)).unwrap_or_default();
+    Some(Config::read(&conf::SystemInputs, &file, &prefix, ""))
+}
+
+/// A running server's configuration as it is now on the disk, which it may not have loaded yet.
+fn config_of(server: &Server, wanted: &Wanted, facts: &mut Facts) -> Option<Config> {
+    let built = live::built(server);
+    let given = wanted.prefix.clone().or_else(|| server.flags.prefix.clone().map(PathBuf::from));
+    let prefix = given.clone().unwrap_or_else(|| PathBuf::from(&built.prefix));
+    let file = server.flags.conf.clone().unwrap_or(built.conf);
+    let file = prefix.join(file);
+    let globals = server.flags.globals.as_deref().unwrap_or("");
+    let inputs = live::inputs(server);
+    if let Err(error) = conf::Inputs::read(&inputs, &file) {
+        facts.unread.push(format!("{}: {error}{}", file.display(), live::right(&error)));
+        return None;
+    }
+    Some(Config::read(&inputs, &file, &prefix, globals))
+}

@@ -1,0 +1,107 @@
+//! `stub_status` over a plain connection.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::facts::Status;
+
+/// A server that is full does not answer, and its doctor must not wait for it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// More than any page of this kind.
+const MOST: u64 = 64 << 10;
+
+/// Asks the server at this address for this page.
+pub fn ask(address: &str, path: &str) -> io::Result<Status> {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: plimsoll-doctor\r\n\r\n");
+    let answer = match address.strip_prefix("unix:") {
+        Some(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            exchange(stream, &request)?
+        }
+        None => {
+            let stream = TcpStream::connect_timeout(&reachable(address)?, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            exchange(stream, &request)?
+        }
+    };
+    parse(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no stub_status page"))
+}
+
+/// `http://127.0.0.1:8080/status` or `unix:/path:/status`, in two parts.
+pub fn split(url: &str) -> (String, String) {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let found = match rest.strip_prefix("unix:") {
+        Some(path) => path.split_once(':').map(|(path, uri)| (format!("unix:{path}"), uri.to_owned())),
+        None => rest.find('/').map(|slash| (rest[..slash].to_owned(), rest[slash..].to_owned())),
+    };
+    let (address, path) = found.unwrap_or_else(|| (rest.to_owned(), "/".to_owned()));
+    let has_port =
+        address.starts_with("unix:") || address.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    (if has_port { address } else { format!("{address}:80") }, path)
+}
+
+/// A socket that listens to all addresses is reached on loopback.
+fn reachable(address: &str) -> io::Result<SocketAddr> {
+    let address = address.replacen("localhost", "127.0.0.1", 1);
+    let address: SocketAddr = address.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    Ok(SocketAddr::new(ip, address.port()))
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<String> {
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(MOST).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The page, with or without a head before it.
+pub fn parse(text: &str) -> Option<Status> {
+    let text = &text[text.find("Active connections:")?..];
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
+    let mut next = || numbers.next();
+    Some(Status {
+        active: next()?,
+        accepts: next()?,
+        handled: next()?,
+        requests: next()?,
+        reading: next()?,
+        writing: next()?,
+        waiting: next()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_page() {
+        let page = "HTTP/1.1 200 OK\r\n\r\nActive connections: 291 \nserver accepts handled requests\n 16630948 16630946 31070465 \nReading: 6 Writing: 179 Waiting: 106 \n";
+        let status = parse(page);
+        assert_eq!(status.map(|s| (s.active, s.accepts - s.handled, s.waiting)), Some((291, 2, 106)));
+        assert_eq!(parse("HTTP/1.1 404 Not Found\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn urls() {
+        assert_eq!(split("http://127.0.0.1:8080/s"), ("127.0.0.1:8080".into(), "/s".into()));
+        assert_eq!(split("localhost/s"), ("localhost:80".into(), "/s".into()));
+        assert_eq!(split("unix:/run/n.sock:/s"), ("unix:/run/n.sock".into(), "/s".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_page(text in ".{0,80}") {
+            let _ = (parse(&text), parse(&format!("Active connections: {text}")), split(&text));
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! A diagnosis on paper.
+
+pub mod json;
+pub mod text;

@@ -1,0 +1,228 @@
+//! The report for people: 80 columns, readable without colour.
+
+use std::fmt::Write;
+
+use capacity::{FULL, Finding, Kind, Link, Severity, draw};
+
+use crate::diagnose::Diagnosis;
+use crate::facts::Facts;
+
+const WIDTH: usize = 80;
+const BAR: usize = 20;
+/// Ports towards this many destinations are shown.
+const MOST_PORTS: usize = 3;
+
+/// Colours, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour(pub bool);
+
+impl Colour {
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn severity(self, severity: Severity) -> String {
+        let code = match severity {
+            Severity::Critical => "1;31",
+            Severity::Warning => "1;33",
+            Severity::Note => "1",
+        };
+        self.paint(code, severity.name())
+    }
+}
+
+/// The whole of it.
+pub fn text(facts: &Facts, diagnosis: &Diagnosis, colour: Colour) -> String {
+    let mut out = heading(facts);
+    if !diagnosis.chain.links.is_empty() {
+        chain(&mut out, diagnosis, colour);
+    }
+    access(&mut out, facts);
+    let notes = diagnosis.findings.iter().enumerate();
+    notes.for_each(|(index, found)| finding(&mut out, index + 1, found, colour));
+    if diagnosis.findings.is_empty() && !facts.is_empty() {
+        out.push_str("Nothing is wrong with what was looked at.\n");
+    }
+    for unread in &facts.unread {
+        wrapped(&mut out, "not read  ", unread);
+    }
+    let _ = writeln!(out, "exit {}.", diagnosis.exit_code(facts));
+    out
+}
+
+fn heading(facts: &Facts) -> String {
+    let mut words = Vec::new();
+    if let Some(running) = &facts.running {
+        words.push(format!("{} {}", running.name, running.version).trim().to_owned());
+        words.push(format!("master {}", running.master));
+        words.push(match running.workers.len() {
+            1 => "1 worker".to_owned(),
+            many => format!("{many} workers"),
+        });
+    }
+    words.extend(facts.config.as_ref().map(|config| config.path.clone()));
+    let mut out = words.join(", ");
+    if !facts.events.logs.is_empty() {
+        let lines =
+            format!("{} of error logs, {} lines", draw::bytes(facts.events.bytes), facts.events.lines);
+        out = if out.is_empty() { lines } else { format!("{out}\n{lines}") };
+    }
+    if let Some(error) = facts.config.as_ref().and_then(|config| config.error.as_ref()) {
+        out = format!("{out}\nthe configuration is read up to its first mistake: {error}");
+    }
+    if out.is_empty() { out } else { format!("{out}\n\n") }
+}
+
+fn chain(out: &mut String, diagnosis: &Diagnosis, colour: Colour) {
+    let binding = diagnosis.chain.binding().map(|binding| binding.link.name());
+    let mut ports = 0;
+    for link in &diagnosis.chain.links {
+        ports += usize::from(link.kind == Kind::Ports);
+        if link.kind == Kind::Ports && ports > MOST_PORTS {
+            continue;
+        }
+        let mark = match () {
+            () if link.fullness() >= FULL => "FULL",
+            () if binding.as_deref() == Some(link.name().as_str()) => "<- binds",
+            () => "",
+        };
+        row(out, link, mark, colour);
+    }
+    let _ = writeln!(out, "\n{}\n", diagnosis.chain.sentence());
+}
+
+fn row(out: &mut String, link: &Link, mark: &str, colour: Colour) {
+    const NAME: usize = 26;
+    const FIGURES: usize = 21;
+    let figures = match link.kind {
+        Kind::EventLoop => {
+            format!("{:.2} of {} busy", link.used as f64 / 1000.0, capacity::ceiling_words(link))
+        }
+        Kind::Memory => format!("{} of {}", draw::bytes(link.used), capacity::ceiling_words(link)),
+        _ => format!("{} of {}", link.used, capacity::ceiling_words(link)),
+    };
+    let name = link.name();
+    let bar = draw::bar(link.fullness(), BAR);
+    let mark = if mark == "FULL" { colour.paint("1;31", mark) } else { mark.to_owned() };
+    // A long name has a line of its own.
+    let name = if name.chars().count() > NAME {
+        let _ = writeln!(out, "  {name}");
+        String::new()
+    } else {
+        name
+    };
+    let line = format!("  {name:NAME$} {figures:>FIGURES$} {bar} {mark}");
+    let _ = writeln!(out, "{}", line.trim_end());
+}
+
+fn access(out: &mut String, facts: &Facts) {
+    let Some(access) = &facts.access else { return };
+    let mut words = format!("{} requests in access logs", access.requests);
+    if let Some(found) = &access.concurrency {
+        let at = crate::logs::moment::words(found.peak_at.div_euclid(1000));
+        let _ = write!(
+            words,
+            ": at most {} at once ({at} UTC), p99 {}, median {}",
+            found.peak,
+            found.at_once.at(0.99),
+            found.at_once.at(0.5)
+        );
+    }
+    wrapped(out, "", &words);
+    let mut slow: Vec<_> =
+        access.upstreams.iter().filter(|(_, upstream)| upstream.took.count() > 0).collect();
+    slow.sort_by_key(|(_, upstream)| std::cmp::Reverse(upstream.took.at(0.95)));
+    for (name, upstream) in slow.into_iter().take(3) {
+        let ms = |part: f64| upstream.took.at(part);
+        let line = format!("{name}: median {} ms, p95 {} ms, {} failed", ms(0.5), ms(0.95), upstream.failed);
+        wrapped(out, "  upstream ", &line);
+    }
+    out.push('\n');
+}
+
+fn finding(out: &mut String, number: usize, finding: &Finding, colour: Colour) {
+    let severity = colour.severity(finding.severity);
+    // The escape codes have no width.
+    let indent = format!("{number}  {} ", finding.severity.name());
+    let mut title = String::new();
+    wrapped(&mut title, &indent, &finding.title);
+    out.push_str(&title.replacen(finding.severity.name(), &severity, 1));
+    section(out, "seen", &finding.evidence);
+    section(out, "means", std::slice::from_ref(&finding.means));
+    let changes: Vec<String> = finding.changes.iter().map(change).collect();
+    section(out, "change", &changes);
+    if !changes.is_empty() {
+        section(out, "verify", &["plimsoll doctor --watch".to_owned()]);
+    }
+    section(out, "not this", &finding.not_this);
+    out.push('\n');
+}
+
+fn change(change: &capacity::Change) -> String {
+    let note = if change.note.is_empty() { String::new() } else { format!("; {}", change.note) };
+    format!("{}   ({}: {}{note})", change.setting, change.place, change.effect.words())
+}
+
+fn section(out: &mut String, name: &str, lines: &[String]) {
+    for (index, line) in lines.iter().filter(|line| !line.is_empty()).enumerate() {
+        let name = if index == 0 { name } else { "" };
+        wrapped(out, &format!("   {name:9} "), line);
+    }
+}
+
+/// Words in lines that fit, each line after the first indented as the first.
+fn wrapped(out: &mut String, indent: &str, text: &str) {
+    let width = indent.chars().count();
+    let mut line = indent.to_owned();
+    let mut begun = false;
+    for word in text.split(' ') {
+        if begun && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            let _ = writeln!(out, "{}", line.trim_end());
+            line = " ".repeat(width);
+            begun = false;
+        }
+        if begun {
+            line.push(' ');
+        }
+        begun = true;
+        // A word that fits no line is cut, never lost.
+        let mut rest: Vec<char> = printable(word);
+        while line.chars().count() + rest.len() > WIDTH {
+            let room = WIDTH.saturating_sub(line.chars().count()).max(1).min(rest.len());
+            line.extend(rest.drain(..room));
+            let _ = writeln!(out, "{line}");
+            line = " ".repeat(width);
+        }
+        line.extend(rest);
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
+}
+
+/// What a log says must not command the terminal it is shown on.
+fn printable(word: &str) -> Vec<char> {
+    word.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lines_are_indented() {
+        let mut out = String::new();
+        wrapped(&mut out, "   seen ", &"word ".repeat(20));
+        assert!(out.lines().count() == 2 && out.lines().all(|line| line.len() <= WIDTH));
+        assert!(out.lines().nth(1).is_some_and(|line| line.starts_with("        word")));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_wider_than_the_terminal(text in ".{0,300}", indent in 0usize..20) {
+            let mut out = String::new();
+            wrapped(&mut out, &" ".repeat(indent), &text);
+            prop_assert!(out.lines().all(|line| line.chars().count() <= WIDTH));
+            prop_assert!(!out.contains('\x1b'));
+        }
+    }
+}

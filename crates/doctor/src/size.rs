@@ -1,0 +1,314 @@
+//! `plimsoll size`: what to configure, from traffic figures or from an access log, with the working shown.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use capacity::{Mix, Need};
+
+use crate::flags::Words;
+use crate::logs::access::{Access, Reader};
+use crate::logs::format::COMBINED;
+use crate::logs::{Source, moment};
+
+const USAGE: &str = "\
+usage: plimsoll size --access-log FILE [--format TEXT] [options]
+       plimsoll size --rate N --seconds T [options]
+
+  --access-log FILE   measured: how many requests were served at once; may be repeated
+  --format TEXT       its log_format, if that is not combined with $request_time behind
+  --rate N            guessed: requests a second at the peak ..
+  --seconds T         .. and how long one takes on average
+  --proxied PERCENT   how many of them are passed on (100)
+  --idle N            idle keep-alive clients at the peak
+  --keepalive T       keepalive_timeout in seconds (75)
+  --headroom N        how many times the peak must fit (2; of averages 3 to 5)
+  --workers N         worker_processes (auto: the processors here)
+  --listens N         listening sockets (2)
+";
+
+/// What is asked.
+#[derive(Clone, Debug)]
+struct Wanted {
+    logs: Vec<PathBuf>,
+    format: Option<String>,
+    rate: Option<f64>,
+    seconds: Option<f64>,
+    proxied: Option<f64>,
+    idle: Option<f64>,
+    keepalive: f64,
+    headroom: f64,
+    workers: Option<f64>,
+    listens: f64,
+}
+
+impl Default for Wanted {
+    fn default() -> Wanted {
+        Wanted {
+            logs: Vec::new(),
+            format: None,
+            rate: None,
+            seconds: None,
+            proxied: None,
+            idle: None,
+            keepalive: 75.0,
+            headroom: 2.0,
+            workers: None,
+            listens: 2.0,
+        }
+    }
+}
+
+/// Traffic at its peak.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Requests served at once.
+    pub at_once: f64,
+    /// The part of them that is passed on, 0 to 1.
+    pub proxied: f64,
+    /// Idle keep-alive clients.
+    pub idle: f64,
+    /// How many times that must fit.
+    pub headroom: f64,
+    /// Worker processes.
+    pub workers: f64,
+    /// Listening sockets.
+    pub listens: f64,
+}
+
+/// Settings that fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Slots for traffic, of all workers.
+    pub slots: u64,
+    /// `worker_connections`
+    pub connections: u64,
+    /// `worker_rlimit_nofile`
+    pub descriptors: u64,
+    /// `LimitNOFILE=`
+    pub limit: u64,
+    /// `backlog=` and net.core.somaxconn
+    pub backlog: u64,
+}
+
+/// Files that a process holds whatever the traffic: logs, epoll, the configuration while it is read.
+const HELD: f64 = 32.0;
+
+/// The arithmetic, apart from where the figures come from.
+pub fn size(load: &Load) -> Size {
+    let files = 1.0 - load.proxied;
+    let mix = Mix { proxied: load.proxied, files, answered: 0.0, idle: 0.0 };
+    let slots = (load.at_once * mix.average(|need: Need| need.slots) + load.idle) * load.headroom;
+    let each = slots / load.workers.max(1.0);
+    let connections = round(each + load.listens + 1.0);
+    // Every slot is a descriptor; a file beside it is one more.
+    let open = connections as f64
+        + load.at_once * files * load.headroom / load.workers.max(1.0)
+        + load.listens
+        + HELD;
+    let descriptors = round(open);
+    Size {
+        slots: slots.ceil() as u64,
+        connections,
+        descriptors,
+        limit: descriptors.saturating_mul(2),
+        backlog: round((load.at_once * load.headroom).max(511.0)),
+    }
+}
+
+/// The next power of two, or three quarters of it: figures that people recognise.
+fn round(n: f64) -> u64 {
+    let n = n.clamp(512.0, 1e15).ceil() as u64;
+    let power = n.next_power_of_two();
+    if power / 4 * 3 >= n { power / 4 * 3 } else { power }
+}
+
+/// Runs `plimsoll size`.
+pub fn command(args: &[String]) -> Result<String, String> {
+    let mut wanted = Wanted::default();
+    let mut words = Words::new(args);
+    while let Some(flag) = words.flag() {
+        match flag {
+            "--access-log" => wanted.logs.push(words.value()?.into()),
+            "--format" => wanted.format = Some(words.value()?.to_owned()),
+            "--rate" => wanted.rate = Some(words.number()?),
+            "--seconds" => wanted.seconds = Some(words.number()?),
+            "--proxied" => wanted.proxied = Some(words.number()?.min(100.0) / 100.0),
+            "--idle" => wanted.idle = Some(words.number()?),
+            "--keepalive" => wanted.keepalive = words.number()?,
+            "--headroom" => wanted.headroom = words.number()?.max(1.0),
+            "--workers" => wanted.workers = Some(words.number()?.max(1.0)),
+            "--listens" => wanted.listens = words.number()?,
+            "--help" | "-h" | "-?" => return Ok(USAGE.to_owned()),
+            _ => return Err(words.unknown()),
+        }
+    }
+    match (wanted.rate, wanted.seconds) {
+        _ if !wanted.logs.is_empty() => from_log(&wanted),
+        (Some(rate), Some(seconds)) => Ok(from_figures(&wanted, rate, seconds)),
+        _ => Err(format!("either an access log or --rate and --seconds\n\n{USAGE}")),
+    }
+}
+
+fn from_figures(wanted: &Wanted, rate: f64, seconds: f64) -> String {
+    let mut guessed = vec!["how many at once, from rate x time: bursts are more".to_owned()];
+    if wanted.idle.is_none() {
+        guessed.push("no idle keep-alive clients (--idle)".to_owned());
+    }
+    if wanted.proxied.is_none() {
+        guessed.push("all requests are passed on (--proxied)".to_owned());
+    }
+    let load = load(wanted, rate * seconds, wanted.proxied.unwrap_or(1.0), wanted.idle.unwrap_or(0.0));
+    let first = format!("{rate} requests/s x {seconds} s = {:.0} at once", load.at_once);
+    told(&first, &load, &guessed)
+}
+
+fn load(wanted: &Wanted, at_once: f64, proxied: f64, idle: f64) -> Load {
+    let workers = wanted.workers.unwrap_or_else(|| sys::proc::usable_cpus() as f64);
+    Load { at_once, proxied, idle, headroom: wanted.headroom, workers, listens: wanted.listens }
+}
+
+fn from_log(wanted: &Wanted) -> Result<String, String> {
+    let format = wanted.format.clone().unwrap_or_else(|| format!("{COMBINED} $request_time"));
+    let mut reader = Reader::new(&format);
+    if !reader.has_times() {
+        return Err(
+            "the format has no $request_time and no time of day: it cannot tell what overlaps".to_owned()
+        );
+    }
+    for log in &wanted.logs {
+        let read = Source::open(log).and_then(|source| reader.read(&mut source.blocks()));
+        read.map_err(|error| format!("{}: {error}", log.display()))?;
+    }
+    let access = reader.finish();
+    let Some(found) = access.concurrency.as_ref().filter(|found| found.peak > 0) else {
+        return Err(format!("no line of {} is of the format; give it with --format", access.unread));
+    };
+    let mut guessed = Vec::new();
+    let proxied = wanted.proxied.unwrap_or_else(|| match access.upstreams.is_empty() {
+        true => {
+            guessed.push("all requests are passed on: the log has no $upstream_addr (--proxied)".to_owned());
+            1.0
+        }
+        false => access.proxied as f64 / access.requests as f64,
+    });
+    let idle = wanted.idle.unwrap_or_else(|| {
+        let clients = idle_clients(&access, wanted.keepalive);
+        guessed.push(format!("{clients:.0} idle keep-alive clients, from keepalive_timeout {} and {} distinct clients a minute", wanted.keepalive, access.clients));
+        clients
+    });
+    if !access.exact {
+        guessed.push("when in its second a request ended: log $msec to know".to_owned());
+    }
+    let first = format!(
+        "peak concurrency {} at {} UTC (p99 {}, median {}), mean hold {:.3} s, {:.0}% proxied",
+        found.peak,
+        moment::words(found.peak_at.div_euclid(1000)),
+        found.at_once.at(0.99),
+        found.at_once.at(0.5),
+        access.took.mean() / 1000.0,
+        proxied * 100.0
+    );
+    Ok(told(&first, &load(wanted, found.peak as f64, proxied, idle), &guessed))
+}
+
+/// Clients stay for the timeout after their last request.
+fn idle_clients(access: &Access, keepalive: f64) -> f64 {
+    (access.clients as f64 * (keepalive / 60.0).min(5.0)).ceil()
+}
+
+fn told(first: &str, load: &Load, guessed: &[String]) -> String {
+    let size = size(load);
+    let mut out = format!("{first}\n\n");
+    let _ = writeln!(
+        out,
+        "  worker_processes {};",
+        if load.workers == sys::proc::usable_cpus() as f64 {
+            "auto".to_owned()
+        } else {
+            load.workers.to_string()
+        }
+    );
+    let _ = writeln!(out, "  worker_rlimit_nofile {};", size.descriptors);
+    let _ = writeln!(out, "  events {{ worker_connections {}; }}", size.connections);
+    let _ =
+        writeln!(out, "  listen .. backlog={};       net.core.somaxconn = {}", size.backlog, size.backlog);
+    let _ = writeln!(out, "  LimitNOFILE={}            in the service's unit", size.limit);
+    let files = 1.0 - load.proxied;
+    let _ = writeln!(
+        out,
+        "\n  why  {:.0} at once x {:.2} slots + {:.0} idle, x {} headroom = {} slots\n       / {} workers + {} listens + 1 -> worker_connections {}\n       + {:.0} files served at once and {HELD:.0} held -> worker_rlimit_nofile {}",
+        load.at_once,
+        1.0 + load.proxied,
+        load.idle,
+        load.headroom,
+        size.slots,
+        load.workers,
+        load.listens,
+        size.connections,
+        load.at_once * files * load.headroom / load.workers.max(1.0),
+        size.descriptors
+    );
+    let _ = writeln!(
+        out,
+        "       the same for plimsoll: its threads share the slots, so no worker is full beside\n       an idle one, and idle clients give way"
+    );
+    let fits = size.connections as f64 * load.workers;
+    let used = load.at_once * (1.0 + load.proxied) + load.idle;
+    let _ = writeln!(
+        out,
+        "\n  at the peak  {} {:.0} of {fits:.0} slots",
+        capacity::draw::bar(used / fits, 30),
+        used
+    );
+    for guess in guessed {
+        let _ = writeln!(out, "  (guessed: {guess})");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_working() {
+        let load =
+            Load { at_once: 412.0, proxied: 1.0, idle: 280.0, headroom: 1.5, workers: 2.0, listens: 2.0 };
+        let size = size(&load);
+        assert_eq!((size.slots, size.connections, size.descriptors), (1656, 1024, 1536));
+        assert_eq!((size.limit, size.backlog), (3072, 768));
+    }
+
+    #[test]
+    fn from_the_command_line() {
+        let run = |line: &str| command(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let said = run("--rate 100 --seconds 2 --workers 2 --headroom 3").unwrap();
+        assert!(said.contains("200 at once") && said.contains("worker_connections 768;"), "{said}");
+        assert!(said.lines().all(|line| line.chars().count() <= 90), "{said}");
+        assert!(run("--rate 5").is_err() && run("--access-log /nowhere").is_err());
+    }
+
+    #[test]
+    fn from_a_log() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let line = |s: u32| {
+            format!("1.1.1.{s} - - [27/Jun/2026:18:05:51 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"x\" 2.000\n")
+        };
+        std::fs::write(log.path(), (0..40).map(line).collect::<String>()).unwrap();
+        let said = command(&["--access-log".to_owned(), log.path().display().to_string()]).unwrap();
+        assert!(said.contains("peak concurrency 40") && said.contains("guessed"), "{said}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_asked_for_fits(at_once in 0.0f64..1e6, proxied in 0.0f64..1.0, idle in 0.0f64..1e5, workers in 1.0f64..64.0) {
+            let load = Load { at_once, proxied, idle, headroom: 2.0, workers: workers.floor(), listens: 2.0 };
+            let size = size(&load);
+            let usable = (size.connections - 3) as f64 * load.workers;
+            prop_assert!(usable + 1.0 >= at_once * (1.0 + proxied) + idle);
+            prop_assert!(size.descriptors > size.connections && size.limit > size.descriptors);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Facts in, findings out: a case for each rule.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use capacity::{Kind, Severity};
+use doctor::diagnose::{Diagnosis, diagnose};
+use doctor::facts::{Facts, Growing, Limit, Open, Running, Status, Upstream, Worker};
+use doctor::logs::Blocks;
+use doctor::logs::error::{Scanner, Window};
+use doctor::probe::config::Config;
+use machine::kernel::Settings;
+use machine::sockets::{Held, Queue, Towards};
+
+const TAIL: &str = ", client: 10.1.1.1, server: , request: \"GET / HTTP/1.1\", upstream: \"http://10.0.0.7:8000/\", host: \"x\"";
+
+fn of_log(lines: &[&str]) -> Facts {
+    let text: String =
+        lines.iter().enumerate().map(|(n, line)| format!("2026/06/27 12:00:{n:02} {line}\n")).collect();
+    let mut scanner = Scanner::new(Window::default());
+    scanner.read("error.log", &mut Blocks::new(text.as_bytes())).unwrap();
+    Facts { events: scanner.finish(), ..Facts::default() }
+}
+
+fn configured(text: &str) -> Facts {
+    let dump = format!("# configuration file /etc/nginx/nginx.conf:\n{text}");
+    let config = Config::of_dump(Path::new("dump"), &dump);
+    assert_eq!(config.error, None);
+    Facts { config: Some(config), ..Facts::default() }
+}
+
+/// A running nginx with room for everything.
+fn healthy() -> Facts {
+    let worker = |pid| Worker {
+        pid,
+        limit: Limit { soft: Some(4096), hard: Some(4096) },
+        open: Some(Open { sockets: 40, files: 10, deleted: 0, all: 60 }),
+        held: Held { listening: 1, clients: 20, upstreams: 20 },
+        busy: Some(0.1),
+    };
+    let conf = "worker_processes 2; worker_rlimit_nofile 4096; events { worker_connections 1024; }\
+                http { server { listen 80; location / { proxy_pass http://10.0.0.7:8000; } } }";
+    Facts {
+        running: Some(Running {
+            name: "nginx".into(),
+            master: 10,
+            limit: Limit { soft: Some(1024), hard: Some(524_288) },
+            root: true,
+            workers: vec![worker(11), worker(12)],
+            online: 2,
+            memory: Some(4 << 30),
+            resident: 20 << 20,
+            ..Running::default()
+        }),
+        kernel: Settings {
+            somaxconn: Some(4096),
+            ports: Some((32_768, 60_999)),
+            nr_open: Some(1 << 20),
+            file_max: Some(1 << 40),
+            ..Settings::default()
+        },
+        queues: vec![Queue { address: "0.0.0.0:80".into(), ceiling: 511, ..Queue::default() }],
+        upstreams: vec![Upstream {
+            address: "10.0.0.7:8000".into(),
+            towards: Towards { open: 40, connecting: 0, time_wait: 100 },
+            ..Upstream::default()
+        }],
+        status: Some(Status { active: 40, writing: 20, waiting: 20, ..Status::default() }),
+        ..configured(conf)
+    }
+}
+
+#[track_caller]
+fn first(facts: &Facts, code: &str) -> Diagnosis {
+    let diagnosis = diagnose(facts);
+    let codes: Vec<_> = diagnosis.findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!(codes.first(), Some(&code), "{codes:?}");
+    diagnosis
+}
+
+#[test]
+fn each_line_of_the_family_has_its_finding() {
+    let table = [
+        ("[alert] 7#7: 1024 worker_connections are not enough", "slots_full", Severity::Critical),
+        (
+            "[alert] 7#7: *9 768 worker_connections are not enough while connecting to upstream",
+            "slots_full",
+            Severity::Critical,
+        ),
+        (
+            "[warn] 7#7: 512 worker_connections are not enough, reusing connections",
+            "slots_low",
+            Severity::Warning,
+        ),
+        (
+            "[emerg] 7#7: 1 worker_connections are not enough for 2 listening sockets",
+            "slots_for_listeners",
+            Severity::Critical,
+        ),
+        (
+            "[warn] 7#7: 4096 worker_connections exceed open file resource limit: 1024",
+            "descriptors_short",
+            Severity::Warning,
+        ),
+        (
+            "[alert] 7#7: setrlimit(RLIMIT_NOFILE, 65536) failed (1: Operation not permitted)",
+            "rlimit_refused",
+            Severity::Warning,
+        ),
+        ("[crit] 7#7: accept4() failed (24: Too many open files)", "descriptors_full", Severity::Critical),
+        (
+            "[crit] 7#7: accept4() failed (23: Too many open files in system)",
+            "descriptors_machine",
+            Severity::Critical,
+        ),
+        (
+            "[alert] 7#7: *9 socket() failed (24: Too many open files) while connecting to upstream",
+            "descriptors_full",
+            Severity::Critical,
+        ),
+        (
+            "[crit] 7#7: *9 open() \"/a\" failed (24: Too many open files)",
+            "descriptors_full",
+            Severity::Critical,
+        ),
+        (
+            "[emerg] 7#7: open() \"/a.log\" failed (24: Too many open files)",
+            "descriptors_master",
+            Severity::Critical,
+        ),
+        (
+            "[error] 7#7: *9 connect() to unix:/a failed (11: Resource temporarily unavailable) while connecting to upstream",
+            "upstream_queue_full",
+            Severity::Critical,
+        ),
+        (
+            "[error] 7#7: *9 upstream timed out (110: Connection timed out) while connecting to upstream",
+            "upstream_queue_full",
+            Severity::Critical,
+        ),
+        (
+            "[error] 7#7: *9 upstream timed out (110: Connection timed out) while reading response header from upstream",
+            "upstream_slow",
+            Severity::Warning,
+        ),
+        (
+            "[error] 7#7: *9 connect() failed (111: Connection refused) while connecting to upstream",
+            "upstream_down",
+            Severity::Warning,
+        ),
+        (
+            "[crit] 7#7: *9 connect() to 10.0.0.7:8000 failed (99: Cannot assign requested address) while connecting to upstream",
+            "ports_exhausted",
+            Severity::Critical,
+        ),
+        (
+            "[crit] 7#7: *9 bind(10.0.0.1:5000) failed (98: Address already in use) while connecting to upstream",
+            "fixed_port",
+            Severity::Critical,
+        ),
+        (
+            "[alert] 7#7: *9 socket() failed (105: No buffer space available) while connecting to upstream",
+            "kernel_memory",
+            Severity::Critical,
+        ),
+        (
+            "[error] 7#7: *9 no live upstreams while connecting to upstream",
+            "no_live_upstreams",
+            Severity::Critical,
+        ),
+        ("[error] 7#7: *9 limiting connections by zone \"a\"", "limited", Severity::Note),
+        ("[error] 7#7: *9 limiting requests, excess: 5.0 by zone \"a\"", "limited", Severity::Note),
+        ("[alert] 7#7: worker process 9 exited on signal 9", "worker_killed", Severity::Critical),
+        (
+            "*** uWSGI listen queue of socket \"a\" (fd: 3) full !!! (101/100) ***",
+            "application_busy",
+            Severity::Critical,
+        ),
+        (
+            "WARNING: [pool www] server reached pm.max_children setting (5)",
+            "application_busy",
+            Severity::Critical,
+        ),
+    ];
+    for (line, code, severity) in table {
+        let line = if line.contains("while") { format!("{line}{TAIL}") } else { line.to_owned() };
+        let diagnosis = first(&of_log(&[&line]), code);
+        assert_eq!(diagnosis.findings[0].severity, severity, "{line}");
+        assert!(diagnosis.findings[0].evidence[0].starts_with("1 x, first at error.log:1"), "{line}");
+        assert!(
+            !diagnosis.findings[0].means.is_empty() || !diagnosis.findings[0].changes.is_empty(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_first_cause_comes_before_its_consequences() {
+    let queue =
+        format!("[error] 7#7: *9 connect() to unix:/a failed (11: x) while connecting to upstream{TAIL}");
+    let live = format!("[error] 7#7: *9 no live upstreams while connecting to upstream{TAIL}");
+    let slots = "[alert] 7#7: 768 worker_connections are not enough";
+    let facts = of_log(&[&queue, &live, slots]);
+    let diagnosis = first(&facts, "upstream_queue_full");
+    assert_eq!(diagnosis.exit_code(&facts), 2);
+    let last = diagnosis.findings.iter().find(|finding| finding.code == "no_live_upstreams").unwrap();
+    assert!(last.severity == Severity::Warning && last.means.contains("failed (11"), "{last:?}");
+    // Nothing before it: then it is the first thing known.
+    let facts = of_log(&[&live, &queue]);
+    let last =
+        diagnose(&facts).findings.into_iter().find(|finding| finding.code == "no_live_upstreams").unwrap();
+    assert_eq!(last.severity, Severity::Critical);
+}
+
+#[test]
+fn slots_of_a_line_give_the_number_to_write() {
+    let diagnosis = first(&of_log(&["[alert] 7#7: 768 worker_connections are not enough"]), "slots_full");
+    assert_eq!(diagnosis.findings[0].changes[0].setting, "worker_connections 2048;");
+    assert!(diagnosis.findings[0].not_this.iter().any(|wrong| wrong.contains("multi_accept")));
+}
+
+#[test]
+fn a_healthy_server_has_no_findings() {
+    let facts = healthy();
+    let diagnosis = diagnose(&facts);
+    assert_eq!(diagnosis.findings, []);
+    assert_eq!((diagnosis.exit_code(&facts), Diagnosis::default().exit_code(&Facts::default())), (0, 3));
+}
+
+#[test]
+fn live_links() {
+    let worker = |facts: &mut Facts, change: &dyn Fn(&mut Worker)| {
+        facts.running.as_mut().unwrap().workers.iter_mut().for_each(change);
+    };
+    let changed = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = healthy();
+        change(&mut facts);
+        facts
+    };
+    let slots = changed(&|facts| {
+        worker(facts, &|worker| worker.held = Held { listening: 1, clients: 700, upstreams: 322 })
+    });
+    let diagnosis = first(&slots, "slots_full");
+    assert!(diagnosis.findings[0].means.contains("most to 10.0.0.7:8000"), "{:?}", diagnosis.findings[0]);
+    assert_eq!(diagnosis.chain.binding().unwrap().link.kind, Kind::Slots);
+    let one = changed(&|facts| facts.running.as_mut().unwrap().workers[0].held.clients = 1010);
+    assert!(first(&one, "slots_full").findings[0].title.contains("One worker"));
+    let files =
+        changed(&|facts| worker(facts, &|worker| worker.open = Some(Open { all: 4090, ..Open::default() })));
+    first(&files, "descriptors_full");
+    let busy = changed(&|facts| worker(facts, &|worker| worker.busy = Some(0.99)));
+    first(&busy, "event_loop_busy");
+    let uneven = changed(&|facts| facts.running.as_mut().unwrap().workers[0].busy = Some(0.99));
+    first(&uneven, "uneven_workers");
+    let queue = changed(&|facts| facts.queues[0].waiting = 512);
+    first(&queue, "accept_queue_full");
+    let drops = changed(&|facts| facts.queues[0].drops_grown = 3);
+    first(&drops, "accept_queue_overflows");
+    let before = changed(&|facts| facts.queues[0].drops = 3);
+    first(&before, "accept_queue_overflowed");
+    let elsewhere = changed(&|facts| {
+        let grown = machine::kernel::Counters { listen_overflows: 2, ..Default::default() };
+        facts.counters = Some(Growing { grown, seconds: 1.0, ..Growing::default() });
+    });
+    first(&elsewhere, "machine_overflows");
+    let upstream = changed(&|facts| {
+        let queue = Queue { address: "10.0.0.7:8000".into(), waiting: 129, ceiling: 128, ..Queue::default() };
+        facts.upstreams[0].queue = Some(queue);
+    });
+    first(&upstream, "upstream_queue_full");
+    let ports = changed(&|facts| facts.upstreams[0].towards.time_wait = 28_200);
+    first(&ports, "ports_exhausted");
+    let memory = changed(&|facts| facts.running.as_mut().unwrap().resident = 4 << 30);
+    first(&memory, "memory_full");
+    let idle =
+        changed(&|facts| facts.status = Some(Status { active: 1500, waiting: 1400, ..Status::default() }));
+    assert!(diagnose(&idle).findings.iter().any(|finding| finding.code == "idle_clients"));
+    let old = changed(&|facts| facts.running.as_mut().unwrap().leaving = 9);
+    first(&old, "old_workers");
+}
+
+#[test]
+fn what_is_configured_and_not_in_force() {
+    let mut shorter = healthy();
+    shorter.queues[0].ceiling = 128;
+    first(&shorter, "queue_shorter");
+    let mut limit = healthy();
+    limit.running.as_mut().unwrap().workers[0].limit.soft = Some(1024);
+    let diagnosis = first(&limit, "limit_not_landed");
+    assert!(diagnosis.findings[0].evidence[0].contains("/etc/nginx/nginx.conf:1: 4096; worker 11 has 1024"));
+}
+
+#[test]
+fn proxy_loops() {
+    let back = "events { } http { server { listen 80; location / { proxy_pass http://127.0.0.1:80; } } }";
+    first(&configured(back), "proxy_loop");
+    // Another server of the same port answers.
+    let two = "events { } http { server { listen 80; location / { proxy_pass http://127.0.0.1; } }\
+               server { listen 80; server_name b; } }";
+    assert_eq!(diagnose(&configured(two)).findings, []);
+    // Unless the log shows it.
+    let line = "[alert] 7#7: *9 512 worker_connections are not enough while connecting to upstream, client: 127.0.0.1, \
+                server: , request: \"GET /\", upstream: \"http://127.0.0.1:80/\"";
+    let facts = Facts { events: of_log(&[line]).events, ..configured(two) };
+    first(&facts, "proxy_loop");
+}
+
+#[test]
+fn wrong_fixes_that_were_tried_are_seen() {
+    let text = "events { multi_accept on; worker_connections 1024; } http { server { listen 80; } }";
+    let events = of_log(&["[alert] 7#7: 1024 worker_connections are not enough"]).events;
+    let diagnosis = first(&Facts { events, ..configured(text) }, "slots_full");
+    assert!(diagnosis.findings[0].evidence.iter().any(|seen| seen.contains("multi_accept is on")));
+}
+
+#[test]
+fn reports_are_80_columns_wide_and_say_what_json_says() {
+    let mut facts = healthy();
+    facts.upstreams[0].address = format!("unix:/{}", "long/".repeat(30));
+    facts.upstreams[0].queue = Some(Queue { waiting: 9, ceiling: 8, ..Queue::default() });
+    facts.events =
+        of_log(&["[alert] 7#7: 1024 worker_connections are not enough\x1b[31m while connecting to upstream"])
+            .events;
+    let diagnosis = diagnose(&facts);
+    let text = doctor::report::text::text(&facts, &diagnosis, doctor::report::text::Colour(false));
+    assert!(!text.contains('\x1b'), "a log must not command the terminal");
+    let long: Vec<_> =
+        text.lines().filter(|line| line.chars().count() > 80 && !line.contains("long/")).collect();
+    assert_eq!(long, Vec::<&str>::new(), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&doctor::report::json::json(&facts, &diagnosis)).unwrap();
+    assert_eq!((json["schema"].as_u64(), json["exit"].as_u64()), (Some(1), Some(2)));
+    assert_eq!(json["findings"].as_array().map(Vec::len), Some(diagnosis.findings.len()));
+    let again: Facts = serde_json::from_value(json["facts"].clone()).unwrap();
+    assert_eq!(diagnose(&again), diagnosis);
+}
