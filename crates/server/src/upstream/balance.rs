@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::group::Turn;
-use super::peers::{Members, Slot, Tried};
+use super::peers::{Members, Slot, Tried, average};
 use super::ring;
 use crate::http::variables::Template;
 
@@ -15,8 +15,8 @@ pub enum Balancer {
     /// Smooth weighted round robin.
     #[default]
     RoundRobin,
-    /// `least_conn`: fewest connections per weight.
-    LeastConn,
+    /// `least_conn`, `least_time`: the least of something per weight.
+    Least(Measure),
     /// `ip_hash`: by the client's network.
     IpHash,
     /// `hash`: by a text.
@@ -28,15 +28,45 @@ pub enum Balancer {
     },
     /// `random`
     Random {
-        /// The better of two.
-        two: bool,
+        /// The better of two, by this.
+        two: Option<Measure>,
+    },
+}
+
+/// What is little for a server that has little to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Connections.
+    Connections,
+    /// The time that what it has to do will take.
+    Time {
+        /// Until the whole answer has come, not only its head.
+        last_byte: bool,
+        /// Requests under way tell of it, too.
+        inflight: bool,
     },
 }
 
 impl Balancer {
     /// Whether nginx's method of this name allows `backup` and `slow_start`.
     pub fn has_backups(&self) -> bool {
-        matches!(self, Balancer::RoundRobin | Balancer::LeastConn)
+        matches!(self, Balancer::RoundRobin | Balancer::Least(_))
+    }
+    /// Whether requests under way are counted, and what ends them.
+    pub(super) fn inflight(&self) -> Option<bool> {
+        match self {
+            Balancer::Least(Measure::Time { last_byte, inflight: true }) => Some(*last_byte),
+            _ => None,
+        }
+    }
+    /// Whether it goes by how long servers take.
+    pub(super) fn takes_time(&self) -> bool {
+        let time = |measure: &Measure| *measure != Measure::Connections;
+        match self {
+            Balancer::Least(measure) => time(measure),
+            Balancer::Random { two } => two.as_ref().is_some_and(time),
+            _ => false,
+        }
     }
 }
 
@@ -48,7 +78,7 @@ impl Members {
     pub(super) fn choose(&mut self, how: &Balancer, turn: &mut Turn, now: Duration) -> Option<usize> {
         let found = match how {
             Balancer::RoundRobin => None,
-            Balancer::LeastConn => return self.least(&turn.tried, now),
+            Balancer::Least(measure) => return self.least(*measure, &turn.tried, now),
             Balancer::IpHash => self.by_network(turn, now),
             Balancer::Hash { consistent: false, .. } => self.by_hash(turn, now),
             Balancer::Hash { consistent: true, .. } => self.by_ring(turn, now),
@@ -57,7 +87,11 @@ impl Members {
         found.or_else(|| self.round_robin(&turn.tried, now, |_| true))
     }
 
-    fn least(&mut self, tried: &Tried, now: Duration) -> Option<usize> {
+    fn least(&mut self, measure: Measure, tried: &Tried, now: Duration) -> Option<usize> {
+        if let Measure::Time { inflight: true, .. } = measure {
+            self.slots.iter_mut().for_each(|slot| slot.look_at_flight(now));
+        }
+        let load = |slot: &Slot| load(slot, measure, now);
         let usable = (0..self.slots.len()).filter(|i| self.usable(*i, tried, now));
         let least = usable
             .map(|i| load(&self.slots[i]))
@@ -120,7 +154,7 @@ impl Members {
         None
     }
 
-    fn random(&self, two: bool, turn: &mut Turn, now: Duration) -> Option<usize> {
+    fn random(&self, two: Option<Measure>, turn: &mut Turn, now: Duration) -> Option<usize> {
         if self.slots.len() < 2 {
             return None;
         }
@@ -131,10 +165,12 @@ impl Members {
                 turn.hash_tries += 1;
                 continue;
             }
+            let Some(measure) = two else { return Some(i) };
+            let load = |i: usize| load(&self.slots[i], measure, now);
             match first {
-                None if two => first = Some(i),
-                Some(other) if lighter(load(&self.slots[other]), load(&self.slots[i])) => return Some(other),
-                _ => return Some(i),
+                None => first = Some(i),
+                Some(other) if lighter(load(other), load(i)) => return Some(other),
+                Some(_) => return Some(i),
             }
         }
         None
@@ -151,10 +187,45 @@ impl Members {
     }
 }
 
-/// Connections and weight: compared crosswise, so that nothing is rounded.
+/// A measure and a weight: compared crosswise, so that nothing is rounded.
 type Load = (u64, u64);
-fn load(slot: &Slot) -> Load {
-    (slot.state.conns.into(), slot.peer.weight.into())
+fn load(slot: &Slot, measure: Measure, now: Duration) -> Load {
+    let measured = match measure {
+        Measure::Connections => slot.state.conns.into(),
+        Measure::Time { last_byte, inflight } => slot.time_needed(last_byte, inflight, now),
+    };
+    (measured, slot.peer.weight.into())
+}
+
+/// Servers slower than this are equally bad.
+const SLOW: u64 = 5000;
+/// Times are compared in steps, so that servers that are nearly as fast take turns.
+const STEP: u64 = 20;
+
+impl Slot {
+    fn look_at_flight(&mut self, now: Duration) {
+        let flight = &mut self.state.flight;
+        if let Some(each) = flight.taken.checked_div(flight.count) {
+            let since = now.saturating_sub(flight.changed).as_millis() as u64;
+            average(&mut flight.average, each + since);
+        }
+    }
+    /// What it needs to do what it has to do and one request more, in milliseconds: as nginx estimates it.
+    fn time_needed(&self, last_byte: bool, inflight: bool, now: Duration) -> u64 {
+        let state = &self.state;
+        let mut time = if last_byte { state.response_time } else { state.header_time };
+        let rest = self.peer.fail_timeout.as_secs();
+        let unasked = now.as_secs().saturating_sub(state.checked);
+        if unasked > rest {
+            // A server that was slow once must be given a chance.
+            time = time.checked_shr((unasked / (rest + 1)).min(64) as u32).unwrap_or(0);
+        }
+        if inflight && state.flight.count > 0 {
+            time = time.max(state.flight.average);
+        }
+        let time = if time > SLOW { SLOW } else { time + STEP - time % STEP };
+        time * (1 + u64::from(state.conns))
+    }
 }
 fn lighter(a: Load, b: Load) -> bool {
     a.0 * b.1 < b.0 * a.1

@@ -1,13 +1,15 @@
 //! A group of upstream servers, and the choice of one for each try.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::balance::Balancer;
-use super::peers::{Mode, Peer, PeerState, Set, Tried};
+use super::peers::{Mode, Peer, PeerState, Set, Tried, average};
+use super::queue::{NoTurn, Patience, Queue};
 use super::refresh::Followed;
+use super::sticky::Sticky;
 use crate::http::request::Request;
 
 /// An `upstream` block, or what a `proxy_pass` to an address or a name implies.
@@ -25,12 +27,19 @@ pub struct Group {
     pub balancer: Balancer,
     /// Idle connections that are kept; `None`: none.
     pub keepalive: Option<KeepAlive>,
+    /// Clients are bound to servers.
+    pub sticky: Option<Sticky>,
+    /// Requests may wait for a server.
+    pub patience: Option<Patience>,
+    pub(super) queue: Queue,
     /// The one server of a group that has no state worth keeping, and takes no lock.
     only: Option<Arc<Peer>>,
     /// Servers whose addresses are looked up at run time.
     pub followed: Vec<Followed>,
     /// Somebody does.
     pub(super) follow_once: Once,
+    /// So many of them are not known yet.
+    pub(super) unknown: AtomicUsize,
     /// The servers may be others than at first, or have to be counted: `only` holds no more.
     counted: AtomicBool,
 }
@@ -58,6 +67,8 @@ pub struct Turn {
     version: u32,
     on_backup: bool,
     pub(super) client: Option<IpAddr>,
+    /// The server that the client is bound to.
+    pub(super) bond: Vec<u8>,
     /// What `hash` is about.
     pub(super) key: Vec<u8>,
     pub(super) hash: Option<u32>,
@@ -73,12 +84,24 @@ impl Turn {
             turn.key = request.thread.buffer();
             key.render(request, &mut turn.key);
         }
+        if let Some(sticky) = &group.sticky {
+            turn.bond = request.thread.buffer();
+            sticky.begin(request, &mut turn);
+        }
         turn
+    }
+    /// From the beginning: servers may have come back.
+    pub(super) fn restart(&mut self) {
+        self.tried.clear();
+        self.on_backup = false;
+        self.hash_tries = 0;
     }
     /// The way is over.
     pub fn end(&mut self, request: &Request) {
-        if self.key.capacity() > 0 {
-            request.thread.give_buffer(std::mem::take(&mut self.key));
+        for buffer in [&mut self.key, &mut self.bond] {
+            if buffer.capacity() > 0 {
+                request.thread.give_buffer(std::mem::take(buffer));
+            }
         }
     }
     /// A peer may be asked again: that an old connection to it was gone says nothing of it.
@@ -100,6 +123,9 @@ pub struct Held {
     /// A single server is never taken out: there is no other to ask.
     alone: bool,
     failed: bool,
+    /// It is counted among the requests under way (`least_time .. inflight`).
+    flies: bool,
+    began: Duration,
 }
 impl Held {
     /// The peer.
@@ -118,6 +144,39 @@ impl Held {
         self.failed = true;
         !self.alone && self.slot.is_some_and(|id| self.set().failed(id, now))
     }
+    /// The head of its answer came.
+    pub fn answered(&mut self, now: Duration) {
+        if !self.group.balancer.takes_time() {
+            return;
+        }
+        let took = now.saturating_sub(self.began).as_millis() as u64;
+        let lands = self.flies && self.group.balancer.inflight() == Some(false);
+        self.flies &= !lands;
+        if let Some(id) = self.slot {
+            self.set().note(id, |state| {
+                average(&mut state.header_time, took);
+                if lands {
+                    state.flight.land(took, now);
+                }
+            });
+        }
+    }
+    /// The whole answer came, or the rest of it is not wanted.
+    pub fn finished(&mut self, now: Duration) {
+        if !self.group.balancer.takes_time() || self.failed {
+            return;
+        }
+        let took = now.saturating_sub(self.began).as_millis() as u64;
+        let lands = std::mem::take(&mut self.flies);
+        if let Some(id) = self.slot {
+            self.set().note(id, |state| {
+                average(&mut state.response_time, took);
+                if lands {
+                    state.flight.land(took, now);
+                }
+            });
+        }
+    }
     /// This try says nothing about the peer's health.
     pub fn undecided(&mut self) {
         self.failed = true;
@@ -127,6 +186,12 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(id) = self.slot {
             self.set().release(id, !self.failed);
+            if self.flies {
+                let now = super::peers::unix_time();
+                let took = now.saturating_sub(self.began).as_millis() as u64;
+                self.set().note(id, |state| state.flight.land(took, now));
+            }
+            self.group.queue.wake_first();
         }
     }
 }
@@ -145,9 +210,13 @@ impl Group {
             backup: Set::new(backup),
             balancer: Balancer::RoundRobin,
             keepalive: None,
+            sticky: None,
+            patience: None,
+            queue: Queue::default(),
             only,
             followed: Vec::new(),
             follow_once: Once::new(),
+            unknown: AtomicUsize::new(0),
             counted: AtomicBool::new(false),
         }
     }
@@ -163,6 +232,19 @@ impl Group {
     pub(super) fn replace(&self, i: u32, (primary, backup): (Vec<Peer>, Vec<Peer>)) {
         self.primary.replace(i, primary);
         self.backup.replace(i, backup);
+        self.queue.wake_first();
+    }
+    /// The servers as this group's clients may be bound to them.
+    pub(super) fn bind(&self, peers: Vec<Peer>) -> Vec<Peer> {
+        match self.sticky {
+            Some(_) => peers.into_iter().map(Peer::bound).collect(),
+            None => peers,
+        }
+    }
+    /// The first word about the name of a server has come.
+    pub(super) fn heard(&self) {
+        self.unknown.fetch_sub(1, Relaxed);
+        self.queue.wake_first();
     }
     fn only(&self) -> Option<&Arc<Peer>> {
         self.only.as_ref().filter(|_| self.followed.is_empty() && !self.counted.load(Relaxed))
@@ -189,8 +271,7 @@ impl Group {
     /// The next server to try; `None`: no live one is left.
     pub fn choose(self: &Arc<Group>, turn: &mut Turn, now: Duration, client: Option<IpAddr>) -> Option<Held> {
         if let Some(peer) = self.only() {
-            let (group, peer) = (self.clone(), peer.clone());
-            return Some(Held { group, peer, slot: None, on_backup: false, alone: true, failed: false });
+            return Some(self.held(peer.clone(), None, false, true, now));
         }
         turn.client = client;
         if !turn.on_backup {
@@ -214,16 +295,58 @@ impl Group {
         let alone = !on_backup && members.slots.len() == 1 && self.backup.lock().slots.is_empty();
         let i = match alone {
             true => members.slots[0].has_room().then_some(0)?,
-            false => members.choose(&self.balancer, turn, now)?,
+            false => match members.bound(&turn.bond, &turn.tried, now) {
+                Some(i) => i,
+                None => members.choose(&self.balancer, turn, now)?,
+            },
         };
         // With one server there is nobody else: it may be asked again.
         if !alone {
             turn.tried.add(i);
         }
         members.take(i, now);
+        let flies = self.balancer.inflight().is_some();
+        if flies {
+            members.slots[i].state.flight.begin(now);
+        }
         let (peer, slot) = (members.slots[i].peer.clone(), Some(members.slots[i].id));
         drop(members);
-        Some(Held { group: self.clone(), peer, slot, on_backup, alone, failed: false })
+        let mut held = self.held(peer, slot, on_backup, alone, now);
+        held.flies = flies;
+        Some(held)
+    }
+    fn held(
+        self: &Arc<Group>,
+        peer: Arc<Peer>,
+        slot: Option<u32>,
+        on_backup: bool,
+        alone: bool,
+        began: Duration,
+    ) -> Held {
+        let group = self.clone();
+        Held { group, peer, slot, on_backup, alone, failed: false, flies: false, began }
+    }
+    /// How long a request may wait for a server, if at all.
+    pub(super) fn patience(&self) -> Option<Patience> {
+        self.patience.or_else(|| {
+            let unknown = self.unknown.load(Relaxed) > 0;
+            let longest = self.followed.iter().map(|followed| followed.timeout).max();
+            longest.filter(|_| unknown).map(|timeout| Patience { most: usize::MAX, timeout })
+        })
+    }
+    /// Waits for a server that may be asked; `None`: there is nothing to wait for.
+    pub async fn wait(
+        self: &Arc<Group>,
+        turn: &mut Turn,
+        request: &Request,
+        minds_client: bool,
+    ) -> Option<Result<Held, NoTurn>> {
+        let patience = self.patience()?;
+        Some(super::queue::wait(self, turn, request, patience, minds_client).await)
+    }
+    /// Whether others wait already.
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
     }
 }
 

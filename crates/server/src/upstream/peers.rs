@@ -9,6 +9,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use md5::{Digest, Md5};
+
 use super::ring::Ring;
 use serde::Serialize;
 
@@ -35,6 +37,8 @@ pub struct Peer {
     pub slow_start: Duration,
     /// Whether it is asked at all.
     pub mode: Mode,
+    /// What binds a client to it (`sticky`): `route=`, or a hash of its name. Empty where nothing does.
+    pub bond: Arc<str>,
     /// Which idle connections lead here: equal for equal addresses of a group, over all generations.
     pub key: u32,
 }
@@ -64,8 +68,22 @@ impl Peer {
             fail_timeout: Duration::from_secs(10),
             slow_start: Duration::ZERO,
             mode: Mode::Up,
+            bond: Arc::default(),
             key,
         }
+    }
+}
+
+impl Peer {
+    /// The server as one that clients may be bound to.
+    #[must_use]
+    pub fn bound(self) -> Peer {
+        if !self.bond.is_empty() {
+            return self;
+        }
+        let hash = Md5::digest(self.name.as_bytes());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Peer { bond: hex.into(), ..self }
     }
 }
 
@@ -80,6 +98,11 @@ pub(super) struct State {
     accessed: u64,
     /// When its failures began to count.
     pub checked: u64,
+    /// Averages, in milliseconds: until the head came, until all had come.
+    pub header_time: u64,
+    pub response_time: u64,
+    /// Requests that are not over, for `least_time .. inflight`.
+    pub flight: Flight,
     /// It came back then, and its share grows (`slow_start`).
     back_since: Option<Duration>,
 }
@@ -97,6 +120,42 @@ pub struct PeerState {
     pub connections: u32,
     /// Failures that count against it.
     pub fails: u32,
+}
+
+/// How long requests under way have taken so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flight {
+    /// How many.
+    pub count: u64,
+    /// What they had taken in all at `changed`, in milliseconds.
+    pub taken: u64,
+    /// When `count` last changed.
+    pub changed: Duration,
+    /// The average of looks at them.
+    pub average: u64,
+}
+
+impl Flight {
+    /// One more.
+    pub fn begin(&mut self, now: Duration) {
+        self.pass(now);
+        self.count += 1;
+    }
+    /// One is over that took so long.
+    pub fn land(&mut self, took: u64, now: Duration) {
+        self.pass(now);
+        self.count = self.count.saturating_sub(1);
+        self.taken = if self.count == 0 { 0 } else { self.taken.saturating_sub(took) };
+    }
+    fn pass(&mut self, now: Duration) {
+        self.taken += now.saturating_sub(self.changed).as_millis() as u64 * self.count;
+        self.changed = now;
+    }
+}
+
+/// A running average, as nginx takes it: the first value as it is, then five per cent of each.
+pub(super) fn average(average: &mut u64, value: u64) {
+    *average = if *average == 0 { value } else { (*average * 95 + value * 5 + 50) / 100 };
 }
 
 /// A peer with its state.
@@ -247,6 +306,12 @@ impl Set {
             state.fails = 0;
         }
     }
+    /// Something became known about a peer that is being asked.
+    pub(super) fn note(&self, id: u32, change: impl FnOnce(&mut State)) {
+        if let Some(slot) = self.lock().find(id) {
+            change(&mut slot.state);
+        }
+    }
     /// A peer failed; `true` if it is taken out for a while now.
     pub(super) fn failed(&self, id: u32, now: Duration) -> bool {
         let mut members = self.lock();
@@ -265,7 +330,7 @@ impl Set {
 }
 
 /// The time as it is: for what is seldom, and known where there is no loop at hand.
-fn unix_time() -> Duration {
+pub(super) fn unix_time() -> Duration {
     let now = std::time::SystemTime::now();
     now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
@@ -331,6 +396,14 @@ impl Members {
             && peer.mode != Mode::Down
             && !failing
             && (peer.max_conns == 0 || state.conns < peer.max_conns)
+    }
+    /// The place of the server that a client is bound to, if it may be asked.
+    pub(super) fn bound(&self, bond: &[u8], tried: &Tried, now: Duration) -> Option<usize> {
+        if bond.is_empty() {
+            return None;
+        }
+        let i = self.slots.iter().position(|slot| slot.peer.bond.as_bytes() == bond)?;
+        self.available(i, tried, now).then_some(i)
     }
     /// Smooth weighted round robin among those of `among` that are usable.
     pub(super) fn round_robin(

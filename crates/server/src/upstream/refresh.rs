@@ -3,6 +3,7 @@
 //! One task for each such server, on the thread that first has the configuration, for as long as somebody uses it.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -46,12 +47,16 @@ pub fn follow(thread: &Rc<Thread>, generation: &Generation, before: &Generation)
     for group in generation.upstreams.iter().filter(|group| !group.followed.is_empty()) {
         group.follow_once.call_once(|| {
             let same = |old: &&Arc<Group>| old.port.is_none() && old.name == group.name;
+            group.unknown.store(group.followed.len(), Relaxed);
             let old = before.upstreams.iter().find(same).filter(|old| !Arc::ptr_eq(old, group));
             for (i, followed) in group.followed.iter().enumerate() {
-                if let Some(servers) = old.and_then(|old| known_before(old, followed)) {
+                let servers = old.and_then(|old| known_before(old, followed));
+                let heard = servers.is_some();
+                if let Some(servers) = servers {
                     group.replace(i as u32, servers);
+                    group.heard();
                 }
-                thread.handle.spawn(keep_up(thread.clone(), Arc::downgrade(group), i));
+                thread.handle.spawn(keep_up(thread.clone(), Arc::downgrade(group), i, heard));
             }
         });
     }
@@ -69,6 +74,7 @@ fn known_before(old: &Group, followed: &Followed) -> Option<Servers> {
             address: peer.address.clone(),
             name: peer.name.clone(),
             server: peer.server.clone(),
+            bond: peer.bond.clone(),
             weight: if followed.model.weight == 1 { peer.weight } else { followed.model.weight },
             ..followed.model.clone()
         };
@@ -77,14 +83,15 @@ fn known_before(old: &Group, followed: &Followed) -> Option<Servers> {
     Some((like(old.primary.found_by(i)), like(old.backup.found_by(i))))
 }
 
-async fn keep_up(thread: Rc<Thread>, group: Weak<Group>, i: usize) {
+async fn keep_up(thread: Rc<Thread>, group: Weak<Group>, i: usize, mut heard: bool) {
     loop {
         let pause = {
             let Some(group) = group.upgrade() else { return };
             let Some(followed) = group.followed.get(i) else { return };
-            match followed.servers(&thread).await {
-                Ok((servers, pause)) => {
-                    group.replace(i as u32, servers);
+            let found = followed.servers(&thread).await;
+            let pause = match found {
+                Ok(((primary, backup), pause)) => {
+                    group.replace(i as u32, (group.bind(primary), group.bind(backup)));
                     pause
                 }
                 Err(why) => {
@@ -96,7 +103,11 @@ async fn keep_up(thread: Rc<Thread>, group: Weak<Group>, i: usize) {
                         followed.timeout.max(PAUSE)
                     }
                 }
+            };
+            if !std::mem::replace(&mut heard, true) {
+                group.heard();
             }
+            pause
         };
         thread.handle.sleep(pause).await;
     }

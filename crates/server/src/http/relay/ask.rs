@@ -14,7 +14,7 @@ use super::{receive, respond, send};
 use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
-use crate::upstream::{self, Group, Held, Key, Link, NoLink, Turn};
+use crate::upstream::{self, Group, Held, Key, Link, NoLink, NoTurn, Turn};
 
 /// Reads the client's body, unless it is passed on while it comes: `may_stream` says whether the request's form allows it.
 ///
@@ -61,6 +61,8 @@ pub(super) struct Tries<'a> {
     turn: Turn,
     left: u32,
     began: Instant,
+    /// Some server was asked.
+    asked: bool,
 }
 
 /// How the socket is set up; the address it is bound to may have variables.
@@ -113,16 +115,15 @@ impl<'a> Tries<'a> {
             most => all.min(most),
         };
         let turn = Turn::begin(&group, request);
-        Tries { settings, group, number, turn, left, began: request.thread.handle.now() }
+        Tries { settings, group, number, turn, left, began: request.thread.handle.now(), asked: false }
     }
     async fn run(&mut self, protocol: &dyn Protocol, request: &mut Request, message: &Message) -> Next {
         loop {
-            let now = request.thread.handle.now();
-            let time = request.thread.handle.unix_time();
-            let client = request.client.peer.ip();
-            let Some(mut held) = self.group.choose(&mut self.turn, time, client) else {
-                return nobody(request, &self.group);
+            let mut held = match self.server(request).await {
+                Ok(held) => held,
+                Err(next) => return next,
             };
+            let now = request.thread.handle.now();
             request.upstream.ask(&held.peer().name, now);
             let mut link = None;
             let mut reader = protocol.reader(message);
@@ -141,6 +142,39 @@ impl<'a> Tries<'a> {
             if let Some(next) = self.after(request, &mut held, message, failure, sent, reused) {
                 return next;
             }
+        }
+    }
+
+    /// The next server to ask; the first may have to be waited for.
+    async fn server(&mut self, request: &mut Request) -> Result<Held, Next> {
+        let first = !std::mem::replace(&mut self.asked, true);
+        if !(first && self.group.has_queue()) {
+            let time = request.thread.handle.unix_time();
+            let client = request.client.peer.ip();
+            if let Some(held) = self.group.choose(&mut self.turn, time, client) {
+                return Ok(held);
+            }
+        }
+        let waited = match first {
+            // Boxed: what few requests do must not make every request's future larger.
+            true => {
+                let minds_client = !self.settings.ignore_client_abort;
+                Box::pin(self.group.wait(&mut self.turn, request, minds_client)).await
+            }
+            false => None,
+        };
+        match waited {
+            Some(Ok(held)) => Ok(held),
+            Some(Err(NoTurn::Gone)) => {
+                request.aborted = true;
+                failure::log_gone(request, " while waiting for an upstream server");
+                Err(Next::Close)
+            }
+            Some(Err(NoTurn::Full)) => {
+                log_error!(request, "upstream queue is full");
+                Err(nobody(request, &self.group))
+            }
+            Some(Err(NoTurn::Late)) | None => Err(nobody(request, &self.group)),
         }
     }
 
@@ -256,6 +290,13 @@ impl<'a> Tries<'a> {
 }
 
 impl Tries<'_> {
+    /// A server answered, and its answer is taken.
+    pub(super) fn answered(&self, request: &mut Request, held: &mut Held) {
+        held.answered(request.thread.handle.unix_time());
+        if let Some(sticky) = &self.group.sticky {
+            sticky.answered(request, held);
+        }
+    }
     /// Where the connection goes to rest after the response.
     pub(super) fn rests(&self, held: &Held) -> Option<super::body::Rests> {
         Some(super::body::Rests { number: self.number, key: self.key(held)?, keep: self.group.keepalive? })

@@ -470,7 +470,9 @@ impl Inner {
     }
     fn close(&mut self) {
         self.ended.get_or_insert(self.thread.handle.now());
-        self.held = None;
+        if let Some(mut held) = self.held.take() {
+            held.finished(self.thread.handle.unix_time());
+        }
         let Some(link) = self.link.take() else { return };
         let reusable = match &self.coding {
             Coding::Other(answer) => answer.is_reusable(),

@@ -137,13 +137,18 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
             log_error!(request, "{}{during}", String::from_utf8_lossy(&text));
         }
         Failure::Invalid(BadHead::Framing(what)) => log_error!(request, "{what}{during}"),
-        Failure::ClientGone(_) => log_info!(
-            request,
-            "epoll_wait() reported that client prematurely closed connection, \
-            so upstream connection is closed too{during}"
-        ),
+        Failure::ClientGone(_) => log_gone(request, during),
         Failure::Status(_) | Failure::Client(_) => {}
     }
+}
+
+/// The client left while this was being done.
+pub(super) fn log_gone(request: &Request, during: &str) {
+    log_info!(
+        request,
+        "epoll_wait() reported that client prematurely closed connection, \
+        so upstream connection is closed too{during}"
+    );
 }
 
 fn timed_out(request: &Request, during: &str) {

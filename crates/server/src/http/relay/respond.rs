@@ -28,7 +28,8 @@ pub(super) async fn respond(
     tries: &Tries<'_>,
 ) -> Next {
     let settings = tries.settings;
-    let Answered { held, link, reader, method } = answered;
+    let Answered { mut held, link, reader, method } = answered;
+    tries.answered(request, &mut held);
     let rests = tries.rests(&held);
     let record = &request.upstream;
     let (coding, reusable) = match reader {

@@ -10,9 +10,12 @@ use super::Module;
 use crate::http::variables::Template;
 use crate::program::Address;
 use crate::resolver::Names;
-use crate::upstream::{Balancer, Followed, Group, KeepAlive, Mode, Peer, key, resolve, split};
+use crate::upstream::{
+    Balancer, Followed, Group, KeepAlive, Measure, Mode, Patience, Peer, Sticky, key, resolve, split,
+};
 use crate::worker::generation::Compiler;
 
+mod sticky;
 mod variables;
 
 pub(crate) static MODULE: Module =
@@ -23,7 +26,12 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("server", UPSTREAM, conf::at_least(1), server),
     directive("zone", UPSTREAM, conf::between(1, 2), zone),
     directive("ip_hash", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::IpHash)),
-    directive("least_conn", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::LeastConn)),
+    directive("least_conn", UPSTREAM, conf::exactly(0), |at, a| {
+        balancer(at, a, Balancer::Least(Measure::Connections))
+    }),
+    directive("least_time", UPSTREAM, conf::between(1, 2), least_time),
+    directive("queue", UPSTREAM, conf::between(1, 2), queue),
+    directive("sticky", UPSTREAM, conf::at_least(2), sticky::sticky),
     directive("hash", UPSTREAM, conf::between(1, 2), hash),
     directive("random", UPSTREAM, conf::between(0, 2), random),
     directive("keepalive", UPSTREAM, conf::between(1, 2), keepalive),
@@ -45,6 +53,8 @@ struct Block {
     servers: Vec<Server>,
     zone: Setting<String>,
     balancer: Option<Balancer>,
+    sticky: Setting<Sticky>,
+    queue: Setting<Patience>,
     keepalive: Setting<(usize, bool)>,
     keepalive_requests: Setting<u32>,
     keepalive_time: Setting<u64>,
@@ -86,6 +96,9 @@ fn open(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     at.own::<Block>().name = a.str(0).into();
     Ok(())
 }
+
+/// The longest `route=`.
+const ROUTE: usize = 32;
 
 fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let url = a.str(0);
@@ -156,6 +169,11 @@ fn parameter(a: &Args<'_>, text: &str, given: &mut Parameters) -> Result<(), Err
         None if text == "resolve" => given.resolve = true,
         Some(("service", "")) => return Err(a.error("service is empty")),
         Some(("service", name)) => given.service = Some(name.into()),
+        Some(("route", "")) => return Err(a.error("route is empty")),
+        Some(("route", name)) if name.len() > ROUTE => {
+            return Err(a.error(format!("route is longer than {ROUTE}")));
+        }
+        Some(("route", name)) => peer.bond = name.into(),
         Some(("weight", value)) => {
             peer.weight = number(value)?;
             if peer.weight == 0 {
@@ -207,15 +225,38 @@ fn hash(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     balancer(at, a, Balancer::Hash { key, consistent })
 }
 
-fn random(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let two = match a.opt(0) {
+fn least_time(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let inflight = match a.opt(1) {
         None => false,
-        Some("two") => true,
-        Some(_) => return Err(a.invalid_parameter(0)),
+        Some("inflight") => true,
+        Some(_) => return Err(a.invalid_parameter(1)),
     };
-    if a.opt(1).is_some_and(|method| method != "least_conn") {
-        return Err(a.invalid_parameter(1));
+    let last_byte = a.one_of(0, &[("header", false), ("last_byte", true)])?;
+    balancer(at, a, Balancer::Least(Measure::Time { last_byte, inflight }))
+}
+
+/// `queue number [timeout=time]`
+fn queue(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let most = a.number(0)?;
+    let mut timeout = 60_000;
+    if let Some(text) = a.opt(1) {
+        let time = text.strip_prefix("timeout=").and_then(|time| conf::msec(time.as_bytes()));
+        timeout = time.ok_or_else(|| a.invalid_parameter(1))?;
     }
+    at.own::<Block>().queue.set(Patience { most, timeout: Duration::from_millis(timeout) })
+}
+
+fn random(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let two = match (a.opt(0), a.opt(1)) {
+        (None, _) => None,
+        (Some("two"), None | Some("least_conn")) => Some(Measure::Connections),
+        (Some("two"), Some("least_time=header")) => Some(Measure::Time { last_byte: false, inflight: false }),
+        (Some("two"), Some("least_time=last_byte")) => {
+            Some(Measure::Time { last_byte: true, inflight: false })
+        }
+        (Some("two"), Some(_)) => return Err(a.invalid_parameter(1)),
+        (Some(_), _) => return Err(a.invalid_parameter(0)),
+    };
     balancer(at, a, Balancer::Random { two })
 }
 
@@ -248,7 +289,12 @@ fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
         let servers = block.servers.iter().filter(|s| s.backup == backup);
         servers.flat_map(|s| s.peers.iter().cloned()).collect::<Vec<_>>()
     };
-    let (primary, backup) = (set(false), set(true));
+    let sticky = block.sticky.written().cloned();
+    let bound = |peers: Vec<Peer>| match sticky {
+        Some(_) => peers.into_iter().map(Peer::bound).collect(),
+        None => peers,
+    };
+    let (primary, backup) = (bound(set(false)), bound(set(true)));
     let followed = names(block, scope)?;
     let has = |backup| block.servers.iter().any(|server| server.backup == backup);
     if !has(false) && has(true) {
@@ -261,6 +307,8 @@ fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
     group.balancer = block.balancer.clone().unwrap_or_default();
     group.keepalive = kept(block);
     group.followed = followed;
+    group.patience = block.queue.written().copied();
+    group.sticky = sticky;
     Ok(group)
 }
 

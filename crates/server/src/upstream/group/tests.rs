@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::program::Address;
+use crate::upstream::Measure;
 use proptest::prelude::*;
 
 fn peer(i: usize, weight: u32) -> Peer {
@@ -52,7 +53,7 @@ fn backups_are_asked_last() {
 
 #[test]
 fn least_conn_prefers_the_idle_one() {
-    let group = group(&[1, 1, 1], Balancer::LeastConn);
+    let group = group(&[1, 1, 1], Balancer::Least(Measure::Connections));
     let now = Duration::from_secs(5);
     let a = group.choose(&mut Turn::default(), now, None).unwrap();
     let b = group.choose(&mut Turn::default(), now, None).unwrap();
@@ -94,7 +95,7 @@ proptest! {
 
     #[test]
     fn a_turn_tries_each_server_once(weights in proptest::collection::vec(1u32..4, 2..150)) {
-        for balancer in [Balancer::RoundRobin, Balancer::LeastConn, Balancer::IpHash] {
+        for balancer in [Balancer::RoundRobin, Balancer::Least(Measure::Connections), Balancer::IpHash] {
             let group = group(&weights, balancer);
             let mut turn = Turn::default();
             let mut seen = std::collections::HashSet::new();
@@ -148,11 +149,11 @@ fn a_drained_server_is_not_chosen() {
 
 #[test]
 fn random_gives_each_its_weight() {
-    for two in [false, true] {
+    for two in [None, Some(Measure::Connections)] {
         let group = group(&[1, 4], Balancer::Random { two });
         let all = (0..1000).filter(|_| name(&group, &mut Turn::default(), 1).unwrap() == "1").count();
         // One of two is drawn by weight; of two that are idle, the second drawn is taken.
-        let expected = if two { 0..1000 } else { 700..900 };
-        assert!(expected.contains(&all), "{all} of 1000, two: {two}");
+        let expected = if two.is_some() { 0..1000 } else { 700..900 };
+        assert!(expected.contains(&all), "{all} of 1000, two: {two:?}");
     }
 }
