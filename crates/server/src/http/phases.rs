@@ -17,8 +17,9 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, autoindex, capacity_status, core, empty_gif, files, flv, gzip, headers, headers_more, http2, log,
-    not_modified, proxy, random_index, range, rewrite, stub_status, sub, try_files,
+    access, autoindex, capacity_status, core, empty_gif, files, flv, gzip, headers, headers_more, http2,
+    limit_conn, limit_req, log, not_modified, proxy, random_index, range, rewrite, stub_status, sub,
+    try_files,
 };
 use crate::worker::generation::Compiler;
 
@@ -86,7 +87,7 @@ type Make<Made> = fn(&Scope, &mut Compiler<'_>) -> Result<Option<Box<Made>>, Err
 
 /// Once for each request, by the server's block, before its rewrite phase.
 const POST_READ: &[Make<dyn Step>] = &[];
-const PREACCESS: &[Make<dyn Step>] = &[];
+const PREACCESS: &[Make<dyn Step>] = &[limit_req::preaccess, limit_conn::preaccess];
 const ACCESS: &[Make<dyn Step>] = &[access::access];
 /// Before `try_files`.
 const PRECONTENT: &[Make<dyn Step>] = &[];

@@ -4,6 +4,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use super::phases::Next;
 use super::request::Request;
@@ -52,4 +54,24 @@ impl<C: Check> Step for C {
 pub trait Handler: Send + Sync {
     /// Fills `Request::response` ([`Next::Respond`]), or says what is to be done instead.
     fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next>;
+}
+
+/// Waits in the middle of the phases, for as long as the client stays: one that goes away is 499, as in nginx.
+pub async fn pause(request: &mut Request, time: Duration) -> Verdict {
+    let mut sleep = std::pin::pin!(request.thread.handle.sleep(time));
+    let stays = std::future::poll_fn(|cx| {
+        if sleep.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        match request.client.fd() {
+            Some(_) => request.client.poll_closed(cx).map(|()| false),
+            None => Poll::Pending,
+        }
+    });
+    if stays.await {
+        return Verdict::Next;
+    }
+    log_info!(request, "client prematurely closed connection");
+    request.aborted = true;
+    Verdict::Reject(499)
 }

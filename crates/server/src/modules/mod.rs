@@ -57,6 +57,8 @@ pub mod gzip;
 pub mod headers;
 pub mod headers_more;
 pub mod http2;
+pub mod limit_conn;
+pub mod limit_req;
 pub mod log;
 pub mod map;
 pub mod not_modified;
@@ -105,6 +107,8 @@ pub static ALL: &[&Module] = &[
     &headers::MODULE,
     &headers_more::MODULE,
     &http2::MODULE,
+    &limit_conn::MODULE,
+    &limit_req::MODULE,
     &log::MODULE,
     &map::MODULE,
     &not_modified::MODULE,

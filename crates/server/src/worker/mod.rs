@@ -21,6 +21,7 @@ pub mod generation;
 pub mod run;
 mod settle;
 pub mod thread;
+pub mod zones;
 
 /// Threads that wait for the disk, so that no loop does.
 const BLOCKING_THREADS: usize = 32;
