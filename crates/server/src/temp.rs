@@ -1,6 +1,7 @@
 //! Temporary files: request bodies and responses that do not fit in memory.
 //!
-//! A file has no name from the moment it is open, so nothing is left behind however the process ends.
+//! A file has no name from the moment it is open, so nothing is left behind however the process ends; but for bodies
+//! that others are to read (`client_body_in_file_only`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use conf::{Args, Error, Scope};
 
 use crate::http::request::Request;
+use crate::log::Level;
+use crate::modules::core::InFile;
 
 /// A directory for temporary files and the levels of folders below it (`client_body_temp_path`, `proxy_temp_path`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,19 +69,40 @@ pub enum Kind {
     ClientBody,
 }
 
-/// Creates a temporary file for `request`.
+/// The name of a file that others read while the request lasts (`client_body_in_file_only`), or afterwards.
+#[derive(Debug)]
+pub struct Name {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it goes with the request.
+    clean: bool,
+}
+impl Drop for Name {
+    fn drop(&mut self) {
+        if self.clean {
+            // Whoever got the name may have moved the file away.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Creates a temporary file for `request`; with a name if it is to have one.
 ///
 /// # Errors
 /// 500, logged, when the directory cannot be written to.
-pub fn create(request: &Request, kind: Kind) -> Result<File, u16> {
+pub fn create(request: &Request, kind: Kind) -> Result<(File, Option<Name>), u16> {
     let plan = request.plan();
     let (temp, what) = match kind {
         Kind::ClientBody => (&plan.core.client_body_temp_path, "a client request body"),
     };
-    match open(temp) {
+    let named = plan.core.client_body_in_file_only;
+    match open_as(temp, named != InFile::Off) {
         Ok((file, path)) => {
-            log_warn!(request, "{what} is buffered to a temporary file {}", path.display());
-            Ok(file)
+            let level = if named == InFile::Off { Level::Warn } else { Level::Notice };
+            let message = format_args!("{what} is buffered to a temporary file {}", path.display());
+            request.note(level, message);
+            let name = (named != InFile::Off).then(|| Name { path, clean: named == InFile::Clean });
+            Ok((file, name))
         }
         Err((error, path)) => {
             log_crit!(request, "open() \"{}\" failed ({})", path.display(), crate::log::Errno(&error));
@@ -89,10 +113,14 @@ pub fn create(request: &Request, kind: Kind) -> Result<File, u16> {
 
 /// Opens a new file without a name; says under which name it was made.
 pub fn open(temp: &TempPath) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
+    open_as(temp, false)
+}
+
+fn open_as(temp: &TempPath, named: bool) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     loop {
         let path = temp.file(NEXT.fetch_add(1, Relaxed));
-        match make(&path) {
+        match make(&path, named) {
             // Another process counts, too: two generations of a server share the directory during an upgrade.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err((error, path)),
@@ -101,7 +129,7 @@ pub fn open(temp: &TempPath) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
     }
 }
 
-fn make(path: &Path) -> io::Result<File> {
+fn make(path: &Path, named: bool) -> io::Result<File> {
     let file = match create_new(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let folder = path.parent().unwrap_or(Path::new("/"));
@@ -110,7 +138,9 @@ fn make(path: &Path) -> io::Result<File> {
         }
         made => made?,
     };
-    std::fs::remove_file(path)?;
+    if !named {
+        std::fs::remove_file(path)?;
+    }
     Ok(file)
 }
 fn create_new(path: &Path) -> io::Result<File> {

@@ -7,6 +7,7 @@ use wire::Framing;
 use wire::chunked::{Decoder, Step};
 
 use super::request::Request;
+use crate::modules::core::InFile;
 
 /// What is known of the body of the request in service.
 pub struct RequestBody {
@@ -24,6 +25,8 @@ pub struct RequestBody {
     pub memory: Vec<u8>,
     /// The whole body, if it was read and did not fit.
     pub file: Option<std::fs::File>,
+    /// The name of that file, if it has one.
+    pub name: Option<crate::temp::Name>,
     /// Everything was read.
     pub complete: bool,
     decoder: Decoder,
@@ -39,6 +42,7 @@ impl Default for RequestBody {
             expects_continue: false,
             memory: Vec::new(),
             file: None,
+            name: None,
             complete: true,
             decoder: Decoder::default(),
         }
@@ -284,7 +288,11 @@ pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
 
 /// Reads the whole body: into memory up to `client_body_buffer_size`, else into a temporary file.
 pub async fn read_whole(request: &mut Request) -> Result<(), u16> {
-    let room = request.plan().core.client_body_buffer_size;
+    let plan = request.plan();
+    let room = match plan.core.client_body_in_file_only {
+        InFile::Off => plan.core.client_body_buffer_size,
+        InFile::On | InFile::Clean => 0,
+    };
     let mut part = request.thread.buffer();
     let result = loop {
         part.clear();
@@ -305,12 +313,13 @@ pub async fn read_whole(request: &mut Request) -> Result<(), u16> {
 
 fn store(request: &mut Request, part: &[u8], room: usize) -> Result<(), u16> {
     if request.body.file.is_none() {
-        if request.body.memory.len() + part.len() <= room {
+        if part.is_empty() || request.body.memory.len() + part.len() <= room {
             request.body.memory.extend_from_slice(part);
             return Ok(());
         }
-        let file = crate::temp::create(request, crate::temp::Kind::ClientBody)?;
+        let (file, name) = crate::temp::create(request, crate::temp::Kind::ClientBody)?;
         request.body.file = Some(file);
+        request.body.name = name;
         let memory = std::mem::take(&mut request.body.memory);
         append(request, &memory)?;
     }

@@ -91,6 +91,10 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("client_body_timeout", ANY, conf::exactly(1), |at, a| {
         at.own::<Conf>().client_body_timeout.set(a.msec(0)?)
     }),
+    directive("client_body_in_file_only", ANY, conf::exactly(1), |at, a| {
+        let value = a.one_of(0, &[("off", InFile::Off), ("on", InFile::On), ("clean", InFile::Clean)])?;
+        at.own::<Conf>().client_body_in_file_only.set(value)
+    }),
     directive("client_body_temp_path", ANY, conf::between(1, 4), client_body_temp_path),
     directive("send_timeout", ANY, conf::exactly(1), |at, a| at.own::<Conf>().send_timeout.set(a.msec(0)?)),
     directive("keepalive_timeout", ANY, conf::between(1, 2), keepalive_timeout),
@@ -175,6 +179,7 @@ settings! {
         client_max_body_size: u64,
         client_body_buffer_size: u64,
         client_body_timeout: u64,
+        client_body_in_file_only: InFile,
         client_body_temp_path: crate::temp::TempPath,
         send_timeout: u64,
         keepalive_timeout: u64,
@@ -228,6 +233,16 @@ pub enum Lingering {
     /// Always.
     Always,
 }
+/// Whether request bodies are put into files that have a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InFile {
+    /// Only those that do not fit in memory, without a name.
+    Off,
+    /// All; the files stay.
+    On,
+    /// All; the files go with the request.
+    Clean,
+}
 /// Which old browsers get no keep-alive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disable {
@@ -255,6 +270,7 @@ pub struct Core {
     pub(crate) client_max_body_size: u64,
     pub(crate) client_body_buffer_size: usize,
     pub(crate) client_body_timeout: Duration,
+    pub(crate) client_body_in_file_only: InFile,
     pub(crate) client_body_temp_path: Arc<crate::temp::TempPath>,
     pub(crate) send_timeout: Duration,
     pub(crate) delivery: delivery::Delivery,
@@ -308,6 +324,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         client_max_body_size: c.client_max_body_size.or(1 << 20),
         client_body_buffer_size: c.client_body_buffer_size.or(16 << 10) as usize,
         client_body_timeout: time(&c.client_body_timeout, 60_000),
+        client_body_in_file_only: c.client_body_in_file_only.or(InFile::Off),
         client_body_temp_path: match c.client_body_temp_path.written() {
             Some(path) => Arc::new(path.clone()),
             None => Arc::new(crate::temp::TempPath::flat(with.prefix_path("client_body_temp"))),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{number, seconds};
 use crate::http::request::Request;
-use crate::proxy_protocol::Proxied;
+use crate::proxy_protocol::{BadTlv, Proxied};
 
 pub fn remote_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
     match request.client.peer.ip() {
@@ -85,6 +85,21 @@ pub fn proxy_protocol_server_addr(request: &mut Request, out: &mut Vec<u8>) -> b
 }
 pub fn proxy_protocol_server_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
     proxied(request, |p| p.destination, out, port_of)
+}
+
+/// `$proxy_protocol_tlv_name`: what a load balancer added, by nginx's names or numbers (`0x..`).
+pub fn proxy_protocol_tlv(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let Some(proxied) = request.client.proxied.as_deref() else { return false };
+    let found = proxied.tlvs.find(name, out);
+    if let Err(error) = found {
+        let name = String::from_utf8_lossy(name);
+        match error {
+            BadTlv::Broken => log_error!(request, "broken PROXY protocol TLV"),
+            BadTlv::Unknown => log_error!(request, "unknown PROXY protocol TLV \"{name}\""),
+            BadTlv::Invalid => log_error!(request, "invalid PROXY protocol TLV \"{name}\""),
+        }
+    }
+    found.unwrap_or(false)
 }
 
 pub fn connection(request: &mut Request, out: &mut Vec<u8>) -> bool {

@@ -114,6 +114,10 @@ pub fn request_length(request: &mut Request, out: &mut Vec<u8>) -> bool {
 pub fn request_body(request: &mut Request, out: &mut Vec<u8>) -> bool {
     not_empty(&request.body.memory, out)
 }
+/// The file that has the body (`client_body_in_file_only`).
+pub fn request_body_file(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    found(request.body.name.as_ref().map(|name| name.path.as_os_str().as_bytes()), out)
+}
 pub fn request_id(request: &mut Request, out: &mut Vec<u8>) -> bool {
     let id = request.random_id();
     for byte in id {

@@ -2,6 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+mod tlv;
+
+pub use tlv::{BadTlv, Tlvs};
+
 use crate::http::request::Request;
 
 /// The longest header of version 1.
@@ -11,12 +15,14 @@ const SIGNATURE_V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const LONGEST_V2: usize = 16 + 4096;
 
 /// What the header said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxied {
     /// The client's address.
     pub source: SocketAddr,
     /// The address it connected to.
     pub destination: SocketAddr,
+    /// What else a header of version 2 says.
+    pub tlvs: Tlvs,
 }
 
 /// What a look at the first bytes shows.
@@ -99,6 +105,7 @@ fn addresses(text: &[u8]) -> Option<Proxied> {
     whole.then(|| Proxied {
         source: SocketAddr::new(source, from),
         destination: SocketAddr::new(destination, to),
+        tlvs: Tlvs::default(),
     })
 }
 
@@ -111,32 +118,37 @@ fn version_2(bytes: &[u8]) -> Header {
     let Some(body) = bytes.get(16..length) else { return Header::Partial };
     match (fixed[0] & 15, fixed[1]) {
         (0, _) => Header::Complete(length, None),
-        (1, 0x11) => body.get(..12).map_or(Header::Broken, |b| Header::Complete(length, Some(ipv4(b)))),
-        (1, 0x21) => body.get(..36).map_or(Header::Broken, |b| Header::Complete(length, Some(ipv6(b)))),
+        (1, 0x11) => with_tlvs(length, body, 12, ipv4),
+        (1, 0x21) => with_tlvs(length, body, 36, ipv6),
         (1, _) => Header::Complete(length, None),
         _ => Header::Broken,
     }
 }
+/// The addresses are the first bytes of a body; what follows them is not looked at before somebody asks.
+fn with_tlvs(length: usize, body: &[u8], size: usize, addresses: fn(&[u8]) -> Addresses) -> Header {
+    let Some((fixed, rest)) = body.split_at_checked(size) else { return Header::Broken };
+    let (source, destination) = addresses(fixed);
+    Header::Complete(length, Some(Proxied { source, destination, tlvs: Tlvs::new(rest) }))
+}
+/// Of the client, and the one it connected to.
+type Addresses = (SocketAddr, SocketAddr);
+
 fn port(b: &[u8]) -> u16 {
     u16::from_be_bytes([b[0], b[1]])
 }
-fn ipv4(b: &[u8]) -> Proxied {
+fn ipv4(b: &[u8]) -> Addresses {
     let ip = |b: &[u8]| Ipv4Addr::new(b[0], b[1], b[2], b[3]);
-    Proxied {
-        source: SocketAddr::new(ip(&b[..4]).into(), port(&b[8..10])),
-        destination: SocketAddr::new(ip(&b[4..8]).into(), port(&b[10..12])),
-    }
+    let source = SocketAddr::new(ip(&b[..4]).into(), port(&b[8..10]));
+    (source, SocketAddr::new(ip(&b[4..8]).into(), port(&b[10..12])))
 }
-fn ipv6(b: &[u8]) -> Proxied {
+fn ipv6(b: &[u8]) -> Addresses {
     let ip = |b: &[u8]| {
         let mut octets = [0; 16];
         octets.copy_from_slice(b);
         Ipv6Addr::from(octets)
     };
-    Proxied {
-        source: SocketAddr::new(ip(&b[..16]).into(), port(&b[32..34])),
-        destination: SocketAddr::new(ip(&b[16..32]).into(), port(&b[34..36])),
-    }
+    let source = SocketAddr::new(ip(&b[..16]).into(), port(&b[32..34]));
+    (source, SocketAddr::new(ip(&b[16..32]).into(), port(&b[34..36])))
 }
 
 #[cfg(test)]
