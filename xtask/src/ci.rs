@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::run::{cargo, has, quietly, step, target};
-use crate::{budget, fuzz, test, tidy};
+use crate::{budget, diff, fuzz, test, tidy};
 
 /// How long each fuzz target runs here, in seconds.
 const FUZZ_SECONDS: u64 = 20;
@@ -22,6 +22,7 @@ pub fn ci() -> Result<()> {
     deny()?;
     fuzz::run_all(FUZZ_SECONDS)?;
     budget::budget()?;
+    diff::gate()?;
     // Last, so that the count of tests is the last thing to be read.
     test::test(&[])
 }

@@ -4,6 +4,7 @@
 mod bench;
 mod budget;
 mod ci;
+mod diff;
 mod fuzz;
 mod run;
 mod setup;
@@ -25,6 +26,9 @@ usage: cargo xtask <command>
   deny             licences, advisories and sources of dependencies
   fuzz [SECONDS]   every fuzz target for this long (20 s)
   budget           instructions per request against xtask/budgets.toml (callgrind)
+  diff gate        configurations and requests by chance, on nginx and Plimsoll; fixed seeds
+  diff case SEED   one of them, with its text
+  diff SECONDS SEED    as many as fit, from this seed on
   bench [CASE..]   CPU, memory and system calls per request, nginx and Plimsoll in turn
 ";
 
@@ -51,6 +55,7 @@ fn command() -> Result<()> {
         "deny" => ci::deny(),
         "fuzz" => fuzz::fuzz(&rest),
         "budget" => budget::budget(),
+        "diff" => diff::diff(&rest),
         "bench" => bench::bench(&rest),
         "" | "-h" | "--help" | "help" => {
             print!("{USAGE}");

@@ -305,12 +305,22 @@ fn understand_what_is_there(request: &mut Request) {
         // Not known to be HTTP/0.9 either: the answer has a head.
         request.head.clear();
         request.head.version = if request.client.is_stream() { Version::Http20 } else { Version::Http10 };
+        if request.buffer.starts_with(b"HEAD ") {
+            request.head.method = wire::Method::Head;
+        }
     }
     request.method = request.head.method;
     if request.uri.is_empty() && take_path(request).is_err() {
-        request.uri.clear();
+        // As in nginx the headers behind it were not looked at.
+        request.head.headers.clear();
+        return;
     }
-    if request.host.is_empty() && take_host(request).is_ok() {
+    if request.host.is_empty() && take_host(request).is_err() {
+        // The URL's host was found before the header that is wrong.
+        let host = request.head.host.of(&request.buffer).to_ascii_lowercase();
+        request.host.extend_from_slice(host.split(|byte| *byte == b':').next().unwrap_or_default());
+    }
+    if !request.host.is_empty() {
         choose_server(request);
     }
 }
@@ -377,6 +387,8 @@ fn speaks_http2(request: &Request) -> bool {
 fn understand(request: &mut Request) -> Result<(), BadRequest> {
     request.method = request.head.method;
     request.prepare_values();
+    // As in nginx the request line is judged before the headers, so by the settings of the default server.
+    take_path(request)?;
     take_host(request)?;
     choose_server(request);
     let mut framing = request.head.framing(&request.buffer)?;
@@ -389,9 +401,9 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
     }
     request.body.begin(framing);
     request.body.expects_continue = request.head.expects_continue(&request.buffer);
-    let plan = request.plan();
-    request.keep_alive = request.head.keep_alive(&request.buffer) && plan.core.allows_keep_alive(request);
-    take_path(request)
+    // Whether the location allows it too is asked where that is found.
+    request.keep_alive = request.head.keep_alive(&request.buffer);
+    Ok(())
 }
 
 fn take_path(request: &mut Request) -> Result<(), BadRequest> {
@@ -402,7 +414,7 @@ fn take_path(request: &mut Request) -> Result<(), BadRequest> {
     let path = head.path.of(buffer);
     match head.plain_path {
         true => uri.extend_from_slice(path),
-        false => wire::uri::normalize(path, plan.core.merge_slashes, uri)?,
+        false => wire::uri::normalize(path, plan.core.merge_slashes, uri).inspect_err(|_| uri.clear())?,
     }
     Ok(())
 }

@@ -70,6 +70,15 @@ impl Binary {
         }
     }
 
+    /// Starts this server and waits until it accepts, or gives what it said when it did not.
+    ///
+    /// # Errors
+    /// When it refuses the configuration.
+    #[track_caller]
+    pub fn try_serve(self, site: impl Into<Site>) -> Result<Server, Box<Exit>> {
+        server::start(self, site.into(), &[])
+    }
+
     /// Starts this server, expecting that it refuses the configuration.
     ///
     /// # Panics

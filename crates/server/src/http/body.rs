@@ -281,7 +281,10 @@ pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
     }
     let mut part = request.thread.buffer();
     request.body.limit = 0;
+    let consumed = request.body.consumed;
     let result = take_buffered(request, &mut part);
+    // As in nginx, `$request_length` has only what somebody read.
+    request.body.consumed = consumed;
     request.thread.give_buffer(part);
     result
 }

@@ -126,10 +126,14 @@ pub fn compile(at: &Scope, _: &mut Compiler<'_>) -> Result<Arc<ErrorPages>, Erro
 
 /// Answers a status: by the `error_page` in force, or with the page it has by itself.
 pub fn answer(request: &mut Request, status: u16) -> Next {
-    request.error_status = status;
     if closes_silently(status) {
+        // As in nginx, an answer that an `error_page` began to overwrite keeps that status in the log.
+        if request.error_status == 0 {
+            request.error_status = status;
+        }
         return Next::Close;
     }
+    request.error_status = status;
     if ends_keep_alive(status) {
         request.keep_alive = false;
     }

@@ -248,6 +248,9 @@ async fn locate(request: &mut Request) -> Next {
 }
 
 async fn phases(request: &mut Request) -> Next {
+    if request.keep_alive {
+        request.keep_alive = request.plan().core.allows_keep_alive(request);
+    }
     let next = rewrite(request);
     if next != Next::Go {
         return next;
@@ -389,6 +392,7 @@ fn filter_head(request: &mut Request) -> Result<(), u16> {
 fn log(request: &mut Request) {
     let plan = request.plan();
     if let Some(logs) = &plan.steps.log {
+        request.logging = true;
         logs.write(request);
     }
 }

@@ -92,6 +92,8 @@ pub struct Request {
     pub body_sent: u64,
     /// Whether the response's head went out already.
     pub head_sent: bool,
+    /// The answer is over and its log line is being written.
+    pub logging: bool,
     /// Whether the client closed or broke before the response was complete (logged as 499 where no status was sent).
     pub aborted: bool,
 
@@ -192,6 +194,7 @@ impl Request {
             sent: 0,
             body_sent: 0,
             head_sent: false,
+            logging: false,
             aborted: false,
             upstream: crate::upstream::Record::default(),
             values: Values::default(),
@@ -257,6 +260,7 @@ impl Request {
         self.sent = 0;
         self.body_sent = 0;
         self.head_sent = false;
+        self.logging = false;
         self.aborted = false;
         self.upstream.reset();
         self.captures.clear();
@@ -290,7 +294,8 @@ impl Request {
     }
     /// Bytes of head and body read so far, in the client's encoding; 0 until the head is complete (`$request_length`).
     pub fn length(&self) -> u64 {
-        self.head.length as u64 + self.body.consumed
+        // Empty lines before the request do not count.
+        (self.head.length - self.head.line.start as usize) as u64 + self.body.consumed
     }
     /// The request line without its end; as far as it came, if it is not complete or none (`$request`).
     pub fn line(&self) -> &[u8] {

@@ -24,7 +24,7 @@ pub struct Response {
     pub content_length: Option<u64>,
     /// `Last-Modified`, in seconds since 1970.
     pub last_modified: Option<u64>,
-    /// `Last-Modified` as an upstream wrote it.
+    /// `Last-Modified` as it was written by others; empty where it stands among `headers`.
     pub last_modified_text: Option<Span>,
     /// `Location`; a path is made absolute when it is written, where configured.
     pub location: Option<Span>,
@@ -147,10 +147,16 @@ impl Response {
     pub fn clear_description(&mut self) {
         self.content_type = Span::default();
         self.content_length = None;
-        self.last_modified = None;
-        self.last_modified_text = None;
+        self.forget_age();
         self.remove(b"ETag");
         self.allow_ranges = false;
+    }
+    /// Takes `Last-Modified` away.
+    pub fn forget_age(&mut self) {
+        self.last_modified = None;
+        if self.last_modified_text.take().is_some_and(Span::is_empty) {
+            self.remove(b"Last-Modified");
+        }
     }
     /// The body's length becomes unknown and its bytes others: what a transforming filter does to the head.
     pub fn transformed(&mut self) {

@@ -186,14 +186,12 @@ impl Locations {
             *best = Some(location);
             return Found::Final;
         }
-        let mut no_regex = false;
+        let (mut no_regex, mut whole) = (false, false);
         if let Some(prefix) = self.longest(&request.uri) {
             *best = Some(&prefix.location);
             no_regex = prefix.location.no_regex;
-            if prefix.text.len() == request.uri.len()
-                && self.regex.is_empty()
-                && prefix.location.inner.is_none()
-            {
+            whole = prefix.text.len() == request.uri.len();
+            if whole && self.regex.is_empty() && prefix.location.inner.is_none() {
                 return Found::Prefix;
             }
             if let Some(inner) = &prefix.location.inner {
@@ -203,7 +201,8 @@ impl Locations {
                 }
             }
         }
-        if let Some(location) = self.redirecting(&request.uri) {
+        // A path with a location of its own is not taken for another's without its slash.
+        if let Some(location) = self.redirecting(&request.uri).filter(|_| !whole) {
             *best = Some(location);
             return Found::Redirect;
         }

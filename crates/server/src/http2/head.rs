@@ -82,6 +82,7 @@ pub fn answer(request: &mut Request) -> http::Response<()> {
     let response = &request.response;
     let text = &response.text;
     match response.server {
+        Some(span) if span.is_empty() => {}
         Some(span) => add(&mut fields, header::SERVER, span.of(text)),
         None => {
             let line = request.plan().core.server_header;
@@ -90,6 +91,7 @@ pub fn answer(request: &mut Request) -> http::Response<()> {
         }
     }
     match response.date {
+        Some(span) if span.is_empty() => {}
         Some(span) => add(&mut fields, header::DATE, span.of(text)),
         None => add(&mut fields, header::DATE, &request.thread.clock.http_date.get()),
     }
@@ -100,7 +102,9 @@ pub fn answer(request: &mut Request) -> http::Response<()> {
         fields.append(header::CONTENT_LENGTH, length.into());
     }
     if let Some(span) = response.last_modified_text {
-        add(&mut fields, header::LAST_MODIFIED, span.of(text));
+        if !span.is_empty() {
+            add(&mut fields, header::LAST_MODIFIED, span.of(text));
+        }
     } else if let Some(seconds) = response.last_modified {
         add(&mut fields, header::LAST_MODIFIED, &wire::date::format(seconds));
     }

@@ -134,7 +134,8 @@ impl Index {
         folder.extend_from_slice(name);
         let stat = stat(request, folder);
         let next = match stat {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
+            // As in nginx an empty name is the directory itself, over and over.
+            Ok(stat) if name.is_empty() || FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
                 let mut uri = request.uri.clone();
                 uri.extend_from_slice(name);
                 Some(internal(request, &uri))

@@ -139,6 +139,7 @@ fn set(response: &mut Response, name: &[u8], value: &[u8], append: bool) {
     } else if is(b"Content-Length") {
         response.content_length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
     } else if is(b"Last-Modified") {
+        response.forget_age();
         response.last_modified = wire::date::parse(value);
         response.last_modified_text = stored;
     } else if is(b"Location") {

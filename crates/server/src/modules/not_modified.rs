@@ -63,10 +63,11 @@ impl HeaderFilter for NotModified {
 
 /// `If-Unmodified-Since` and `If-Match`.
 fn fails_precondition(request: &Request) -> bool {
-    if let Some(date) = request.header(Known::IfUnmodifiedSince)
-        && let Some(modified) = request.response.last_modified
-        && wire::date::parse(date).is_some_and(|date| modified > date)
-    {
+    let modified = request.response.last_modified;
+    // As in nginx, what has no date and what is no date fail.
+    let is_unmodified =
+        |date| modified.is_some_and(|at| wire::date::parse(date).is_some_and(|date| at <= date));
+    if request.header(Known::IfUnmodifiedSince).is_some_and(|date| !is_unmodified(date)) {
         return true;
     }
     request.header(Known::IfMatch).is_some_and(|list| !matches(request, list, false))

@@ -122,8 +122,7 @@ impl HeaderFilter for Sub {
         let with: Rc<[Vec<u8>]> = with.collect();
         request.response.transformed();
         if !self.last_modified {
-            request.response.last_modified = None;
-            request.response.last_modified_text = None;
+            request.response.forget_age();
             request.response.remove(b"ETag");
         }
         if !request.is_head() {

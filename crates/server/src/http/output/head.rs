@@ -43,7 +43,9 @@ pub fn write(request: &mut Request, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     if let Some(span) = response.last_modified_text {
-        field(out, b"Last-Modified: ", span.of(text));
+        if !span.is_empty() {
+            field(out, b"Last-Modified: ", span.of(text));
+        }
     } else if let Some(seconds) = response.last_modified {
         field(out, b"Last-Modified: ", &wire::date::format(seconds));
     }

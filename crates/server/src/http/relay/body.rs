@@ -385,7 +385,9 @@ impl Inner {
 
     /// Takes the framing off; ends the body where it ends.
     fn decode(&mut self, mut bytes: Piece) -> Piece {
-        self.length += bytes.len() as u64;
+        if !matches!(self.coding, Coding::None) {
+            self.length += bytes.len() as u64;
+        }
         match &mut self.coding {
             Coding::UntilClose => {}
             Coding::None => self.take(&mut bytes, 0),

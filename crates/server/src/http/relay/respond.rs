@@ -9,6 +9,7 @@ use super::settings::Settings;
 use super::written::ignored;
 use crate::http::phases::Next;
 use crate::http::request::Request;
+use crate::http::response::Response;
 use crate::http::router;
 use crate::upstream::{Held, Link};
 
@@ -150,12 +151,20 @@ fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &mut Request
     for header in head.headers.iter() {
         copy_header(protocol, settings, request, header, text);
     }
+    leave_theirs(settings, &mut request.response);
     for dropped in &head.dropped {
         let mut line = Vec::new();
         head.log_dropped(*dropped, text, &mut line);
         log_warn!(request, "{} while reading response header from upstream", String::from_utf8_lossy(&line));
     }
     request.upstream = upstream;
+}
+
+/// `Server` and `Date` that may pass are the upstream's alone: where it sent none, as in nginx, none goes out.
+fn leave_theirs(settings: &Settings, response: &mut Response) {
+    let none = Some(Span::default());
+    response.server = none.filter(|_| !settings.hide.has(Known::Server, b"Server"));
+    response.date = none.filter(|_| !settings.hide.has(Known::Date, b"Date"));
 }
 
 /// Whether a status and its text are those this server would send by itself.
@@ -186,14 +195,13 @@ fn copy_header(
         Known::ContentLength | Known::TransferEncoding | Known::Connection | Known::KeepAlive => {}
         Known::ContentType => response.set_content_type(value),
         Known::LastModified => {
-            response.last_modified_text = Some(response.store(value));
+            response.add(header.known, name, value);
+            response.last_modified_text = Some(Span::default());
             if response.allow_ranges {
                 response.last_modified = wire::date::parse(value);
             }
         }
         Known::AcceptRanges if response.allow_ranges => {}
-        Known::Server => response.server = Some(response.store(value)),
-        Known::Date => response.date = Some(response.store(value)),
         Known::Location => {
             response.location = Some(response.store(value));
             response.location_is_ours = false;

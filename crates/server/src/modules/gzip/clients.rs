@@ -79,6 +79,6 @@ impl Clients {
 
 fn expired(request: &Request, expires: &[u8]) -> bool {
     let Some(at) = wire::date::parse(expires) else { return true };
-    let answered = request.response.date.and_then(|date| wire::date::parse(date.of(&request.response.text)));
+    let answered = request.response.header(b"Date").and_then(wire::date::parse);
     at < answered.unwrap_or_else(|| request.thread.handle.unix_time().as_secs())
 }

@@ -153,6 +153,7 @@ fn is_usual(request: &Request) -> bool {
 fn add(request: &mut Request, name: &[u8], value: &[u8]) {
     let response = &mut request.response;
     if name.eq_ignore_ascii_case(b"Last-Modified") {
+        response.forget_age();
         response.last_modified = wire::date::parse(value);
         response.last_modified_text = (!value.is_empty()).then(|| response.store(value));
         return;

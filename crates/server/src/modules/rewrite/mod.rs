@@ -110,7 +110,12 @@ struct Unset {
 impl Defined for Unset {
     fn get(&self, request: &mut Request, _: &mut Vec<u8>) -> bool {
         if request.plan().warns_unset() {
-            log_warn!(request, "using uninitialized \"{}\" variable", String::from_utf8_lossy(&self.name));
+            let doing = if request.logging { " while logging request" } else { "" };
+            log_warn!(
+                request,
+                "using uninitialized \"{}\" variable{doing}",
+                String::from_utf8_lossy(&self.name)
+            );
         }
         true
     }

@@ -2,6 +2,7 @@
 
 use conf::{Args, Error, Scope};
 
+use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::Body;
@@ -50,6 +51,10 @@ impl Return {
 
     /// Makes the answer.
     pub(super) fn run(&self, request: &mut Request) -> Next {
+        // As in nginx: what came of a broken body is found out first.
+        if !matches!(self, Return::Status(_)) && body::drop_buffered(request).is_err() {
+            return Next::Status(400);
+        }
         match self {
             Return::Status(status) => Next::Status(*status),
             // nginx closes the connection: a response cannot have this status.

@@ -3,6 +3,7 @@
 use super::headers::{is_named, join};
 use super::{found, number};
 use crate::http::request::Request;
+use crate::http::response::Response;
 
 /// Three digits at least. The error being answered comes first: a response to it will have its status.
 pub fn status(request: &mut Request, out: &mut Vec<u8>) -> bool {
@@ -51,12 +52,13 @@ pub fn header(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
         b"connection" => connection(request, out),
         b"keep_alive" => keep_alive(request, out),
         b"transfer_encoding" => found(response.chunked.then_some(b"chunked"), out),
-        b"server" => found(response.server.map(|span| span.of(text)), out),
-        b"date" => found(response.date.map(|span| span.of(text)), out),
-        _ => {
-            let fields = response.headers.iter().filter(|field| is_named(field.name.of(text), name));
-            join(fields.map(|field| field.value.of(text)), b", ", out)
+        b"server" if response.server.is_some_and(|span| !span.is_empty()) => {
+            found(response.server.map(|span| span.of(text)), out)
         }
+        b"date" if response.date.is_some_and(|span| !span.is_empty()) => {
+            found(response.date.map(|span| span.of(text)), out)
+        }
+        _ => among_headers(response, name, out),
     }
 }
 
@@ -68,9 +70,18 @@ pub fn trailer(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
     join(fields.map(|field| field.value.of(text)), b", ", out)
 }
 
+fn among_headers(response: &Response, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let text = &response.text;
+    let fields = response.headers.iter().filter(|field| is_named(field.name.of(text), name));
+    join(fields.map(|field| field.value.of(text)), b", ", out)
+}
+
 fn last_modified(request: &Request, out: &mut Vec<u8>) -> bool {
     let response = &request.response;
     if let Some(span) = response.last_modified_text {
+        if span.is_empty() {
+            return among_headers(response, b"last_modified", out);
+        }
         return found(Some(span.of(&response.text)), out);
     }
     response.last_modified.map(|seconds| out.extend_from_slice(&wire::date::format(seconds))).is_some()
