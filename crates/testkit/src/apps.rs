@@ -46,7 +46,25 @@ impl App {
         App::node("ws", "websocket.js")
     }
 
-    /// What to write into `proxy_pass http://..`.
+    /// PHP's FastCGI server on a unix socket; its sample scripts are in [`App::php_scripts`].
+    pub fn php_unix() -> Option<App> {
+        let dir = folder();
+        let address = format!("unix:{}", dir.path().join("app.sock").display());
+        App::php(dir, address, None)
+    }
+
+    /// PHP's FastCGI server on a TCP port.
+    pub fn php_tcp() -> Option<App> {
+        let port = Port::free();
+        App::php(folder(), format!("127.0.0.1:{}", port.number()), Some(port))
+    }
+
+    /// The folder of the sample scripts for PHP.
+    pub fn php_scripts() -> PathBuf {
+        samples().join("php")
+    }
+
+    /// What to write into `proxy_pass http://..`, or `fastcgi_pass ..`.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -56,6 +74,21 @@ impl App {
         command.args(["--workers", "1", "--threads", "4", "--no-control-socket"]);
         command.args(["--bind", &address, "wsgi:application"]);
         command.arg("--chdir").arg(samples()).env("PYTHONDONTWRITEBYTECODE", "1");
+        Some(App::start(command, dir, address, port))
+    }
+
+    fn php(dir: TempDir, address: String, port: Option<Port>) -> Option<App> {
+        let mut command = Command::new(peers::require_php()?);
+        let listen = address.strip_prefix("unix:").unwrap_or(&address);
+        let user = if rustix::process::geteuid().is_root() { "user = root\ngroup = root\n" } else { "" };
+        let text = format!(
+            "[global]\nerror_log = {}\ndaemonize = no\n[app]\n{user}listen = {listen}\npm = static\n\
+             pm.max_children = 2\nphp_admin_flag[log_errors] = on\nphp_admin_flag[display_errors] = off\n",
+            dir.path().join("log").display()
+        );
+        let file = dir.path().join("fpm.conf");
+        fs::write(&file, text).expect("a configuration for php-fpm");
+        command.args(["-n", "-F", "-R", "-y"]).arg(file);
         Some(App::start(command, dir, address, port))
     }
 

@@ -31,6 +31,19 @@ pub fn require_node(package: &str) -> Option<PathBuf> {
     Some(node)
 }
 
+/// PHP's FastCGI server, which Debian names after its version; reported as [`require`] does where it is missing.
+pub fn require_php() -> Option<PathBuf> {
+    let folders = [Path::new("/usr/sbin"), Path::new("/usr/local/sbin"), Path::new("/usr/bin")];
+    let files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+    let is_it =
+        |file: &PathBuf| file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"php-fpm"));
+    let found = files.map(|file| file.path()).filter(is_it).max();
+    if found.is_none() {
+        skip("php-fpm");
+    }
+    found
+}
+
 /// The folder the peers are installed in.
 pub fn peers() -> PathBuf {
     workspace().join("target/peers")

@@ -1,4 +1,4 @@
-//! HTTP/1: bytes to messages and messages to bytes.
+//! HTTP/1 (and FastCGI's records): bytes to messages and messages to bytes.
 //!
 //! This crate owns no socket and reads no clock, and it allocates nothing for a message beyond vectors its
 //! caller keeps for the next one. A message head stays in the caller's buffer; what is found there is told
@@ -13,6 +13,7 @@ mod cursor;
 pub mod date;
 pub mod encoding;
 mod error;
+pub mod fastcgi;
 mod field;
 mod fields;
 mod framing;

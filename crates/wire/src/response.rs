@@ -95,6 +95,12 @@ impl ResponseParser {
         Self::default()
     }
 
+    /// A parser for the head of a CGI script's answer (RFC 3875, 6): header lines alone, the status is one of them.
+    #[must_use]
+    pub fn of_script() -> Self {
+        Self { in_headers: true, ..Self::default() }
+    }
+
     /// Starts over with the next response, which must then be at the start of the buffer.
     pub fn reset(&mut self) {
         *self = Self::default();
@@ -121,10 +127,10 @@ impl ResponseParser {
     }
 
     fn parse_within(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<Progress, BadResponse> {
+        if self.cursor.scanned == 0 {
+            head.clear();
+        }
         if !self.in_headers {
-            if self.cursor.scanned == 0 {
-                head.clear();
-            }
             let Some(next) = self.status_line(buf, head)? else {
                 self.cursor.partial(buf);
                 return Ok(Progress::Partial);
@@ -253,6 +259,29 @@ fn response_version(major: u16, minor: u16) -> Version {
     match (major, minor) {
         (1, 0) => Version::Http10,
         _ => Version::Http11,
+    }
+}
+
+impl ResponseHead {
+    /// What a CGI script's header lines say of the status: `Status`, else 302 with a `Location`, else 200.
+    ///
+    /// # Errors
+    /// The value of a `Status` that begins with no number.
+    pub fn take_status(&mut self, buf: &[u8]) -> Result<(), Span> {
+        self.version = Version::Http11;
+        let Some(header) = self.headers.find(Known::Status) else {
+            self.status = if self.headers.has(Known::Location) { 302 } else { 200 };
+            return Ok(());
+        };
+        let text = header.value.of(buf);
+        match text.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit)) {
+            Some(digits) => {
+                self.status = number(digits);
+                self.status_line_text = header.value;
+                Ok(())
+            }
+            None => Err(header.value),
+        }
     }
 }
 

@@ -110,8 +110,7 @@ fn idle_upstream(generation: &Generation) -> u64 {
 fn destinations(generation: &Generation) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for (_, plan) in generation.plans() {
-        let Content::Proxy(proxy) = &plan.content else { continue };
-        let Some((group, _)) = proxy.fixed() else { continue };
+        let Some(group) = plan.content.asks() else { continue };
         let peers = group.peers();
         let tcp = peers.iter().filter(|peer| matches!(peer.address, Address::Tcp(_)));
         all.extend(tcp.map(|peer| peer.name.to_string()));

@@ -6,6 +6,8 @@
 //!                                                              header filters -> send -> log <'
 //! ```
 
+use std::sync::Arc;
+
 use conf::{Error, Scope};
 
 use super::error_page;
@@ -17,10 +19,11 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, autoindex, capacity_status, core, empty_gif, files, flv, gzip, headers, headers_more, http2,
-    limit_conn, limit_req, log, not_modified, proxy, random_index, range, rewrite, stub_status, sub,
-    try_files,
+    access, autoindex, capacity_status, core, empty_gif, fastcgi, files, flv, gzip, headers, headers_more,
+    http2, limit_conn, limit_req, log, not_modified, proxy, random_index, range, rewrite, scgi, stub_status,
+    sub, try_files, uwsgi,
 };
+use crate::upstream::Group;
 use crate::worker::generation::Compiler;
 
 /// Which plan, in the tables of one generation.
@@ -37,6 +40,8 @@ pub struct Plan {
     pub content: Content,
     /// The largest piece of a body in one frame of HTTP/2.
     pub http2_chunk: usize,
+    /// How paths are taken apart for FastCGI.
+    pub script_names: Option<Box<fastcgi::Names>>,
 }
 
 /// The configured steps of each phase.
@@ -63,6 +68,25 @@ pub enum Content {
     Proxy(Box<proxy::Proxy>),
     /// A module that makes the answer itself.
     Handler(Box<dyn Handler>),
+}
+
+impl Content {
+    /// Whether requests are passed on.
+    pub fn passes_on(&self) -> bool {
+        match self {
+            Content::Files => false,
+            Content::Proxy(_) => true,
+            Content::Handler(handler) => handler.passes_on(),
+        }
+    }
+    /// The servers that are asked, if they are always the same.
+    pub fn asks(&self) -> Option<&Arc<Group>> {
+        match self {
+            Content::Files => None,
+            Content::Proxy(proxy) => proxy.fixed().map(|(group, _)| group),
+            Content::Handler(handler) => handler.asks(),
+        }
+    }
 }
 
 /// What a phase decided.
@@ -92,8 +116,15 @@ const ACCESS: &[Make<dyn Step>] = &[access::access];
 /// Before `try_files`.
 const PRECONTENT: &[Make<dyn Step>] = &[];
 /// The modules whose directive makes a location theirs.
-const HANDLERS: &[Make<dyn Handler>] =
-    &[capacity_status::handler, empty_gif::handler, flv::handler, stub_status::handler];
+const HANDLERS: &[Make<dyn Handler>] = &[
+    capacity_status::handler,
+    fastcgi::handler,
+    uwsgi::handler,
+    scgi::handler,
+    empty_gif::handler,
+    flv::handler,
+    stub_status::handler,
+];
 /// Those that look at every request of a location that serves files, and pass on with [`Next::Go`] what is not theirs.
 const BEFORE_FILES: &[Make<dyn Handler>] =
     &[random_index::handler, files::index_handler, autoindex::handler, gzip::precompressed];
@@ -128,6 +159,7 @@ impl Plan {
             },
             content: content(scope, with)?,
             http2_chunk: http2::chunk_size(scope),
+            script_names: fastcgi::names(scope),
         })
     }
     /// What is configured to follow the body.

@@ -89,6 +89,12 @@ impl Regex {
         self.spare().push(places);
         matched
     }
+    /// The first two groups of a match, apart from the request's captures.
+    pub fn two_groups<'a>(&self, text: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let groups = self.pcre.captures(text).ok().flatten()?;
+        let group = |n| groups.get(n).map_or(0..0, |group| group.start()..group.end());
+        Some((&text[group(1)], &text[group(2)]))
+    }
     fn spare(&self) -> std::sync::MutexGuard<'_, Vec<CaptureLocations>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,12 +4,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use super::phases::Next;
 use super::request::Request;
 use crate::flow::{Check, Verdict};
+use crate::upstream::Group;
 
 /// What is decided, now or later.
 pub enum Outcome<'a, T> {
@@ -54,6 +56,14 @@ impl<C: Check> Step for C {
 pub trait Handler: Send + Sync {
     /// Fills `Request::response` ([`Next::Respond`]), or says what is to be done instead.
     fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next>;
+    /// Whether it passes requests on: `/path` is then redirected to a location `/path/`.
+    fn passes_on(&self) -> bool {
+        false
+    }
+    /// The servers it asks, if they are always the same.
+    fn asks(&self) -> Option<&Arc<Group>> {
+        None
+    }
 }
 
 /// Waits in the middle of the phases, for as long as the client stays: one that goes away is 499, as in nginx.

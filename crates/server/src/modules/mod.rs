@@ -51,6 +51,7 @@ pub mod autoindex;
 pub mod capacity_status;
 pub mod core;
 pub mod empty_gif;
+pub mod fastcgi;
 pub mod files;
 pub mod flv;
 pub mod gzip;
@@ -67,11 +68,13 @@ pub mod random_index;
 pub mod range;
 pub mod resolver;
 pub mod rewrite;
+pub mod scgi;
 pub mod ssl;
 pub mod stub_status;
 pub mod sub;
 pub mod try_files;
 pub mod upstream;
+pub mod uwsgi;
 
 /// What a module declares.
 pub struct Module {
@@ -100,6 +103,9 @@ pub static ALL: &[&Module] = &[
     &access::MODULE,
     &autoindex::MODULE,
     &empty_gif::MODULE,
+    &fastcgi::MODULE,
+    &scgi::MODULE,
+    &uwsgi::MODULE,
     &flv::MODULE,
     &random_index::MODULE,
     &files::MODULE,

@@ -121,7 +121,7 @@ impl Compiler<'_> {
     /// Whether a location's handler wants `/path` redirected to `/path/`.
     pub fn redirects_to_slash(&self, plan: PlanId) -> bool {
         let plan = self.plans[plan.0 as usize].as_ref();
-        plan.is_some_and(|p| matches!(p.content, crate::http::phases::Content::Proxy(_)))
+        plan.is_some_and(|p| p.content.passes_on())
     }
     /// A path below the prefix.
     pub fn prefix_path(&self, path: &str) -> String {

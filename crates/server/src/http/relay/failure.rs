@@ -138,7 +138,7 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
         }
         Failure::Invalid(BadHead::Framing(what)) => log_error!(request, "{what}{during}"),
         Failure::ClientGone(_) => log_gone(request, during),
-        Failure::Status(_) | Failure::Client(_) => {}
+        Failure::Invalid(BadHead::Noted) | Failure::Status(_) | Failure::Client(_) => {}
     }
 }
 

@@ -11,24 +11,29 @@
 //! | `ask.rs`, `failure.rs` | one request: who is asked, what is tried again |
 //! | `send.rs` | the request to the server |
 //! | `receive.rs`, `respond.rs` | the answer's head |
+//! | `target.rs` | the servers behind a name |
+//! | `gateway.rs`, `params.rs`, `script.rs` | what protocols have in common that begin with parameters and end as CGI does |
 //! | `body.rs`, `pace.rs`, `spill.rs`, `tunnel.rs` | what follows it |
 
 mod ask;
 mod body;
 mod failure;
+pub(crate) mod gateway;
 mod pace;
+pub(crate) mod params;
 mod protocol;
 mod receive;
 mod respond;
+pub(crate) mod script;
 mod send;
 mod settings;
 mod spill;
+pub(crate) mod target;
 mod tunnel;
 pub(crate) mod written;
 
 pub use ask::{Asked, ask, read_body};
 pub use body::UpstreamBody;
-#[allow(unused_imports, reason = "HTTP/1 alone does not need all of it")]
 pub use protocol::{Answer, BadHead, Frame, Message, Part, Payload, Protocol, Reader};
 pub use settings::{Kind, Names, Settings, compile};
 pub use tunnel::tunnel;

@@ -1,5 +1,4 @@
 //! What differs from one protocol to another.
-#![allow(dead_code, reason = "HTTP/1 alone does not need all of it")]
 
 use wire::{BadResponse, Known, Method, Progress, ResponseHead, ResponseParser};
 
@@ -105,6 +104,8 @@ pub enum BadHead {
     Lines(BadResponse),
     /// What is wrong with the framing: what is logged.
     Framing(String),
+    /// It is in the log already.
+    Noted,
 }
 impl From<BadResponse> for BadHead {
     fn from(bad: BadResponse) -> BadHead {

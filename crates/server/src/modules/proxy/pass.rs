@@ -5,10 +5,11 @@ use std::sync::Arc;
 use conf::{Error, Scope};
 
 use super::written::Pass;
+use crate::http::relay::target::{Server, group};
 use crate::http::request::Request;
 use crate::http::variables::Template;
 use crate::resolver::Names;
-use crate::upstream::{Group, Peer, find as find_group, group_number, key, resolve, split};
+use crate::upstream::{Group, find as find_group, group_number, split};
 use crate::worker::generation::Compiler;
 
 /// A URL taken apart.
@@ -106,7 +107,7 @@ pub(super) fn target(pass: &Pass, scope: &Scope, with: &mut Compiler<'_>) -> Res
         None => Error::emerg(what),
     };
     let url = parse(&pass.url).map_err(error)?;
-    let group = group(&url, with).map_err(error)?;
+    let group = group(Server { host: url.host, port: url.port, default: Some(PORT) }, with).map_err(error)?;
     Ok(Target::Fixed(Fixed {
         number: group_number(&group),
         group,
@@ -116,32 +117,6 @@ pub(super) fn target(pass: &Pass, scope: &Scope, with: &mut Compiler<'_>) -> Res
         url: pass.url.as_str().into(),
         location: pass.location.clone(),
     }))
-}
-
-fn group(url: &Parsed<'_>, with: &mut Compiler<'_>) -> Result<Arc<Group>, String> {
-    let wanted = url.port.unwrap_or(PORT);
-    let same_name = |group: &&Arc<Group>| group.name.eq_ignore_ascii_case(url.host);
-    for group in with.upstreams.iter().filter(same_name) {
-        match (group.port, url.port) {
-            (None, Some(port)) => return Err(format!("upstream \"{}\" may not have port {port}", url.host)),
-            (None, None) => return Ok(group.clone()),
-            (Some(port), _) if port == wanted => return Ok(group.clone()),
-            _ => {}
-        }
-    }
-    let server = match url.host.starts_with("unix:") {
-        true => url.host.to_string(),
-        false => format!("{}:{wanted}", url.host),
-    };
-    let found = resolve(with.inputs, &server, wanted)
-        .map_err(|what| format!("{what} in upstream \"{}\"", url.host))?;
-    let peer = |address| {
-        let key = key(&address);
-        Peer::new(address, url.host, key)
-    };
-    let group = Arc::new(Group::implied(url.host, wanted, found.into_iter().map(peer).collect()));
-    with.upstreams.push(group.clone());
-    Ok(group)
 }
 
 /// What a URL with variables came to for one request.

@@ -1,0 +1,204 @@
+//! A location that passes its requests on as parameters and a body: FastCGI, SCGI, uwsgi.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use conf::{Args, Error, IF_LOCATION, Inherit, LIMIT_EXCEPT, Position, Scope, Within};
+use wire::Framing;
+
+use super::params::{Params, Put};
+use super::protocol::{Message, Payload, Protocol};
+use super::settings::{self, Kind, Settings};
+use super::target::{Server, group};
+use super::written::Written;
+use super::{Asked, ask, read_body};
+use crate::http::phases::Next;
+use crate::http::request::Request;
+use crate::http::variables::Template;
+use crate::resolver::Names;
+use crate::upstream::{self, Group, group_number, split};
+use crate::worker::generation::Compiler;
+
+/// A module of this kind.
+pub trait Module: Send + Sync + 'static {
+    /// What an address may begin with.
+    const SCHEME: &'static str = "";
+}
+
+/// `fastcgi_pass` and the like; only blocks that stand for their location inherit it. `M` is the module.
+pub struct Pass<M> {
+    to: Option<(Template, Position)>,
+    module: PhantomData<M>,
+}
+impl<M> Default for Pass<M> {
+    fn default() -> Self {
+        Pass { to: None, module: PhantomData }
+    }
+}
+impl<M: Module> Inherit for Pass<M> {
+    fn inherit(&mut self, outer: &Self) {
+        if self.to.is_none() {
+            self.to.clone_from(&outer.to);
+        }
+    }
+    fn reaches(kind: Within) -> bool {
+        kind == IF_LOCATION || kind == LIMIT_EXCEPT
+    }
+}
+
+/// Headers of an answer that are not passed on unless the configuration says so.
+pub const HIDDEN: &[&[u8]] = &[
+    b"Status",
+    b"X-Accel-Expires",
+    b"X-Accel-Redirect",
+    b"X-Accel-Limit-Rate",
+    b"X-Accel-Buffering",
+    b"X-Accel-Charset",
+];
+
+/// Reads the address.
+///
+/// # Errors
+/// nginx's words.
+pub fn pass<M: Module>(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let to = Template::compile(at, a, 0)?;
+    if at.own::<Pass<M>>().to.is_some() {
+        return Err(Error::directive("is duplicate"));
+    }
+    if let Some(text) = to.as_literal() {
+        server::<M>(&String::from_utf8_lossy(text)).map_err(|what| a.error(what))?;
+    }
+    at.own::<Pass<M>>().to = Some((to, a.at()));
+    Ok(())
+}
+
+/// Takes `host:port`, `unix:path` or the name of a group apart.
+fn server<M: Module>(text: &str) -> Result<Server<'_>, String> {
+    let text = text.strip_prefix(M::SCHEME).unwrap_or(text);
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = path.strip_suffix(':').unwrap_or(path);
+        return match path {
+            "" => Err(format!("no path in the unix domain socket in upstream \"{text}\"")),
+            _ => Ok(Server { host: &text[..5 + path.len()], port: None, default: None }),
+        };
+    }
+    let (host, port) = split(text).map_err(|what| format!("{what} in upstream \"{text}\""))?;
+    Ok(Server { host, port, default: None })
+}
+
+/// Whom to ask.
+enum Target {
+    /// The same for every request.
+    Fixed(Arc<Group>, u32),
+    /// Known when the variables are.
+    Variable(Template, Names),
+}
+
+/// As run.
+pub struct Gateway {
+    /// What is the same whatever the protocol.
+    pub settings: Arc<Settings>,
+    params: Params,
+    target: Target,
+}
+
+/// What a module has to say for itself.
+pub trait Speaks: Protocol + Module {
+    /// The request to send.
+    ///
+    /// # Errors
+    /// The status to answer with.
+    fn message(&self, request: &mut Request, payload: Payload) -> Result<Message, u16>;
+    /// Whether a body whose length is not known can be passed on as it comes.
+    fn streams_unknown_length(&self) -> bool {
+        false
+    }
+}
+
+/// The gateway of a block, if it has one.
+///
+/// # Errors
+/// Unknown hosts, and nginx's rules about buffers.
+pub fn compile<M: Module>(
+    at: &Scope,
+    written: Option<&Written>,
+    kind: &Kind,
+    with: &mut Compiler<'_>,
+) -> Result<Option<Gateway>, Error> {
+    let Some((to, place)) = at.conf::<Pass<M>>().and_then(|pass| pass.to.as_ref()) else { return Ok(None) };
+    let target = match to.as_literal() {
+        None => Target::Variable(to.clone(), Names::of(at)),
+        Some(text) => {
+            let text = String::from_utf8_lossy(text);
+            let found = server::<M>(&text).and_then(|server| group(server, with));
+            let group = found.map_err(|what| Error::emerg(what).at(place.clone()))?;
+            let number = group_number(&group);
+            Target::Fixed(group, number)
+        }
+    };
+    let keepalive = match &target {
+        Target::Fixed(group, _) => group.keepalive.as_ref(),
+        Target::Variable(..) => None,
+    };
+    let settings = Arc::new(settings::compile(at, written, kind, keepalive, with)?);
+    Ok(Some(Gateway { settings, params: Params::compile::<M>(at)?, target }))
+}
+
+impl Gateway {
+    /// Asks the server; its answer becomes the request's response.
+    pub async fn answer<P: Speaks>(&self, module: &P, request: &mut Request) -> Next {
+        let known_length = request.body.framing != Framing::Chunked;
+        let may_stream = known_length || module.streams_unknown_length();
+        if let Err(status) = read_body(&self.settings, request, may_stream).await {
+            return Next::Status(status);
+        }
+        request.upstream.begin(self.settings.scheme);
+        let (group, number) = match &self.target {
+            Target::Fixed(group, number) => (group.clone(), *number),
+            Target::Variable(template, names) => match find::<P>(template, names, request).await {
+                Ok(group) => (group.clone(), group_number(&group)),
+                Err(status) => return Next::Status(status),
+            },
+        };
+        let message = match module.message(request, self.payload(request)) {
+            Ok(message) => message,
+            Err(status) => return Next::Status(status),
+        };
+        ask(module, &self.settings, request, Asked { message, group, number }).await
+    }
+    /// Appends the request's parameters.
+    pub fn put_params(&self, request: &mut Request, put: Put, out: &mut Vec<u8>) {
+        self.params.put(request, self.settings.pass_headers, put, out);
+    }
+    /// Whom it asks, if that is always the same.
+    pub fn fixed(&self) -> Option<&Arc<Group>> {
+        match &self.target {
+            Target::Fixed(group, _) => Some(group),
+            Target::Variable(..) => None,
+        }
+    }
+    fn payload(&self, request: &Request) -> Payload {
+        match request.body.complete {
+            _ if !self.settings.pass_body => Payload::Nothing,
+            true => Payload::Whole,
+            false => Payload::Stream,
+        }
+    }
+}
+
+/// Fills in the variables of an address.
+async fn find<M: Module>(
+    template: &Template,
+    names: &Names,
+    request: &mut Request,
+) -> Result<Arc<Group>, u16> {
+    let mut text = request.thread.buffer();
+    template.render(request, &mut text);
+    let address = String::from_utf8_lossy(&text).into_owned();
+    request.thread.give_buffer(text);
+    let server = server::<M>(&address).map_err(|what| {
+        log_error!(request, "{what}");
+        500_u16
+    })?;
+    upstream::find(request, names, server.host, server.port, server.default).await
+}

@@ -1,0 +1,112 @@
+//! Answers as CGI scripts give them: header lines, the status among them, and a body that ends with its length or the
+//! connection.
+
+use wire::{BadResponse, Method, Progress, ResponseHead, ResponseParser};
+
+use super::protocol::{Answer, BadHead, Part};
+use crate::http::filters::Piece;
+
+/// Reads a script's head.
+pub struct Head {
+    parser: ResponseParser,
+    /// It may begin with a status line, as an HTTP answer does.
+    may_be_http: bool,
+}
+impl Head {
+    /// Of header lines alone.
+    pub fn lines() -> Head {
+        Head { parser: ResponseParser::of_script(), may_be_http: false }
+    }
+    /// Of header lines, behind a status line perhaps.
+    pub fn lines_or_http() -> Head {
+        Head { parser: ResponseParser::new(), may_be_http: true }
+    }
+    /// Reads on; see [`Answer::head`].
+    ///
+    /// # Errors
+    /// See there.
+    pub fn parse(
+        &mut self,
+        buffer: &[u8],
+        head: &mut ResponseHead,
+        limit: usize,
+    ) -> Result<Progress, BadHead> {
+        match self.parser.parse(buffer, head, limit) {
+            Err(BadResponse::NoStatusLine) if self.may_be_http => {
+                *self = Head::lines();
+                self.parse(buffer, head, limit)
+            }
+            Ok(Progress::Done) if !self.may_be_http => match head.take_status(buffer) {
+                Ok(()) => Ok(Progress::Done),
+                Err(value) => {
+                    let value = String::from_utf8_lossy(value.of(buffer));
+                    Err(BadHead::Framing(format!("upstream sent invalid status \"{value}\"")))
+                }
+            },
+            other => Ok(other?),
+        }
+    }
+}
+
+/// How much of a body is still to come, if that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest(Option<u64>);
+impl Rest {
+    /// As the head says.
+    pub fn of(head: &ResponseHead, buffer: &[u8], method: Method) -> Rest {
+        match head.status {
+            204 | 304 => Rest(Some(0)),
+            _ if method == Method::Head => Rest(Some(0)),
+            _ => Rest(head.content_length(buffer).ok().flatten()),
+        }
+    }
+    /// Whether more must come.
+    pub fn is_more(self) -> bool {
+        self.0.is_some_and(|rest| rest > 0)
+    }
+    /// Whether all of a known length has come.
+    pub fn is_none(self) -> bool {
+        self.0 == Some(0)
+    }
+    /// Counts bytes that came, and drops what is too much.
+    pub fn take(&mut self, bytes: &mut Piece) {
+        if let Some(rest) = &mut self.0 {
+            bytes.truncate(usize::try_from(*rest).unwrap_or(usize::MAX).min(bytes.len()));
+            *rest -= bytes.len() as u64;
+        }
+    }
+}
+
+/// An answer without any framing around it.
+pub struct Script {
+    head: Head,
+    method: Method,
+    rest: Rest,
+}
+impl Script {
+    /// The answer to a request of this method.
+    pub fn answer_to(method: Method) -> Script {
+        Script { head: Head::lines_or_http(), method, rest: Rest(None) }
+    }
+}
+impl Answer for Script {
+    fn head(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        head: &mut ResponseHead,
+        limit: usize,
+    ) -> Result<Progress, BadHead> {
+        let progress = self.head.parse(buffer, head, limit)?;
+        if progress == Progress::Done {
+            self.rest = Rest::of(head, buffer, self.method);
+        }
+        Ok(progress)
+    }
+    fn body(&mut self, bytes: &mut Piece) -> Part {
+        self.rest.take(bytes);
+        if self.rest.is_none() { Part::End } else { Part::More }
+    }
+    fn at_close(&self) -> bool {
+        !self.rest.is_more()
+    }
+}

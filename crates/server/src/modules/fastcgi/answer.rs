@@ -1,0 +1,171 @@
+//! An application's records become an answer: its standard output as a CGI script has it, its standard error for the log.
+
+use std::sync::Arc;
+
+use wire::fastcgi::{Records, Step};
+use wire::{Method, Progress, ResponseHead};
+
+use crate::http::filters::Piece;
+use crate::http::relay::script::{Head, Rest};
+use crate::http::relay::{self, BadHead, Part};
+
+/// One answer.
+pub(super) struct Answer {
+    records: Records,
+    head: Head,
+    method: Method,
+    rest: Option<Rest>,
+    keep_conn: bool,
+    /// Texts on the standard error that make an answer a bad one.
+    catch: Arc<[Box<[u8]>]>,
+    notes: Vec<String>,
+    caught: bool,
+    /// Bytes at the buffer's beginning that have no framing any more.
+    clean: usize,
+    end: Option<End>,
+}
+
+/// How far the end has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    /// The standard output is closed.
+    Stdout,
+    /// The last record has begun.
+    Begun,
+    /// The last record is whole; whether nothing came behind it.
+    Whole { clean: bool },
+    /// What came is no record.
+    Broken(String),
+}
+
+impl Answer {
+    pub fn new(method: Method, keep_conn: bool, catch: Arc<[Box<[u8]>]>) -> Answer {
+        Answer {
+            records: Records::default(),
+            head: Head::lines(),
+            method,
+            rest: None,
+            keep_conn,
+            catch,
+            notes: Vec::new(),
+            caught: false,
+            clean: 0,
+            end: None,
+        }
+    }
+
+    /// Moves the standard output in `bytes` to its beginning and says how much there is; stops at the end.
+    fn unframe(&mut self, bytes: &mut [u8]) -> usize {
+        let (mut from, mut to) = (0, 0);
+        while !self.is_over() {
+            let (step, used) = match self.records.read(&bytes[from..]) {
+                Ok(found) => found,
+                Err(bad) => {
+                    self.end = Some(End::Broken(bad.message()));
+                    break;
+                }
+            };
+            match step {
+                Step::Stdout(range) => {
+                    let length = range.len();
+                    bytes.copy_within(from + range.start..from + range.end, to);
+                    to += length;
+                }
+                Step::Stderr(range) => self.note(&bytes[from + range.start..from + range.end]),
+                Step::StdoutEnd => self.end = Some(End::Stdout),
+                Step::Ending => self.end = Some(End::Begun),
+                Step::Ended => self.end = Some(End::Whole { clean: from + used == bytes.len() }),
+                Step::More => break,
+            }
+            from += used;
+        }
+        to
+    }
+    /// Whether what comes does not matter any more. The last record is waited for only if its connection is kept.
+    fn is_over(&self) -> bool {
+        match self.end {
+            None => false,
+            Some(End::Stdout | End::Begun) => !self.keep_conn,
+            Some(End::Whole { .. } | End::Broken(_)) => true,
+        }
+    }
+
+    /// Line ends, dots and spaces at the end are nothing to log.
+    fn note(&mut self, text: &[u8]) {
+        let end = text.iter().rposition(|b| !matches!(b, b'\n' | b'\r' | b'.' | b' ')).map_or(0, |at| at + 1);
+        let text = &text[..end];
+        self.caught |= self.catch.iter().any(|wanted| memchr::memmem::find(text, wanted).is_some());
+        self.notes.push(format!("FastCGI sent in stderr: \"{}\"", String::from_utf8_lossy(text)));
+    }
+
+    /// Why there is no head, if there will be none.
+    fn lacks_head(&self) -> Result<(), BadHead> {
+        let what = match &self.end {
+            _ if self.caught => return Err(BadHead::Noted),
+            None => return Ok(()),
+            Some(End::Stdout) => "upstream prematurely closed FastCGI stdout".into(),
+            Some(End::Begun | End::Whole { .. }) => "upstream sent unexpected FastCGI record: 3".into(),
+            Some(End::Broken(what)) => what.clone(),
+        };
+        Err(BadHead::Framing(what))
+    }
+
+    /// What the end means, where it has come.
+    fn part(&self) -> Part {
+        let short = self.rest.is_some_and(Rest::is_more);
+        match &self.end {
+            Some(End::Broken(what)) => Part::Failed(what.clone()),
+            Some(End::Stdout) if short => Part::Failed("upstream prematurely closed FastCGI stdout".into()),
+            Some(_) if short => Part::Failed("upstream prematurely closed FastCGI request".into()),
+            Some(_) if self.is_over() => Part::End,
+            _ => Part::More,
+        }
+    }
+}
+
+impl relay::Answer for Answer {
+    fn head(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        head: &mut ResponseHead,
+        limit: usize,
+    ) -> Result<Progress, BadHead> {
+        let clean = self.clean;
+        self.clean += self.unframe(&mut buffer[clean..]);
+        buffer.truncate(self.clean);
+        if self.caught {
+            return Err(BadHead::Noted);
+        }
+        let progress = match buffer.is_empty() {
+            true => Progress::Partial,
+            false => self.head.parse(buffer, head, limit)?,
+        };
+        match progress {
+            Progress::Done => self.rest = Some(Rest::of(head, buffer, self.method)),
+            _ => self.lacks_head()?,
+        }
+        Ok(progress)
+    }
+
+    fn body(&mut self, bytes: &mut Piece) -> Part {
+        // What came with the head has no framing any more.
+        if std::mem::take(&mut self.clean) == 0 {
+            let length = self.unframe(bytes);
+            bytes.truncate(length);
+        }
+        if let Some(rest) = &mut self.rest {
+            rest.take(bytes);
+        }
+        self.part()
+    }
+
+    fn at_close(&self) -> bool {
+        !self.keep_conn && !self.rest.is_some_and(Rest::is_more)
+    }
+    fn is_reusable(&self) -> bool {
+        self.keep_conn && self.end == Some(End::Whole { clean: true })
+    }
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}

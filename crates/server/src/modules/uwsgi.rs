@@ -1,0 +1,121 @@
+//! `uwsgi_pass`: a request is asked of a uWSGI application server.
+
+use std::sync::Arc;
+
+use conf::{Error, IF_LOCATION, Inherit, LOCATION, Scope};
+
+use super::Module;
+use crate::http::phases::Next;
+use crate::http::relay::gateway::{self, Gateway, Speaks};
+use crate::http::relay::script::Script;
+use crate::http::relay::written::relay_directives;
+use crate::http::relay::{Frame, Kind, Message, Payload, Protocol, Reader, Written, params};
+use crate::http::request::Request;
+use crate::http::steps::{Handler, Outcome};
+use crate::upstream::Group;
+use crate::worker::generation::Compiler;
+
+pub(crate) static MODULE: Module = Module { name: "uwsgi", directives: DIRECTIVES, variables: &[] };
+
+static DIRECTIVES: &[conf::Directive] = relay_directives!(
+    "uwsgi",
+    Passing,
+    [
+        directive("uwsgi_pass", LOCATION.or(IF_LOCATION), exactly(1), |at, a| {
+            match a.str(0).starts_with("suwsgi://") {
+                true => {
+                    Err(a.error("suwsgi protocol requires SSL support, which plimsoll does not have for it"))
+                }
+                false => gateway::pass::<Uwsgi>(at, a),
+            }
+        }),
+        directive("uwsgi_param", IN_HTTP, between(2, 3), params::set::<Uwsgi>),
+        directive("uwsgi_modifier1", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().modifier1.set(a.number_within(0, 0, 255)? as u8)
+        }),
+        directive("uwsgi_modifier2", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().modifier2.set(a.number_within(0, 0, 255)? as u8)
+        }),
+    ]
+);
+
+/// What all modules have that pass requests on.
+#[derive(Default)]
+struct Passing(Written);
+impl Inherit for Passing {
+    fn inherit(&mut self, outer: &Passing) {
+        self.0.inherit(&outer.0);
+    }
+}
+
+settings! {
+    /// As written.
+    struct Conf {
+        modifier1: u8,
+        modifier2: u8,
+    }
+}
+
+/// As run.
+struct Uwsgi {
+    gateway: Gateway,
+    /// Which plugin of the application server answers, and how.
+    modifiers: (u8, u8),
+}
+impl gateway::Module for Uwsgi {
+    const SCHEME: &'static str = "uwsgi://";
+}
+
+pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
+    let kind =
+        Kind { prefix: "uwsgi", scheme: "uwsgi://", hidden: gateway::HIDDEN, transport: String::new() };
+    let written = at.conf::<Passing>().map(|passing| &passing.0);
+    let modifiers = at.conf::<Conf>().map_or((0, 0), |c| (c.modifier1.or(0), c.modifier2.or(0)));
+    let gateway = gateway::compile::<Uwsgi>(at, written, &kind, with)?;
+    Ok(gateway.map(|gateway| Box::new(Uwsgi { gateway, modifiers }) as _))
+}
+
+impl Handler for Uwsgi {
+    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
+        Outcome::wait(self.gateway.answer(self, request))
+    }
+    fn passes_on(&self) -> bool {
+        true
+    }
+    fn asks(&self) -> Option<&Arc<Group>> {
+        self.gateway.fixed()
+    }
+}
+
+impl Protocol for Uwsgi {
+    fn reader(&self, message: &Message) -> Reader {
+        Reader::Other(Box::new(Script::answer_to(message.method)))
+    }
+}
+
+/// Name and value, each behind its length in two bytes, the lower first.
+fn put_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    for text in [name, value] {
+        // What is longer makes the whole too big, which is found out then.
+        out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        out.extend_from_slice(text);
+    }
+}
+
+impl Speaks for Uwsgi {
+    fn message(&self, request: &mut Request, payload: Payload) -> Result<Message, u16> {
+        let mut pairs = request.thread.buffer();
+        self.gateway.put_params(request, put_pair, &mut pairs);
+        let Ok(size) = u16::try_from(pairs.len()) else {
+            log_alert!(request, "uwsgi request is too big: {}", pairs.len());
+            request.thread.give_buffer(pairs);
+            return Err(500);
+        };
+        let [low, high] = size.to_le_bytes();
+        let mut head = request.thread.buffer();
+        head.extend_from_slice(&[self.modifiers.0, low, high, self.modifiers.1]);
+        head.extend_from_slice(&pairs);
+        request.thread.give_buffer(pairs);
+        Ok(Message { head, payload, frame: Frame::Raw, method: request.method })
+    }
+}
