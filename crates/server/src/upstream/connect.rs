@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use sys::net::Connect;
 
+use super::overload::AcceptQueue;
 use super::peers::Peer;
 use super::pool::Link;
 use crate::chain::Cause;
@@ -21,6 +22,8 @@ pub enum NoLink {
     Full,
     /// `connect()` failed at once.
     Refused(io::Error),
+    /// The server's accept queue is full; how full, if the kernel told.
+    Overloaded(io::Error, Option<AcceptQueue>),
     /// It failed later, or timed out.
     Failed(io::Error),
 }

@@ -80,9 +80,21 @@ fn options(settings: &Settings, request: &mut Request) -> upstream::Options {
     options
 }
 
-async fn connect(settings: &Settings, request: &mut Request, held: &Held) -> Result<Link, Failure> {
+async fn connect(
+    settings: &Settings,
+    request: &mut Request,
+    held: &Held,
+    last: bool,
+) -> Result<Link, Failure> {
     let options = options(settings, request);
-    let (link, stands) = upstream::begin(&request.thread, held.peer(), options).map_err(Failure::NoLink)?;
+    let begun = match upstream::begin(&request.thread, held.peer(), options) {
+        // Boxed: what few requests do must not make every request's future larger.
+        Err(failure) if upstream::is_overload(held.peer(), &failure) => {
+            Box::pin(overloaded(settings, request, held, options, failure, last)).await
+        }
+        begun => begun.map_err(Failure::NoLink),
+    };
+    let (link, stands) = begun?;
     if stands {
         return Ok(link);
     }
@@ -96,6 +108,31 @@ async fn connect(settings: &Settings, request: &mut Request, held: &Held) -> Res
     .await?;
     upstream::finish(&link).map_err(Failure::NoLink)?;
     Ok(link)
+}
+
+/// The server's accept queue is full: unless another can be asked, it is waited for.
+async fn overloaded(
+    settings: &Settings,
+    request: &Request,
+    held: &Held,
+    options: upstream::Options,
+    failure: NoLink,
+    last: bool,
+) -> Result<(Link, bool), Failure> {
+    let (peer, wait) = (held.peer(), settings.overload_wait);
+    let minds_client = !settings.ignore_client_abort;
+    let begun = match last && !wait.is_zero() {
+        true => upstream::wait_for_room(request, peer, options, wait, minds_client).await,
+        false => Some(Err(failure)),
+    };
+    match begun {
+        None => Err(Failure::ClientGone(During::Connecting)),
+        Some(Err(NoLink::Refused(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            let queue = upstream::queue_of(&request.thread, peer).await;
+            Err(Failure::NoLink(NoLink::Overloaded(error, queue)))
+        }
+        Some(begun) => begun.map_err(Failure::NoLink),
+    }
 }
 
 fn nobody(request: &mut Request, group: &Group) -> Next {
@@ -191,7 +228,10 @@ impl<'a> Tries<'a> {
         let pooled = self.key(held).and_then(|key| request.thread.upstreams.take(self.number, key, now));
         let mut link = match pooled {
             Some(link) => Link { reused: true, ..link },
-            None => connect(self.settings, request, held).await?,
+            None => {
+                let last = self.left <= 1 || !self.allows(request, message, again::ERROR, false);
+                connect(self.settings, request, held, last).await?
+            }
         };
         request.upstream.connected(request.thread.handle.now());
         link.requests += 1;
@@ -272,7 +312,8 @@ impl<'a> Tries<'a> {
         }
         // That a connection at rest is gone says nothing of its server, and costs no try.
         let stale = reused && bit == again::ERROR;
-        if stale || matches!(status, 403 | 404) {
+        let overloaded = matches!(failure, Failure::NoLink(NoLink::Overloaded(..)));
+        if stale || overloaded || matches!(status, 403 | 404) {
             held.undecided();
         } else if held.failed(request.thread.handle.unix_time()) {
             log_warn!(request, "upstream server temporarily disabled{}", failure.during());

@@ -112,11 +112,13 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
                 request.thread.process.seats()
             );
         }
-        Failure::NoLink(NoLink::Refused(error)) => {
-            let colon = if matches!(held.peer().address, Address::Unix(_)) { "unix:" } else { "" };
-            let name = held.peer().name.strip_prefix("unix:").unwrap_or(&held.peer().name);
-            let level = if is_common(error) { crate::log::Level::Error } else { crate::log::Level::Crit };
-            request.note(level, format_args!("connect() to {colon}{name} failed ({}){during}", Errno(error)));
+        Failure::NoLink(NoLink::Refused(error)) => refused(request, held, error, format_args!("{during}")),
+        Failure::NoLink(NoLink::Overloaded(error, None)) => {
+            refused(request, held, error, format_args!("{during}"))
+        }
+        Failure::NoLink(NoLink::Overloaded(error, Some(queue))) => {
+            let (length, ceiling) = (queue.length, queue.ceiling);
+            refused(request, held, error, format_args!("{during}, accept queue: {length} of {ceiling}"));
         }
         Failure::NoLink(NoLink::Failed(error)) if error.kind() == io::ErrorKind::TimedOut => {
             timed_out(request, during)
@@ -140,6 +142,14 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
         Failure::ClientGone(_) => log_gone(request, during),
         Failure::Invalid(BadHead::Noted) | Failure::Status(_) | Failure::Client(_) => {}
     }
+}
+
+/// `connect()` failed at once.
+fn refused(request: &Request, held: &Held, error: &io::Error, behind: std::fmt::Arguments<'_>) {
+    let colon = if matches!(held.peer().address, Address::Unix(_)) { "unix:" } else { "" };
+    let name = held.peer().name.strip_prefix("unix:").unwrap_or(&held.peer().name);
+    let level = if is_common(error) { crate::log::Level::Error } else { crate::log::Level::Crit };
+    request.note(level, format_args!("connect() to {colon}{name} failed ({}){behind}", Errno(error)));
 }
 
 /// The client left while this was being done.

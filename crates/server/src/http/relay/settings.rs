@@ -8,7 +8,7 @@ use wire::Known;
 use super::written::{Bind, Once, Written, again, local_address};
 use crate::http::variables::Template;
 use crate::temp::TempPath;
-use crate::upstream::{KeepAlive, Options, number};
+use crate::upstream::{KeepAlive, Options, OverloadWait, number};
 use crate::worker::generation::Compiler;
 
 /// How a location passes requests on, whomever it asks.
@@ -34,6 +34,8 @@ pub struct Settings {
     pub(super) max_temp_file_size: u64,
     pub(super) temp_path: TempPath,
     pub(super) connect_timeout: Duration,
+    /// How long a server whose accept queue is full is waited for.
+    pub(super) overload_wait: Duration,
     pub(super) send_timeout: Duration,
     pub(super) read_timeout: Duration,
     pub(super) intercept_errors: bool,
@@ -146,6 +148,7 @@ pub fn compile(
         max_temp_file_size: c.max_temp_file_size.or(1 << 30),
         temp_path,
         connect_timeout: time(&c.connect_timeout, 60_000),
+        overload_wait: OverloadWait::of(at).min(time(&c.connect_timeout, 60_000)),
         send_timeout: time(&c.send_timeout, 60_000),
         read_timeout: time(&c.read_timeout, 60_000),
         intercept_errors: c.intercept_errors.or(false),

@@ -4,14 +4,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use conf::{Args, Error, HTTP, Inherit, Scope, Setting, UPSTREAM, Within, block, directive};
+use conf::{Args, Error, HTTP, IN_HTTP, Inherit, Scope, Setting, UPSTREAM, Within, block, directive};
 
 use super::Module;
 use crate::http::variables::Template;
 use crate::program::Address;
 use crate::resolver::Names;
 use crate::upstream::{
-    Balancer, Followed, Group, KeepAlive, Measure, Mode, Patience, Peer, Sticky, key, resolve, split,
+    Balancer, Followed, Group, KeepAlive, Measure, Mode, OverloadWait, Patience, Peer, Sticky, key, resolve,
+    split,
 };
 use crate::worker::generation::Compiler;
 
@@ -31,6 +32,7 @@ static DIRECTIVES: &[conf::Directive] = &[
     }),
     directive("least_time", UPSTREAM, conf::between(1, 2), least_time),
     directive("queue", UPSTREAM, conf::between(1, 2), queue),
+    directive("overload_wait", IN_HTTP, conf::exactly(1), OverloadWait::read),
     directive("sticky", UPSTREAM, conf::at_least(2), sticky::sticky),
     directive("hash", UPSTREAM, conf::between(1, 2), hash),
     directive("random", UPSTREAM, conf::between(0, 2), random),
