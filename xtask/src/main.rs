@@ -6,6 +6,7 @@ mod budget;
 mod ci;
 mod diff;
 mod fuzz;
+mod lab;
 mod run;
 mod setup;
 mod test;
@@ -29,6 +30,7 @@ usage: cargo xtask <command>
   diff gate        configurations and requests by chance, on nginx and Plimsoll; fixed seeds
   diff case SEED   one of them, with its text
   diff SECONDS SEED    as many as fit, from this seed on
+  lab [NAME..]     incidents made with a real nginx; the doctor must name the right link
   bench [CASE..]   CPU, memory and system calls per request, nginx and Plimsoll in turn
 ";
 
@@ -56,6 +58,7 @@ fn command() -> Result<()> {
         "fuzz" => fuzz::fuzz(&rest),
         "budget" => budget::budget(),
         "diff" => diff::diff(&rest),
+        "lab" => lab::lab(&rest),
         "bench" => bench::bench(&rest),
         "" | "-h" | "--help" | "help" => {
             print!("{USAGE}");

@@ -65,10 +65,10 @@ impl Process {
         sys::proc::program_of(self.pid).ok()
     }
 
-    /// The last part of what it was called by.
+    /// The last part of what it was called by, or of its title's first word.
     pub fn name(&self) -> &str {
-        let called = self.arguments.first().map_or("", String::as_str);
-        called.rsplit('/').next().unwrap_or(called)
+        let called = self.arguments.first().and_then(|called| called.split_whitespace().next()).unwrap_or("");
+        called.rsplit('/').next().unwrap_or(called).trim_end_matches(':')
     }
 
     /// What it has used so far.
@@ -105,6 +105,14 @@ mod tests {
         assert_eq!(found.parent, std::os::unix::process::parent_id());
         assert_eq!(found.program().unwrap(), std::env::current_exe().unwrap());
         assert!(found.usage().unwrap().resident > 100_000);
+    }
+
+    #[test]
+    fn names_of_programs_and_titles() {
+        let named = |first: &str| Process { arguments: vec![first.to_owned()], ..Process::default() };
+        assert_eq!(named("/usr/sbin/nginx").name(), "nginx");
+        assert_eq!(named("php-fpm: master process (/etc/php/fpm.conf)").name(), "php-fpm");
+        assert_eq!(Process::default().name(), "");
     }
 
     #[test]

@@ -45,7 +45,11 @@ fn used(link: Link, facts: &Facts) -> Link {
             let seen = sum(&slots_of);
             link.used(seen.max(facts.status.map_or(0, |status| status.active)))
         }
-        Kind::Descriptors => link.used(sum(&|worker| worker.open.map_or(0, |open| open.all))),
+        Kind::Descriptors => {
+            let limits = running.workers.iter().map(|worker| worker.limit.soft);
+            let ceiling = limits.sum::<Option<u64>>().filter(|sum| *sum > 0).or(link.ceiling);
+            Link { ceiling, ..link }.used(sum(&|worker| worker.open.map_or(0, |open| open.all)))
+        }
         Kind::EventLoop => link.used(sum(&|worker| (worker.busy.unwrap_or(0.0) * 1000.0) as u64)),
         Kind::Memory => link.used(running.resident),
         _ => link,

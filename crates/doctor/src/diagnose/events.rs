@@ -2,6 +2,7 @@
 
 use capacity::{Change, Effect, Finding, Kind, Setup, Severity};
 
+use super::application;
 use super::live::{advised, code, holders, means};
 use super::setup::is_reached;
 use crate::facts::Facts;
@@ -197,57 +198,11 @@ fn upstream_queue(event: &Event, facts: &Facts) -> Finding {
     let mut found = new(Severity::Critical, code(Kind::UpstreamQueue), Kind::UpstreamQueue, &title).means(
         "requests come faster than the application takes them; each one too many is refused at once (502)",
     );
-    for change in application_changes(&program(&path, facts), queue_of(&path, facts)) {
-        found = found.change(change);
-    }
+    found.changes = application::changes(&path, facts);
     Finding {
         not_this: capacity::not_this(Kind::UpstreamQueue).iter().map(|wrong| (*wrong).to_owned()).collect(),
         ..found
     }
-}
-
-fn queue_of(address: &str, facts: &Facts) -> Option<u64> {
-    let upstream = facts.upstreams.iter().find(|upstream| upstream.address == address)?;
-    upstream.queue.as_ref().map(|queue| u64::from(queue.ceiling))
-}
-
-/// What the application calls itself, or what its socket's name says.
-fn program(address: &str, facts: &Facts) -> String {
-    let upstream = facts.upstreams.iter().find(|upstream| upstream.address == address);
-    let named = upstream.map(|upstream| upstream.program.clone()).filter(|name| !name.is_empty());
-    named.unwrap_or_else(|| address.to_owned()).to_lowercase()
-}
-
-/// The settings of the application that make its queue emptier, then longer.
-fn application_changes(program: &str, ceiling: Option<u64>) -> Vec<Change> {
-    let length = ceiling.map_or(2048, |ceiling| (ceiling * 2).max(1024).next_power_of_two());
-    let (workers, backlog, place) = match () {
-        () if program.contains("gunicorn") => (
-            "gunicorn --workers, or --threads: more of them",
-            format!("gunicorn --backlog {length}"),
-            "gunicorn",
-        ),
-        () if program.contains("php") => {
-            ("pm.max_children: more of them", format!("listen.backlog = {length}"), "the php-fpm pool")
-        }
-        () if program.contains("uwsgi") => {
-            ("processes, threads: more of them", format!("listen = {length}"), "uwsgi")
-        }
-        () if program.contains("puma") => {
-            ("workers, threads: more of them", format!("bind 'unix://..?backlog={length}'"), "config/puma.rb")
-        }
-        () if program.contains("node") => (
-            "more processes (cluster, pm2 -i max)",
-            format!("server.listen({{ .., backlog: {length} }})"),
-            "the Node application",
-        ),
-        () => ("more workers", format!("its listen backlog: {length}"), "the application"),
-    };
-    vec![
-        Change::new(workers, place, Effect::RestartUpstream).note("more work done: the real fix"),
-        Change::new(format!("{backlog} and net.core.somaxconn = {length}"), place, Effect::RestartUpstream)
-            .note("a longer queue only waits longer; a reload keeps the old one"),
-    ]
 }
 
 fn connect_timeout(event: &Event, facts: &Facts) -> Finding {
@@ -266,9 +221,7 @@ fn connect_timeout(event: &Event, facts: &Facts) -> Finding {
         None => "its accept queue was full, or the network drops packets; 504 after the connect timeout"
             .to_owned(),
     };
-    for change in application_changes(&program(&address, facts), queue_of(&address, facts)) {
-        found = found.change(change);
-    }
+    found.changes = application::changes(&address, facts);
     if full.is_none() {
         found = found.change(
             Change::new(

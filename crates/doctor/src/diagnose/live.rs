@@ -4,6 +4,7 @@ use capacity::{
     Chain, Change, Effect, FULL, Finding, Kind, Link, NEARLY_FULL, Setup, Severity, not_this, raise,
 };
 
+use super::application;
 use super::chain::slots_of;
 use machine::sockets::Queue;
 
@@ -53,22 +54,31 @@ fn full(link: &Link, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
         () if fullness >= NEARLY_FULL => Severity::Warning,
         () => return None,
     };
-    let much = if severity == Severity::Critical { "is full" } else { "is nearly full" };
-    let title = match link.kind {
-        Kind::EventLoop => format!("The event loops have no time left: {:.0}% busy", fullness * 100.0),
-        Kind::UpstreamQueue => format!("The application's accept queue {much}: {}", link.of),
-        Kind::Ports => format!(
-            "The local ports towards {} are {}",
-            link.of,
-            if severity == Severity::Critical { "used up" } else { "nearly used up" }
-        ),
-        _ => format!("{} {much}", capital(&link.name())),
-    };
     let ceiling = capacity::ceiling_words(link);
-    let finding = Finding::new(severity, code(link.kind), Some(link.kind), title)
+    let finding = Finding::new(severity, code(link.kind), Some(link.kind), title(link, severity))
         .seen(format!("live: {} of {ceiling} ({})", used_words(link), link.set_by))
         .means(means(link.kind, facts));
-    Some(advised(finding, Some(link), setup))
+    let mut finding = advised(finding, Some(link), setup);
+    if link.kind == Kind::UpstreamQueue {
+        finding.changes = application::changes(&link.of, facts);
+    }
+    Some(finding)
+}
+
+fn title(link: &Link, severity: Severity) -> String {
+    let nearly = if severity == Severity::Critical { "" } else { "nearly " };
+    let of = &link.of;
+    match link.kind {
+        Kind::AcceptQueue => format!("The accept queue of {of} is {nearly}full"),
+        Kind::Slots => format!("Connection slots are {nearly}used up"),
+        Kind::Descriptors => format!("The workers' descriptors are {nearly}used up"),
+        Kind::EventLoop => {
+            format!("The event loops have {nearly}no time left: {:.0}% busy", link.fullness() * 100.0)
+        }
+        Kind::UpstreamQueue => format!("The application's accept queue is {nearly}full: {of}"),
+        Kind::Ports => format!("Local ports towards {of} are {nearly}used up"),
+        Kind::Memory => format!("Memory is {nearly}used up"),
+    }
 }
 
 fn used_words(link: &Link) -> String {
@@ -276,9 +286,4 @@ fn leaving(running: &Running) -> Option<Finding> {
         .means("each reload leaves some behind while clients stay: memory and upstream connections are held twice")
         .change(Change::new("worker_shutdown_timeout 5m;", "main context", Effect::Reload));
     (running.leaving > workers).then_some(finding)
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }

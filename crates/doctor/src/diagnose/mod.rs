@@ -1,5 +1,6 @@
 //! Facts to findings: pure, and each rule in one function.
 
+mod application;
 mod chain;
 mod events;
 mod live;

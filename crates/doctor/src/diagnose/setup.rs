@@ -16,6 +16,8 @@ pub(super) fn setup(facts: &Facts) -> Option<Setup> {
     let plimsoll = running.name.contains("plimsoll");
     let online = if known { running.online as u64 } else { 1 };
     let limit = running.limit;
+    // What the workers have counts; the master's may have been changed since it started them.
+    let soft = running.workers.first().map_or(limit.soft, |worker| worker.limit.soft);
     Some(Setup {
         server: if plimsoll { Server::Plimsoll } else { Server::Nginx },
         conf: config.path.clone(),
@@ -24,7 +26,7 @@ pub(super) fn setup(facts: &Facts) -> Option<Setup> {
         connections: config.connections.as_ref().map_or(CONNECTIONS, |(n, _)| *n),
         connections_written: config.connections.is_some(),
         rlimit_nofile: config.rlimit_nofile.as_ref().map(|(n, _)| *n),
-        soft: limit.soft,
+        soft,
         hard: limit.hard,
         privileged: running.root,
         shell_soft: None,

@@ -231,10 +231,10 @@ fn holder(inode: u32) -> Option<String> {
     };
     let process = all.into_iter().find(holds)?;
     // An interpreter's first argument says more than its own name.
+    let script = process.arguments.get(1).filter(|word| word.contains('/'));
     let script =
-        process.arguments.get(1).filter(|word| word.contains('/')).map(|word| word.rsplit('/').next());
-    let name = script.flatten().unwrap_or(process.name()).trim_end_matches(':');
-    Some(format!("{name} (pid {})", process.pid))
+        script.and_then(|word| word.rsplit('/').next()).map_or(String::new(), |script| format!(" {script}"));
+    Some(format!("{}{script} (pid {})", process.name(), process.pid))
 }
 
 fn ask_status(wanted: &Wanted, facts: &mut Facts, pid: u32) -> Option<crate::facts::Status> {
