@@ -4,17 +4,20 @@
 #[macro_use]
 mod log;
 
+mod base64;
 mod chain;
 mod clock;
 mod connection;
 mod embedded;
 mod flow;
 mod hash;
+mod hosts;
 mod http;
 mod http2;
 mod listener;
 pub mod master;
 mod modules;
+mod network;
 pub mod program;
 mod proxy_protocol;
 mod random;

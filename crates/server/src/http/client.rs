@@ -29,8 +29,10 @@ pub struct Client {
     pub id: u64,
     /// Requests so far, the one in service included (`$connection_requests`).
     pub requests: u32,
-    /// The client's address.
+    /// The client's address; that of the client behind a trusted proxy, where one spoke for it.
     pub peer: Peer,
+    /// Who connected, where it spoke for another.
+    proxy: Option<Peer>,
     /// Which listening socket it came by: an index into the generation's.
     pub listener: u32,
     /// When it was accepted.
@@ -59,6 +61,7 @@ impl Client {
             id: 0,
             requests: 0,
             peer: Peer::Unix,
+            proxy: None,
             listener: 0,
             opened: now,
             seat: None,
@@ -84,8 +87,28 @@ impl Client {
             ..Client::none(opened)
         }
     }
+    /// Whether the address is that of somebody behind who connected.
+    pub fn speaks_for_another(&self) -> bool {
+        self.proxy.is_some()
+    }
+    /// Who connected.
+    pub fn connected_from(&self) -> Peer {
+        self.proxy.unwrap_or(self.peer)
+    }
+    /// Takes the request for one of this client, until it is over.
+    pub fn speak_for(&mut self, client: Peer) {
+        self.proxy = Some(self.connected_from());
+        self.peer = client;
+    }
+    /// The next request is the connection's own again.
+    pub fn speak_for_itself(&mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            self.peer = proxy;
+        }
+    }
     /// Goes to rest until the next byte comes, at most until `deadline`.
     pub fn rest(mut self, deadline: Instant) {
+        self.speak_for_itself();
         let (Some(socket), Some(seat)) = (self.socket.take(), self.seat.take()) else { return };
         let rest = Rest {
             peer: self.peer,

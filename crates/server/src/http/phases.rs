@@ -6,6 +6,7 @@
 //!                                                              header filters -> send -> log <'
 //! ```
 
+use std::any::Any;
 use std::sync::Arc;
 
 use conf::{Error, Scope};
@@ -14,14 +15,14 @@ use super::error_page;
 use super::filters::HeaderFilter;
 use super::request::Request;
 use super::response::Body;
-use super::steps::{Handler, Step};
+use super::steps::{self, Handler, Step};
 use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, autoindex, capacity_status, core, empty_gif, fastcgi, files, flv, gzip, headers, headers_more,
-    http2, limit_conn, limit_req, log, not_modified, proxy, random_index, range, rewrite, scgi, stub_status,
-    sub, try_files, uwsgi,
+    access, auth_basic, autoindex, capacity_status, core, empty_gif, fastcgi, files, flv, gzip, headers,
+    headers_more, http2, limit_conn, limit_req, log, not_modified, proxy, random_index, range, realip,
+    referer, rewrite, scgi, secure_link, stub_status, sub, try_files, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -42,6 +43,7 @@ pub struct Plan {
     pub http2_chunk: usize,
     /// How paths are taken apart for FastCGI.
     pub script_names: Option<Box<fastcgi::Names>>,
+    settings: Box<[Settings]>,
 }
 
 /// The configured steps of each phase.
@@ -106,13 +108,16 @@ pub enum Next {
     Close,
 }
 
+/// What a module has configured in a block for its own use, found by its type ([`Plan::settings`]).
+pub type Settings = Box<dyn Any + Send + Sync>;
+
 /// Makes a step for a block, if that block has it configured.
 type Make<Made> = fn(&Scope, &mut Compiler<'_>) -> Result<Option<Box<Made>>, Error>;
 
 /// Once for each request, by the server's block, before its rewrite phase.
-const POST_READ: &[Make<dyn Step>] = &[];
-const PREACCESS: &[Make<dyn Step>] = &[limit_req::preaccess, limit_conn::preaccess];
-const ACCESS: &[Make<dyn Step>] = &[access::access];
+const POST_READ: &[Make<dyn Step>] = &[realip::step];
+const PREACCESS: &[Make<dyn Step>] = &[realip::step, limit_req::preaccess, limit_conn::preaccess];
+const ACCESS: &[Make<dyn Step>] = &[access::access, auth_basic::access];
 /// Before `try_files`.
 const PRECONTENT: &[Make<dyn Step>] = &[];
 /// The modules whose directive makes a location theirs.
@@ -139,6 +144,10 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     range::filter,
 ];
 
+/// What variables of modules need.
+const SETTINGS: &[fn(&Scope, &mut Compiler<'_>) -> Result<Option<Settings>, Error>] =
+    &[referer::settings, secure_link::settings];
+
 impl Plan {
     /// Compiles what is configured in a block.
     pub fn compile(scope: &Scope, with: &mut Compiler<'_>) -> Result<Plan, Error> {
@@ -158,6 +167,10 @@ impl Plan {
                 log: log::compile(scope, with)?,
             },
             content: content(scope, with)?,
+            settings: SETTINGS
+                .iter()
+                .filter_map(|make| make(scope, with).transpose())
+                .collect::<Result<_, _>>()?,
             http2_chunk: http2::chunk_size(scope),
             script_names: fastcgi::names(scope),
         })
@@ -165,6 +178,10 @@ impl Plan {
     /// What is configured to follow the body.
     pub fn trailers(&self) -> Option<&headers::Trailers> {
         self.steps.trailers.as_ref()
+    }
+    /// A module's settings in this block, by their type.
+    pub fn settings<T: Any>(&self) -> Option<&T> {
+        self.settings.iter().find_map(|settings| settings.downcast_ref())
     }
     /// Whether the use of a variable that `set` gave no value yet is logged (`uninitialized_variable_warn`).
     pub fn warns_unset(&self) -> bool {
@@ -339,17 +356,37 @@ async fn first_rejection(steps: &[Box<dyn Step>], request: &mut Request) -> Opti
     None
 }
 
-/// `satisfy all`: nobody rejects. `satisfy any`: one allows, or nobody rejects; the last rejection is the answer.
+/// `satisfy all`: nobody rejects. `satisfy any`: one allows, or nobody rejects. A 401 may wait a while (`auth_delay`).
 async fn access(plan: &Plan, request: &mut Request) -> Option<u16> {
+    let rejected = judged(plan, request).await?;
+    if rejected != 401 || plan.core.auth_delay.is_zero() {
+        return Some(rejected);
+    }
+    log_error!(request, "delaying unauthorized request");
+    match steps::pause(request, plan.core.auth_delay).await {
+        Verdict::Reject(status) => Some(status),
+        _ => Some(rejected),
+    }
+}
+
+async fn judged(plan: &Plan, request: &mut Request) -> Option<u16> {
     let mut rejected = None;
     for step in &plan.steps.access {
         match step.check(request).outcome().await {
             Verdict::Next => {}
-            Verdict::Allow if plan.core.satisfy_any => return None,
+            Verdict::Allow if plan.core.satisfy_any => {
+                request.response.remove(b"WWW-Authenticate");
+                return None;
+            }
             Verdict::Allow => {}
-            Verdict::Reject(status) if plan.core.satisfy_any => rejected = Some(status),
+            // To be asked for a password is better than to be sent away.
+            Verdict::Reject(403) if plan.core.satisfy_any => rejected = rejected.or(Some(403)),
+            Verdict::Reject(401) if plan.core.satisfy_any => rejected = Some(401),
             Verdict::Reject(status) => return Some(status),
         }
+    }
+    if rejected == Some(403) {
+        log_error!(request, "access forbidden by rule");
     }
     rejected
 }

@@ -236,6 +236,7 @@ impl Request {
 
     /// Prepares for the next request on the same connection; `buffer` keeps what was read behind the last one.
     pub fn reset(&mut self) {
+        self.client.speak_for_itself();
         self.keep_unread();
         self.pipelined = !self.buffer.is_empty();
         self.head.clear();
@@ -315,6 +316,10 @@ impl Request {
     /// What the location in force does.
     pub fn plan(&self) -> PlanRef {
         PlanRef { generation: self.generation.clone(), plan: self.plan }
+    }
+    /// The target of the request line, as the client wrote it.
+    pub fn target(&self) -> &[u8] {
+        self.text(self.head.target)
     }
     /// A place in the head as bytes.
     pub fn text(&self, span: Span) -> &[u8] {

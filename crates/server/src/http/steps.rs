@@ -73,10 +73,7 @@ pub async fn pause(request: &mut Request, time: Duration) -> Verdict {
         if sleep.as_mut().poll(cx).is_ready() {
             return Poll::Ready(true);
         }
-        match request.client.fd() {
-            Some(_) => request.client.poll_closed(cx).map(|()| false),
-            None => Poll::Pending,
-        }
+        request.client.poll_closed(cx).map(|()| false)
     });
     if stays.await {
         return Verdict::Next;

@@ -47,6 +47,7 @@ macro_rules! mark {
 }
 
 pub mod access;
+pub mod auth_basic;
 pub mod autoindex;
 pub mod capacity_status;
 pub mod core;
@@ -54,6 +55,7 @@ pub mod empty_gif;
 pub mod fastcgi;
 pub mod files;
 pub mod flv;
+pub mod geo;
 pub mod gzip;
 pub mod headers;
 pub mod headers_more;
@@ -66,9 +68,13 @@ pub mod not_modified;
 pub mod proxy;
 pub mod random_index;
 pub mod range;
+pub mod realip;
+pub mod referer;
 pub mod resolver;
 pub mod rewrite;
 pub mod scgi;
+pub mod secure_link;
+pub mod split_clients;
 pub mod ssl;
 pub mod stub_status;
 pub mod sub;
@@ -128,4 +134,10 @@ pub static ALL: &[&Module] = &[
     &sub::MODULE,
     &try_files::MODULE,
     &upstream::MODULE,
+    &auth_basic::MODULE,
+    &geo::MODULE,
+    &realip::MODULE,
+    &referer::MODULE,
+    &secure_link::MODULE,
+    &split_clients::MODULE,
 ];

@@ -104,6 +104,8 @@ pub struct Compiler<'a> {
     pub temp_paths: Vec<PathBuf>,
     /// See [`Generation::watched`].
     pub watched: bool,
+    /// The names of the server being compiled.
+    pub server_names: Vec<Name>,
     prefix: &'a Path,
     error_log: Option<&'a Path>,
     plans: Vec<Option<Plan>>,
@@ -151,6 +153,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         upstreams: Vec::new(),
         temp_paths: Vec::new(),
         watched: false,
+        server_names: Vec::new(),
         prefix: &call.prefix,
         error_log: call.error_log.as_deref(),
         plans: Vec::new(),
@@ -189,6 +192,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
 }
 
 fn server(block: &Scope, with: &mut Compiler<'_>) -> Result<Server, Error> {
+    with.server_names = block.conf::<ServerNames>().map(|names| names.all.clone()).unwrap_or_default();
     let plan = with.plan(block)?;
     let mut named = Vec::new();
     let locations = location::compile(block, &mut named, with)?;

@@ -136,6 +136,7 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("etag", ANY, conf::flag(), |at, a| at.own::<Conf>().etag.set(a.flag(0)?)),
     directive("log_not_found", ANY, conf::flag(), |at, a| at.own::<Conf>().log_not_found.set(a.flag(0)?)),
     directive("satisfy", ANY, conf::exactly(1), satisfy),
+    directive("auth_delay", ANY, conf::exactly(1), |at, a| at.own::<Conf>().auth_delay.set(a.msec(0)?)),
     server_name::HASH_MAX_SIZE,
     server_name::HASH_BUCKET_SIZE,
     server_name::VARIABLES_HASH_MAX_SIZE,
@@ -202,6 +203,7 @@ settings! {
         etag: bool,
         log_not_found: bool,
         satisfy_any: bool,
+        auth_delay: u64,
     }
 }
 
@@ -297,6 +299,8 @@ pub struct Core {
     pub(crate) etag: bool,
     pub(crate) log_not_found: bool,
     pub(crate) satisfy_any: bool,
+    /// How long a 401 takes.
+    pub(crate) auth_delay: Duration,
 }
 
 /// Completes what is written in a block with nginx's defaults.
@@ -358,6 +362,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         etag: c.etag.or(true),
         log_not_found: c.log_not_found.or(true),
         satisfy_any: c.satisfy_any.or(false),
+        auth_delay: time(&c.auth_delay, 0),
     })
 }
 
@@ -456,6 +461,10 @@ fn lingering_close(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 fn server_tokens(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let value = a.one_of(0, &[("on", Tokens::On), ("off", Tokens::Off), ("build", Tokens::Build)])?;
     at.own::<Conf>().server_tokens.set(value)
+}
+/// Whether one step of the access phase is enough to let a request pass.
+pub fn satisfies_any(at: &Scope) -> bool {
+    at.conf::<Conf>().is_some_and(|conf| conf.satisfy_any.or(false))
 }
 fn satisfy(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let any = a.one_of(0, &[("all", false), ("any", true)])?;

@@ -11,6 +11,7 @@ pub struct Names {
     pub all: Vec<Name>,
 }
 /// One of them.
+#[derive(Clone)]
 pub enum Name {
     /// Exact or with an asterisk, lower case.
     Text(String),

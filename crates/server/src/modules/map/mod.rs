@@ -6,13 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use conf::{Args, Error, HTTP, Scope, directive, exactly, free};
 
 use super::Module;
+use crate::hosts::{self, Added, Hosts};
 use crate::http::regex::Regex;
 use crate::http::request::Request;
 use crate::http::variables::{Defined, Names, Template};
-
-mod hosts;
-
-use self::hosts::{Added, Hosts};
 
 pub(crate) static MODULE: Module = Module {
     name: "map",

@@ -3,8 +3,8 @@
 use crate::hash::Table;
 
 /// Values by names with an asterisk at one end.
-#[derive(Debug)]
-pub(super) struct Hosts<V> {
+#[derive(Clone, Debug)]
+pub struct Hosts<V> {
     /// By what follows the asterisk, dot first.
     leading: Table<V>,
     /// By what precedes the asterisk, dot last.
@@ -18,7 +18,7 @@ impl<V> Default for Hosts<V> {
 
 /// What became of a name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Added {
+pub enum Added {
     /// It is new.
     Fresh,
     /// It was there.
@@ -28,7 +28,7 @@ pub(super) enum Added {
 }
 
 /// Adds a text without wildcards.
-pub(super) fn add_exact<V>(text: &[u8], value: V, to: &mut Table<V>) -> Added {
+pub fn add_exact<V>(text: &[u8], value: V, to: &mut Table<V>) -> Added {
     if to.contains_key(text) {
         return Added::Conflict;
     }
@@ -37,8 +37,12 @@ pub(super) fn add_exact<V>(text: &[u8], value: V, to: &mut Table<V>) -> Added {
 }
 
 impl<V: Clone> Hosts<V> {
+    /// Whether there is no name with an asterisk.
+    pub fn is_empty(&self) -> bool {
+        self.leading.is_empty() && self.trailing.is_empty()
+    }
     /// Adds a name in lower case; one without a wildcard goes to `exact`.
-    pub(super) fn add(&mut self, name: &[u8], value: V, exact: &mut Table<V>) -> Added {
+    pub fn add(&mut self, name: &[u8], value: V, exact: &mut Table<V>) -> Added {
         let stars = name.iter().filter(|b| **b == b'*').count();
         if stars > 1 || name.windows(2).any(|w| w == b"..") {
             return Added::Invalid;
@@ -61,7 +65,7 @@ impl<V: Clone> Hosts<V> {
         }
     }
     /// The longest name with a leading asterisk, else the longest with a trailing one.
-    pub(super) fn find(&self, host: &[u8]) -> Option<&V> {
+    pub fn find(&self, host: &[u8]) -> Option<&V> {
         if self.leading.is_empty() && self.trailing.is_empty() {
             return None;
         }

@@ -1,0 +1,290 @@
+//! Who may: addresses behind proxies, passwords, referers, signed links, and variables by address.
+#![forbid(unsafe_code)]
+
+use testkit::{Binary, Site, each, on_both};
+
+#[test]
+fn clients_behind_trusted_proxies() {
+    let text = "set_real_ip_from 127.0.0.0/8; set_real_ip_from 10.0.0.0/8;
+        log_format a '$uri $remote_addr'; access_log logs/a.log a;
+        server { listen 127.0.0.1:%%PORT%%; allow 192.0.2.0/24; deny all;
+            location / { return 200 \"$remote_addr $remote_port|$realip_remote_addr\"; }
+            location /xff { real_ip_header X-Forwarded-For; real_ip_recursive on; allow all; try_files /none @show; }
+            location /last { real_ip_header X-Forwarded-For; allow all; try_files /none @show; }
+            location /own { real_ip_header Client; try_files /none @show; }
+            location @show { allow all; return 200 \"$remote_addr $remote_port|$realip_remote_addr\"; } }";
+    on_both(text, |server| {
+        for (target, fields, shown) in [
+            ("/", &[("X-Real-IP", "192.0.2.1")][..], "192.0.2.1 |127.0.0.1"),
+            ("/", &[("x-real-ip", "192.0.2.1:99")], "192.0.2.1 99|127.0.0.1"),
+            ("/", &[("X-Real-IP", "nobody")], ""),
+            ("/xff", &[("X-Forwarded-For", "1.2.3.4, 192.0.2.2, 10.1.1.1")], "192.0.2.2 |127.0.0.1"),
+            (
+                "/xff",
+                &[("X-Forwarded-For", "192.0.2.2"), ("X-Forwarded-For", "10.0.0.1")],
+                "192.0.2.2 |127.0.0.1",
+            ),
+            ("/last", &[("X-Forwarded-For", "192.0.2.2, 10.1.1.1")], "10.1.1.1 |127.0.0.1"),
+            ("/own", &[("Client", "192.0.2.7")], "192.0.2.7 |127.0.0.1"),
+        ] {
+            let text = server.get_with(target, fields).text();
+            if shown.is_empty() {
+                assert!(text.starts_with("127.0.0.1 "), "{target} {fields:?}: {text}");
+            } else {
+                assert_eq!(text, shown, "{target} {fields:?}");
+            }
+        }
+        assert_eq!(server.get_with("/own", &[("Client", "198.51.100.1")]).status, 403);
+        server.error_log().wait_for("access forbidden by rule, client: 198.51.100.1, server: ");
+        // The next request on the connection is the proxy's own again.
+        let mut client = server.client();
+        client.request("GET", "/a", &[("X-Real-IP", "192.0.2.9")], b"");
+        client.get("/b");
+        let log = server.log("logs/a.log");
+        log.wait_for("/a 192.0.2.9");
+        log.wait_for("/b 127.0.0.1");
+    });
+}
+
+#[test]
+fn who_a_load_balancer_connects_for() {
+    let text = "server { listen 127.0.0.1:%%PORT%% proxy_protocol; set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol;
+        return 200 \"$remote_addr $remote_port $realip_remote_addr\"; }";
+    on_both(text, |server| {
+        let mut client = server.client();
+        client.send("PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response().text(), "192.0.2.1 56324 127.0.0.1");
+        assert_eq!(client.get("/").text(), "192.0.2.1 56324 127.0.0.1");
+    });
+}
+
+fn users() -> Site {
+    let conf = "location / { auth_basic \"the $uri\"; auth_basic_user_file users; try_files /none =204; }
+        location /off { auth_basic off; try_files /none =204; }
+        location /none { auth_basic x; auth_basic_user_file none; }
+        location /any { satisfy any; deny all; auth_basic x; auth_basic_user_file users; try_files /none =204; }
+        location /all { deny all; auth_basic x; auth_basic_user_file users; try_files /none =204; }
+        location /late { auth_delay 50ms; auth_basic x; auth_basic_user_file users; try_files /none =204; }
+        auth_basic x; auth_basic_user_file users;";
+    let users = "# people\nplain:{PLAIN}pw\nsha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n\
+        apr:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0:Some Body\r\nmd5:$1$saltsalt$9xy1btjgzLYfb7hivXtC//\n\
+        six:$6$rounds=1000$saltstringlong16$QqnNlW6cufx1IZjTObkozWh5HNvoflrksV.EnwtcN49thAfIPpiS5J7l/TG.eWc6nnFgp62sHJ2QpTKrmMcdS/\n\
+        five:$5$rounds=1000$saltstring$AH5PD0i.riCRu4BNDy9v7OPV7u3dfLBApcXI6khquVA\n\
+        bcrypt:$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\nlast:{PLAIN}end";
+    Site::new(conf).file("users", users)
+}
+
+/// base64 of `user:password`.
+fn basic(pair: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = "Basic ".to_owned();
+    for group in pair.as_bytes().chunks(3) {
+        let bits = (0..3).fold(0u32, |bits, i| bits << 8 | u32::from(*group.get(i).unwrap_or(&0)));
+        for i in 0..4 {
+            out.push(if i <= group.len() {
+                DIGITS[(bits >> (18 - 6 * i) & 63) as usize].into()
+            } else {
+                '='
+            });
+        }
+    }
+    out
+}
+
+#[test]
+fn passwords() {
+    on_both(users(), |server| {
+        let get = |target: &str, pair: &str| server.get_with(target, &[("Authorization", &basic(pair))]);
+        for (pair, status) in [
+            ("plain:pw", 204),
+            ("plain:px", 401),
+            ("sha:secret", 204),
+            ("apr:secret", 204),
+            ("apr:secreT", 401),
+            ("md5:secret", 204),
+            ("six:secret", 204),
+            ("five:secret", 204),
+            ("bcrypt:secret", 204),
+            ("bcrypt:Secret", 401),
+            ("last:end", 204),
+            ("# people:", 401),
+            ("nobody:pw", 401),
+            (":pw", 401),
+        ] {
+            assert_eq!(get("/", pair).status, status, "{pair}");
+        }
+        let refused = server.get("/x");
+        assert_eq!(refused.header("www-authenticate"), Some("Basic realm=\"the /x\""));
+        assert_eq!(server.get("/off").status, 204);
+        assert_eq!(get("/none", "a:b").status, 403);
+        let log = server.error_log();
+        log.wait_match(r#"\[info\] .* no user/password was provided for basic authentication, client: "#);
+        log.wait_match(r#"\[error\] .* user "nobody" was not found in ".*/users", client"#);
+        log.wait_match(r#"\[error\] .* user "plain": password mismatch, client"#);
+        log.wait_match(r#"\[error\] .* open\(\) ".*/none" failed \(2: No such file or directory\), client"#);
+    });
+}
+
+#[test]
+fn one_of_several_steps_or_all() {
+    on_both(users(), |server| {
+        let get = |target: &str, pair: &str| server.get_with(target, &[("Authorization", &basic(pair))]);
+        let allowed = get("/any", "plain:pw");
+        assert_eq!((allowed.status, allowed.header("www-authenticate")), (204, None));
+        assert_eq!(get("/any", "plain:no").status, 401);
+        assert_eq!(get("/all", "plain:pw").status, 403);
+        server.error_log().wait_for("access forbidden by rule");
+        let begun = std::time::Instant::now();
+        assert_eq!(get("/late", "plain:no").status, 401);
+        assert!(begun.elapsed().as_millis() >= 50);
+        server.error_log().wait_for("delaying unauthorized request");
+        let forbidden = server.error_log().lines().iter().filter(|l| l.contains("forbidden by rule")).count();
+        assert_eq!(forbidden, 1, "/any said nothing of it");
+    });
+}
+
+#[test]
+fn values_by_address() {
+    let text = "geo $arg_ip $net { default none; 10.0.0.0/8 ten; 10.1.0.0/16 one; 10.1.2.3 exact; 2001:db8::/32 doc;
+            192.168.0.0/16 x; delete 192.168.0.0/16; include more.geo; }
+        geo $arg_ip $range { ranges; default none; 10.0.0.0-10.3.255.255 a; 10.1.0.5-10.1.0.9 b; 127.0.0.1-127.0.0.1 me; }
+        geo $mine { proxy 127.0.0.1; proxy_recursive; 127.0.0.1 local; 192.0.2.0/24 remote; }
+        server { listen 127.0.0.1:%%PORT%%; return 200 \"$net $range $mine.\"; }";
+    on_both(Site::new(text).file("more.geo", "172.16.0.0/12 more;\n"), |server| {
+        for (ip, shown) in [
+            ("10.9.0.1", "ten none local."),
+            ("10.1.0.7", "one b local."),
+            ("10.1.2.3", "exact a local."),
+            ("172.31.255.255", "more none local."),
+            ("172.32.0.0", "none none local."),
+            ("192.168.1.1", "none none local."),
+            ("2001:db8::5", "doc none local."),
+            ("2001:db9::5", "none none local."),
+            ("127.0.0.1", "none me local."),
+            ("nonsense", "none none local."),
+        ] {
+            assert_eq!(server.get(&format!("/?ip={ip}")).text(), shown, "{ip}");
+        }
+        let behind = |value: &str| server.get_with("/", &[("X-Forwarded-For", value)]).text();
+        assert_eq!(behind("192.0.2.1"), "none none remote.");
+        assert_eq!(behind("192.0.2.1, 127.0.0.1"), "none none remote.");
+        assert_eq!(behind("198.51.100.1"), "none none .");
+    });
+}
+
+#[test]
+fn shares_of_clients() {
+    let text = "split_clients $arg_k $v { 0.5% tiny; 20% a; 33.33% b; * rest; } split_clients $arg_k $w { 50% half; 50% other; }
+        server { listen 127.0.0.1:%%PORT%%; return 200 \"$v $w\"; }";
+    let answers = std::cell::RefCell::new(Vec::new());
+    on_both(text, |server| {
+        let mut client = server.client();
+        let texts: Vec<String> = (0..300).map(|i| client.get(&format!("/?k=client{i}")).text()).collect();
+        assert!(texts.iter().any(|text| text == "b half") && texts.iter().any(|text| text == "rest other"));
+        answers.borrow_mut().push(texts);
+    });
+    assert!(answers.borrow().windows(2).all(|pair| pair[0] == pair[1]), "as nginx shares them");
+}
+
+#[test]
+fn pages_that_link_here() {
+    let text = "server { listen 127.0.0.1:%%PORT%%; server_name www.here.test ~^r\\d\\.here; return 200 \"[$invalid_referer]\";
+            valid_referers none blocked server_names *.example.com example.* other.org/galleries/ ~\\.google\\.; }
+        server { listen 127.0.0.1:%%PORT_1%%; location / { valid_referers a.b; return 200 \"[$invalid_referer]\"; } location /none { return 200 \"[$invalid_referer]\"; } }";
+    on_both(text, |server| {
+        for (referer, shown) in [
+            ("http://www.here.test/x", "[]"),
+            ("https://r1.here/", "[]"),
+            ("http://a.example.com:8080/", "[]"),
+            ("http://example.net", "[]"),
+            ("http://other.org/galleries/1", "[]"),
+            ("http://other.org/", "[1]"),
+            ("http://www.google.de/", "[]"),
+            ("http://evil.org/?.google", "[1]"),
+            ("HTTP://WWW.HERE.TEST", "[]"),
+            ("gone", "[]"),
+            ("http://a.b", "[]"),
+        ] {
+            assert_eq!(server.get_with("/", &[("Referer", referer)]).text(), shown, "{referer}");
+        }
+        assert_eq!(server.get("/").text(), "[]");
+        let mut client = server.client_on(1);
+        assert_eq!(client.get("/").text(), "[1]");
+        assert_eq!(client.request("GET", "/", &[("Referer", "x")], b"").text(), "[1]");
+        assert_eq!(client.request("GET", "/", &[("Referer", "https://a.b/c")], b"").text(), "[]");
+        assert_eq!(client.get("/none").text(), "[]");
+    });
+}
+
+#[test]
+fn signed_links() {
+    // md5 of "2147483647/md5 secret", "1/md5 secret", "/open secret" as base64 for URLs; of "filesecret" in hexadecimal.
+    let text = "location /md5 { secure_link $arg_h,$arg_e; secure_link_md5 \"$secure_link_expires$uri secret\"; return 200 \"[$secure_link]$secure_link_expires\"; }
+        location /open { secure_link $arg_h; secure_link_md5 \"$uri secret\"; return 200 \"[$secure_link]$secure_link_expires\"; }
+        location /p/ { secure_link_secret secret; return 200 \"[$secure_link]\"; }
+        location /none { return 200 \"[$secure_link]\"; }";
+    on_both(text, |server| {
+        for (target, shown) in [
+            ("/md5?h=JXnVQGSM6wP_Yep7h964KA&e=2147483647", "[1]2147483647"),
+            ("/md5?h=lKDEXG8Kd8O5Q6HZ6QlaGw&e=1", "[0]1"),
+            ("/md5?h=lKDEXG8Kd8O5Q6HZ6QlaGw&e=2", "[]2"),
+            ("/md5?h=x&e=y", "[]"),
+            ("/open?h=W2e2K86HsABvXCrEV11ATg", "[1]"),
+            ("/open?h=AAAA", "[]"),
+            ("/p/c0640c1e91de82e703d65415ab52ef8b/file", "[file]"),
+            ("/p/c0640c1e91de82e703d65415ab52ef8b/other", "[]"),
+            ("/p/short/file", "[]"),
+            ("/none", "[]"),
+        ] {
+            assert_eq!(server.get(target).text(), shown, "{target}");
+        }
+    });
+}
+
+#[test]
+fn what_nginx_refuses_is_refused() {
+    each(|binary: Binary| {
+        for (text, words) in [
+            ("server { allow 10.0.0.0/33; }", "invalid parameter \"10.0.0.0/33\""),
+            ("split_clients $uri v { }", "invalid variable name \"v\""),
+            ("split_clients $uri $v { 1 a; }", "invalid percent value \"1\""),
+            ("split_clients $uri $v { 60% a; 41% b; }", "percent total is greater than 100%"),
+            ("geo v { }", "invalid variable name \"v\""),
+            ("geo $v { a; }", "invalid number of the geo parameters"),
+            ("geo $v { a b; }", "invalid network \"a\""),
+            (
+                "geo $v { 1.2.3.4 a; ranges; }",
+                "the \"ranges\" directive must be the first directive inside \"geo\" block",
+            ),
+            ("geo $v { ranges; 1.2.3.4 a; }", "invalid range \"1.2.3.4\""),
+            (
+                "geo $v { ranges; 1.0.0.0-1.0.0.9 a; 1.0.0.5-1.0.0.20 b; }",
+                "range \"1.0.0.5-1.0.0.20\" overlaps \"1.0.0.0-1.0.0.9\"",
+            ),
+            ("server { valid_referers \"\"; }", "invalid referer \"\""),
+            ("server { valid_referers a..b; }", "invalid hostname or wildcard \"a..b\""),
+            ("server { valid_referers a.b A.b; }", "conflicting parameter \"a.b\""),
+            ("real_ip_header a; real_ip_header b;", "\"real_ip_header\" directive is duplicate"),
+        ] {
+            let exit = binary.check(Site::bare(format!("events {{}}\nhttp {{ {text} }}")));
+            assert_eq!(exit.code, Some(1), "{text}: {exit}");
+            assert!(
+                exit.stderr.contains(&format!("[emerg] {words} in %%DIR%%/nginx.conf:2")),
+                "{text}: {exit}"
+            );
+        }
+        let warned = binary.check(Site::bare(
+            "events {}\nhttp { set_real_ip_from 10.0.0.1/8; geo $v { 10.0.0.0/8 a; 10.0.0.0/8 b; } }",
+        ));
+        assert!(
+            warned.stderr.contains("[warn] low address bits of 10.0.0.1/8 are meaningless in"),
+            "{warned}"
+        );
+        assert!(
+            warned
+                .stderr
+                .contains("[warn] duplicate network \"10.0.0.0/8\", value: \"b\", old value: \"a\" in"),
+            "{warned}"
+        );
+    });
+}

@@ -1,0 +1,191 @@
+//! `auth_basic`: a user's name and password, looked up in a file for each request.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use conf::{Error, HTTP, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, Setting, Within, directive};
+use wire::Known;
+
+use super::Module;
+use crate::base64;
+use crate::flow::Verdict;
+use crate::http::request::Request;
+use crate::http::steps::{Outcome, Step};
+use crate::http::variables::Template;
+use crate::log::Errno;
+use crate::worker::generation::Compiler;
+
+mod crypt;
+
+const IN: Within = HTTP.or(SERVER).or(LOCATION).or(LIMIT_EXCEPT);
+
+pub(crate) static MODULE: Module = Module {
+    name: "auth_basic",
+    directives: &[
+        directive("auth_basic", IN, conf::exactly(1), |at, a| {
+            let realm = Template::compile(at, a, 0)?;
+            at.own::<Conf>().realm.set(realm)
+        }),
+        directive("auth_basic_user_file", IN, conf::exactly(1), |at, a| {
+            let file = Template::compile(at, a, 0)?;
+            // Relative to the configuration, as nginx has it; a variable in front makes it absolute or not.
+            let base = a.conf_path("");
+            at.own::<Conf>().file.set((file, base.into()))
+        }),
+    ],
+    variables: &[],
+};
+
+/// As written.
+#[derive(Default)]
+struct Conf {
+    realm: Setting<Template>,
+    file: Setting<(Template, Box<str>)>,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        self.realm.inherit(&outer.realm);
+        self.file.inherit(&outer.file);
+    }
+}
+
+/// As run.
+struct Basic {
+    realm: Template,
+    file: Template,
+    /// What a relative name is relative to.
+    base: Box<str>,
+}
+
+pub(crate) fn access(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Step>>, Error> {
+    let Some(conf) = at.conf::<Conf>() else { return Ok(None) };
+    let (Some(realm), Some((file, base))) = (conf.realm.written(), conf.file.written()) else {
+        return Ok(None);
+    };
+    if realm.as_literal() == Some(b"off") {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(Basic { realm: realm.clone(), file: file.clone(), base: base.clone() })))
+}
+
+impl Step for Basic {
+    fn check<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Verdict> {
+        let mut realm = Vec::new();
+        self.realm.render(request, &mut realm);
+        if realm == b"off" {
+            return Verdict::Next.into();
+        }
+        let Some((user, password)) = request.header(Known::Authorization).and_then(credentials) else {
+            log_info!(request, "no user/password was provided for basic authentication");
+            return ask(request, &realm).into();
+        };
+        let path = self.path(request);
+        let found = match stored(&path, &user) {
+            Ok(found) => found,
+            Err(error) => return unreadable(request, &path, &error).into(),
+        };
+        let Some(stored) = found else {
+            let user = String::from_utf8_lossy(&user);
+            log_error!(request, "user \"{user}\" was not found in \"{path}\"");
+            return ask(request, &realm).into();
+        };
+        if !crypt::is_slow(&stored) {
+            let verified = crypt::verify(&password, &stored);
+            return judge(request, &realm, &user, verified).into();
+        }
+        Outcome::wait(async move {
+            let work = move || crypt::verify(&password, &stored);
+            let blocking = request.thread.process.blocking.run(work);
+            match blocking.await {
+                Ok(verified) => judge(request, &realm, &user, verified),
+                Err(_) => Verdict::Reject(503),
+            }
+        })
+    }
+}
+
+impl Basic {
+    fn path(&self, request: &mut Request) -> Arc<str> {
+        let mut name = Vec::new();
+        self.file.render(request, &mut name);
+        let name = String::from_utf8_lossy(&name);
+        Path::new(&*self.base).join(&*name).to_string_lossy().into()
+    }
+}
+
+/// User and password in `Authorization: Basic ..`.
+fn credentials(authorization: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (scheme, encoded) = authorization.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let mut decoded = Vec::new();
+    if !base64::decode(encoded.trim_ascii_start(), &mut decoded) {
+        return None;
+    }
+    let colon = memchr::memchr(b':', &decoded).filter(|colon| *colon > 0)?;
+    let password = decoded[colon + 1..].to_vec();
+    decoded.truncate(colon);
+    Some((decoded, password))
+}
+
+/// What the file has of a user's password: `user:password`, with or without more behind another colon.
+fn stored(path: &str, user: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let text = std::fs::read(path)?;
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(user)?.strip_prefix(b":"));
+    let is_end = |byte: &u8| matches!(byte, b':' | b'\r');
+    Ok(line.map(|line| line.split(is_end).next().unwrap_or_default().to_vec()))
+}
+
+fn unreadable(request: &Request, path: &str, error: &io::Error) -> Verdict {
+    let text = format_args!("open() \"{path}\" failed ({})", Errno(error));
+    if error.kind() == io::ErrorKind::NotFound {
+        log_error!(request, "{text}");
+        return Verdict::Reject(403);
+    }
+    log_crit!(request, "{text}");
+    Verdict::Reject(500)
+}
+
+fn judge(request: &mut Request, realm: &[u8], user: &[u8], verified: Option<bool>) -> Verdict {
+    match verified {
+        Some(true) => Verdict::Allow,
+        Some(false) => {
+            let user = String::from_utf8_lossy(user);
+            log_error!(request, "user \"{user}\": password mismatch");
+            ask(request, realm)
+        }
+        None => {
+            log_crit!(request, "crypt_r() failed (22: Invalid argument)");
+            Verdict::Reject(500)
+        }
+    }
+}
+
+/// Who are you?
+fn ask(request: &mut Request, realm: &[u8]) -> Verdict {
+    let value = [b"Basic realm=\"", realm, b"\""].concat();
+    request.response.add(Known::Other, b"WWW-Authenticate", &value);
+    Verdict::Reject(401)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_passwords() {
+        let of = |text: &[u8]| {
+            let found = credentials(text)?;
+            Some((String::from_utf8(found.0).ok()?, String::from_utf8(found.1).ok()?))
+        };
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(of(b"Basic dXNlcjpwdw=="), pair("user", "pw"));
+        assert_eq!(of(b"basic   dXNlcjpwOnc="), pair("user", "p:w"));
+        assert_eq!(of(b"Basic dXNlcjo="), pair("user", ""));
+        for none in [&b"Basic"[..], b"Basic ", b"Basic OnB3", b"Basic dXNlcg==", b"Bearer x", b"Basic !"] {
+            assert_eq!(of(none), None);
+        }
+    }
+}
