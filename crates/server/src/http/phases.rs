@@ -22,7 +22,7 @@ use crate::modules::core::Core;
 use crate::modules::{
     access, auth_basic, autoindex, capacity_status, core, empty_gif, fastcgi, files, flv, gzip, headers,
     headers_more, http2, limit_conn, limit_req, log, not_modified, proxy, random_index, range, realip,
-    referer, rewrite, scgi, secure_link, stub_status, sub, try_files, uwsgi,
+    referer, rewrite, scgi, secure_link, stub_status, sub, try_files, upstream, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -151,7 +151,7 @@ const SETTINGS: &[fn(&Scope, &mut Compiler<'_>) -> Result<Option<Settings>, Erro
 impl Plan {
     /// Compiles what is configured in a block.
     pub fn compile(scope: &Scope, with: &mut Compiler<'_>) -> Result<Plan, Error> {
-        Ok(Plan {
+        let plan = Plan {
             core: core::compile(scope, with)?,
             steps: Steps {
                 post_read: configured(POST_READ, scope, with)?,
@@ -173,7 +173,9 @@ impl Plan {
                 .collect::<Result<_, _>>()?,
             http2_chunk: http2::chunk_size(scope),
             script_names: fastcgi::names(scope),
-        })
+        };
+        upstream::checks(scope, plan.content.asks())?;
+        Ok(plan)
     }
     /// What is configured to follow the body.
     pub fn trailers(&self) -> Option<&headers::Trailers> {

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use super::balance::Balancer;
+use super::health::Check;
 use super::peers::{Mode, Peer, PeerState, Set, Tried, average};
 use super::queue::{NoTurn, Patience, Queue};
 use super::refresh::Followed;
@@ -32,6 +33,8 @@ pub struct Group {
     /// Requests may wait for a server.
     pub patience: Option<Patience>,
     pub(super) queue: Queue,
+    /// Active checks of its servers.
+    checks: Mutex<Vec<Arc<Check>>>,
     /// The one server of a group that has no state worth keeping, and takes no lock.
     only: Option<Arc<Peer>>,
     /// Servers whose addresses are looked up at run time.
@@ -137,7 +140,7 @@ impl Held {
         &self.group
     }
     fn set(&self) -> &Set {
-        if self.on_backup { &self.group.backup } else { &self.group.primary }
+        self.group.set(self.on_backup)
     }
     /// The peer failed; `true` if it is taken out for a while now.
     pub fn failed(&mut self, now: Duration) -> bool {
@@ -213,6 +216,7 @@ impl Group {
             sticky: None,
             patience: None,
             queue: Queue::default(),
+            checks: Mutex::default(),
             only,
             followed: Vec::new(),
             follow_once: Once::new(),
@@ -245,6 +249,19 @@ impl Group {
     pub(super) fn heard(&self) {
         self.unknown.fetch_sub(1, Relaxed);
         self.queue.wake_first();
+    }
+    /// Its servers are to be checked.
+    pub fn check(&self, check: Check) {
+        self.count();
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(check));
+    }
+    /// How its servers are checked.
+    pub(super) fn checks(&self) -> Vec<Arc<Check>> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Primary or backup servers.
+    pub(super) fn set(&self, backup: bool) -> &Set {
+        if backup { &self.backup } else { &self.primary }
     }
     fn only(&self) -> Option<&Arc<Peer>> {
         self.only.as_ref().filter(|_| self.followed.is_empty() && !self.counted.load(Relaxed))
@@ -285,8 +302,7 @@ impl Group {
     }
     fn pick(self: &Arc<Group>, turn: &mut Turn, now: Duration) -> Option<Held> {
         let on_backup = turn.on_backup;
-        let set = if on_backup { &self.backup } else { &self.primary };
-        let mut members = set.lock();
+        let mut members = self.set(on_backup).lock();
         if turn.version != members.version {
             // Other servers: what was tried of the former ones is no guide.
             turn.tried.clear();

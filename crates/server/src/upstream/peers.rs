@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 
+use super::health::Health;
 use super::ring::Ring;
 use serde::Serialize;
 
@@ -103,6 +104,8 @@ pub(super) struct State {
     pub response_time: u64,
     /// Requests that are not over, for `least_time .. inflight`.
     pub flight: Flight,
+    /// What checks found out.
+    pub health: Health,
     /// It came back then, and its share grows (`slow_start`).
     back_since: Option<Duration>,
 }
@@ -114,7 +117,7 @@ pub struct PeerState {
     pub name: String,
     /// Asked only when no primary one is left.
     pub backup: bool,
-    /// Marked up, so that it may be asked.
+    /// Marked up, and not found unhealthy: it may be asked.
     pub up: bool,
     /// Requests under way; a group of one server without limits does not count them.
     pub connections: u32,
@@ -173,7 +176,7 @@ impl Slot {
     /// Whether it is up and not full.
     pub(super) fn has_room(&self) -> bool {
         let Peer { mode, max_conns, .. } = *self.peer;
-        mode == Mode::Up && (max_conns == 0 || self.state.conns < max_conns)
+        mode == Mode::Up && !self.state.health.out && (max_conns == 0 || self.state.conns < max_conns)
     }
 }
 
@@ -248,7 +251,7 @@ impl Set {
         let state = |slot: &Slot| PeerState {
             name: slot.peer.name.to_string(),
             backup,
-            up: slot.peer.mode == Mode::Up,
+            up: slot.peer.mode == Mode::Up && !slot.state.health.out,
             connections: slot.state.conns,
             fails: slot.state.fails,
         };
@@ -395,6 +398,7 @@ impl Members {
         !tried.has(i)
             && peer.mode != Mode::Down
             && !failing
+            && !state.health.out
             && (peer.max_conns == 0 || state.conns < peer.max_conns)
     }
     /// The place of the server that a client is bound to, if it may be asked.

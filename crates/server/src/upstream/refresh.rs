@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::group::Group;
+use super::health::begin_checks;
 use super::names::key;
 use super::peers::Peer;
 use crate::log::Level;
@@ -41,14 +42,14 @@ type Servers = (Vec<Peer>, Vec<Peer>);
 /// After a failure the next question waits at least so long.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Follows the names of a configuration that comes into force. Until the first answer their addresses are those that the
+/// Follows the names of a configuration that comes into force, and begins its checks. Until the first answer their addresses are those that the
 /// configuration before knew.
 pub fn follow(thread: &Rc<Thread>, generation: &Generation, before: &Generation) {
-    for group in generation.upstreams.iter().filter(|group| !group.followed.is_empty()) {
+    for group in &generation.upstreams {
         group.follow_once.call_once(|| {
-            let same = |old: &&Arc<Group>| old.port.is_none() && old.name == group.name;
-            group.unknown.store(group.followed.len(), Relaxed);
+            let same = |old: &&Arc<Group>| old.port == group.port && old.name == group.name;
             let old = before.upstreams.iter().find(same).filter(|old| !Arc::ptr_eq(old, group));
+            group.unknown.store(group.followed.len(), Relaxed);
             for (i, followed) in group.followed.iter().enumerate() {
                 let servers = old.and_then(|old| known_before(old, followed));
                 let heard = servers.is_some();
@@ -58,6 +59,7 @@ pub fn follow(thread: &Rc<Thread>, generation: &Generation, before: &Generation)
                 }
                 thread.handle.spawn(keep_up(thread.clone(), Arc::downgrade(group), i, heard));
             }
+            begin_checks(thread, group, old);
         });
     }
 }

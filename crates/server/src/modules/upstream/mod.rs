@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use conf::{Args, Error, HTTP, IN_HTTP, Inherit, Scope, Setting, UPSTREAM, Within, block, directive};
+use conf::{
+    Args, Error, HTTP, IN_HTTP, Inherit, LOCATION, Scope, Setting, UPSTREAM, Within, block, directive, free,
+};
 
 use super::Module;
 use crate::http::variables::Template;
@@ -16,8 +18,11 @@ use crate::upstream::{
 };
 use crate::worker::generation::Compiler;
 
+mod health;
 mod sticky;
 mod variables;
+
+pub use health::checks;
 
 pub(crate) static MODULE: Module =
     Module { name: "upstream", directives: DIRECTIVES, variables: variables::VARIABLES };
@@ -32,6 +37,8 @@ static DIRECTIVES: &[conf::Directive] = &[
     }),
     directive("least_time", UPSTREAM, conf::between(1, 2), least_time),
     directive("queue", UPSTREAM, conf::between(1, 2), queue),
+    directive("health_check", LOCATION, conf::at_least(0), health::health_check),
+    free("match", HTTP, conf::exactly(1), health::block),
     directive("overload_wait", IN_HTTP, conf::exactly(1), OverloadWait::read),
     directive("sticky", UPSTREAM, conf::at_least(2), sticky::sticky),
     directive("hash", UPSTREAM, conf::between(1, 2), hash),
