@@ -53,9 +53,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("ssl_session_cache", "in the worker's memory; empty after a reload"),
     ("ssl_session_tickets", "with keys of our own for each server, new after a reload"),
     ("lingering_close", "the end of the answer is signalled before the wait, not after it (RFC 9112 9.6)"),
-    ("access_log", "`gzip` is refused; `buffer` is per thread"),
-    ("open_log_file_cache", "only `off`"),
-    ("error_log", "`memory:` is refused; control characters that clients sent are written as `?`"),
+    ("access_log", "`buffer` is per thread"),
+    (
+        "error_log",
+        "`json` as in the commercial edition; `memory:` is refused; control characters that clients sent are written as `?`",
+    ),
     ("keepalive", "idle connections per thread; a number of processes is a number of threads here"),
     ("zone", "the threads share every group's state anyway: nothing needs room"),
     (

@@ -22,7 +22,7 @@ pub struct Found {
     pub file: Option<Rc<File>>,
 }
 
-/// One `open_file_cache` directive.
+/// One `open_file_cache` or `open_log_file_cache` directive.
 #[derive(Clone, Copy, Debug)]
 pub struct Declared {
     /// Which one.
@@ -32,6 +32,17 @@ pub struct Declared {
     /// Seconds after which one is forgotten that nobody asked for.
     pub inactive: u64,
 }
+
+impl Declared {
+    /// A new one; blocks that inherit it share the cache.
+    pub fn new(at: &conf::Scope, max: usize, inactive: u64) -> Declared {
+        let id = at.shared::<Last>().0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Declared { id, max, inactive }
+    }
+}
+/// How many there are.
+#[derive(Default)]
+struct Last(std::sync::atomic::AtomicU32);
 
 /// How a location uses a cache.
 #[derive(Clone, Copy, Debug)]

@@ -29,7 +29,10 @@ impl Inherit for Conf {
 
 fn error_log(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let target = target(at, a)?;
-    let level = level(a)?;
+    // The last word; nginx's commercial edition has it.
+    let json = a.len() > 1 && a.str(a.len() - 1) == "json";
+    let level = level(a, a.len() - usize::from(json))?;
+    let target = if json { Target::Json(Box::new(target)) } else { target };
     at.own::<Conf>().targets.push((level, target));
     Ok(())
 }
@@ -52,9 +55,9 @@ const DEBUG: [&str; 7] =
     ["debug_core", "debug_alloc", "debug_mutex", "debug_event", "debug_http", "debug_mail", "debug_stream"];
 
 /// The level: `error` unless written.
-fn level(a: &Args<'_>) -> Result<Level, Error> {
+fn level(a: &Args<'_>, end: usize) -> Result<Level, Error> {
     let mut found = None;
-    for i in 1..a.words.len() {
+    for i in 1..end {
         let word = a.str(i);
         let part = DEBUG.contains(&word);
         let level = match Level::NAMES.iter().find(|(name, _)| *name == word) {

@@ -1,7 +1,5 @@
 //! How files are found: `open_file_cache` and `disable_symlinks`.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
 use conf::{Args, Directive, Error, Scope, directive};
 
 use super::ANY;
@@ -84,10 +82,6 @@ impl OpenFiles {
     }
 }
 
-/// Which `open_file_cache` directive: blocks that inherit one share it.
-#[derive(Default)]
-struct Last(AtomicU32);
-
 fn open_file_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let invalid = |word: &str| a.error(format!("invalid \"open_file_cache\" parameter \"{word}\""));
     let (mut max, mut inactive, mut off) = (None, 60, false);
@@ -102,10 +96,9 @@ fn open_file_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             return Err(invalid(word));
         }
     }
-    let id = at.shared::<Last>().0.fetch_add(1, Relaxed);
     let cache = match (off, max) {
         (true, _) => None,
-        (false, Some(max)) => Some(Declared { id, max, inactive }),
+        (false, Some(max)) => Some(Declared::new(at, max, inactive)),
         (false, None) => return Err(a.error("\"open_file_cache\" must have the \"max\" parameter")),
     };
     at.own::<Conf>().cache.set(cache)

@@ -47,6 +47,8 @@ struct Waiting {
     since: Option<Instant>,
     /// Whether a [`flush_late`] looks after this.
     timed: bool,
+    /// Compressed at this level, each portion for itself.
+    gzip: Option<u32>,
 }
 
 impl Waiting {
@@ -54,7 +56,13 @@ impl Waiting {
         if self.lines.is_empty() {
             return Ok(());
         }
-        let result = self.file.as_ref().map_or(Ok(()), |file| (&**file).write_all(&self.lines));
+        let result = match (&self.file, self.gzip) {
+            (None, _) => Ok(()),
+            (Some(file), None) => (&**file).write_all(&self.lines),
+            (Some(file), Some(level)) => {
+                compressed(&self.lines, level).and_then(|bytes| (&**file).write_all(&bytes))
+            }
+        };
         self.lines.clear();
         self.file = None;
         result
@@ -62,7 +70,10 @@ impl Waiting {
     fn append(&mut self, log: &LogFile, line: &[u8], size: usize, now: Instant) -> io::Result<()> {
         let result = if self.lines.len() + line.len() > size { self.flush() } else { Ok(()) };
         if line.len() > size {
-            return result.and_then(|()| log.append(line));
+            return result.and_then(|()| match self.gzip {
+                None => log.append(line),
+                Some(level) => log.append(&compressed(line, level)?),
+            });
         }
         if self.lines.is_empty() {
             self.file = log.current();
@@ -113,6 +124,7 @@ impl Buffers {
                 lines: Vec::new(),
                 since: None,
                 timed: false,
+                gzip: None,
             });
         }
         &mut self.0[i]
@@ -143,6 +155,7 @@ pub fn append(thread: &Thread, log: &Arc<LogFile>, buffer: Buffer, line: &[u8]) 
     let now = thread.handle.now();
     BUFFERS.with_borrow_mut(|all| {
         let waiting = all.of(log);
+        waiting.gzip = buffer.gzip;
         let result = waiting.append(log, line, buffer.size, now);
         if let Some(flush) = buffer.flush.filter(|_| !waiting.timed && !waiting.lines.is_empty()) {
             waiting.timed = true;
@@ -164,6 +177,13 @@ async fn flush_late(handle: Handle, log: Weak<LogFile>, flush: Duration) {
             None => return,
         }
     }
+}
+
+/// A gzip file of its own; one behind the other they are one, too.
+fn compressed(lines: &[u8], level: u32) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+    encoder.write_all(lines)?;
+    encoder.finish()
 }
 
 fn complain(thread: &Thread, path: &Path, error: &io::Error) {

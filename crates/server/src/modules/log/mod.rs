@@ -1,7 +1,5 @@
 //! `access_log`, `log_format`: a line for each request, when it is over.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +10,7 @@ use conf::{
 };
 
 use super::Module;
+use crate::http::open_files::Use;
 use crate::http::request::Request;
 use crate::http::variables::Template;
 use crate::log::{Errno, Level, LogFile, LogFiles};
@@ -19,6 +18,7 @@ use crate::syslog::Syslog;
 use crate::worker::generation::Compiler;
 
 mod buffered;
+mod by_path;
 mod escape;
 mod format;
 
@@ -31,7 +31,7 @@ pub(crate) static MODULE: Module = Module { name: "log", directives: DIRECTIVES,
 static DIRECTIVES: &[conf::Directive] = &[
     directive("log_format", HTTP, at_least(2), format::log_format).any_bytes(),
     directive("access_log", UPPER.or(IF_LOCATION).or(LIMIT_EXCEPT), at_least(1), access_log),
-    directive("open_log_file_cache", UPPER, between(1, 4), open_log_file_cache),
+    directive("open_log_file_cache", UPPER, between(1, 4), by_path::open_log_file_cache),
 ];
 
 /// As written at one level. A level that has any, `off` included, takes none from around it.
@@ -52,6 +52,8 @@ impl Inherit for Conf {
 /// The logs in force in a block.
 pub struct AccessLogs {
     logs: Box<[Arc<Log>]>,
+    /// For those whose path has variables.
+    cache: Option<Use>,
 }
 
 /// One `access_log`.
@@ -79,13 +81,17 @@ struct Buffer {
     size: usize,
     /// How long a line may wait.
     flush: Option<Duration>,
+    /// Each portion is compressed, at this level.
+    gzip: Option<u32>,
 }
 
 /// The logs in force in a block; `None` where nothing is logged. Without any `access_log`, nginx's default.
 pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<AccessLogs>, Error> {
     match at.conf::<Conf>() {
         Some(conf) if conf.off => Ok(None),
-        Some(conf) if !conf.logs.is_empty() => Ok(Some(AccessLogs { logs: conf.logs.as_slice().into() })),
+        Some(conf) if !conf.logs.is_empty() => {
+            Ok(Some(AccessLogs { logs: conf.logs.as_slice().into(), cache: by_path::cache(at) }))
+        }
         _ => default(at, with).map(Some),
     }
 }
@@ -94,13 +100,13 @@ fn default(at: &Scope, with: &Compiler<'_>) -> Result<AccessLogs, Error> {
     let file = at.shared::<LogFiles>().file(Path::new(&with.prefix_path("logs/access.log")));
     let format = combined(at).ok_or_else(|| Error::emerg("unknown log format \"combined\""))?;
     let log = Log { target: Target::File(file), format, condition: None };
-    Ok(AccessLogs { logs: Box::new([Arc::new(log)]) })
+    Ok(AccessLogs { logs: Box::new([Arc::new(log)]), cache: None })
 }
 fn combined(at: &Scope) -> Option<Arc<Format>> {
     at.shared::<Formats>().find(at, b"combined")
 }
 
-/// `access_log path [format [buffer=size] [flush=time] [if=condition]]` or `access_log off`
+/// `access_log path [format [buffer=size] [gzip[=level]] [flush=time] [if=condition]]` or `access_log off`
 fn access_log(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if a.bytes(0) == b"off" {
         if a.words.len() > 1 {
@@ -125,7 +131,7 @@ struct Parameters {
 }
 
 fn parameters(at: &Scope, a: &Args<'_>) -> Result<Parameters, Error> {
-    let (mut size, mut flush, mut condition) = (None, None, None);
+    let (mut size, mut flush, mut gzip, mut condition) = (None, None, None, None);
     for i in 2..a.words.len() {
         let word = a.str(i);
         if let Some(value) = word.strip_prefix("buffer=") {
@@ -136,17 +142,21 @@ fn parameters(at: &Scope, a: &Args<'_>) -> Result<Parameters, Error> {
             let msec = conf::msec(value.as_bytes()).filter(|msec| *msec > 0);
             let msec = msec.ok_or_else(|| a.error(format!("invalid flush time \"{value}\"")))?;
             flush = Some(Duration::from_millis(msec));
-        } else if word.starts_with("gzip") {
-            return Err(a.error(format!("parameter \"{word}\" is not supported by plimsoll")));
+        } else if word == "gzip" {
+            gzip = Some(1);
+        } else if let Some(value) = word.strip_prefix("gzip=") {
+            let level = value.parse().ok().filter(|level| (1..=9).contains(level));
+            gzip = Some(level.ok_or_else(|| a.error(format!("invalid compression level \"{value}\"")))?);
         } else if let Some(value) = word.strip_prefix("if=") {
             condition = Some(Template::parse(at, value).map_err(|e| a.error(e.message))?);
         } else {
             return Err(a.error(format!("invalid parameter \"{word}\"")));
         }
     }
+    let size = size.or(gzip.map(|_| 64 << 10));
     match (size, flush) {
         (None, Some(_)) => Err(a.error(format!("no buffer is defined for access_log \"{}\"", a.str(0)))),
-        (size, flush) => Ok(Parameters { buffer: size.map(|size| Buffer { size, flush }), condition }),
+        (size, flush) => Ok(Parameters { buffer: size.map(|size| Buffer { size, flush, gzip }), condition }),
     }
 }
 
@@ -177,19 +187,12 @@ fn target(at: &mut Scope, a: &Args<'_>, buffer: Option<Buffer>) -> Result<Target
     }
 }
 
-fn open_log_file_cache(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    match a.str(0) {
-        "off" if a.words.len() == 1 => Ok(()),
-        _ => Err(a.error("\"open_log_file_cache\" is supported by plimsoll only as \"off\"")),
-    }
-}
-
 impl AccessLogs {
     /// Writes the lines for a request that is over.
     pub fn write(&self, request: &mut Request) {
         for log in &self.logs {
             if log.wants(request) {
-                log.write(request);
+                log.write(request, self.cache.as_ref());
             }
         }
     }
@@ -204,7 +207,7 @@ impl Log {
         request.thread.give_buffer(value);
         wants
     }
-    fn write(&self, request: &mut Request) {
+    fn write(&self, request: &mut Request, cache: Option<&Use>) {
         let mut line = request.thread.buffer();
         if let Target::Syslog(syslog) = &self.target {
             syslog.begin(syslog.severity(), &request.thread.clock.syslog.get(), &mut line);
@@ -226,7 +229,7 @@ impl Log {
                     complain(file, &error, request);
                 }
             }
-            Target::Path(path) => write_by_path(path, &line, request),
+            Target::Path(path) => by_path::write(path, cache, &line, request),
             Target::Syslog(_) => {}
         }
         request.thread.give_buffer(line);
@@ -242,56 +245,4 @@ fn complain(file: &LogFile, error: &std::io::Error, request: &Request) {
         );
         request.note(Level::Alert, message);
     }
-}
-
-/// Writes a line to a file whose name has variables. Where the request's root does not exist there is no log, lest
-/// made-up host names fill the disk with files.
-fn write_by_path(path: &Template, line: &[u8], request: &mut Request) {
-    let mut text = request.thread.buffer();
-    if root_exists(request, &mut text) {
-        text.clear();
-        path.render(request, &mut text);
-        let path = path_of(&text);
-        let opened = OpenOptions::new().append(true).create(true).open(path);
-        if let Err(error) = opened.as_ref() {
-            log_crit!(
-                request,
-                "open() \"{}\" failed ({}) while logging request",
-                path.display(),
-                Errno(error)
-            );
-        }
-        if let Ok(mut file) = opened
-            && let Err(error) = file.write_all(line)
-        {
-            log_alert!(
-                request,
-                "write() to \"{}\" failed ({}) while logging request",
-                path.display(),
-                Errno(&error)
-            );
-        }
-    }
-    request.thread.give_buffer(text);
-}
-
-fn root_exists(request: &mut Request, text: &mut Vec<u8>) -> bool {
-    request.document_root(text);
-    let root = path_of(text);
-    let result = match std::fs::metadata(root) {
-        Ok(found) if found.is_dir() => return true,
-        Ok(_) => std::io::Error::from(rustix::io::Errno::NOTDIR),
-        Err(error) => error,
-    };
-    log_error!(
-        request,
-        "testing \"{}\" existence failed ({}) while logging request",
-        root.display(),
-        Errno(&result)
-    );
-    false
-}
-
-fn path_of(text: &[u8]) -> &Path {
-    Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(text))
 }

@@ -2,6 +2,8 @@
 //!
 //! `YYYY/MM/DD HH:MM:SS [level] pid#tid: *connection message, client: .., server: .., request: ".."`
 
+mod json;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
@@ -90,6 +92,18 @@ pub enum Target {
     File(Arc<LogFile>),
     /// `syslog:..`.
     Syslog(Arc<crate::syslog::Syslog>),
+    /// Any of these, in objects.
+    Json(Box<Target>),
+}
+
+impl Target {
+    /// Where lines go, whatever they look like.
+    fn plain(&self) -> &Target {
+        match self {
+            Target::Json(target) => target.plain(),
+            plain => plain,
+        }
+    }
 }
 
 /// The `error_log` directives in force somewhere.
@@ -110,11 +124,11 @@ impl ErrorLog {
     }
     /// Whether any of it goes to standard error.
     pub fn is_stderr(&self) -> bool {
-        self.targets.iter().any(|(_, target)| matches!(target, Target::Stderr))
+        self.targets.iter().any(|(_, target)| matches!(target.plain(), Target::Stderr))
     }
     /// The first file among the targets.
     pub fn first_file(&self) -> Option<&Arc<LogFile>> {
-        self.targets.iter().find_map(|(_, target)| match target {
+        self.targets.iter().find_map(|(_, target)| match target.plain() {
             Target::File(file) => Some(file),
             _ => None,
         })
@@ -128,11 +142,13 @@ impl ErrorLog {
         if !self.takes(level) {
             return;
         }
-        let line = line(level, context, message);
-        for (least, target) in self.targets.iter() {
-            if level <= *least {
-                deliver(target, level, &line);
-            }
+        let (mut text, mut object) = (None, None);
+        for (_, target) in self.targets.iter().filter(|(least, _)| level <= *least) {
+            let line = match target {
+                Target::Json(_) => object.get_or_insert_with(|| json::line(level, context, message)),
+                _ => text.get_or_insert_with(|| line(level, context, message)),
+            };
+            deliver(target.plain(), level, line);
         }
     }
 }
@@ -143,6 +159,7 @@ fn deliver(target: &Target, level: Level, line: &[u8]) {
         Target::Stderr => std::io::stderr().write_all(line),
         Target::File(file) => file.append(line),
         Target::Syslog(syslog) => crate::syslog::send_error(syslog, level, line),
+        Target::Json(_) => Ok(()),
     };
 }
 
