@@ -5,6 +5,7 @@
 mod log;
 
 mod base64;
+mod cache;
 mod chain;
 mod clock;
 mod connection;

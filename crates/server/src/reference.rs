@@ -66,7 +66,6 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
     ("proxy_http_version", "`2` is refused"),
     ("proxy_pass_trailers", "only `off`"),
-    ("proxy_ignore_headers", "without a cache, `X-Accel-Redirect` and `X-Accel-Buffering` matter"),
     (
         "proxy_buffers",
         "their sum is what is kept in memory for a slow client; quick clients get what came at once",
@@ -74,6 +73,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("proxy_bind", "`transparent` needs the right to it (`user root`, or a capability of the worker's)"),
     ("proxy_send_lowat", "no effect, as in nginx on Linux"),
     ("proxy_limit_rate", "counted without steps: a second's worth at once, then evenly"),
+    (
+        "proxy_cache_path",
+        "files have nginx's names and a form of their own; `use_temp_path` changes nothing: a file is written beside its \
+        place; `purger` is refused",
+    ),
     ("proxy_busy_buffers_size", "checked, no effect: a client gets what it takes"),
     ("proxy_temp_file_write_size", "checked, no effect: what was read is written at once"),
     ("proxy_headers_hash_max_size", "no effect: the table grows as it must"),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+pub mod cached;
 pub mod chunked;
 pub mod conditional;
 mod cursor;

@@ -343,7 +343,8 @@ impl Client {
         match (&self.socket, &self.stream) {
             (Some(socket), _) => socket.poll_closed(cx),
             (None, Some(stream)) => stream.poll_closed(cx),
-            (None, None) => Poll::Ready(()),
+            // A request that nobody waits for is not left, either.
+            (None, None) => Poll::Pending,
         }
     }
 }

@@ -376,6 +376,31 @@ impl Request {
     pub fn note(&self, level: Level, message: std::fmt::Arguments<'_>) {
         self.plan().core.error_log.write(level, &Context::request(self), message);
     }
+    /// Makes `other` a request for the same, of no client and without a body.
+    pub fn copy_to(&self, other: &mut Request) {
+        other.generation = self.generation.clone();
+        other.client = Client::none(self.thread.handle.now());
+        other.client.id = self.client.id;
+        other.client.peer = self.client.peer;
+        other.client.listener = self.client.listener;
+        other.buffer.clear();
+        other.buffer.extend_from_slice(&self.buffer[..self.head.length]);
+        other.unread = other.buffer.len();
+        other.head.clone_from(&self.head);
+        other.started = self.started;
+        other.started_unix = self.started_unix;
+        other.uri.extend_from_slice(&self.uri);
+        other.args.extend_from_slice(&self.args);
+        other.host.extend_from_slice(&self.host);
+        other.method = self.method;
+        other.server = self.server;
+        other.plan = self.plan;
+        other.location_prefix = self.location_prefix;
+        other.internal = self.internal;
+        other.location_left = self.location_left;
+        other.unmodified_uri = self.unmodified_uri;
+        other.prepare_values();
+    }
     /// Takes up service of a connection with the configuration that is in force for it.
     pub fn use_client(&mut self, client: Client, generation: Rc<LocalGeneration>) {
         self.client = client;

@@ -25,6 +25,6 @@ pub use overload::{OverloadWait, is_overload, queue_of, wait_for_room};
 pub use peers::{Mode, Peer, PeerState};
 pub use pool::{Key, Link, ThreadState, rest};
 pub use queue::{NoTurn, Patience};
-pub use record::{Record, Try};
+pub use record::{CacheStatus, Record, Try};
 pub use refresh::{Followed, follow};
 pub use sticky::{Cookie, Expires, How, SAME_SITE, Sessions, Sticky};

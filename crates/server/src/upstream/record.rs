@@ -31,6 +31,64 @@ pub struct Try {
     started: Instant,
 }
 
+/// How the cache served a request (`$upstream_cache_status`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// There was no answer.
+    Miss,
+    /// It was not asked (`.._cache_bypass`).
+    Bypass,
+    /// The answer was too old.
+    Expired,
+    /// It was, and was served all the same.
+    Stale,
+    /// It was, and was served while somebody fetched a new one.
+    Updating,
+    /// It was, but the upstream said that it is still good.
+    Revalidated,
+    /// It was fresh.
+    Hit,
+}
+impl CacheStatus {
+    /// nginx's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CacheStatus::Miss => "MISS",
+            CacheStatus::Bypass => "BYPASS",
+            CacheStatus::Expired => "EXPIRED",
+            CacheStatus::Stale => "STALE",
+            CacheStatus::Updating => "UPDATING",
+            CacheStatus::Revalidated => "REVALIDATED",
+            CacheStatus::Hit => "HIT",
+        }
+    }
+}
+
+/// What a request knows of the cache.
+#[derive(Default)]
+pub struct CacheRecord {
+    /// How it was served.
+    pub status: Option<CacheStatus>,
+    /// `Last-Modified` and `ETag` of an answer that is to be revalidated.
+    pub last_modified: Vec<u8>,
+    /// See `last_modified`.
+    pub etag: Vec<u8>,
+    /// The answer may be kept: it is wanted whether the client stays or leaves.
+    pub keeps: bool,
+    /// Nobody waits for the answer: it is fetched for the cache, by right of this.
+    pub background: bool,
+    /// See `background`.
+    pub fetch: Option<crate::cache::Fetch>,
+}
+impl CacheRecord {
+    fn clear(&mut self) {
+        self.status = None;
+        self.keeps = false;
+        self.last_modified.clear();
+        self.etag.clear();
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Record {
@@ -50,6 +108,8 @@ pub struct Record {
     pub head: ResponseHead,
     /// What `head` points to.
     pub buffer: Vec<u8>,
+    /// What the cache has to do with it.
+    pub cache: CacheRecord,
     /// Trailers of the last response.
     pub trailers: Vec<u8>,
     /// Who is being asked, for the error log; a place in `text`.
@@ -74,6 +134,9 @@ impl Record {
         self.forget_response();
         self.asked = Span::default();
         self.redirected = false;
+        self.cache.clear();
+        self.cache.background = false;
+        self.cache.fetch = None;
         self.begun = false;
     }
     /// Another location begins to ask.
@@ -81,6 +144,7 @@ impl Record {
         self.begun = true;
         self.scheme = scheme;
         self.redirected = !self.tries.is_empty();
+        self.cache.clear();
         self.uri.clear();
         self.host.clear();
         self.port.clear();

@@ -30,6 +30,8 @@ pub struct Generation {
     pub error_log: ErrorLog,
     /// Directories for temporary files.
     pub temp_paths: Vec<PathBuf>,
+    /// Folders of answers.
+    pub caches: Vec<Arc<crate::cache::Zone>>,
     /// The upstream groups.
     pub upstreams: Vec<Arc<crate::upstream::Group>>,
     /// Some location shows the capacity chain (`capacity_status`), so it is looked at every second.
@@ -176,12 +178,15 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
     }
     let variables = root.shared::<variables::Names>().resolve(modules::variables())?;
     let error_log = error_log::compile(root, &mut with);
+    let caches = root.shared::<crate::cache::Declared>().all();
+    caches.iter().for_each(|zone| with.temp_path(&zone.place.path));
     Ok(Generation {
         listens: listens.0,
         listeners: listens.1,
         variables,
         error_log,
         temp_paths: with.temp_paths,
+        caches,
         upstreams: with.upstreams,
         watched: with.watched,
         servers,

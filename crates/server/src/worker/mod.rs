@@ -255,6 +255,7 @@ impl Worker {
     fn put_in_force(&self, program: &Program, sockets: &Sockets) -> std::io::Result<()> {
         self.process.number(&program.generation);
         self.grow(program)?;
+        program.generation.caches.iter().try_for_each(crate::cache::Zone::manage)?;
         self.listen(program, &self.known(sockets));
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use wire::Method;
 
+use super::cache::{self, Kept};
 use super::failure::{self, During, Failure, Verdict};
 use super::protocol::{Message, Payload, Protocol, Reader};
 use super::settings::Settings;
@@ -14,7 +15,7 @@ use super::{receive, respond, send};
 use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
-use crate::upstream::{self, Group, Held, Key, Link, NoLink, NoTurn, Turn};
+use crate::upstream::{self, CacheStatus, Group, Held, Key, Link, NoLink, NoTurn, Turn};
 
 /// Reads the client's body, unless it is passed on while it comes: `may_stream` says whether the request's form allows it.
 ///
@@ -36,6 +37,8 @@ pub struct Asked {
     pub group: Arc<Group>,
     /// The group's number among the pools of connections.
     pub number: u32,
+    /// What the cache has to do with it.
+    pub kept: Option<Box<Kept>>,
 }
 
 /// Asks; the answer becomes the request's response.
@@ -45,8 +48,9 @@ pub async fn ask(
     request: &mut Request,
     asked: Asked,
 ) -> Next {
-    let Asked { message, group, number } = asked;
+    let Asked { message, group, number, kept } = asked;
     let mut tries = Tries::new(settings, group, number, request);
+    tries.kept = kept;
     let next = tries.run(protocol, request, &message).await;
     tries.turn.end(request);
     request.thread.give_buffer(message.head);
@@ -58,11 +62,26 @@ pub(super) struct Tries<'a> {
     pub settings: &'a Arc<Settings>,
     group: Arc<Group>,
     number: u32,
+    pub kept: Option<Box<Kept>>,
     turn: Turn,
     left: u32,
     began: Instant,
     /// Some server was asked.
     asked: bool,
+}
+
+/// What `.._next_upstream` and `.._cache_use_stale` call a status.
+fn status_bit(status: u16) -> Option<u32> {
+    match status {
+        500 => Some(again::HTTP_500),
+        502 => Some(again::HTTP_502),
+        503 => Some(again::HTTP_503),
+        504 => Some(again::HTTP_504),
+        403 => Some(again::HTTP_403),
+        404 => Some(again::HTTP_404),
+        429 => Some(again::HTTP_429),
+        _ => None,
+    }
 }
 
 /// How the socket is set up; the address it is bound to may have variables.
@@ -100,7 +119,10 @@ async fn connect(
     }
     link.socket.set_deadline(Some(request.thread.handle.now() + settings.connect_timeout));
     std::future::poll_fn(|cx| {
-        if !settings.ignore_client_abort && request.client.poll_closed(cx).is_ready() {
+        if !settings.ignore_client_abort
+            && !request.upstream.cache.keeps
+            && request.client.poll_closed(cx).is_ready()
+        {
             return Poll::Ready(Err(Failure::ClientGone(During::Connecting)));
         }
         link.socket.poll_writable(cx).map_err(|e| Failure::NoLink(NoLink::Failed(e)))
@@ -152,12 +174,25 @@ impl<'a> Tries<'a> {
             most => all.min(most),
         };
         let turn = Turn::begin(&group, request);
-        Tries { settings, group, number, turn, left, began: request.thread.handle.now(), asked: false }
+        Tries {
+            settings,
+            group,
+            number,
+            kept: None,
+            turn,
+            left,
+            began: request.thread.handle.now(),
+            asked: false,
+        }
     }
     async fn run(&mut self, protocol: &dyn Protocol, request: &mut Request, message: &Message) -> Next {
         loop {
             let mut held = match self.server(request).await {
                 Ok(held) => held,
+                // Nobody is left to ask, or not in time.
+                Err(next @ Next::Status(_)) => {
+                    return self.old(protocol, request, again::ERROR).unwrap_or(next);
+                }
                 Err(next) => return next,
             };
             let now = request.thread.handle.now();
@@ -168,7 +203,11 @@ impl<'a> Tries<'a> {
                 Ok(()) => match self.objection(request, message) {
                     None => {
                         let answer = respond::Answered { held, link, reader, method: message.method };
-                        return respond::respond(protocol, request, answer, self).await;
+                        let status = request.upstream.head.status;
+                        return match status_bit(status).and_then(|bit| self.old(protocol, request, bit)) {
+                            Some(old) => old,
+                            None => respond::respond(protocol, request, answer, self).await,
+                        };
                     }
                     Some(failure) => failure,
                 },
@@ -176,8 +215,12 @@ impl<'a> Tries<'a> {
             };
             let sent = link.is_some();
             let reused = link.is_some_and(|link| link.reused);
+            let bit = match failure.verdict() {
+                Verdict::Failed(_, bit) => bit,
+                Verdict::Gone | Verdict::Refuse(_) => 0,
+            };
             if let Some(next) = self.after(request, &mut held, message, failure, sent, reused) {
-                return next;
+                return self.old(protocol, request, bit).unwrap_or_else(|| self.failed(request, next));
             }
         }
     }
@@ -252,19 +295,29 @@ impl<'a> Tries<'a> {
         Some(Key { peer: held.peer().key, place })
     }
 
+    /// The old answer in the cache, if it may stand for a failure of this kind.
+    fn old(&mut self, protocol: &dyn Protocol, request: &mut Request, bit: u32) -> Option<Next> {
+        let (kept, cache) = (self.kept.as_mut()?, self.settings.cache.as_ref()?);
+        let now = request.thread.handle.unix_time().as_secs();
+        if bit == 0 || !kept.takes_stale(cache, bit, now) {
+            return None;
+        }
+        let opened = kept.take_stale()?;
+        request.upstream.cache.status = Some(CacheStatus::Stale);
+        Some(cache::serve(protocol, self.settings, request, opened))
+    }
+    /// Nobody answered: the cache remembers that, where it is told to.
+    fn failed(&self, request: &Request, next: Next) -> Next {
+        if let (Next::Status(status), Some(kept), Some(cache)) = (next, &self.kept, &self.settings.cache) {
+            kept.note_failure(cache, status, request.thread.handle.unix_time().as_secs());
+        }
+        next
+    }
+
     /// Whether the answer counts as a failure, because another server may have a better one.
     fn objection(&self, request: &Request, message: &Message) -> Option<Failure> {
         let status = request.upstream.head.status;
-        let bit = match status {
-            500 => again::HTTP_500,
-            502 => again::HTTP_502,
-            503 => again::HTTP_503,
-            504 => again::HTTP_504,
-            403 => again::HTTP_403,
-            404 => again::HTTP_404,
-            429 => again::HTTP_429,
-            _ => return None,
-        };
+        let bit = status_bit(status)?;
         (self.left > 1 && self.allows(request, message, bit, true)).then_some(Failure::Status(status))
     }
 

@@ -18,6 +18,7 @@ use super::pace::Pace;
 use super::protocol::{Answer, Part};
 use super::settings::Settings;
 use super::spill::Spill;
+use crate::cache::Writer;
 use crate::http::filters::{Chunk, Piece};
 use crate::http::request::Request;
 use crate::http::response::Body;
@@ -74,6 +75,8 @@ pub struct Parts {
     /// `None`: the connection closes.
     pub(super) rests: Option<Rests>,
     pub(super) coding: Coding,
+    /// Where it is kept, if it is.
+    pub(super) writer: Option<Box<Writer>>,
 }
 
 /// The body of an upstream's response, while it is passed on.
@@ -95,7 +98,9 @@ const KEPT: usize = 256;
 impl Drop for UpstreamBody {
     fn drop(&mut self) {
         let Some(mut place) = self.place.take() else { return };
-        *place = None;
+        if let Some(inner) = place.take() {
+            inner.go_on();
+        }
         // While the thread ends there is no list any more, and no need for one.
         let _ = PLACES.try_with(|places| {
             if let Ok(mut places) = places.try_borrow_mut()
@@ -114,6 +119,7 @@ struct Inner {
     held: Option<Held>,
     rests: Option<Rests>,
     coding: Coding,
+    writer: Option<Box<Writer>>,
     buffering: bool,
     spill: Spill,
     complete: bool,
@@ -163,6 +169,7 @@ impl UpstreamBody {
             held: parts.held,
             rests: parts.rests,
             coding: parts.coding,
+            writer: parts.writer,
             buffering,
             spill: Spill::default(),
             complete: false,
@@ -228,7 +235,7 @@ impl UpstreamBody {
     }
     /// Whether the upstream connection closes when the client's does.
     pub fn minds_client(&self) -> bool {
-        self.inner().is_some_and(|inner| !inner.settings.ignore_client_abort)
+        self.inner().is_some_and(|inner| !inner.settings.ignore_client_abort && inner.writer.is_none())
     }
     /// The connection, its timeouts and what was read behind the head: for a tunnel.
     pub(super) fn into_tunnel(mut self) -> Option<TunnelParts> {
@@ -406,7 +413,43 @@ impl Inner {
                 }
             }
         }
+        self.keep(&bytes);
         bytes
+    }
+    /// Writes to the cache, and ends that with the body.
+    fn keep(&mut self, bytes: &[u8]) {
+        let Some(writer) = &mut self.writer else { return };
+        let written = writer.write(bytes);
+        if self.failure.is_some() || written.is_err() {
+            self.writer = None;
+        } else if self.complete
+            && let Some(writer) = self.writer.take()
+        {
+            let finished = writer.finish(self.thread.handle.unix_time().as_secs());
+            if let Err(error) = finished {
+                self.notes.push(format!("keeping an answer failed ({})", crate::log::Errno(&error)));
+            }
+        }
+        if let Err(error) = written {
+            self.notes.push(format!("keeping an answer failed ({})", crate::log::Errno(&error)));
+        }
+    }
+    /// Nobody takes the body any more: what is being kept is still read to its end.
+    fn go_on(mut self) {
+        if self.writer.is_none() || self.complete || self.failure.is_some() {
+            return;
+        }
+        self.pace = None;
+        let handle = self.thread.handle.clone();
+        handle.spawn(async move { std::future::poll_fn(|cx| self.poll_rest(cx)).await });
+    }
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.writer.is_some() && !self.complete && self.failure.is_none() {
+            let bytes = ready!(self.read(cx));
+            let decoded = self.decode(bytes);
+            self.thread.give_buffer(decoded.into_buffer());
+        }
+        Poll::Ready(())
     }
     fn take(&mut self, bytes: &mut Piece, left: u64) {
         let bodiless = matches!(self.coding, Coding::None);

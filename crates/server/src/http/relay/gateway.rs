@@ -4,14 +4,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use conf::{Args, Error, IF_LOCATION, Inherit, LIMIT_EXCEPT, Position, Scope, Within};
-use wire::Framing;
+use wire::{Framing, Method};
 
 use super::params::{Params, Put};
 use super::protocol::{Message, Payload, Protocol};
 use super::settings::{self, Kind, Settings};
 use super::target::{Server, group};
 use super::written::Written;
-use super::{Asked, ask, read_body};
+use super::{Asked, Cache, Looked, ask, look, read_body};
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::variables::Template;
@@ -160,11 +160,35 @@ impl Gateway {
                 Err(status) => return Next::Status(status),
             },
         };
-        let message = match module.message(request, self.payload(request)) {
+        let kept = match &self.settings.cache {
+            Some(cache) => match Box::pin(self.look(cache, module, request)).await {
+                Looked::Not => None,
+                Looked::Answered(next) => return next,
+                Looked::Ask(kept) => Some(kept),
+            },
+            None => None,
+        };
+        let message = match self.message(module, request) {
             Ok(message) => message,
             Err(status) => return Next::Status(status),
         };
-        ask(module, &self.settings, request, Asked { message, group, number }).await
+        ask(module, &self.settings, request, Asked { message, group, number, kept }).await
+    }
+    async fn look(&self, cache: &Cache, protocol: &dyn Protocol, request: &mut Request) -> Looked {
+        let mut key = Vec::new();
+        cache.key.iter().for_each(|template| template.render(request, &mut key));
+        look(cache, &self.settings, protocol, request, key).await
+    }
+    /// What may be kept is asked for whole, whatever the client wants of it.
+    fn message<P: Speaks>(&self, module: &P, request: &mut Request) -> Result<Message, u16> {
+        let converts = self.settings.cache.as_ref().is_some_and(|cache| cache.convert_head);
+        let method = request.method;
+        if method == Method::Head && converts && request.upstream.cache.keeps {
+            request.method = Method::Get;
+        }
+        let message = module.message(request, self.payload(request));
+        request.method = method;
+        message
     }
     /// Appends the request's parameters.
     pub fn put_params(&self, request: &mut Request, put: Put, out: &mut Vec<u8>) {

@@ -13,16 +13,19 @@
 //! | `receive.rs`, `respond.rs` | the answer's head |
 //! | `target.rs` | the servers behind a name |
 //! | `gateway.rs`, `params.rs`, `script.rs` | what protocols have in common that begin with parameters and end as CGI does |
+//! | `cache/`, `refresh.rs` | answers that are kept |
 //! | `body.rs`, `pace.rs`, `spill.rs`, `tunnel.rs` | what follows it |
 
 mod ask;
 mod body;
+pub(crate) mod cache;
 mod failure;
 pub(crate) mod gateway;
 mod pace;
 pub(crate) mod params;
 mod protocol;
 mod receive;
+mod refresh;
 mod respond;
 pub(crate) mod script;
 mod send;
@@ -34,6 +37,7 @@ pub(crate) mod written;
 
 pub use ask::{Asked, ask, read_body};
 pub use body::UpstreamBody;
+pub use cache::{Cache, Kept, Looked, look};
 pub use protocol::{Answer, BadHead, Frame, Message, Part, Payload, Protocol, Reader};
 pub use settings::{Kind, Names, Settings, compile};
 pub use tunnel::tunnel;

@@ -98,7 +98,11 @@ impl Params {
         let all = || request.head.headers.iter();
         let text = |span| request.text(span);
         let same = |a: &Header, b: &Header| text(a.name).eq_ignore_ascii_case(text(b.name));
+        let cache = &request.upstream.cache;
         for (i, header) in all().enumerate() {
+            if cache.keeps && super::cache::is_condition(header.known) {
+                continue;
+            }
             name.clear();
             name.extend_from_slice(b"HTTP_");
             name.extend(text(header.name).iter().map(|byte| match byte {
@@ -117,6 +121,11 @@ impl Params {
                 value.extend_from_slice(text(other.value));
             }
             put(&name, value, out);
+        }
+        let of_cache: [(&[u8], &Vec<u8>); 2] =
+            [(b"HTTP_IF_MODIFIED_SINCE", &cache.last_modified), (b"HTTP_IF_NONE_MATCH", &cache.etag)];
+        for (name, value) in of_cache.into_iter().filter(|(_, value)| !value.is_empty()) {
+            put(name, value, out);
         }
         request.thread.give_buffer(name);
     }

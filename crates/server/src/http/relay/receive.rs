@@ -110,7 +110,7 @@ async fn read(settings: &Settings, request: &mut Request, link: &Link) -> Result
             if !std::mem::replace(&mut waits, true) {
                 link.socket.set_deadline(Some(thread.handle.now() + settings.read_timeout));
             }
-            if !settings.ignore_client_abort && client.poll_closed(cx).is_ready() {
+            if !settings.ignore_client_abort && !upstream.cache.keeps && client.poll_closed(cx).is_ready() {
                 let during = if upstream.buffer.is_empty() { During::Sending } else { During::Receiving };
                 return Poll::Ready(Err(Failure::ClientGone(during)));
             }

@@ -4,9 +4,11 @@ use wire::{Known, Method, ResponseFraming, Span};
 
 use super::ask::Tries;
 use super::body::{Coding, Parts, UpstreamBody};
+use super::cache::{self, Kept};
 use super::protocol::{Protocol, Reader};
 use super::settings::Settings;
 use super::written::ignored;
+use crate::cache::Opened;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::Response;
@@ -26,11 +28,12 @@ pub(super) async fn respond(
     protocol: &dyn Protocol,
     request: &mut Request,
     answered: Answered,
-    tries: &Tries<'_>,
+    tries: &mut Tries<'_>,
 ) -> Next {
     let settings = tries.settings;
     let Answered { mut held, link, reader, method } = answered;
     tries.answered(request, &mut held);
+    let mut kept = tries.kept.take();
     let rests = tries.rests(&held);
     let record = &request.upstream;
     let (coding, reusable) = match reader {
@@ -44,33 +47,54 @@ pub(super) async fn respond(
         }
     };
     let reusable = reusable && link.as_ref().is_some_and(|link| link.requests != u32::MAX);
-    let parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), coding };
-    if let Some(next) = instead(settings, request) {
+    let mut parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), coding, writer: None };
+    if let Some(opened) = revalidated(settings, kept.as_deref_mut(), request) {
+        drop(UpstreamBody::begin(settings.clone(), request, parts, false));
+        return cache::serve(protocol, settings, request, opened);
+    }
+    if let Some(next) = instead(settings, kept.as_deref(), request) {
         // What came whole with its head leaves a connection that can be used again.
         drop(UpstreamBody::begin(settings.clone(), request, parts, false));
         return next;
     }
-    copy_head(protocol, settings, request);
     let buffering = buffering(settings, request);
+    if let (Some(kept), Some(cache), true) = (kept, &settings.cache, buffering) {
+        parts.writer = kept.keep(cache, settings, request);
+    }
+    request.response.unconditional = parts.writer.is_none();
+    request.response.single_range = true;
+    copy_head(protocol, settings, request);
     request.response.body = UpstreamBody::begin(settings.clone(), request, parts, buffering);
     Next::Respond
 }
 
-/// The upstream names something else to answer with.
-fn instead(settings: &Settings, request: &mut Request) -> Option<Next> {
+/// The old answer is still good, says the upstream.
+fn revalidated(settings: &Settings, kept: Option<&mut Kept>, request: &mut Request) -> Option<Opened> {
+    cache::revalidated(kept?, settings.cache.as_ref()?, settings, request)
+}
+
+/// The upstream names a path to answer with.
+pub(super) fn accel(settings: &Settings, request: &mut Request) -> Option<Next> {
+    let to = request.upstream.head.headers.find(Known::XAccelRedirect)?;
+    (settings.ignore_headers & ignored::REDIRECT == 0).then(|| accel_redirect(settings, request, to.value))
+}
+
+/// Something else is the answer.
+fn instead(settings: &Settings, kept: Option<&Kept>, request: &mut Request) -> Option<Next> {
+    if let Some(next) = accel(settings, request) {
+        return Some(next);
+    }
     let record = &request.upstream;
     let status = record.head.status;
-    if settings.ignore_headers & ignored::REDIRECT == 0
-        && let Some(to) = record.head.headers.find(Known::XAccelRedirect)
-    {
-        return Some(accel_redirect(settings, request, to.value));
-    }
     if settings.intercept_errors && status >= 300 && request.plan().core.error_pages.covers(status) {
         if status == 401
             && let Some(header) = record.head.headers.find(Known::WwwAuthenticate)
         {
             let Request { response, upstream, .. } = request;
             response.add(header.known, b"WWW-Authenticate", header.value.of(&upstream.buffer));
+        }
+        if let (Some(kept), Some(cache)) = (kept, &settings.cache) {
+            kept.keep_status(cache, settings, request);
         }
         return Some(Next::Status(status));
     }
@@ -133,16 +157,12 @@ fn buffering(settings: &Settings, request: &Request) -> bool {
 }
 
 /// Status and headers.
-fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &mut Request) {
+pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &mut Request) {
     let upstream = std::mem::take(&mut request.upstream);
     let (head, text) = (&upstream.head, &upstream.buffer[..]);
     request.response.status = head.status;
     request.response.upgrade = head.status == 101;
-    request.response.unconditional = true;
-    if settings.force_ranges {
-        request.response.allow_ranges = true;
-        request.response.single_range = true;
-    }
+    request.response.allow_ranges = settings.force_ranges;
     let line = head.status_line_text.of(text);
     if line.len() > 3 && !is_standard(head.status, line) {
         request.response.status_text = Some(request.response.store(line));
@@ -197,11 +217,13 @@ fn copy_header(
         Known::LastModified => {
             response.add(header.known, name, value);
             response.last_modified_text = Some(Span::default());
-            if response.allow_ranges {
+            if response.allow_ranges || !response.unconditional {
                 response.last_modified = wire::date::parse(value);
             }
         }
-        Known::AcceptRanges if response.allow_ranges => {}
+        Known::AcceptRanges if settings.force_ranges => {}
+        // Of what is kept the ranges are cut here.
+        Known::AcceptRanges if !response.unconditional => response.allow_ranges = true,
         Known::Location => {
             response.location = Some(response.store(value));
             response.location_is_ours = false;

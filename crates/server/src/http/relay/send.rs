@@ -277,7 +277,10 @@ fn room(
     if !std::mem::replace(waits, true) {
         link.socket.set_deadline(Some(request.thread.handle.now() + settings.send_timeout));
     }
-    if !settings.ignore_client_abort && request.client.poll_closed(cx).is_ready() {
+    if !settings.ignore_client_abort
+        && !request.upstream.cache.keeps
+        && request.client.poll_closed(cx).is_ready()
+    {
         return Poll::Ready(Err(Stopped::Failed(Failure::ClientGone(During::Sending))));
     }
     if link.socket.maybe_readable() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use conf::{Error, Scope};
 use wire::Known;
 
+use super::cache::{self, Cache};
 use super::written::{Bind, Once, Written, again, local_address};
 use crate::http::variables::Template;
 use crate::temp::TempPath;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub(super) options: Options,
     pub(super) bind: Option<(Template, bool)>,
     pub(super) force_ranges: bool,
+    /// `.._cache` and its companions.
+    pub cache: Option<Cache>,
     pub(super) limit_rate: Option<Template>,
     /// Number of this place, for connections that are kept apart or shared.
     pub(super) own_place: u32,
@@ -156,6 +159,7 @@ pub fn compile(
         options,
         bind,
         force_ranges: c.force_ranges.or(false),
+        cache: cache::compile(at, lists, kind.prefix)?,
         limit_rate: c.limit_rate.written().filter(|rate| rate.as_literal() != Some(b"0")).cloned(),
         own_place: number(&format!("{place} {}", at.at)),
         shared_place: number(&place),

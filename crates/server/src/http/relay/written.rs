@@ -111,6 +111,62 @@ macro_rules! relay_directives {
                 }
                 at.own::<$own>().0.once.limit_rate.set(rate)
             }),
+            directive(concat!($prefix, "_cache"), IN_HTTP, exactly(1), |at, a| {
+                let zone = match a.str(0) {
+                    "off" => None,
+                    _ => Some($crate::http::variables::Template::compile(at, a, 0)?),
+                };
+                at.own::<$own>().0.once.cache.set(zone)
+            }),
+            directive(concat!($prefix, "_cache_path"), conf::HTTP, at_least(2), $crate::cache::declare),
+            directive(concat!($prefix, "_cache_key"), IN_HTTP, exactly(1), |at, a| {
+                let key = $crate::http::variables::Template::compile(at, a, 0)?;
+                at.own::<$own>().0.once.cache_key.set(key)
+            }),
+            directive(concat!($prefix, "_cache_valid"), IN_HTTP, at_least(1), |at, a| {
+                let valid = $crate::http::relay::cache::valid(a)?;
+                at.own::<$own>().0.cache_valid.extend(valid);
+                Ok(())
+            }),
+            directive(concat!($prefix, "_cache_methods"), IN_HTTP, at_least(1), |at, a| {
+                let methods = $crate::http::relay::cache::methods(at, a)?;
+                at.own::<$own>().0.once.cache_methods.set(methods)
+            }),
+            directive(concat!($prefix, "_cache_min_uses"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.cache_min_uses.set(a.number(0)?)
+            }),
+            directive(concat!($prefix, "_cache_max_range_offset"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.cache_max_range_offset.set(a.offset(0)?)
+            }),
+            directive(concat!($prefix, "_cache_use_stale"), IN_HTTP, at_least(1), |at, a| {
+                let mask = written::mask(at, a, written::STALE)?;
+                at.own::<$own>().0.once.cache_use_stale.set(mask)
+            }),
+            directive(concat!($prefix, "_cache_background_update"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.cache_background_update.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_cache_lock"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.cache_lock.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_cache_lock_age"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.cache_lock_age.set(a.msec(0)?)
+            }),
+            directive(concat!($prefix, "_cache_lock_timeout"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.once.cache_lock_timeout.set(a.msec(0)?)
+            }),
+            directive(concat!($prefix, "_cache_revalidate"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.once.cache_revalidate.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_cache_bypass"), IN_HTTP, at_least(1), |at, a| {
+                let all = written::templates(at, a)?;
+                at.own::<$own>().0.cache_bypass.extend(all);
+                Ok(())
+            }),
+            directive(concat!($prefix, "_no_cache"), IN_HTTP, at_least(1), |at, a| {
+                let all = written::templates(at, a)?;
+                at.own::<$own>().0.no_cache.extend(all);
+                Ok(())
+            }),
             $($row,)*
         ]
     }};
@@ -126,12 +182,21 @@ pub struct Written {
     pub pass_header: Vec<Box<[u8]>>,
     /// `.._hide_header`, likewise.
     pub hide_header: Vec<Box<[u8]>>,
+    /// `.._cache_valid`, likewise: statuses, 0 for any, and seconds.
+    pub cache_valid: Vec<(u16, u64)>,
+    /// `.._cache_bypass`, likewise.
+    pub cache_bypass: Vec<Template>,
+    /// `.._no_cache`, likewise.
+    pub no_cache: Vec<Template>,
 }
 impl Inherit for Written {
     fn inherit(&mut self, outer: &Written) {
         self.once.inherit(&outer.once);
         take(&mut self.pass_header, &outer.pass_header);
         take(&mut self.hide_header, &outer.hide_header);
+        take(&mut self.cache_valid, &outer.cache_valid);
+        take(&mut self.cache_bypass, &outer.cache_bypass);
+        take(&mut self.no_cache, &outer.no_cache);
     }
 }
 
@@ -172,7 +237,27 @@ settings! {
         bind: Bind,
         force_ranges: bool,
         limit_rate: Template,
+        cache: Option<Template>,
+        cache_key: Template,
+        cache_methods: u32,
+        cache_min_uses: u32,
+        cache_max_range_offset: u64,
+        cache_use_stale: u32,
+        cache_background_update: bool,
+        cache_lock: bool,
+        cache_lock_age: u64,
+        cache_lock_timeout: u64,
+        cache_revalidate: bool,
+        cache_convert_head: bool,
     }
+}
+
+/// All words of a directive.
+///
+/// # Errors
+/// Variables that cannot be.
+pub(crate) fn templates(at: &Scope, a: &Args<'_>) -> Result<Vec<Template>, Error> {
+    (0..a.words.len()).map(|i| Template::compile(at, a, i)).collect()
 }
 
 /// `.._bind`
@@ -222,19 +307,24 @@ pub(crate) fn local_address(text: &[u8]) -> Option<SocketAddr> {
 /// What `.._ignore_headers` can name.
 pub(crate) const IGNORED: &[(&str, u32)] = &[
     ("X-Accel-Redirect", ignored::REDIRECT),
-    ("X-Accel-Expires", 1 << 1),
+    ("X-Accel-Expires", ignored::EXPIRES_ACCEL),
     ("X-Accel-Limit-Rate", 1 << 2),
     ("X-Accel-Buffering", ignored::BUFFERING),
     ("X-Accel-Charset", 1 << 4),
-    ("Expires", 1 << 5),
-    ("Cache-Control", 1 << 6),
-    ("Set-Cookie", 1 << 7),
-    ("Vary", 1 << 8),
+    ("Expires", ignored::EXPIRES),
+    ("Cache-Control", ignored::CACHE_CONTROL),
+    ("Set-Cookie", ignored::SET_COOKIE),
+    ("Vary", ignored::VARY),
 ];
-/// Those that mean something without a cache.
+/// Their bits.
 pub(crate) mod ignored {
     pub const REDIRECT: u32 = 1;
+    pub const EXPIRES_ACCEL: u32 = 1 << 1;
     pub const BUFFERING: u32 = 1 << 3;
+    pub const EXPIRES: u32 = 1 << 5;
+    pub const CACHE_CONTROL: u32 = 1 << 6;
+    pub const SET_COOKIE: u32 = 1 << 7;
+    pub const VARY: u32 = 1 << 8;
 }
 
 /// What `.._next_upstream` can name.
@@ -243,6 +333,21 @@ pub(crate) const AGAIN: &[(&str, u32)] = &[
     ("timeout", again::TIMEOUT),
     ("invalid_header", again::INVALID_HEADER),
     ("non_idempotent", again::NON_IDEMPOTENT),
+    ("http_500", again::HTTP_500),
+    ("http_502", again::HTTP_502),
+    ("http_503", again::HTTP_503),
+    ("http_504", again::HTTP_504),
+    ("http_403", again::HTTP_403),
+    ("http_404", again::HTTP_404),
+    ("http_429", again::HTTP_429),
+    ("off", again::OFF),
+];
+/// What `.._cache_use_stale` can name.
+pub(crate) const STALE: &[(&str, u32)] = &[
+    ("error", again::ERROR),
+    ("timeout", again::TIMEOUT),
+    ("invalid_header", again::INVALID_HEADER),
+    ("updating", again::UPDATING),
     ("http_500", again::HTTP_500),
     ("http_502", again::HTTP_502),
     ("http_503", again::HTTP_503),
@@ -265,6 +370,8 @@ pub(crate) mod again {
     pub const HTTP_403: u32 = 1 << 8;
     pub const HTTP_404: u32 = 1 << 9;
     pub const HTTP_429: u32 = 1 << 10;
+    /// Not a failure: somebody fetches a new answer (`.._cache_use_stale`).
+    pub const UPDATING: u32 = 1 << 11;
     pub const OFF: u32 = 1 << 31;
 }
 

@@ -8,7 +8,7 @@ use super::create::{self, Place};
 use super::pass::{self, Target};
 use super::settings::Settings;
 use crate::http::phases::Next;
-use crate::http::relay::{self, Asked, Message, Protocol, Reader};
+use crate::http::relay::{self, Asked, Cache, Kept, Looked, Message, Protocol, Reader};
 use crate::http::request::Request;
 use crate::upstream::Group;
 
@@ -38,11 +38,10 @@ impl Proxy {
             return Next::Status(status);
         }
         request.upstream.begin(settings.scheme);
-        let asked = match self.asked(request).await {
-            Ok(asked) => asked,
-            Err(status) => return Next::Status(status),
-        };
-        relay::ask(&self.settings, settings, request, asked).await
+        match self.asked(request).await {
+            Ok(asked) => relay::ask(&self.settings, settings, request, asked).await,
+            Err(next) => next,
+        }
     }
 
     /// Whether the body can be passed on while it comes.
@@ -51,27 +50,60 @@ impl Proxy {
         s.set_body.is_none() && (s.http_11 || request.body.framing != Framing::Chunked)
     }
 
-    /// What to ask whom.
-    async fn asked(&self, request: &mut Request) -> Result<Asked, u16> {
+    /// What to ask whom; unless the answer is known already.
+    async fn asked(&self, request: &mut Request) -> Result<Asked, Next> {
         let (template, names) = match &self.target {
             Target::Fixed(fixed) => {
                 let place = Place { host: &fixed.host, uri: fixed.uri.as_deref(), whole: false };
-                let message = self.message(request, &place);
-                return Ok(Asked { message, group: fixed.group.clone(), number: fixed.number });
+                let (message, kept) = self.message(request, &place).await?;
+                return Ok(Asked { message, group: fixed.group.clone(), number: fixed.number, kept });
             }
             Target::Variable(template, names) => (template, names),
         };
-        let found = pass::find(template, names, request).await?;
-        let host = std::mem::take(&mut request.upstream.host);
+        let found = pass::find(template, names, request).await.map_err(Next::Status)?;
+        let mut host = request.thread.buffer();
+        host.extend_from_slice(&request.upstream.host);
         let place = Place { host: &host, uri: found.uri.as_deref(), whole: true };
-        let message = self.message(request, &place);
-        request.upstream.host = host;
-        Ok(Asked { message, group: found.group, number: found.number })
+        let (message, kept) = self.message(request, &place).await?;
+        request.thread.give_buffer(host);
+        Ok(Asked { message, group: found.group, number: found.number, kept })
     }
 
-    fn message(&self, request: &mut Request, place: &Place<'_>) -> Message {
+    async fn message(
+        &self,
+        request: &mut Request,
+        place: &Place<'_>,
+    ) -> Result<(Message, Option<Box<Kept>>), Next> {
+        let kept = match &self.settings.relay.cache {
+            Some(cache) => Box::pin(self.look(cache, request, place)).await?,
+            None => None,
+        };
+        let for_cache = kept.as_ref().is_some_and(|kept| kept.asks_for_all());
         let head = request.thread.buffer();
-        create::create(&self.settings, request, place, head)
+        Ok((create::create(&self.settings, request, place, for_cache, head), kept))
+    }
+
+    /// Looks into the cache.
+    async fn look(
+        &self,
+        cache: &Cache,
+        request: &mut Request,
+        place: &Place<'_>,
+    ) -> Result<Option<Box<Kept>>, Next> {
+        let mut key = Vec::new();
+        match &cache.key {
+            Some(template) => template.render(request, &mut key),
+            None => {
+                key.extend_from_slice(self.settings.relay.scheme.as_bytes());
+                key.extend_from_slice(place.host);
+                create::put_uri(request, place, &mut key);
+            }
+        }
+        match relay::look(cache, &self.settings.relay, &self.settings, request, key).await {
+            Looked::Not => Ok(None),
+            Looked::Answered(next) => Err(next),
+            Looked::Ask(kept) => Ok(Some(kept)),
+        }
     }
 }
 

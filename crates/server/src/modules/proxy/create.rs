@@ -2,7 +2,7 @@
 
 use wire::{Framing, Method};
 
-use super::settings::{Settings, Value};
+use super::settings::{SetHeaders, Settings, Value};
 use crate::http::relay::{Frame, Message, Payload};
 use crate::http::request::Request;
 
@@ -21,12 +21,13 @@ pub(super) fn create(
     settings: &Settings,
     request: &mut Request,
     place: &Place<'_>,
+    for_cache: bool,
     mut head: Vec<u8>,
 ) -> Message {
     let payload = payload(settings, request);
     let chunked = payload == Payload::Stream && request.body.framing == Framing::Chunked;
     let frame = if chunked { Frame::Chunked } else { Frame::Raw };
-    let method = put_method(settings, request, &mut head);
+    let method = put_method(settings, request, for_cache, &mut head);
     head.push(b' ');
     let start = head.len();
     put_uri(request, place, &mut head);
@@ -38,11 +39,12 @@ pub(super) fn create(
         body
     });
     let length = body_length(request, body.as_deref(), payload);
-    for (name, value) in &settings.headers.set {
+    let headers = settings.cache_headers.as_ref().filter(|_| for_cache).unwrap_or(&settings.headers);
+    for (name, value) in &headers.set {
         put_header(request, place, name, value, length, chunked, &mut head);
     }
     if settings.relay.pass_headers {
-        pass_headers(settings, request, &mut head);
+        pass_headers(headers, request, &mut head);
     }
     head.extend_from_slice(b"\r\n");
     if let Some(body) = body {
@@ -77,9 +79,11 @@ fn body_length(request: &Request, set: Option<&[u8]>, payload: Payload) -> Optio
     }
 }
 
-fn put_method(settings: &Settings, request: &mut Request, head: &mut Vec<u8>) -> Method {
+fn put_method(settings: &Settings, request: &mut Request, for_cache: bool, head: &mut Vec<u8>) -> Method {
+    let converts = for_cache && settings.relay.cache.as_ref().is_some_and(|cache| cache.convert_head);
     match &settings.method {
         Some(method) => method.render(request, head),
+        None if converts && request.method == Method::Head => head.extend_from_slice(b"GET"),
         None if request.method == request.head.method => {
             head.extend_from_slice(request.text(request.head.method_name));
             return request.method;
@@ -91,7 +95,7 @@ fn put_method(settings: &Settings, request: &mut Request, head: &mut Vec<u8>) ->
 }
 
 /// The client's URI as sent, unless the configuration or a rewrite changes it.
-fn put_uri(request: &Request, place: &Place<'_>, head: &mut Vec<u8>) {
+pub(super) fn put_uri(request: &Request, place: &Place<'_>, head: &mut Vec<u8>) {
     let start = head.len();
     match place.uri {
         Some(uri) if place.whole => {
@@ -149,6 +153,8 @@ fn put_header(
         Value::Text(template) => template.render(request, head),
         Value::ProxyHost => head.extend_from_slice(place.host),
         Value::BodyLength => length.into_iter().for_each(|n| wire::push_decimal(head, n)),
+        Value::OldDate => head.extend_from_slice(&request.upstream.cache.last_modified),
+        Value::OldTag => head.extend_from_slice(&request.upstream.cache.etag),
         Value::Chunked if chunked => head.extend_from_slice(b"chunked"),
         Value::Chunked | Value::Nothing => {}
     }
@@ -158,11 +164,11 @@ fn put_header(
     }
 }
 
-fn pass_headers(settings: &Settings, request: &Request, head: &mut Vec<u8>) {
+fn pass_headers(headers: &SetHeaders, request: &Request, head: &mut Vec<u8>) {
     let text = &request.buffer;
     for header in request.head.headers.iter() {
         let name = header.name.of(text);
-        if settings.headers.replaced.has(header.known, name) {
+        if headers.replaced.has(header.known, name) {
             continue;
         }
         head.extend_from_slice(name);

@@ -18,6 +18,8 @@ pub(super) struct Settings {
     /// What is the same whatever the protocol.
     pub relay: Arc<relay::Settings>,
     pub headers: SetHeaders,
+    /// Those of a request whose answer is to be kept: what the client has already is no matter.
+    pub cache_headers: Option<SetHeaders>,
     pub http_11: bool,
     pub method: Option<Template>,
     pub set_body: Option<Template>,
@@ -39,6 +41,9 @@ pub(super) enum Value {
     BodyLength,
     /// `chunked`, if the body is.
     Chunked,
+    /// `$upstream_cache_last_modified` and `$upstream_cache_etag`: what the cache has.
+    OldDate,
+    OldTag,
     /// Not sent at all.
     Nothing,
 }
@@ -66,9 +71,24 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
         Target::Variable(..) => None,
     };
     let written = at.conf::<Passing>().map(|passing| &passing.0);
+    let relay = relay::compile(at, written, &kind, keepalive, with)?;
+    let cache_headers = relay.cache.is_some().then(|| {
+        set_headers(
+            lists,
+            &[
+                (b"If-Modified-Since", || Value::OldDate),
+                (b"If-Unmodified-Since", || Value::Nothing),
+                (b"If-None-Match", || Value::OldTag),
+                (b"If-Match", || Value::Nothing),
+                (b"Range", || Value::Nothing),
+                (b"If-Range", || Value::Nothing),
+            ],
+        )
+    });
     Ok(Settings {
-        relay: Arc::new(relay::compile(at, written, &kind, keepalive, with)?),
-        headers: set_headers(lists),
+        relay: Arc::new(relay),
+        headers: set_headers(lists, &[]),
+        cache_headers,
         http_11,
         method: c.method.written().cloned(),
         set_body: c.set_body.written().cloned(),
@@ -81,7 +101,10 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
     })
 }
 
-fn set_headers(lists: &Lists) -> SetHeaders {
+/// A header and what it is by default.
+type Preset = (&'static [u8], fn() -> Value);
+
+fn set_headers(lists: &Lists, more: &[Preset]) -> SetHeaders {
     let mut replaced = Names::default();
     let mut set = Vec::new();
     let line = |name: &[u8]| [name, b": "].concat().into_boxed_slice();
@@ -91,7 +114,7 @@ fn set_headers(lists: &Lists) -> SetHeaders {
             set.push((line(name), Value::Text(value.clone())));
         }
     }
-    let defaults: [(&[u8], Value); 8] = [
+    let defaults: [(&'static [u8], Value); 8] = [
         (b"Host", Value::ProxyHost),
         (b"Connection", Value::Nothing),
         (b"Content-Length", Value::BodyLength),
@@ -101,7 +124,8 @@ fn set_headers(lists: &Lists) -> SetHeaders {
         (b"Expect", Value::Nothing),
         (b"Upgrade", Value::Nothing),
     ];
-    for (name, value) in defaults {
+    let more = more.iter().map(|(name, value)| (*name, value()));
+    for (name, value) in defaults.into_iter().chain(more) {
         if replaced.has(Known::of(name), name) {
             continue;
         }

@@ -30,6 +30,9 @@ pub(super) static DIRECTIVES: &[conf::Directive] = relay_directives!(
             let rule = cookie_flags(at, a)?;
             add_cookie(&mut at.own::<Lists>().cookie_flags, rule)
         }),
+        directive("proxy_cache_convert_head", IN_HTTP, flag(), |at, a| {
+            at.own::<Passing>().0.once.cache_convert_head.set(a.flag(0)?)
+        }),
         directive("proxy_set_header", IN_HTTP, conf::exactly(2), set_header),
         directive("proxy_http_version", IN_HTTP, conf::exactly(1), http_version),
         directive("proxy_method", IN_HTTP, conf::exactly(1), |at, a| {

@@ -32,6 +32,19 @@ pub(super) static VARIABLES: &[Variable] = &[
         each(r, out, |one, out| wire::push_decimal(out, one.received))
     }),
     variable("upstream_bytes_sent", |r, out| each(r, out, |one, out| wire::push_decimal(out, one.sent))),
+    variable("upstream_cache_status", |r, out| {
+        let Some(status) = r.upstream.cache.status else { return false };
+        out.extend_from_slice(status.name().as_bytes());
+        true
+    }),
+    variable("upstream_cache_last_modified", |r, out| {
+        out.extend_from_slice(&r.upstream.cache.last_modified);
+        !r.upstream.cache.last_modified.is_empty()
+    }),
+    variable("upstream_cache_etag", |r, out| {
+        out.extend_from_slice(&r.upstream.cache.etag);
+        !r.upstream.cache.etag.is_empty()
+    }),
     family("upstream_http_", |r, name, out| {
         let record = &r.upstream;
         let mut found = false;

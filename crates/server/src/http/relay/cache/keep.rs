@@ -1,0 +1,145 @@
+//! From an answer that came to one that is kept.
+
+use wire::cached::Cached;
+use wire::{Known, ResponseHead};
+
+use super::super::settings::Settings;
+use super::fresh::{Fresh, fresh};
+use super::look::{Kept, variant};
+use super::settings::{Cache, any};
+use crate::cache::{Opened, Writer};
+use crate::http::request::Request;
+use crate::upstream::CacheStatus;
+
+impl Kept {
+    /// An answer's head came: where its body is to be written, if it may be kept.
+    pub(in super::super) fn keep(
+        mut self: Box<Kept>,
+        cache: &Cache,
+        settings: &Settings,
+        request: &mut Request,
+    ) -> Option<Box<Writer>> {
+        let fresh = self.freshness(cache, settings, request)?;
+        if any(&cache.no_cache, request) {
+            return None;
+        }
+        let now = request.thread.handle.unix_time().as_secs();
+        let record = &request.upstream;
+        let own = match fresh.vary.is_empty() {
+            true => Default::default(),
+            false => variant(&self.main, &fresh.vary, request),
+        };
+        if own != self.hash {
+            // The first of several variants has the key's own place.
+            self.hash = self.main;
+        }
+        let described = matches!(record.head.status, 200 | 206);
+        let value = |known| record.head.headers.value(known, &record.buffer).filter(|_| described);
+        let cached = Cached {
+            valid: fresh.valid,
+            while_updating: fresh.while_updating,
+            if_error: fresh.if_error,
+            date: now,
+            last_modified: value(Known::LastModified).and_then(wire::date::parse),
+            body: 0,
+            variant: own,
+            key: std::mem::take(&mut self.key),
+            etag: value(Known::ETag).unwrap_or_default().to_vec(),
+            vary: fresh.vary,
+            head: head(&record.head, &record.buffer),
+        };
+        match Writer::begin(&self.zone, self.hash, cached, self.fetch.take()) {
+            Ok(writer) => Some(Box::new(writer)),
+            Err((error, path)) => {
+                log_crit!(request, "open() \"{}\" failed ({})", path.display(), crate::log::Errno(&error));
+                None
+            }
+        }
+    }
+
+    /// How long it holds, if it may be kept at all.
+    fn freshness(&self, cache: &Cache, settings: &Settings, request: &Request) -> Option<Fresh> {
+        let record = &request.upstream;
+        let now = request.thread.handle.unix_time().as_secs();
+        let mut fresh = fresh(&record.head, &record.buffer, settings.ignore_headers, now);
+        if !self.keeps
+            || fresh.never
+            || record.head.status == 101
+            || record.head.version == wire::Version::Http09
+        {
+            return None;
+        }
+        if fresh.valid == 0 {
+            match cache.valid(record.head.status) {
+                0 => return None,
+                seconds => fresh.valid = now.saturating_add(seconds),
+            }
+        }
+        Some(fresh)
+    }
+
+    /// An error of the upstream's that a page of this server answers: not asked again for a while.
+    pub(in super::super) fn keep_status(&self, cache: &Cache, settings: &Settings, request: &Request) {
+        if let Some(fresh) = self.freshness(cache, settings, request) {
+            let now = request.thread.handle.unix_time().as_secs();
+            self.zone.failed(&self.hash, now, request.upstream.head.status, fresh.valid);
+        }
+    }
+}
+
+/// Status line and headers, less what concerned the connection.
+fn head(head: &ResponseHead, text: &[u8]) -> Vec<u8> {
+    let mut out = b"HTTP/1.1 ".to_vec();
+    match head.status_line_text.of(text) {
+        b"" => out.extend_from_slice(head.status.to_string().as_bytes()),
+        line => out.extend_from_slice(line),
+    }
+    out.extend_from_slice(b"\r\n");
+    let of_connection =
+        |known| matches!(known, Known::Connection | Known::KeepAlive | Known::TransferEncoding);
+    for header in head.headers.iter().filter(|header| !of_connection(header.known)) {
+        out.extend_from_slice(header.name.of(text));
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(header.value.of(text));
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// The upstream says that the old answer is still good (304): it is, for as long as that says. `None` if it was not asked.
+pub(in super::super) fn revalidated(
+    kept: &mut Kept,
+    cache: &Cache,
+    settings: &Settings,
+    request: &mut Request,
+) -> Option<Opened> {
+    if request.upstream.head.status != 304 || !cache.revalidate {
+        return None;
+    }
+    let mut opened = kept.take_stale()?;
+    let now = request.thread.handle.unix_time().as_secs();
+    let record = &request.upstream;
+    let said = fresh(&record.head, &record.buffer, settings.ignore_headers, now);
+    let mut times = (said.valid, said.while_updating, said.if_error);
+    let mut head = ResponseHead::default();
+    let text = &opened.cached.head;
+    if times.0 == 0 && wire::ResponseParser::new().parse(text, &mut head, usize::MAX).is_ok() {
+        let old = fresh(&head, text, settings.ignore_headers, now);
+        times = (old.valid, old.while_updating, old.if_error);
+        if times.0 == 0 {
+            times.0 = now.saturating_add(cache.valid(head.status));
+        }
+    }
+    if times.0 > now && !said.never {
+        (opened.cached.valid, opened.cached.while_updating, opened.cached.if_error) = times;
+        opened.cached.date = now;
+        if let Err(error) = opened.update(&kept.zone, &kept.hash) {
+            let path = kept.zone.place.file(&kept.hash);
+            log_crit!(request, "pwrite() \"{}\" failed ({})", path.display(), crate::log::Errno(&error));
+        }
+    }
+    request.upstream.cache.status = Some(CacheStatus::Revalidated);
+    kept.fetch = None;
+    Some(opened)
+}
