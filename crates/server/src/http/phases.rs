@@ -20,9 +20,9 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, auth_basic, autoindex, capacity_status, core, empty_gif, fastcgi, files, flv, gzip, headers,
-    headers_more, http2, limit_conn, limit_req, log, not_modified, proxy, random_index, range, realip,
-    referer, rewrite, scgi, secure_link, stub_status, sub, try_files, upstream, uwsgi,
+    access, auth_basic, autoindex, capacity_status, charset, core, empty_gif, fastcgi, files, flv, gzip,
+    headers, headers_more, http2, limit_conn, limit_req, log, not_modified, proxy, random_index, range,
+    realip, referer, rewrite, scgi, secure_link, stub_status, sub, try_files, upstream, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -41,6 +41,8 @@ pub struct Plan {
     pub content: Content,
     /// The largest piece of a body in one frame of HTTP/2.
     pub http2_chunk: usize,
+    /// Texts made here are in UTF-8 (`charset utf-8`).
+    pub utf8: bool,
     /// How paths are taken apart for FastCGI.
     pub script_names: Option<Box<fastcgi::Names>>,
     settings: Box<[Settings]>,
@@ -140,6 +142,7 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     headers::filter,
     gzip::gunzip,
     sub::filter,
+    charset::filter,
     gzip::filter,
     range::filter,
 ];
@@ -172,6 +175,7 @@ impl Plan {
                 .filter_map(|make| make(scope, with).transpose())
                 .collect::<Result<_, _>>()?,
             http2_chunk: http2::chunk_size(scope),
+            utf8: charset::is_utf8(scope),
             script_names: fastcgi::names(scope),
         };
         upstream::checks(scope, plan.content.asks())?;

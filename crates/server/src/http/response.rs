@@ -20,6 +20,8 @@ pub struct Response {
     pub text: Vec<u8>,
     /// `Content-Type`, charset included; empty for none.
     pub content_type: Span,
+    /// The character set that an upstream wants the answer in (`X-Accel-Charset`).
+    pub charset: Option<Span>,
     /// `Content-Length`; `None` makes the body chunked, or ended by closing.
     pub content_length: Option<u64>,
     /// `Last-Modified`, in seconds since 1970.

@@ -50,6 +50,7 @@ pub mod access;
 pub mod auth_basic;
 pub mod autoindex;
 pub mod capacity_status;
+pub mod charset;
 pub mod core;
 pub mod empty_gif;
 pub mod fastcgi;
@@ -108,6 +109,7 @@ pub static ALL: &[&Module] = &[
     &core::LOAD_MODULE,
     &access::MODULE,
     &autoindex::MODULE,
+    &charset::MODULE,
     &empty_gif::MODULE,
     &fastcgi::MODULE,
     &scgi::MODULE,

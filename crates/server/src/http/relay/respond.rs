@@ -168,6 +168,11 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
         request.response.status_text = Some(request.response.store(line));
     }
     request.response.content_length = head.content_length(text).ok().flatten();
+    if settings.ignore_headers & ignored::CHARSET == 0
+        && let Some(charset) = head.headers.value(Known::XAccelCharset, text)
+    {
+        request.response.charset = Some(request.response.store(charset));
+    }
     for header in head.headers.iter() {
         copy_header(protocol, settings, request, header, text);
     }

@@ -315,6 +315,11 @@ pub(crate) const IGNORED: &[(&str, u32)] = &[
     ("Cache-Control", ignored::CACHE_CONTROL),
     ("Set-Cookie", ignored::SET_COOKIE),
     ("Vary", ignored::VARY),
+    ("X-Accel-Charset", ignored::CHARSET),
+    ("Expires", 1 << 5),
+    ("Cache-Control", 1 << 6),
+    ("Set-Cookie", 1 << 7),
+    ("Vary", 1 << 8),
 ];
 /// Their bits.
 pub(crate) mod ignored {
@@ -325,6 +330,7 @@ pub(crate) mod ignored {
     pub const CACHE_CONTROL: u32 = 1 << 6;
     pub const SET_COOKIE: u32 = 1 << 7;
     pub const VARY: u32 = 1 << 8;
+    pub const CHARSET: u32 = 1 << 4;
 }
 
 /// What `.._next_upstream` can name.

@@ -136,7 +136,7 @@ impl Autoindex {
         Style {
             exact_size: self.exact_size,
             offset: if self.localtime { request.thread.clock.utc_offset() } else { 0 },
-            utf8: false,
+            utf8: request.plan().utf8,
         }
     }
 
