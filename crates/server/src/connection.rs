@@ -368,10 +368,15 @@ async fn one(request: &mut Request) -> Ending {
     if request.client.is_stream() && !speaks_http2(request) {
         log_info!(
             request,
-            "client attempted to request the server name for which the negotiated protocol is disabled"
+            "client attempted to request the server name for which the negotiated protocol is disabled \
+             while reading client request headers"
         );
         phases::refuse(request, 421).await;
         return Ending::Close;
+    }
+    if let Some(status) = ssl::refusal(request) {
+        phases::refuse(request, status).await;
+        return after(request).await;
     }
     phases::run(request).await;
     after(request).await

@@ -48,8 +48,31 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("types_hash_bucket_size", "no effect"),
     ("ssl_protocols", "TLS 1.2 and 1.3; older ones in a list are ignored with a warning"),
     ("ssl_ciphers", "OpenSSL's notation; the AEAD suites with forward secrecy are what there is"),
-    ("ssl_certificate", "a file: variables, `data:` and `engine:` are refused"),
-    ("ssl_certificate_key", "as `ssl_certificate`; without a pass phrase"),
+    ("ssl_certificate", "a file or `data:`; variables and `engine:` are refused"),
+    (
+        "ssl_certificate_key",
+        "as `ssl_certificate`; with a pass phrase in the form of PKCS #8 (PBES2, AES) only",
+    ),
+    ("ssl_certificate_cache", "no effect: certificates are read with the configuration"),
+    ("ssl_dhparam", "the file must be there; no effect: every cipher here uses elliptic curves"),
+    (
+        "ssl_ecdh_curve",
+        "X25519, prime256v1, secp384r1, X25519MLKEM768, SecP256r1MLKEM768; others in a list warn",
+    ),
+    (
+        "ssl_conf_command",
+        "Ciphersuites, CipherString, Groups, MinProtocol, MaxProtocol, and the Options that can be had",
+    ),
+    ("ssl_early_data", "with `on` a warning: no early data is taken, clients send it after the handshake"),
+    ("ssl_stapling", "responses from `ssl_stapling_file`; else a warning: no responder is asked"),
+    ("ssl_stapling_responder", "no effect but the warning of `ssl_stapling`"),
+    ("ssl_stapling_verify", "no effect: no responder is asked"),
+    ("ssl_session_ticket_key", "a ticket made by nginx is not understood, nor ours by nginx"),
+    ("ssl_client_certificate", "an intermediate certificate in the file is trusted by itself"),
+    ("ssl_verify_client", "certificates of version 1 are not taken in the handshake"),
+    ("http2_recv_buffer_size", "checked, no effect"),
+    ("http2_pool_size", "checked, no effect"),
+    ("http2_streams_index_size", "checked, no effect"),
     ("ssl_session_cache", "in the worker's memory; empty after a reload"),
     ("ssl_session_tickets", "with keys of our own for each server, new after a reload"),
     ("lingering_close", "the end of the answer is signalled before the wait, not after it (RFC 9112 9.6)"),
@@ -84,7 +107,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("proxy_headers_hash_bucket_size", "no effect"),
     (
         "listen",
-        "without `backlog`: what net.core.somaxconn allows; `http2`, `quic`, `setfib` and `accept_filter` are refused",
+        "without `backlog`: what net.core.somaxconn allows; `quic`, `setfib` and `accept_filter` are refused",
     ),
 ];
 

@@ -1,11 +1,13 @@
 //! OpenSSL's names for what rustls has, and the lists of `ssl_ciphers`.
 
+use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::cipher_suite::{
     TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
     TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
 };
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::{CipherSuite, SupportedCipherSuite};
 
 /// TLS 1.2 suites, in OpenSSL's default order.
@@ -27,6 +29,31 @@ static TLS13: &[(&str, SupportedCipherSuite)] = &[
 /// OpenSSL's name of a suite; empty for one it is not asked about here.
 pub fn openssl_name(suite: CipherSuite) -> &'static str {
     TLS12.iter().chain(TLS13).find(|(_, known)| known.suite() == suite).map_or("", |(name, _)| name)
+}
+
+/// The suites of TLS 1.3 that a list names, in its order, and the names without counterpart.
+pub fn read_tls13(list: &str) -> (Vec<SupportedCipherSuite>, Vec<&str>) {
+    let mut suites = Vec::new();
+    let mut unknown = Vec::new();
+    for name in list.split(':').filter(|name| !name.is_empty()) {
+        match TLS13.iter().find(|(known, _)| *known == name) {
+            Some((_, suite)) => suites.push(*suite),
+            None => unknown.push(name),
+        }
+    }
+    (suites, unknown)
+}
+
+/// A group of the key exchange by any of OpenSSL's names for it.
+pub fn group(name: &str) -> Option<&'static dyn SupportedKxGroup> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "x25519" => kx_group::X25519,
+        "prime256v1" | "p-256" | "secp256r1" => kx_group::SECP256R1,
+        "secp384r1" | "p-384" => kx_group::SECP384R1,
+        "x25519mlkem768" => kx_group::X25519MLKEM768,
+        "secp256r1mlkem768" => kx_group::SECP256R1MLKEM768,
+        _ => return None,
+    })
 }
 
 /// What a list means: the suites, TLS 1.3's first, and the elements that nothing here corresponds to.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ::aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use conf::{Args, Error, Scope};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{
@@ -135,23 +136,94 @@ impl StoresServerSessions for Timed {
 pub struct Tickets {
     keys: Arc<dyn ProducesTickets>,
     timeout: u32,
-    start: Instant,
+    clock: Clock,
 }
+
+/// What the age of a ticket is measured by.
+#[derive(Debug)]
+enum Clock {
+    /// The time since this moment: the keys are as old.
+    Since(Instant),
+    /// The time of day: given keys outlive the process, and are others' too.
+    Unix,
+}
+
 impl Tickets {
-    /// Tickets good for so many seconds.
+    /// Tickets good for so many seconds, with keys of our own.
     ///
     /// # Errors
     /// When there is no key to be had.
-    pub fn new(timeout: u64) -> Result<Arc<Tickets>, Error> {
+    pub fn fresh(timeout: u64) -> Result<Arc<Tickets>, Error> {
         let keys = aws_lc_rs::Ticketer::new().map_err(|e| Error::emerg(format!("session tickets: {e}")))?;
         // rustls forgets a key after twelve hours: what is promised beyond is a full handshake.
+        Ok(Tickets::with(keys, timeout, Clock::Since(Instant::now())))
+    }
+    /// Tickets with the keys of `ssl_session_ticket_key`: the first encrypts, all decrypt.
+    pub fn given(keys: Vec<TicketKey>, timeout: u64) -> Arc<Tickets> {
+        Tickets::with(Arc::new(TicketKeys(keys)), timeout, Clock::Unix)
+    }
+    fn with(keys: Arc<dyn ProducesTickets>, timeout: u64, clock: Clock) -> Arc<Tickets> {
         let timeout = u32::try_from(timeout).unwrap_or(u32::MAX);
-        Ok(Arc::new(Tickets { keys, timeout, start: Instant::now() }))
+        Arc::new(Tickets { keys, timeout, clock })
     }
     fn seconds(&self) -> u64 {
-        self.start.elapsed().as_secs()
+        match self.clock {
+            Clock::Since(start) => start.elapsed().as_secs(),
+            Clock::Unix => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        }
     }
 }
+
+/// A key of `ssl_session_ticket_key`: a name, and what encrypts.
+pub struct TicketKey {
+    name: [u8; 16],
+    key: RandomizedNonceKey,
+}
+impl TicketKey {
+    /// Reads a file of 48 bytes, or 80. nginx takes them apart for a cipher and a signature; here one key does both.
+    pub fn read(file: &[u8]) -> Option<TicketKey> {
+        let (name, rest) = file.split_first_chunk()?;
+        let secret = match file.len() {
+            48 => rest,
+            80 => &rest[32..],
+            _ => return None,
+        };
+        let key = RandomizedNonceKey::new(&AES_256_GCM, secret).ok()?;
+        Some(TicketKey { name: *name, key })
+    }
+}
+
+/// All of `ssl_session_ticket_key`.
+struct TicketKeys(Vec<TicketKey>);
+impl std::fmt::Debug for TicketKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} keys", self.0.len())
+    }
+}
+impl ProducesTickets for TicketKeys {
+    fn enabled(&self) -> bool {
+        true
+    }
+    fn lifetime(&self) -> u32 {
+        0 // `Tickets` knows.
+    }
+    /// Name, nonce, ciphertext.
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let TicketKey { name, key } = self.0.first()?;
+        let mut sealed = plain.to_vec();
+        let nonce = key.seal_in_place_append_tag(Aad::from(name), &mut sealed).ok()?;
+        Some([&name[..], nonce.as_ref(), &sealed].concat())
+    }
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let (name, rest) = cipher.split_first_chunk::<16>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let TicketKey { name, key } = self.0.iter().find(|known| known.name == *name)?;
+        let mut opened = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        key.open_in_place(nonce, Aad::from(name), &mut opened).ok().map(|plain| plain.to_vec())
+    }
+}
+
 impl ProducesTickets for Tickets {
     fn enabled(&self) -> bool {
         self.keys.enabled()
@@ -189,12 +261,24 @@ mod tests {
 
     #[test]
     fn tickets_end() {
-        let lasting = Tickets::new(300).expect("a key");
+        let lasting = Tickets::fresh(300).expect("a key");
         let ticket = lasting.encrypt(b"session").expect("a ticket");
         assert_eq!(lasting.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
         assert_eq!(lasting.decrypt(&ticket[1..]), None);
-        let over = Tickets::new(0).expect("a key");
+        let over = Tickets::fresh(0).expect("a key");
         let ticket = over.encrypt(b"session").expect("a ticket");
         assert_eq!(over.decrypt(&ticket), None);
+    }
+
+    #[test]
+    fn given_keys_are_known_by_name() {
+        let key = |byte: u8, length: usize| TicketKey::read(&vec![byte; length]);
+        assert!(key(1, 47).is_none() && key(1, 81).is_none());
+        let old = Tickets::given(vec![key(1, 48).expect("a key")], 300);
+        let ticket = old.encrypt(b"session").expect("a ticket");
+        let new = Tickets::given(vec![key(2, 80).expect("a key"), key(1, 48).expect("a key")], 300);
+        assert_eq!(new.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+        assert_eq!(old.decrypt(&new.encrypt(b"session").expect("a ticket")), None);
+        assert_eq!(new.decrypt(&ticket[..20]), None);
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use rustls::server::{Acceptor, ServerConfig};
 use rustls::{NamedGroup, ProtocolVersion, ServerConnection};
 
+use super::clients::{Clients, Shown};
 use crate::connection::Socket;
 use crate::http::request::Request;
 
@@ -16,7 +17,16 @@ pub struct Tls {
     connection: ServerConnection,
     /// The configuration it was made with: a connection whose server has another one now is closed.
     pub config: Arc<ServerConfig>,
+    clients: Option<Arc<Clients>>,
     agreed: Option<Rc<Agreed>>,
+}
+
+/// What a handshake goes on with.
+pub struct Chosen {
+    /// What rustls works with.
+    pub config: Arc<ServerConfig>,
+    /// Who judges the client's certificate.
+    pub clients: Option<Arc<Clients>>,
 }
 
 /// What was agreed on in a handshake, for the variables.
@@ -33,6 +43,10 @@ pub struct Agreed {
     pub server_name: Option<Box<str>>,
     /// Whether an earlier session was taken up.
     pub resumed: bool,
+    /// Who judged the client's certificate.
+    pub clients: Option<Arc<Clients>>,
+    /// The certificate that the client showed.
+    pub shown: Option<Shown>,
 }
 
 /// A socket as rustls reads and writes it: `WouldBlock` where it would wait.
@@ -128,6 +142,9 @@ impl Tls {
     pub fn speaks_http2(&self) -> bool {
         self.connection.alpn_protocol() == Some(crate::http2::ALPN)
     }
+    fn shown(&self) -> Option<Shown> {
+        self.clients.as_ref()?.judge(self.connection.peer_certificates()?)
+    }
     /// What the variables tell; found out when it is asked for first.
     pub fn agreed(&mut self) -> Rc<Agreed> {
         if let Some(agreed) = &self.agreed {
@@ -139,6 +156,8 @@ impl Tls {
             curve: self.curve(),
             alpn_protocol: self.alpn_protocol().map(Into::into),
             server_name: self.connection.server_name().map(Into::into),
+            shown: self.shown(),
+            clients: self.clients.clone(),
             resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         });
         self.agreed.insert(agreed).clone()
@@ -170,12 +189,17 @@ impl Tls {
     }
 }
 
+/// A fatal alert: no such name here (RFC 6066, 3).
+const UNRECOGNIZED_NAME: &[u8] = &[0x15, 3, 3, 0, 2, 2, 112];
+
 /// How a handshake failed, for the log.
 pub enum Failure {
     /// The client left or broke off.
     Io(io::Error),
     /// What rustls says of the client's messages.
     Refused(rustls::Error),
+    /// The server that was asked for wants no handshake.
+    Rejected,
     /// No server of this address has a certificate.
     NoCertificate,
 }
@@ -184,7 +208,7 @@ pub enum Failure {
 /// `request.buffer` holds what was read already.
 pub async fn accept(
     request: &mut Request,
-    choose: impl FnOnce(&mut Request, Option<&str>) -> Option<Arc<ServerConfig>>,
+    choose: impl FnOnce(&mut Request, Option<&str>) -> Result<Chosen, Failure>,
 ) -> Result<Box<Tls>, Failure> {
     let mut acceptor = Acceptor::default();
     let accepted = loop {
@@ -208,7 +232,15 @@ pub async fn accept(
         }
     };
     let name = accepted.client_hello().server_name().map(str::to_owned);
-    let config = choose(request, name.as_deref()).ok_or(Failure::NoCertificate)?;
+    let Chosen { config, clients } = match choose(request, name.as_deref()) {
+        Ok(chosen) => chosen,
+        Err(failure) => {
+            if matches!(failure, Failure::Rejected) {
+                send(request, UNRECOGNIZED_NAME).await;
+            }
+            return Err(failure);
+        }
+    };
     let connection = match accepted.into_connection(config.clone()) {
         Ok(connection) => connection,
         Err((error, mut alert)) => {
@@ -218,7 +250,7 @@ pub async fn accept(
             return Err(Failure::Refused(error));
         }
     };
-    finish(request, Box::new(Tls { connection, config, agreed: None })).await
+    finish(request, Box::new(Tls { connection, config, clients, agreed: None })).await
 }
 
 async fn send(request: &mut Request, bytes: &[u8]) {

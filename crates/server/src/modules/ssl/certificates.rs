@@ -1,0 +1,197 @@
+//! The certificates of a server, their keys, and what an OCSP responder says of them.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use ::aws_lc_rs::cipher::{
+    AES_128, AES_192, AES_256, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey,
+};
+use ::aws_lc_rs::iv::FixedLength;
+use ::aws_lc_rs::pbkdf2;
+use conf::{Error, Scope};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use x509::{Certificate, Cipher, EncryptedKey, Hash};
+
+use super::written::{Conf, Named};
+use crate::worker::generation::Compiler;
+
+/// How PEM names a key with a pass phrase.
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+/// More rounds than this would only be there to keep us busy.
+const MOST_ROUNDS: u32 = 10_000_000;
+
+/// The certificates of one server: the first that suits what the client can verify.
+#[derive(Debug)]
+pub struct Certificates(Vec<Arc<CertifiedKey>>);
+
+impl Certificates {
+    /// Reads what is configured.
+    ///
+    /// # Errors
+    /// In nginx's words: files that cannot be read, keys that do not fit.
+    pub fn load(
+        at: &Scope,
+        conf: &Conf,
+        provider: &CryptoProvider,
+        with: &Compiler<'_>,
+    ) -> Result<Certificates, Error> {
+        let passwords = passwords(conf, with)?;
+        let staple = staple(at, conf, with)?;
+        let pairs = conf.certificates.iter().zip(&conf.keys);
+        let load = |(certificate, key): (&Named, &Named)| {
+            let chain = chain(&certificate.path, with)?;
+            let der = key_of(&key.path, &passwords, with)?;
+            let cannot =
+                |e: rustls::Error| Error::emerg(format!("cannot load certificate key \"{}\": {e}", key.path));
+            let signer = provider.key_provider.load_private_key(der).map_err(cannot)?;
+            let mut pair = CertifiedKey::new(chain, signer);
+            if let Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) =
+                pair.keys_match()
+            {
+                let path = &key.path;
+                return Err(Error::emerg(format!(
+                    "SSL_CTX_use_PrivateKey(\"{path}\") failed (SSL: key values mismatch)"
+                )));
+            }
+            pair.ocsp = staple.clone();
+            if conf.stapling.or(false) && staple.is_none() {
+                warn_of_stapling(at, conf, &pair, &certificate.path);
+            }
+            Ok(Arc::new(pair))
+        };
+        Ok(Certificates(pairs.map(load).collect::<Result<_, _>>()?))
+    }
+}
+
+impl rustls::server::ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let suits = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
+        self.0.iter().find(suits).or(self.0.first()).cloned()
+    }
+}
+
+/// The bytes of a file, or those behind `data:`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(kind: &str, path: &str, with: &Compiler<'_>) -> Result<Arc<[u8]>, Error> {
+    if let Some(data) = path.strip_prefix("data:") {
+        return Ok(data.as_bytes().into());
+    }
+    with.inputs.read(path.as_ref()).map_err(|e| {
+        Error::emerg(format!(
+            "cannot load {kind} \"{path}\": BIO_new_file() failed ({})",
+            crate::log::Errno(&e)
+        ))
+    })
+}
+
+/// The certificates in a file.
+///
+/// # Errors
+/// When there are none.
+pub fn chain(path: &str, with: &Compiler<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = read("certificate", path, with)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(Error::emerg(format!(
+            "cannot load certificate \"{path}\": PEM_read_bio_X509_AUX() failed (SSL: no start line)"
+        ))),
+    }
+}
+
+fn key_of(path: &str, passwords: &[String], with: &Compiler<'_>) -> Result<PrivateKeyDer<'static>, Error> {
+    let pem = read("certificate key", path, with)?;
+    let failed = |why: &str| {
+        Error::emerg(format!(
+            "cannot load certificate key \"{path}\": PEM_read_bio_PrivateKey() failed (SSL: {why})"
+        ))
+    };
+    let text = String::from_utf8_lossy(&pem);
+    if text.contains("Proc-Type: 4,ENCRYPTED") {
+        let help = "openssl pkey -aes256 -in OLD -out NEW writes it in the form of PKCS #8";
+        return Err(failed("the old form of encrypted keys is not supported by plimsoll").help(help));
+    }
+    if !text.contains(ENCRYPTED) {
+        return PrivateKeyDer::from_pem_slice(&pem).map_err(|e| failed(&e.to_string()));
+    }
+    if passwords.is_empty() {
+        return Err(failed("it needs a pass phrase").help("\"ssl_password_file\" names a file that has it"));
+    }
+    // Both are Base64 between two lines; the reader of certificates looks at the lines alone.
+    let der = CertificateDer::from_pem_slice(text.replace(ENCRYPTED, "CERTIFICATE").as_bytes());
+    let der = der.map_err(|e| failed(&e.to_string()))?;
+    let Some(key) = EncryptedKey::read(&der) else {
+        return Err(failed("the key's encryption is not supported by plimsoll"));
+    };
+    let open = passwords.iter().find_map(|password| open(&key, password));
+    open.map(|key| PrivatePkcs8KeyDer::from(key).into()).ok_or_else(|| failed("bad decrypt"))
+}
+
+/// The key inside, if this is its pass phrase.
+fn open(key: &EncryptedKey<'_>, password: &str) -> Option<Vec<u8>> {
+    let algorithm = match key.hash {
+        Hash::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
+        Hash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+        Hash::Sha384 => pbkdf2::PBKDF2_HMAC_SHA384,
+        Hash::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+    };
+    let (cipher, length) = match key.cipher {
+        Cipher::Aes128 => (&AES_128, 16),
+        Cipher::Aes192 => (&AES_192, 24),
+        Cipher::Aes256 => (&AES_256, 32),
+    };
+    let rounds = NonZeroU32::new(key.iterations).filter(|rounds| rounds.get() <= MOST_ROUNDS)?;
+    let mut secret = [0; 32];
+    let secret = &mut secret[..length];
+    pbkdf2::derive(algorithm, rounds, key.salt, password.as_bytes(), secret);
+    let opening = PaddedBlockDecryptingKey::cbc_pkcs7(UnboundCipherKey::new(cipher, secret).ok()?).ok()?;
+    let mut data = key.data.to_vec();
+    let opened = opening.decrypt(&mut data, DecryptionContext::Iv128(FixedLength::from(key.iv))).ok()?;
+    // A wrong pass phrase may leave what looks padded by chance, but hardly a key.
+    let opened = opened.to_vec();
+    opened.starts_with(&[0x30]).then_some(opened)
+}
+
+/// The lines of `ssl_password_file`: each is tried.
+fn passwords(conf: &Conf, with: &Compiler<'_>) -> Result<Vec<String>, Error> {
+    let Some(file) = conf.password_file.written() else { return Ok(Vec::new()) };
+    let bytes = with
+        .inputs
+        .read(file.path.as_ref())
+        .map_err(|e| Error::emerg(format!("open() \"{}\" failed ({})", file.path, crate::log::Errno(&e))))?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect())
+}
+
+/// What `ssl_stapling_file` holds, where stapling is on.
+fn staple(at: &Scope, conf: &Conf, with: &Compiler<'_>) -> Result<Option<Vec<u8>>, Error> {
+    let Some(file) = conf.stapling_file.written().filter(|_| conf.stapling.or(false)) else {
+        return Ok(None);
+    };
+    let read = with.inputs.read(file.path.as_ref());
+    let failed = |what: &str, why: String| Error::emerg(format!("{what}(\"{}\") failed ({why})", file.path));
+    let bytes = read.map_err(|e| failed("BIO_new_file", crate::log::Errno(&e).to_string()))?;
+    match bytes.first() {
+        Some(0x30) => Ok(Some(bytes.to_vec())),
+        _ => Err(failed("d2i_OCSP_RESPONSE_bio", "SSL: not an OCSP response".into()).at(at.at.clone())),
+    }
+}
+
+/// Where nginx would ask a responder, nobody is asked here, and that is said.
+fn warn_of_stapling(at: &Scope, conf: &Conf, pair: &CertifiedKey, path: &str) {
+    let leaf = pair.cert.first().and_then(|der| Certificate::read(der));
+    let asked = conf.stapling_responder.written().is_some();
+    let message = match leaf.and_then(|leaf| leaf.ocsp_responder()) {
+        None if !asked => {
+            format!("\"ssl_stapling\" ignored, no OCSP responder URL in the certificate \"{path}\"")
+        }
+        _ => "\"ssl_stapling\" ignored, plimsoll asks no OCSP responder: \"ssl_stapling_file\" is served"
+            .into(),
+    };
+    at.warn(Error::warn(message).at(at.at.clone()));
+}

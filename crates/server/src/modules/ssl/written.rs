@@ -1,0 +1,177 @@
+//! The directives of TLS, as written.
+
+use conf::{Args, Error, Inherit, Scope, Setting};
+
+use super::sessions::Cache;
+
+/// A file's name as written, for messages, and its path.
+#[derive(Clone)]
+pub struct Named {
+    pub written: String,
+    pub path: String,
+}
+
+/// Which versions are offered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Protocols {
+    pub tls12: bool,
+    pub tls13: bool,
+}
+
+/// `ssl_verify_client`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// No certificate is asked for.
+    Off,
+    /// There must be one, and it must be good.
+    On,
+    /// If there is one, it must be good.
+    Optional,
+    /// If there is one, nobody need have signed it.
+    OptionalNoCa,
+}
+
+/// As written.
+#[derive(Default)]
+pub struct Conf {
+    pub certificates: Vec<Named>,
+    pub keys: Vec<Named>,
+    pub protocols: Setting<Protocols>,
+    pub ciphers: Setting<String>,
+    pub prefer_server_ciphers: Setting<bool>,
+    pub curves: Setting<String>,
+    pub buffer_size: Setting<u64>,
+    pub reject_handshake: Setting<bool>,
+    pub early_data: Setting<bool>,
+    pub password_file: Setting<Named>,
+    pub session_cache: Option<Cache>,
+    pub session_timeout: Setting<u64>,
+    pub session_tickets: Setting<bool>,
+    pub ticket_keys: Vec<Named>,
+    pub stapling: Setting<bool>,
+    pub stapling_file: Setting<Named>,
+    pub stapling_responder: Setting<String>,
+    pub stapling_verify: Setting<bool>,
+    pub commands: Vec<(String, String)>,
+    pub dhparam: Setting<Named>,
+    pub verify_client: Setting<Verify>,
+    pub verify_depth: Setting<u32>,
+    pub client_certificate: Setting<Named>,
+    pub trusted_certificate: Setting<Named>,
+    pub crl: Setting<Named>,
+}
+
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        for (list, outer) in [
+            (&mut self.certificates, &outer.certificates),
+            (&mut self.keys, &outer.keys),
+            (&mut self.ticket_keys, &outer.ticket_keys),
+        ] {
+            if list.is_empty() {
+                list.clone_from(outer);
+            }
+        }
+        if self.commands.is_empty() {
+            self.commands.clone_from(&outer.commands);
+        }
+        if self.session_cache.is_none() {
+            self.session_cache.clone_from(&outer.session_cache);
+        }
+        self.protocols.inherit(&outer.protocols);
+        self.ciphers.inherit(&outer.ciphers);
+        self.prefer_server_ciphers.inherit(&outer.prefer_server_ciphers);
+        self.curves.inherit(&outer.curves);
+        self.buffer_size.inherit(&outer.buffer_size);
+        self.reject_handshake.inherit(&outer.reject_handshake);
+        self.early_data.inherit(&outer.early_data);
+        self.password_file.inherit(&outer.password_file);
+        self.session_timeout.inherit(&outer.session_timeout);
+        self.session_tickets.inherit(&outer.session_tickets);
+        self.stapling.inherit(&outer.stapling);
+        self.stapling_file.inherit(&outer.stapling_file);
+        self.stapling_responder.inherit(&outer.stapling_responder);
+        self.stapling_verify.inherit(&outer.stapling_verify);
+        self.dhparam.inherit(&outer.dhparam);
+        self.verify_client.inherit(&outer.verify_client);
+        self.verify_depth.inherit(&outer.verify_depth);
+        self.client_certificate.inherit(&outer.client_certificate);
+        self.trusted_certificate.inherit(&outer.trusted_certificate);
+        self.crl.inherit(&outer.crl);
+    }
+}
+
+/// A file by its name, relative to the configuration.
+pub fn named(a: &Args<'_>) -> Named {
+    Named { written: a.str(0).into(), path: a.conf_path(a.str(0)) }
+}
+
+/// A certificate's or key's file; `data:` is the thing itself.
+pub fn certificate(a: &Args<'_>, list: &mut Vec<Named>) -> Result<(), Error> {
+    let name = a.str(0);
+    if name.contains('$') {
+        return Err(a.error(format!("variables in \"{}\" are not supported by plimsoll", a.directive)));
+    }
+    if name.starts_with("engine:") || name.starts_with("store:") {
+        return Err(a.error(format!("\"{name}\" is not supported by plimsoll in \"{}\"", a.directive)));
+    }
+    list.push(match name.starts_with("data:") {
+        true => Named { written: name.into(), path: name.into() },
+        false => named(a),
+    });
+    Ok(())
+}
+
+/// `ssl_protocols`
+pub fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let mut protocols = Protocols::default();
+    for i in 0..a.words.len() {
+        match a.str(i) {
+            "TLSv1.2" => protocols.tls12 = true,
+            "TLSv1.3" => protocols.tls13 = true,
+            old @ ("SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1") => {
+                at.warn(a.warning(format!("\"{old}\" is not offered by plimsoll: it is broken, ignored")));
+            }
+            other => return Err(a.error(format!("invalid value \"{other}\""))),
+        }
+    }
+    if !protocols.tls12 && !protocols.tls13 {
+        return Err(a.error("no usable protocol in \"ssl_protocols\": add TLSv1.2 or TLSv1.3"));
+    }
+    at.own::<Conf>().protocols.set(protocols)
+}
+
+/// `ssl_verify_client`
+pub fn verify_client(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let values = [
+        ("off", Verify::Off),
+        ("on", Verify::On),
+        ("optional", Verify::Optional),
+        ("optional_no_ca", Verify::OptionalNoCa),
+    ];
+    let verify = a.one_of(0, &values)?;
+    at.own::<Conf>().verify_client.set(verify)
+}
+
+/// `ssl_certificate_cache`: certificates are read when the configuration is; there are none to be cached.
+pub fn certificate_cache(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let mut most = false;
+    for i in 0..a.words.len() {
+        let word = a.str(i);
+        let fits = match word.split_once('=') {
+            Some(("max", n)) => {
+                most = true;
+                n.parse::<u32>().is_ok_and(|n| n > 0)
+            }
+            Some(("inactive" | "valid", time)) => conf::sec(time.as_bytes()).is_some(),
+            _ => word == "off",
+        };
+        if !fits {
+            return Err(a.error(format!("invalid parameter \"{word}\"")));
+        }
+    }
+    match most || a.str(0) == "off" {
+        true => Ok(()),
+        false => Err(a.error("\"ssl_certificate_cache\" must have the \"max\" parameter")),
+    }
+}

@@ -1,0 +1,63 @@
+use proptest::prelude::*;
+
+use crate::{Certificate, Cipher, EncryptedKey, Hash};
+
+/// Made by OpenSSL, which also says what is to be seen in it.
+const CERTIFICATE: &[u8] = include_bytes!("tests/certificate.der");
+const KEY: &[u8] = include_bytes!("tests/key.der");
+
+fn rfc2253(name: crate::Name<'_>) -> String {
+    let mut out = Vec::new();
+    name.push_rfc2253(&mut out);
+    String::from_utf8(out).expect("ASCII")
+}
+
+#[test]
+fn what_openssl_says() {
+    let certificate = Certificate::read(CERTIFICATE).expect("a certificate");
+    let name = r#"emailAddress=a@b,CN=\C3\9Cn\C3\AF \<a\>,OU=x,O=A\, \"B\" \+ C,C=DE"#;
+    assert_eq!(rfc2253(certificate.subject), name);
+    let mut line = Vec::new();
+    certificate.issuer.push_oneline(&mut line);
+    assert_eq!(line, br#"/C=DE/O=A, "B" + C/OU=x/CN=\xC3\x9Cn\xC3\xAF <a>/emailAddress=a@b"#);
+    assert_eq!(certificate.serial(), "0102FE");
+    assert_eq!(certificate.not_before.to_string(), "Nov 22 02:36:00 2026 GMT");
+    assert_eq!(certificate.not_after.unix() - certificate.not_before.unix(), 30 * 86_400);
+    assert_eq!(certificate.not_before.unix(), 1_795_314_960);
+    assert_eq!(certificate.ocsp_responder(), Some("http://ocsp.test/x"));
+}
+
+#[test]
+fn an_encrypted_key() {
+    let key = EncryptedKey::read(KEY).expect("a key");
+    assert_eq!((key.hash, key.cipher, key.iterations), (Hash::Sha256, Cipher::Aes256, 2048));
+    assert_eq!((key.salt.len(), key.data.len() % 16), (8, 0));
+    assert!(EncryptedKey::read(CERTIFICATE).is_none());
+}
+
+#[test]
+fn what_is_cut_is_no_certificate() {
+    for end in 0..CERTIFICATE.len() {
+        assert!(Certificate::read(&CERTIFICATE[..end]).is_none(), "{end} bytes");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics(place in 0..CERTIFICATE.len(), byte: u8, tail in any::<Vec<u8>>()) {
+        let mut der = CERTIFICATE.to_vec();
+        der[place] = byte;
+        let texts = |der: &[u8]| {
+            if let Some(certificate) = Certificate::read(der) {
+                let mut out = Vec::new();
+                certificate.subject.push_rfc2253(&mut out);
+                certificate.issuer.push_oneline(&mut out);
+                let _ = certificate.not_after.unix();
+                let _ = (certificate.serial(), certificate.ocsp_responder());
+            }
+            let _ = EncryptedKey::read(der);
+        };
+        texts(&der);
+        texts(&tail);
+    }
+}
