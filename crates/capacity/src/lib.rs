@@ -16,6 +16,7 @@ mod finding;
 mod link;
 mod mix;
 mod rules;
+mod seats;
 mod setup;
 mod table;
 
@@ -24,4 +25,5 @@ pub use chain::{Binding, Chain, Why};
 pub use finding::{Change, Effect, Finding, Severity};
 pub use link::{FULL, Kind, Link, NEARLY_FULL};
 pub use mix::{Mix, Need};
+pub use seats::{Seats, Ticket};
 pub use setup::{DEFAULT_BACKLOG, Listening, Place, Server, Setup};

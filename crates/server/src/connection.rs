@@ -57,8 +57,8 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     if woken.why == Why::TimedOut {
         return drop_idle(&thread, woken);
     }
-    if woken.why == Why::Evicted && !may_go_on(&thread, &woken) {
-        if thread.draining() && woken.rest.requests == 0 {
+    if woken.why == Why::Evicted && !may_go_on(&woken) {
+        if (thread.draining() && woken.rest.requests == 0) || is_young(&thread, &woken.rest) {
             thread.handle.rest(woken.socket, woken.rest);
         }
         return;
@@ -85,10 +85,18 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     thread.give_request(request);
 }
 
-/// Whether a connection that is to give way has sent a request meanwhile. In a shutdown that is answered; and one that
-/// has not sent its first yet may still do so, as with nginx: it was accepted, nobody else will answer it.
-fn may_go_on(thread: &Rc<Thread>, woken: &reactor::Woken<Rest>) -> bool {
-    thread.draining() && sys::net::has_bytes(woken.socket.fd())
+/// How long a connection may take for its first byte before it has to give way to others.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
+
+/// Whether a connection that is to give way has sent a request meanwhile: that is answered. In a shutdown one that has
+/// not sent its first yet may still do so, as with nginx: it was accepted, nobody else will answer it.
+fn may_go_on(woken: &reactor::Woken<Rest>) -> bool {
+    sys::net::has_bytes(woken.socket.fd())
+}
+
+/// Whether a connection that is to give way is too young for that.
+fn is_young(thread: &Rc<Thread>, rest: &Rest) -> bool {
+    rest.requests == 0 && thread.handle.now() < rest.opened + FIRST_BYTE
 }
 
 /// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use reactor::Peer;
 
-use crate::chain::Cause;
-use crate::connection::{Handle, Rest, Socket};
+use crate::connection::{Rest, Socket};
 use crate::http::router::{Names, ServerId};
 use crate::worker::thread::Thread;
+use crate::worker::{Kind, Seat};
 
 /// One listening socket of a generation.
 pub struct Listener {
@@ -23,6 +23,12 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// The kernel reports a connection only with its first bytes (`deferred`).
     pub deferred: bool,
+    /// Its connections have seats beside the pool (`capacity_reserve`).
+    pub reserve: bool,
+    /// The most seats that a request behind it needs upstream.
+    pub need: u8,
+    /// The servers behind it, by number.
+    pub servers: Vec<usize>,
     /// The server that answers where no name matches.
     pub default_server: ServerId,
     /// The servers by name. A wildcard socket also serves the configured addresses of its port: each has its own names.
@@ -58,16 +64,12 @@ impl Listener {
     }
 }
 
-/// A connection came in: it takes a seat and rests until its first byte, or is served at once if that is there.
-pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, peer: Peer) {
+/// A connection has its seat: it rests until its first byte, or is served at once if that is there.
+pub fn enter(thread: &Rc<Thread>, tag: u32, fd: OwnedFd, peer: Peer, seat: Seat) {
     let process = &thread.process;
+    let handle = &thread.handle;
     let id = process.next_connection();
-    let Some(seat) = process.seat(crate::worker::Kind::Client) else {
-        let most = process.seats();
-        process.meter.refused(Cause::SlotsOnAccept);
-        thread.log_alert(format_args!("*{id} {most} worker_connections are not enough"));
-        return;
-    };
+    let refused = seat.kind() == Kind::Refused;
     let Some(generation) = thread.generation_at(tag) else { return };
     let Some(listener) = generation.shared.find_listener(tag) else { return };
     let core = &generation.shared.default_plan(tag).core;
@@ -78,12 +80,14 @@ pub fn accepted(thread: &Rc<Thread>, handle: &Handle, tag: u32, fd: OwnedFd, pee
                 .log_alert(format_args!("*{id} epoll_ctl() failed ({})", crate::log::Errno(&error)));
         }
     };
-    process.handled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    if !refused {
+        process.handled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
     let now = handle.now();
     let seat = seat.through(thread, tag);
     let rest = Rest { peer, listener: tag, id, requests: 0, opened: now, tls: None, proxied: None, seat };
     socket.set_deadline(Some(now + core.client_header_timeout));
-    if listener.deferred {
+    if listener.deferred || refused {
         handle.serve(socket, rest);
     } else {
         handle.rest(socket, rest);

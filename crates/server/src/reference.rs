@@ -107,7 +107,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("proxy_headers_hash_bucket_size", "no effect"),
     (
         "listen",
-        "without `backlog`: what net.core.somaxconn allows; `quic`, `setfib` and `accept_filter` are refused",
+        "without `backlog`: what net.core.somaxconn allows; `capacity_reserve`: seats beside the pool; `quic`, `setfib` and `accept_filter` are refused",
     ),
 ];
 

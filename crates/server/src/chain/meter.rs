@@ -114,8 +114,31 @@ pub struct Meter {
     slots_peak: AtomicUsize,
     descriptors_peak: AtomicU64,
     refused: [AtomicU64; Cause::ALL.len()],
+    /// Idle connections that gave way.
+    reclaimed: AtomicU64,
+    said: Mutex<Said>,
     past: Mutex<Past>,
     kernel: Mutex<Option<(Instant, Arc<Kernel>)>>,
+}
+
+/// When the shortage was last said, and what was counted by then.
+#[derive(Default)]
+struct Said {
+    at: Option<Instant>,
+    reclaimed: u64,
+    refused: u64,
+}
+
+/// What happened since the shortage was said last.
+pub struct Lately {
+    /// Idle connections that gave way.
+    pub reclaimed: u64,
+    /// Clients and requests that were refused.
+    pub refused: u64,
+    /// There are fewer slots than configured, for want of descriptors.
+    pub by_descriptors: bool,
+    /// What could be changed.
+    pub advice: String,
 }
 
 /// The samples, and what the next one is measured against.
@@ -138,9 +161,7 @@ impl Meter {
     }
     /// Another configuration is in force.
     pub fn install(&self, program: &Program) {
-        if program.generation.watched {
-            *lock(&self.setup) = Arc::new(super::setup_here(program));
-        }
+        *lock(&self.setup) = Arc::new(super::setup_here(program));
     }
     /// What the capacity follows from.
     pub fn setup(&self) -> Arc<Setup> {
@@ -167,6 +188,39 @@ impl Meter {
     /// How often it came to that.
     pub fn refusals(&self, cause: Cause) -> u64 {
         self.refused[cause as usize].load(Relaxed)
+    }
+    /// So many idle connections gave way.
+    pub fn reclaimed(&self, count: u64) {
+        if count > 0 {
+            self.reclaimed.fetch_add(count, Relaxed);
+        }
+    }
+    /// What to say of the shortage, if a second passed since it was said.
+    pub fn due(&self, now: Instant) -> Option<Lately> {
+        let mut said = lock(&self.said);
+        if said.at.is_some_and(|at| now < at + APART) {
+            return None;
+        }
+        let (reclaimed, refused) = (self.reclaimed.load(Relaxed), self.all_refusals());
+        let lately = Lately {
+            reclaimed: reclaimed - said.reclaimed,
+            refused: refused - said.refused,
+            by_descriptors: false,
+            advice: String::new(),
+        };
+        *said = Said { at: Some(now), reclaimed, refused };
+        drop(said);
+        let setup = self.setup();
+        let most = capacity::most_connections(&setup).map(|each| each / 2);
+        let (by_descriptors, advice) = match most {
+            Some(most) if most < setup.connections => (
+                true,
+                format!("; for all {} slots raise LimitNOFILE and worker_rlimit_nofile", setup.connections),
+            ),
+            Some(most) => (false, format!("; descriptors allow worker_connections {most}")),
+            None => (false, String::new()),
+        };
+        Some(Lately { by_descriptors, advice, ..lately })
     }
     fn all_refusals(&self) -> u64 {
         Cause::ALL.iter().map(|cause| self.refusals(*cause)).sum()

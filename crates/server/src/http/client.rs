@@ -39,6 +39,7 @@ pub struct Client {
     pub opened: Instant,
     /// Its place among the worker's connections, given back when it closes.
     pub seat: Option<crate::worker::Seat>,
+    refused: bool,
     /// Who a load balancer speaks for (PROXY protocol).
     pub proxied: Option<Box<Proxied>>,
     /// A read or write was given up for its deadline.
@@ -65,6 +66,7 @@ impl Client {
             listener: 0,
             opened: now,
             seat: None,
+            refused: false,
             proxied: None,
             timed_out: false,
             waiting_to_send: false,
@@ -82,10 +84,25 @@ impl Client {
             requests,
             peer,
             listener,
+            refused: seat.kind() == crate::worker::Kind::Refused,
             seat: Some(seat),
             proxied,
             ..Client::none(opened)
         }
+    }
+    /// A seat kept for the upstream connection that a request needs.
+    pub fn take_extra(&mut self) -> Option<crate::worker::Seat> {
+        self.seat.as_mut()?.take_extra()
+    }
+    /// No upstream connection is needed: its seat is free for others.
+    pub fn spare(&mut self) {
+        if let Some(seat) = &mut self.seat {
+            seat.spare();
+        }
+    }
+    /// Whether it is only told that there is no room.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
     /// Whether the address is that of somebody behind who connected.
     pub fn speaks_for_another(&self) -> bool {
@@ -109,7 +126,8 @@ impl Client {
     /// Goes to rest until the next byte comes, at most until `deadline`.
     pub fn rest(mut self, deadline: Instant) {
         self.speak_for_itself();
-        let (Some(socket), Some(seat)) = (self.socket.take(), self.seat.take()) else { return };
+        let (Some(socket), Some(mut seat)) = (self.socket.take(), self.seat.take()) else { return };
+        seat.spare();
         let rest = Rest {
             peer: self.peer,
             listener: self.listener,
@@ -159,6 +177,7 @@ impl Client {
     pub fn of_stream(&mut self, stream: Box<Stream>, requests: u32) -> Client {
         Client {
             stream: Some(stream),
+            refused: self.refused,
             agreed: self.tls.as_mut().map(|tls| tls.agreed()),
             id: self.id,
             requests,

@@ -39,6 +39,8 @@ pub struct Plan {
     pub steps: Steps,
     /// What answers.
     pub content: Content,
+    /// Seats that a request needs beside its client's.
+    pub need: u8,
     /// The largest piece of a body in one frame of HTTP/2.
     pub http2_chunk: usize,
     /// Texts made here are in UTF-8 (`charset utf-8`).
@@ -154,6 +156,7 @@ const SETTINGS: &[fn(&Scope, &mut Compiler<'_>) -> Result<Option<Settings>, Erro
 impl Plan {
     /// Compiles what is configured in a block.
     pub fn compile(scope: &Scope, with: &mut Compiler<'_>) -> Result<Plan, Error> {
+        let content = content(scope, with)?;
         let plan = Plan {
             core: core::compile(scope, with)?,
             steps: Steps {
@@ -169,7 +172,8 @@ impl Plan {
                 warns_unset: rewrite::warns_unset(scope, with),
                 log: log::compile(scope, with)?,
             },
-            content: content(scope, with)?,
+            need: u8::from(content.passes_on()),
+            content,
             settings: SETTINGS
                 .iter()
                 .filter_map(|make| make(scope, with).transpose())
@@ -219,6 +223,10 @@ fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
 /// Serves a request whose head is read: from the first phase to its log line.
 pub async fn run(request: &mut Request) {
     request.restarted = true;
+    if request.client.is_refused() {
+        request.overloaded = true;
+        return finish(request, Next::Status(503)).await;
+    }
     let begin = post_read(request).await;
     finish(request, begin).await;
 }
@@ -246,6 +254,9 @@ pub fn give_up(request: &mut Request, status: u16) {
 
 async fn finish(request: &mut Request, begin: Next) {
     decide(request, begin).await;
+    if request.overloaded && request.response.status == 503 {
+        request.response.add(wire::Known::Other, b"Retry-After", b"1");
+    }
     if !request.aborted {
         output::send(request).await;
     }
@@ -304,7 +315,9 @@ async fn locate(request: &mut Request) -> Next {
 
 async fn phases(request: &mut Request) -> Next {
     if request.keep_alive {
-        request.keep_alive = request.plan().core.allows_keep_alive(request);
+        // Where others wait for its seat, the client may come again.
+        let pressed = request.thread.process.pressed.load(std::sync::atomic::Ordering::Relaxed) > 0;
+        request.keep_alive = !pressed && request.plan().core.allows_keep_alive(request);
     }
     let next = rewrite(request);
     if next != Next::Go {
@@ -312,6 +325,9 @@ async fn phases(request: &mut Request) -> Next {
     }
     // From here on the plan stays: `if` blocks were entered in the rewrite phase.
     let plan = request.plan();
+    if plan.need == 0 {
+        request.client.spare();
+    }
     if let Some(status) = rejection(&plan, request).await {
         return Next::Status(status);
     }

@@ -94,6 +94,8 @@ pub struct Request {
     pub head_sent: bool,
     /// The answer is over and its log line is being written.
     pub logging: bool,
+    /// It is refused for want of a seat: the client is told when to try again.
+    pub overloaded: bool,
     /// Whether the client closed or broke before the response was complete (logged as 499 where no status was sent).
     pub aborted: bool,
 
@@ -189,6 +191,7 @@ impl Request {
             restarted: false,
             unmodified_uri: true,
             response: Response::default(),
+            overloaded: false,
             keep_alive: false,
             limit_rate: None,
             sent: 0,
@@ -256,6 +259,7 @@ impl Request {
         self.restarted = false;
         self.unmodified_uri = true;
         self.response.reset();
+        self.overloaded = false;
         self.keep_alive = false;
         self.limit_rate = None;
         self.sent = 0;

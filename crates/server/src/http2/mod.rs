@@ -72,6 +72,8 @@ pub async fn begins(request: &mut Request) -> bool {
 /// Serves a connection until it is to close. The request is given back meanwhile, and another one holds the client
 /// afterwards. `true`: the client may still be sending.
 pub async fn serve(thread: &Rc<Thread>, mut request: Box<Request>) -> (Box<Request>, bool) {
+    // Each stream claims what it needs itself.
+    request.client.spare();
     let first = request.buffer.split_off(0);
     let client = request.client.take();
     let generation = request.generation.clone();

@@ -45,16 +45,17 @@ pub struct Options {
     pub transparent: bool,
 }
 
-/// Begins a connection; it stands when [`finish`] says so.
+/// Begins a connection, which takes the seat; it stands when [`finish`] says so.
 ///
 /// # Errors
 /// Where no socket could be made, or `connect()` failed at once.
-pub fn begin(thread: &Rc<Thread>, peer: &Peer, options: Options) -> Result<(Link, bool), NoLink> {
+pub fn begin(
+    thread: &Rc<Thread>,
+    peer: &Peer,
+    options: Options,
+    seat: &mut Option<Seat>,
+) -> Result<(Link, bool), NoLink> {
     let meter = &thread.process.meter;
-    let seat = seat(thread).ok_or_else(|| {
-        meter.refused(Cause::SlotsForUpstream);
-        NoLink::Full
-    })?;
     let tcp = matches!(peer.address, Address::Tcp(_));
     let (fd, state) = match &peer.address {
         Address::Tcp(address) => {
@@ -86,7 +87,7 @@ pub fn begin(thread: &Rc<Thread>, peer: &Peer, options: Options) -> Result<(Link
     }
     .map_err(NoLink::Refused)?;
     let opened = thread.handle.now();
-    Ok((Link { socket, seat: Some(seat), requests: 0, opened, reused: false, nodelay }, stands))
+    Ok((Link { socket, seat: seat.take(), requests: 0, opened, reused: false, nodelay }, stands))
 }
 
 /// Once the socket is writable: whether the connection stands.

@@ -17,6 +17,7 @@ use super::peers::Peer;
 use super::pool::Link;
 use crate::http::request::Request;
 use crate::program::Address;
+use crate::worker::Seat;
 use crate::worker::thread::Thread;
 
 /// `overload_wait` as written.
@@ -70,6 +71,7 @@ pub async fn wait_for_room(
     request: &Request,
     peer: &Peer,
     options: Options,
+    seat: &mut Option<Seat>,
     wait: Duration,
     minds_client: bool,
 ) -> Option<Result<(Link, bool), NoLink>> {
@@ -92,7 +94,7 @@ pub async fn wait_for_room(
         if left {
             return None;
         }
-        match begin(thread, peer, options) {
+        match begin(thread, peer, options, seat) {
             Err(failure) if is_overload(peer, &failure) && thread.handle.now() < until => {}
             done => return Some(done),
         }

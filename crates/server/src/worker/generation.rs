@@ -176,6 +176,12 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         listens = listeners(root, &blocks)?;
         certificates(root, &blocks, &servers)?;
     }
+    let plans: Vec<Plan> = std::mem::take(&mut with.plans).into_iter().flatten().collect();
+    for listener in &mut listens.1 {
+        let behind =
+            listener.servers.iter().filter_map(|server| server_plans.get(*server)).flat_map(Clone::clone);
+        listener.need = behind.filter_map(|plan| Some(plans.get(plan)?.need)).max().unwrap_or(0);
+    }
     let variables = root.shared::<variables::Names>().resolve(modules::variables())?;
     let error_log = error_log::compile(root, &mut with);
     let caches = root.shared::<crate::cache::Declared>().all();
@@ -191,7 +197,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         watched: with.watched,
         servers,
         server_plans,
-        plans: with.plans.into_iter().flatten().collect(),
+        plans,
         numbers: OnceLock::new(),
     })
 }
@@ -262,6 +268,7 @@ fn listeners(root: &Scope, blocks: &[&Scope]) -> Result<(Vec<Listen>, Vec<Listen
         let names = address_names(root, entry, own != i, blocks);
         if let Some(socket) = place.get(&own) {
             let listener = &mut listeners[*socket];
+            listener.servers.extend(&entry.servers);
             if own == i {
                 listener.names.insert(0, names);
             } else {
@@ -279,6 +286,9 @@ fn listener(entry: &Entry) -> Listener {
         http2: entry.http2,
         proxy_protocol: entry.proxy_protocol,
         deferred: entry.listen.deferred,
+        reserve: entry.reserve,
+        need: 0,
+        servers: Vec::new(),
         default_server: default_server(entry),
         names: Vec::new(),
     }

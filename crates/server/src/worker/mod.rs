@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use capacity::Seats;
 use reactor::{Blocking, Remote};
 
 use crate::chain::Meter;
@@ -16,6 +17,7 @@ use crate::program::{Address, Program};
 
 use self::generation::Generation;
 
+pub mod admission;
 pub mod channel;
 pub mod generation;
 pub mod run;
@@ -40,9 +42,16 @@ pub struct Process {
     pub meter: Meter,
     /// Counters of each thread.
     counters: Mutex<Vec<Arc<Counters>>>,
-    most: AtomicUsize,
-    taken: AtomicUsize,
+    /// The places of all connections.
+    pub seats: Arc<Seats>,
     clients: AtomicUsize,
+    /// Clients being told that there is no room.
+    refusing: AtomicUsize,
+    /// Clients of listeners with a reserve of their own.
+    operators: AtomicUsize,
+    /// Threads at which clients wait for a seat.
+    pub pressed: AtomicUsize,
+    remotes: Mutex<Vec<Remote<Rest>>>,
     next_boundary: AtomicU64,
     next_connection: AtomicU64,
     error_log: Mutex<ErrorLog>,
@@ -62,6 +71,8 @@ pub struct Counters {
     pub writing: AtomicI64,
     /// Upstream connections at rest.
     pub idle_upstream: AtomicUsize,
+    /// Clients' connections at rest.
+    pub resting: AtomicUsize,
     /// Microseconds for which the loop was at work.
     pub busy: AtomicU64,
     /// The longest turn of the loop since somebody looked, in microseconds: so long did what came next wait.
@@ -69,7 +80,8 @@ pub struct Counters {
 }
 impl Counters {
     /// Takes note of a turn of the loop. Only its thread writes.
-    pub fn turn(&self, took: Duration, idle_upstream: usize) {
+    pub fn turn(&self, took: Duration, resting: usize, idle_upstream: usize) {
+        self.resting.store(resting, Relaxed);
         let took = took.as_micros() as u64;
         self.busy.store(self.busy.load(Relaxed).wrapping_add(took), Relaxed);
         if took > self.lag.load(Relaxed) {
@@ -83,6 +95,8 @@ impl Counters {
 pub struct Seat {
     process: Arc<Process>,
     kind: Kind,
+    /// Seats beside its own, kept for the upstream connection that the client's request may need.
+    extra: u8,
     /// The listener that the connection came through, once it did.
     listener: Option<u32>,
 }
@@ -93,6 +107,21 @@ impl Seat {
         self.listener = Some(listener);
         self
     }
+    /// Who holds it.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+    /// One of the seats kept for an upstream connection.
+    pub fn take_extra(&mut self) -> Option<Seat> {
+        self.extra = self.extra.checked_sub(1)?;
+        Some(Seat { process: self.process.clone(), kind: Kind::Upstream, extra: 0, listener: None })
+    }
+    /// No upstream connection is needed: others may have the seats kept for it.
+    pub fn spare(&mut self) {
+        if self.extra > 0 {
+            self.process.seats.give(std::mem::take(&mut self.extra).into());
+        }
+    }
 }
 
 /// Who holds a seat.
@@ -102,13 +131,26 @@ pub enum Kind {
     Client,
     /// A connection to an upstream.
     Upstream,
+    /// A client that is told that there is no room: beside the pool.
+    Refused,
+    /// A client of a `listen .. capacity_reserve`: beside the pool.
+    Operator,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.process.taken.fetch_sub(1, Relaxed);
-        if self.kind == Kind::Client {
-            self.process.clients.fetch_sub(1, Relaxed);
+        let process = &self.process;
+        match self.kind {
+            Kind::Upstream => process.seats.give(1),
+            Kind::Client => {
+                process.clients.fetch_sub(1, Relaxed);
+                process.seats.give(1 + usize::from(self.extra));
+            }
+            Kind::Refused => _ = process.refusing.fetch_sub(1, Relaxed),
+            Kind::Operator => {
+                process.clients.fetch_sub(1, Relaxed);
+                process.operators.fetch_sub(1, Relaxed);
+            }
         }
         if let Some(listener) = self.listener {
             thread::closed(listener);
@@ -129,9 +171,12 @@ impl Process {
             handled: AtomicU64::new(0),
             meter: Meter::new(program),
             counters: Mutex::default(),
-            most: AtomicUsize::new(seats(program)),
-            taken: AtomicUsize::new(0),
+            seats: Arc::new(Seats::new(seats(program))),
             clients: AtomicUsize::new(0),
+            refusing: AtomicUsize::new(0),
+            operators: AtomicUsize::new(0),
+            pressed: AtomicUsize::new(0),
+            remotes: Mutex::default(),
             next_boundary: AtomicU64::new(1),
             next_connection: AtomicU64::new(1),
             error_log: Mutex::new(program.error_log.clone()),
@@ -151,26 +196,52 @@ impl Process {
         }
         counters[i].clone()
     }
-    /// A place, if one is free.
+    /// A place for an upstream's connection, if one is free and nobody waits for it.
     pub fn seat(self: &Arc<Self>, kind: Kind) -> Option<Seat> {
-        let before = self.taken.fetch_add(1, Relaxed);
-        if before < self.most.load(Relaxed) {
-            self.meter.note_slots(before + 1);
-            if kind == Kind::Client {
-                self.clients.fetch_add(1, Relaxed);
-            }
-            return Some(Seat { process: self.clone(), kind, listener: None });
+        self.meter.note_slots(self.seats.claim(1)?);
+        Some(self.seat_of(kind, 0))
+    }
+    /// A place that was claimed from the pool, as a seat.
+    pub fn seat_of(self: &Arc<Self>, kind: Kind, extra: u8) -> Seat {
+        if kind == Kind::Client {
+            self.clients.fetch_add(1, Relaxed);
         }
-        self.taken.fetch_sub(1, Relaxed);
-        None
+        Seat { process: self.clone(), kind, extra, listener: None }
+    }
+    /// A place for a client, with what its request may need upstream: whole or not at all. Where the pool is smaller than
+    /// that, all of it.
+    pub fn admit(self: &Arc<Self>, need: u8) -> Option<Seat> {
+        let extra = usize::from(need).min(self.seats.most().saturating_sub(1));
+        self.meter.note_slots(self.seats.claim(1 + extra)?);
+        Some(self.seat_of(Kind::Client, extra as u8))
+    }
+    /// A place beside the pool, for a client that is told that there is no room.
+    pub fn refusal(self: &Arc<Self>) -> Option<Seat> {
+        beside(&self.refusing, MOST_REFUSING).then(|| self.seat_of(Kind::Refused, 0))
+    }
+    /// A place beside the pool, for the operator.
+    pub fn operator(self: &Arc<Self>) -> Option<Seat> {
+        beside(&self.operators, OPERATORS).then(|| {
+            self.clients.fetch_add(1, Relaxed);
+            self.seat_of(Kind::Operator, 0)
+        })
+    }
+    /// Asks the other threads to let idle connections go.
+    pub fn reclaim_elsewhere(&self, thread: usize, count: usize) {
+        for (i, remote) in lock(&self.remotes).iter().enumerate().filter(|(i, _)| *i != thread) {
+            let counters = self.counters_of(i);
+            if counters.resting.load(Relaxed) + counters.idle_upstream.load(Relaxed) > 0 {
+                remote.run(Box::new(move |_| admission::give_way(count)));
+            }
+        }
     }
     /// Seats in all.
     pub fn seats(&self) -> usize {
-        self.most.load(Relaxed)
+        self.seats.most()
     }
-    /// Seats taken now: clients and upstream connections.
+    /// Seats taken now: clients and upstream connections, and what is kept for those.
     pub fn seats_taken(&self) -> usize {
-        self.taken.load(Relaxed)
+        self.seats.taken()
     }
     /// Clients connected now (`stub_status`: active).
     pub fn clients(&self) -> u64 {
@@ -204,11 +275,25 @@ impl Process {
     }
 }
 
-/// All threads share one pool of slots: no worker is full beside an idle one.
+/// Clients at once that are told that there is no room: each does it in a moment.
+const MOST_REFUSING: usize = 16;
+/// Connections that listeners with a reserve of their own may have beside the pool.
+const OPERATORS: usize = 16;
+
+fn beside(count: &AtomicUsize, most: usize) -> bool {
+    let room = |count: usize| (count < most).then_some(count + 1);
+    count.fetch_update(Relaxed, Relaxed, room).is_ok()
+}
+
+/// All threads share one pool of slots: no worker is full beside an idle one. There are never more than descriptors for
+/// them, each with a file beside it.
 fn seats(program: &Program) -> usize {
     let listeners = program.listens.len() + 1;
     let product = program.threads.saturating_mul(program.connections as usize);
-    product.saturating_sub(program.threads.saturating_mul(listeners)).max(1)
+    let configured = product.saturating_sub(program.threads.saturating_mul(listeners));
+    let limit = sys::limits::descriptors().soft.unwrap_or(u64::MAX);
+    let room = limit.saturating_sub(crate::chain::OTHERS + program.listens.len() as u64) / 2;
+    configured.min(usize::try_from(room).unwrap_or(usize::MAX)).max(1)
 }
 
 /// The listening sockets of a program: one for each address, or one a thread with `reuseport`.
@@ -247,7 +332,7 @@ impl Worker {
     /// When a thread more cannot be made; nothing has changed then.
     pub fn install(&self, program: &Program, sockets: &Sockets) -> std::io::Result<()> {
         self.put_in_force(program, sockets)?;
-        self.process.most.store(seats(program), Relaxed);
+        self.process.seats.resize(seats(program));
         self.process.meter.install(program);
         *lock(&self.process.error_log) = program.error_log.clone();
         Ok(())
@@ -264,6 +349,7 @@ impl Worker {
         for i in threads.remotes.len()..program.threads {
             let cores = cores(program, i);
             let (remote, thread) = thread::spawn(self.process.clone(), i, cores, program.generation.clone())?;
+            lock(&self.process.remotes).push(remote.clone());
             threads.remotes.push(remote);
             threads.running.push(thread);
         }

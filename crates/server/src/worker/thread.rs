@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use reactor::{AcceptFailure, App, Listener, Loop, Peer, Remote, Woken};
 
+use super::admission::{self, Door};
 use super::generation::Generation;
 use super::{Counters, Process};
 use crate::clock::Clock;
 use crate::connection::{self, Handle, Rest};
 use crate::http::open_files::Caches;
 use crate::http::request::Request;
-use crate::listener;
 use crate::log::Level;
 
 /// What is read at once.
@@ -62,6 +62,8 @@ pub struct Thread {
     scratch: RefCell<Vec<u8>>,
     /// Conversations that are told when the thread or their listener leaves, by the connection's number.
     informed: RefCell<HashMap<u64, Waker>>,
+    /// Who waits for a seat.
+    pub door: Door,
     /// Which thread of the worker.
     pub number: usize,
     /// The capacity chain is looked at every second.
@@ -131,7 +133,8 @@ pub fn spawn(
     Ok((remote, thread))
 }
 
-fn with_current(f: impl FnOnce(&Rc<Thread>)) {
+/// Does something with the calling thread, if it is one of the worker's.
+pub fn with_current(f: impl FnOnce(&Rc<Thread>)) {
     let current = CURRENT.with_borrow(Clone::clone);
     if let Some(thread) = current {
         f(&thread);
@@ -224,6 +227,7 @@ impl Thread {
             blocks: RefCell::default(),
             scratch: RefCell::new(vec![0; BLOCK]),
             informed: RefCell::default(),
+            door: Door::default(),
             number: i,
             sampling: Cell::new(false),
             served: Cell::new(0),
@@ -365,13 +369,46 @@ impl Thread {
     fn accept_rest(self: &Rc<Self>, tag: u32, fd: &OwnedFd) {
         while let Ok((connection, peer)) = sys::net::accept(fd) {
             self.process.accepted.fetch_add(1, Relaxed);
-            listener::accepted(self, &self.handle, tag, connection, peer);
+            admission::arrived(self, tag, connection, peer);
         }
+    }
+    /// Leaves who comes in the accept queues, but for listeners with a reserve of their own.
+    pub fn pause_listeners(&self) {
+        for (tag, listener, _) in self.listeners.borrow().iter().filter(|(tag, ..)| !self.has_reserve(*tag)) {
+            let _ = tag;
+            self.handle.pause(*listener);
+        }
+    }
+    /// The reverse of [`Thread::pause_listeners`].
+    pub fn resume_listeners(&self) {
+        self.listeners.borrow().iter().for_each(|(_, listener, _)| self.handle.resume(*listener));
+    }
+    fn has_reserve(&self, tag: u32) -> bool {
+        self.generation_at(tag).is_some_and(|g| g.shared.find_listener(tag).is_some_and(|l| l.reserve))
+    }
+    /// A connection from one of the accept queues; the queues take turns.
+    pub fn accept_one(&self) -> Option<(u32, OwnedFd, Peer)> {
+        let mut listeners = self.listeners.borrow_mut();
+        for _ in 0..listeners.len() {
+            listeners.rotate_left(1);
+            let (tag, _, fd) = listeners.last()?;
+            if let Ok((connection, peer)) = sys::net::accept(&**fd) {
+                return Some((*tag, connection, peer));
+            }
+        }
+        None
+    }
+    /// `overload_wait` of a listener.
+    pub fn overload_wait(&self, tag: u32) -> Duration {
+        let generation = self.generation_at(tag);
+        let found = generation.as_ref().filter(|g| g.shared.find_listener(tag).is_some());
+        found.map_or(Duration::ZERO, |g| g.shared.default_plan(tag).core.overload_wait)
     }
     fn end_if_drained(&self) {
         let Some(deadline) = self.drain.get() else { return };
         let late = deadline.is_some_and(|at| self.handle.now() >= at);
-        if late || (self.served.get() == 0 && self.handle.resting() == 0) {
+        if late || (!admission::somebody_waits(self) && self.served.get() == 0 && self.handle.resting() == 0)
+        {
             self.handle.stop();
         }
     }
@@ -393,9 +430,9 @@ fn same(a: &OwnedFd, b: &OwnedFd) -> bool {
 impl App for Server {
     type Rest = Rest;
 
-    fn accepted(&self, handle: &Handle, tag: u32, fd: OwnedFd, peer: Peer) {
+    fn accepted(&self, _: &Handle, tag: u32, fd: OwnedFd, peer: Peer) {
         self.0.process.accepted.fetch_add(1, Relaxed);
-        listener::accepted(&self.0, handle, tag, fd, peer);
+        admission::arrived(&self.0, tag, fd, peer);
     }
     fn accept_failed(&self, _: &Handle, _: u32, error: io::Error) -> AcceptFailure {
         let code = error.raw_os_error().unwrap_or(0);
@@ -420,7 +457,8 @@ impl App for Server {
         for work in thread.each_turn.borrow_mut().iter_mut() {
             work(thread);
         }
-        thread.counters.turn(handle.elapsed(), thread.upstreams.resting());
+        admission::turn(thread);
+        thread.counters.turn(handle.elapsed(), handle.resting(), thread.upstreams.resting());
         if thread.draining() {
             thread.end_if_drained();
         }

@@ -16,6 +16,7 @@ use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::upstream::{self, CacheStatus, Group, Held, Key, Link, NoLink, NoTurn, Turn};
+use crate::worker::{Seat, admission};
 
 /// Reads the client's body, unless it is passed on while it comes: `may_stream` says whether the request's form allows it.
 ///
@@ -106,10 +107,11 @@ async fn connect(
     last: bool,
 ) -> Result<Link, Failure> {
     let options = options(settings, request);
-    let begun = match upstream::begin(&request.thread, held.peer(), options) {
+    let mut seat = Some(admission::upstream(request).await.ok_or(Failure::NoLink(NoLink::Full))?);
+    let begun = match upstream::begin(&request.thread, held.peer(), options, &mut seat) {
         // Boxed: what few requests do must not make every request's future larger.
         Err(failure) if upstream::is_overload(held.peer(), &failure) => {
-            Box::pin(overloaded(settings, request, held, options, failure, last)).await
+            Box::pin(overloaded(settings, request, held, options, &mut seat, failure, last)).await
         }
         begun => begun.map_err(Failure::NoLink),
     };
@@ -138,13 +140,14 @@ async fn overloaded(
     request: &Request,
     held: &Held,
     options: upstream::Options,
+    seat: &mut Option<Seat>,
     failure: NoLink,
     last: bool,
 ) -> Result<(Link, bool), Failure> {
     let (peer, wait) = (held.peer(), settings.overload_wait);
     let minds_client = !settings.ignore_client_abort;
     let begun = match last && !wait.is_zero() {
-        true => upstream::wait_for_room(request, peer, options, wait, minds_client).await,
+        true => upstream::wait_for_room(request, peer, options, seat, wait, minds_client).await,
         false => Some(Err(failure)),
     };
     match begun {
@@ -270,7 +273,10 @@ impl<'a> Tries<'a> {
         let now = request.thread.handle.now();
         let pooled = self.key(held).and_then(|key| request.thread.upstreams.take(self.number, key, now));
         let mut link = match pooled {
-            Some(link) => Link { reused: true, ..link },
+            Some(link) => {
+                request.client.spare();
+                Link { reused: true, ..link }
+            }
             None => {
                 let last = self.left <= 1 || !self.allows(request, message, again::ERROR, false);
                 connect(self.settings, request, held, last).await?

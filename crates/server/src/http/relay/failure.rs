@@ -60,7 +60,7 @@ impl Failure {
         match self {
             Failure::ClientGone(_) => Verdict::Gone,
             Failure::Client(status) => Verdict::Refuse(*status),
-            Failure::NoLink(NoLink::Full) => Verdict::Refuse(500),
+            Failure::NoLink(NoLink::Full) => Verdict::Refuse(503),
             Failure::NoLink(NoLink::Failed(e)) if e.kind() == io::ErrorKind::TimedOut => {
                 Verdict::Failed(504, again::TIMEOUT)
             }

@@ -39,6 +39,8 @@ pub struct Entry {
     pub http2: bool,
     /// PROXY protocol at this address.
     pub proxy_protocol: bool,
+    /// Seats beside the pool for its connections.
+    pub reserve: bool,
     /// Number of the server declared `default_server`.
     pub default_server: Option<usize>,
     /// The servers here, by number, in order.
@@ -55,6 +57,7 @@ impl Entry {
             ssl: false,
             http2: false,
             proxy_protocol: false,
+            reserve: false,
             default_server: None,
             servers: vec![server],
         }
@@ -99,6 +102,7 @@ struct Options {
     ssl: bool,
     http2: bool,
     proxy_protocol: bool,
+    reserve: bool,
     default_server: bool,
     socket_options: bool,
 }
@@ -130,6 +134,7 @@ fn add(at: &mut Scope, a: &Args<'_>, options: Options) -> Result<(), Error> {
                 ssl: options.ssl,
                 http2: options.http2,
                 proxy_protocol: options.proxy_protocol,
+                reserve: options.reserve,
                 default_server: options.default_server.then_some(server),
                 servers: vec![server],
             });
@@ -167,6 +172,7 @@ fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Res
     entry.ssl |= options.ssl;
     entry.http2 |= options.http2;
     entry.proxy_protocol |= options.proxy_protocol;
+    entry.reserve |= options.reserve;
     entry.servers.push(server);
     Ok(())
 }
@@ -238,6 +244,7 @@ fn options(a: &Args<'_>, address: Address) -> Result<Options, Error> {
         ssl: false,
         http2: false,
         proxy_protocol: false,
+        reserve: false,
         default_server: false,
         socket_options: false,
     };
@@ -252,6 +259,7 @@ fn option(a: &Args<'_>, word: &str, o: &mut Options) -> Result<(), Error> {
         "default_server" | "default" => o.default_server = true,
         "ssl" => o.ssl = true,
         "proxy_protocol" => o.proxy_protocol = true,
+        "capacity_reserve" => o.reserve = true,
         "http2" => o.http2 = true,
         "quic" | "spdy" => {
             return Err(

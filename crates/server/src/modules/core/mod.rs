@@ -285,6 +285,8 @@ pub struct Core {
     pub(crate) lingering_close: Lingering,
     pub(crate) lingering_time: Duration,
     pub(crate) lingering_timeout: Duration,
+    /// How long a client may wait for a seat before it is refused.
+    pub(crate) overload_wait: Duration,
     pub(crate) reset_timedout_connection: bool,
     /// The whole line: `Server: plimsoll\r\n`.
     pub(crate) server_header: &'static [u8],
@@ -344,6 +346,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         lingering_close: c.lingering_close.or(Lingering::On),
         lingering_time: time(&c.lingering_time, 30_000),
         lingering_timeout: time(&c.lingering_timeout, 5_000),
+        overload_wait: crate::upstream::OverloadWait::of(at),
         reset_timedout_connection: c.reset_timedout_connection.or(false),
         server_header: match tokens {
             Tokens::Off => b"Server: plimsoll\r\n",
