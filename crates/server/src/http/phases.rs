@@ -22,7 +22,7 @@ use crate::modules::core::Core;
 use crate::modules::{
     access, auth_basic, autoindex, capacity_status, charset, core, empty_gif, fastcgi, files, flv, gzip,
     headers, headers_more, http2, limit_conn, limit_req, log, not_modified, proxy, random_index, range,
-    realip, referer, rewrite, scgi, secure_link, stub_status, sub, try_files, upstream, uwsgi,
+    realip, referer, rewrite, scgi, secure_link, stub_status, sub, try_files, upstream, upstream_api, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -133,6 +133,7 @@ const HANDLERS: &[Make<dyn Handler>] = &[
     empty_gif::handler,
     flv::handler,
     stub_status::handler,
+    upstream_api::handler,
 ];
 /// Those that look at every request of a location that serves files, and pass on with [`Next::Go`] what is not theirs.
 const BEFORE_FILES: &[Make<dyn Handler>] =

@@ -81,6 +81,7 @@ pub mod stub_status;
 pub mod sub;
 pub mod try_files;
 pub mod upstream;
+pub mod upstream_api;
 pub mod uwsgi;
 
 /// What a module declares.
@@ -136,6 +137,7 @@ pub static ALL: &[&Module] = &[
     &sub::MODULE,
     &try_files::MODULE,
     &upstream::MODULE,
+    &upstream_api::MODULE,
     &auth_basic::MODULE,
     &geo::MODULE,
     &realip::MODULE,

@@ -61,6 +61,10 @@ impl Queue {
     pub fn is_empty(&self) -> bool {
         self.count.load(Relaxed) == 0
     }
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.count.load(Relaxed)
+    }
     /// A server may be free: the first may look.
     pub fn wake_first(&self) {
         if self.is_empty() {
