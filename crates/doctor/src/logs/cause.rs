@@ -1,6 +1,7 @@
 //! What an error-log line says about capacity, recognised by the numbers of errors: their words differ between C
 //! libraries.
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 /// What went wrong.
@@ -55,20 +56,20 @@ pub enum Cause {
     Killed,
 }
 
-/// What every line that means something has in it, one or the other.
+/// What every line that means something has in it, one or the other. They begin with what is rare in logs: that is what
+/// is searched for first.
 pub(crate) const NEEDLES: &[&str] = &[
     "worker_connections",
     "RLIMIT_NOFILE",
-    "failed (24:",
-    "failed (23:",
-    "failed (11:",
-    "failed (98:",
-    "failed (99:",
-    "failed (105:",
-    "failed (111:",
-    "failed (2:",
-    "timed out (110:",
-    "failed (110:",
+    "(24:",
+    "(23:",
+    "(11:",
+    "(98:",
+    "(99:",
+    "(105:",
+    "(110:",
+    "(111:",
+    "unix:",
     "no live upstreams",
     "temporarily disabled",
     "limiting connections",
@@ -82,8 +83,8 @@ pub(crate) const NEEDLES: &[&str] = &[
 
 /// The cause in a message of this level, if it is one. What a client chose (request, path) is not believed.
 pub fn cause(level: &str, text: &str) -> Option<Cause> {
-    let head = text.split(", client: ").next().unwrap_or(text);
-    let own = head.split('"').next().unwrap_or(head);
+    let head = before(text, ", client: ");
+    let own = before(head, "\"");
     let has = |what: &str| own.contains(what);
     if has("worker_connections") {
         return slots(own);
@@ -105,6 +106,10 @@ pub fn cause(level: &str, text: &str) -> Option<Cause> {
     }
 }
 
+fn before<'a>(text: &'a str, end: &str) -> &'a str {
+    memmem::find(text.as_bytes(), end.as_bytes()).map_or(text, |at| &text[..at])
+}
+
 fn slots(text: &str) -> Option<Cause> {
     let has = |what: &str| text.contains(what);
     match () {
@@ -119,10 +124,11 @@ fn slots(text: &str) -> Option<Cause> {
 
 /// The number in `failed (24: ..)` or `timed out (110: ..)`: the last, as a file's name stands before it.
 fn errno(head: &str) -> Option<u32> {
-    let found =
-        ["failed (", "timed out ("].iter().filter_map(|words| Some((head.rfind(words)?, words.len()))).max();
-    let (at, length) = found?;
-    head[at + length..].split_once(':')?.0.parse().ok()
+    memchr::memrchr_iter(b'(', head.as_bytes()).find_map(|at| {
+        let said = ["failed ", "timed out "].iter().any(|words| head[..at].ends_with(words));
+        let (number, _) = head[at + 1..].split_once(':').filter(|_| said)?;
+        number.parse().ok()
+    })
 }
 
 /// `own` is what stands before the first name in the line.
@@ -148,16 +154,12 @@ fn of_errno(errno: u32, level: &str, own: &str, head: &str) -> Option<Cause> {
 
 /// The value of `name: "value"` or `name: value,` in a line's tail.
 pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let mut at = 0;
-    while let Some(found) = text.get(at..)?.find(name) {
-        let start = at + found;
-        let rest = &text[start + name.len()..];
-        match rest.strip_prefix(": ") {
-            Some(value) if text[..start].ends_with(", ") => return Some(value_of(value)),
-            _ => at = start + name.len(),
-        }
-    }
-    None
+    let named = |at: &usize| {
+        let start = text[..*at].ends_with(", ");
+        start && text[at + name.len()..].starts_with(": ")
+    };
+    let at = memmem::find_iter(text.as_bytes(), name).find(named)?;
+    Some(value_of(&text[at + name.len() + 2..]))
 }
 
 fn value_of(rest: &str) -> &str {

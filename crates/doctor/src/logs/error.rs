@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use aho_corasick::AhoCorasick;
-use memchr::{memchr, memchr_iter, memrchr};
+use aho_corasick::{AhoCorasick, packed};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 use serde::{Deserialize, Serialize};
 
 use super::Blocks;
@@ -73,7 +73,7 @@ const SAMPLE: usize = 400;
 
 /// Reads error logs of nginx and of the applications behind it.
 pub struct Scanner {
-    needles: AhoCorasick,
+    needles: Needles,
     window: Window,
     events: BTreeMap<Cause, Event>,
     read: Events,
@@ -82,10 +82,7 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner for lines within this window.
     pub fn new(window: Window) -> Scanner {
-        // A handful of short texts: never too large to build.
-        #[allow(clippy::expect_used)]
-        let needles = AhoCorasick::new(NEEDLES).expect("the needles are few");
-        Scanner { needles, window, events: BTreeMap::new(), read: Events::default() }
+        Scanner { needles: Needles::new(), window, events: BTreeMap::new(), read: Events::default() }
     }
 
     /// Reads a log whole.
@@ -108,7 +105,7 @@ impl Scanner {
     fn block(&mut self, name: &str, first: u64, block: &[u8]) -> u64 {
         let (mut at, mut number) = (0, first);
         while let Some(found) = self.needles.find(&block[at..]) {
-            let (start, end) = line_around(block, at + found.start());
+            let (start, end) = line_around(block, at + found);
             number += newlines(&block[at..start]);
             let place = || format!("{}:{number}", name.rsplit('/').next().unwrap_or(name));
             if let Some(line) = Line::of(&block[start..end]) {
@@ -140,6 +137,29 @@ impl Scanner {
     }
 }
 
+/// Searches for all needles at once: with vector instructions where the processor has them.
+enum Needles {
+    Vector(packed::Searcher),
+    Plain(AhoCorasick),
+}
+
+impl Needles {
+    fn new() -> Needles {
+        // A handful of short texts: never too large to build.
+        #[allow(clippy::expect_used)]
+        let plain = || AhoCorasick::new(NEEDLES).expect("the needles are few");
+        let vector = packed::Config::new().builder().extend(NEEDLES).build();
+        vector.map_or_else(|| Needles::Plain(plain()), Needles::Vector)
+    }
+
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Needles::Vector(vector) => vector.find(bytes).map(|found| found.start()),
+            Needles::Plain(plain) => plain.find(bytes).map(|found| found.start()),
+        }
+    }
+}
+
 impl Event {
     fn new(cause: Cause, line: &Line<'_>, place: String) -> Event {
         Event {
@@ -161,14 +181,16 @@ impl Event {
             self.first = Some(self.first.map_or(moment, |first| first.min(moment)));
             self.last = Some(self.last.map_or(moment, |last| last.max(moment)));
         }
-        self.limit = self.limit.or_else(|| limit(&line.text));
+        if matches!(self.cause, Cause::SlotsOnAccept | Cause::SlotsToUpstream | Cause::SlotsReusing) {
+            self.limit = self.limit.or_else(|| limit(&line.text));
+        }
         let client = cause::field(&line.text, "client");
         self.local += u64::from(client.is_some_and(|client| matches!(client, "127.0.0.1" | "::1" | "unix:")));
         if let Some(upstream) = upstream(&line.text) {
-            if let Some(count) = self.upstreams.get_mut(&upstream) {
+            if let Some(count) = self.upstreams.get_mut(upstream) {
                 *count += 1;
             } else if self.upstreams.len() < MOST_UPSTREAMS {
-                self.upstreams.insert(upstream, 1);
+                self.upstreams.insert(upstream.to_owned(), 1);
             }
         }
     }
@@ -181,7 +203,7 @@ fn limit(text: &str) -> Option<u64> {
 }
 
 /// The address in `upstream: "http://127.0.0.1:8000/path"`, or in `connect() to ADDRESS failed`.
-fn upstream(text: &str) -> Option<String> {
+fn upstream(text: &str) -> Option<&str> {
     if let Some(url) = cause::field(text, "upstream") {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let end = match rest.strip_prefix("unix:") {
@@ -189,10 +211,10 @@ fn upstream(text: &str) -> Option<String> {
             Some(path) => 5 + path.find(':').unwrap_or(path.len()),
             None => rest.find('/').unwrap_or(rest.len()),
         };
-        return Some(rest[..end].to_owned());
+        return Some(&rest[..end]);
     }
     let rest = text.split_once("connect() to ")?.1;
-    Some(rest.split_once(" failed")?.0.to_owned())
+    Some(rest.split_once(" failed")?.0)
 }
 
 /// A line, taken apart.
@@ -208,14 +230,18 @@ impl<'a> Line<'a> {
         if bytes.first() == Some(&b'{') {
             return Line::of_json(bytes);
         }
-        let text = String::from_utf8_lossy(bytes);
-        Some(Line::of_text(&text).into_owned())
+        Some(match String::from_utf8_lossy(bytes) {
+            Cow::Borrowed(text) => Line::of_text(text),
+            Cow::Owned(text) => Line::of_text(&text).into_owned(),
+        })
     }
 
     /// nginx's line, behind whatever a collector puts before it (`Jun 27 18:05:51 host nginx[7]: `).
     fn of_text(line: &str) -> Line<'_> {
-        for (bracket, _) in line.match_indices(" [").take(8) {
-            let Some(start) = bracket.checked_sub(19) else { continue };
+        const TIME: usize = 19;
+        let brackets = memmem::find_iter(line.as_bytes(), " [").take(8);
+        for bracket in brackets {
+            let Some(start) = bracket.checked_sub(TIME) else { continue };
             let Some(moment) = moment::of_error_log(&line.as_bytes()[start..]) else { continue };
             let Some((level, rest)) = line[bracket + 2..].split_once("] ") else { continue };
             // `pid#tid: `
