@@ -11,7 +11,7 @@ use crate::diagnose::diagnose;
 use crate::facts::Facts;
 use crate::flags::{self, Doctor, Output};
 use crate::report::{json, text};
-use crate::{explain, probe, size};
+use crate::{explain, fix, probe, size};
 
 /// What the program exits with when it could not look.
 const COULD_NOT_LOOK: u8 = 3;
@@ -51,6 +51,11 @@ fn doctor(args: &[String]) -> Result<u8, String> {
         save(&facts, file)?;
     }
     say(&report(&facts, &flags));
+    if let Some(folder) = &flags.fix {
+        let written = fix::write(folder, &facts, &diagnose(&facts).findings);
+        let names = written.map_err(|error| format!("{}: {error}", folder.display()))?;
+        eprintln!("written to {}: {}; nothing was changed", folder.display(), names.join(", "));
+    }
     Ok(diagnose(&facts).exit_code(&facts))
 }
 

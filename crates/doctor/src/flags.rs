@@ -29,6 +29,8 @@ says which link of its capacity chain is full and what to change. Changes nothin
   --json              the report for programs (schema 1)
   --save FILE         write what was seen; --facts FILE reads it
   --explain CODE      what a finding means
+  --fix DIR           write the changes as files: sysctl, systemd drop-in, a diff
+                      of the configuration; nothing is applied
 
 With --conf or logs and without --pid, the running servers are not looked at.
 Exit: 0 healthy, 1 warnings, 2 a link is full or was, 3 could not look.
@@ -57,6 +59,8 @@ pub struct Doctor {
     pub save: Option<PathBuf>,
     /// `--facts`
     pub facts: Option<PathBuf>,
+    /// `--fix`
+    pub fix: Option<PathBuf>,
     /// `--explain`
     pub explain: Option<String>,
     /// `--help`
@@ -128,6 +132,7 @@ pub fn doctor(args: &[String]) -> Result<Doctor, String> {
             "--json" => flags.output = Output::Json,
             "--save" => flags.save = Some(words.value()?.into()),
             "--facts" => flags.facts = Some(words.value()?.into()),
+            "--fix" => flags.fix = Some(words.value()?.into()),
             "--explain" => flags.explain = Some(words.value()?.to_owned()),
             "--help" | "-h" | "-?" => flags.help = true,
             _ => return Err(words.unknown()),

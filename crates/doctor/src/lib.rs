@@ -8,6 +8,7 @@ pub mod cli;
 pub mod diagnose;
 pub mod explain;
 pub mod facts;
+pub mod fix;
 mod flags;
 pub mod logs;
 pub mod probe;

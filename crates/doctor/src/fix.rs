@@ -1,0 +1,160 @@
+//! `--fix DIR`: the changes of all findings as files to be looked at, and installed by hand. Nothing is applied.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use capacity::{Change, Finding};
+
+use crate::facts::Facts;
+
+/// Writes them; gives the names of the files.
+pub fn write(folder: &Path, facts: &Facts, findings: &[Finding]) -> io::Result<Vec<String>> {
+    let files = files(facts, findings);
+    fs::create_dir_all(folder)?;
+    for (name, text) in &files {
+        fs::write(folder.join(name), text)?;
+    }
+    Ok(files.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Names and contents: what the kernel needs, what the service needs, the configuration as a diff, and the rest in words.
+pub fn files(facts: &Facts, findings: &[Finding]) -> Vec<(String, String)> {
+    let changes: Vec<(&Finding, &Change)> = findings
+        .iter()
+        .flat_map(|finding| finding.changes.iter().map(move |change| (finding, change)))
+        .collect();
+    let mut files = Vec::new();
+    let sysctl = settings(&changes, |change| change.place.starts_with("/etc/sysctl.d/"));
+    if !sysctl.is_empty() {
+        files.push((
+            "60-plimsoll.conf".to_owned(),
+            format!("# to /etc/sysctl.d/, then: sysctl --system\n{sysctl}"),
+        ));
+    }
+    let unit =
+        settings(&changes, |change| change.place.starts_with("[Service]") && change.setting.contains('='));
+    if !unit.is_empty() {
+        let service =
+            facts.running.as_ref().map(|running| running.service.clone()).filter(|name| !name.is_empty());
+        let service = service.unwrap_or_else(|| "nginx.service".to_owned());
+        let head = format!(
+            "# to /etc/systemd/system/{service}.d/, then: systemctl daemon-reload, and restart\n[Service]\n"
+        );
+        files.push(("limits.conf".to_owned(), format!("{head}{unit}")));
+    }
+    let diff = diff(facts, &changes);
+    if !diff.is_empty() {
+        files.push(("configuration.diff".to_owned(), diff));
+    }
+    files.push(("README".to_owned(), readme(&changes)));
+    files
+}
+
+/// The settings of one kind. The same one asked for twice is written once, with the larger value.
+fn settings(changes: &[(&Finding, &Change)], wanted: impl Fn(&Change) -> bool) -> String {
+    let mut all: Vec<(&str, &str)> = Vec::new();
+    for (_, change) in changes.iter().filter(|(_, change)| wanted(change)) {
+        let Some((name, value)) = change.setting.split_once('=') else { continue };
+        let (name, value) = (name.trim(), value.trim());
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, had)) => *had = larger(had, value),
+            None => all.push((name, value)),
+        }
+    }
+    all.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+}
+
+fn larger<'a>(a: &'a str, b: &'a str) -> &'a str {
+    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+    if number(b) > number(a) { b } else { a }
+}
+
+/// One hunk for each setting whose place in the files is known.
+fn diff(facts: &Facts, changes: &[(&Finding, &Change)]) -> String {
+    let Some(config) = &facts.config else { return String::new() };
+    let known =
+        [("worker_connections", &config.connections), ("worker_rlimit_nofile", &config.rlimit_nofile)];
+    let mut out = String::new();
+    for (name, written) in known {
+        let Some((value, place)) = written else { continue };
+        let wanted = changes.iter().filter_map(|(_, change)| {
+            let rest = change.setting.strip_prefix(name)?.trim().strip_suffix(';')?;
+            rest.parse::<u64>().ok()
+        });
+        let Some(wanted) = wanted.max().filter(|wanted| wanted > value) else { continue };
+        let Ok(text) = fs::read_to_string(&place.file) else { continue };
+        let line =
+            usize::try_from(place.line).ok().and_then(|number| text.lines().nth(number.checked_sub(1)?));
+        let (old, new) = (format!("{name} {value};"), format!("{name} {wanted};"));
+        if let Some(line) = line.filter(|line| line.contains(&old)) {
+            let file = place.file.trim_start_matches('/');
+            let (number, changed) = (place.line, line.replacen(&old, &new, 1));
+            let _ =
+                write!(out, "--- a/{file}\n+++ b/{file}\n@@ -{number} +{number} @@\n-{line}\n+{changed}\n");
+        }
+    }
+    out
+}
+
+fn readme(changes: &[(&Finding, &Change)]) -> String {
+    let mut out =
+        String::from("Nothing was changed. `patch -p1 -d / < configuration.diff` applies the diff.\n");
+    for (finding, change) in changes {
+        let _ = write!(
+            out,
+            "\n{}\n  {}\n  {}: {}\n",
+            finding.title,
+            change.setting,
+            change.place,
+            change.effect.words()
+        );
+        if !change.note.is_empty() {
+            let _ = writeln!(out, "  {}", change.note);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::probe::config::Config;
+    use capacity::{Effect, Place, Severity};
+
+    #[test]
+    fn changes_become_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let conf = folder.path().join("nginx.conf");
+        fs::write(&conf, "user www;\nevents { worker_connections 512; }\n").unwrap();
+        let place = Place { file: conf.display().to_string(), line: 2 };
+        let config = Config { connections: Some((512, place)), ..Config::default() };
+        let facts = Facts { config: Some(config), ..Facts::default() };
+        let finding = Finding::new(Severity::Critical, "x", None, "All is full")
+            .change(Change::new("worker_connections 2048;", "events context", Effect::Reload))
+            .change(Change::new(
+                "net.core.somaxconn = 1024",
+                "/etc/sysctl.d/60-somaxconn.conf",
+                Effect::Restart,
+            ))
+            .change(Change::new(
+                "net.core.somaxconn = 4096",
+                "/etc/sysctl.d/60-somaxconn.conf",
+                Effect::Restart,
+            ))
+            .change(Change::new("LimitNOFILE=8192", "[Service] of the service", Effect::Restart));
+        let fixes = folder.path().join("fix");
+        let names = write(&fixes, &facts, &[finding]).unwrap();
+        assert_eq!(names, ["60-plimsoll.conf", "limits.conf", "configuration.diff", "README"]);
+        let read = |name: &str| fs::read_to_string(fixes.join(name)).unwrap();
+        assert!(read("60-plimsoll.conf").ends_with("net.core.somaxconn=4096\n"));
+        assert!(read("limits.conf").ends_with("[Service]\nLimitNOFILE=8192\n"));
+        assert!(read("configuration.diff").ends_with(
+            "@@ -2 +2 @@\n-events { worker_connections 512; }\n+events { worker_connections 2048; }\n"
+        ));
+        assert!(read("README").contains("All is full"));
+        assert_eq!(fs::read_to_string(&conf).unwrap().matches("512").count(), 1);
+    }
+}
