@@ -56,6 +56,20 @@ impl RequestBody {
         memory.clear();
         *self = RequestBody { memory, ..RequestBody::default() };
     }
+    /// The same body for another request, as far as it was read.
+    ///
+    /// # Errors
+    /// When the file it is in cannot be held open a second time.
+    pub fn twin(&self) -> io::Result<RequestBody> {
+        Ok(RequestBody {
+            framing: self.framing,
+            read: self.read,
+            consumed: self.consumed,
+            memory: self.memory.clone(),
+            file: self.file.as_ref().map(std::fs::File::try_clone).transpose()?,
+            ..RequestBody::default()
+        })
+    }
     /// What the head says of the body.
     pub fn begin(&mut self, framing: Framing) {
         self.framing = framing;

@@ -104,6 +104,21 @@ impl Client {
     pub fn is_refused(&self) -> bool {
         self.refused
     }
+    /// What a request beside a client's own shows of it; there is nothing to read, and nobody who could leave.
+    pub fn shadow(&mut self) -> Client {
+        let agreed = self.agreed();
+        Client {
+            id: self.id,
+            requests: self.requests,
+            peer: self.peer,
+            proxy: self.proxy,
+            listener: self.listener,
+            proxied: self.proxied.clone(),
+            local: OnceCell::from(self.local()),
+            agreed,
+            ..Client::none(self.opened)
+        }
+    }
     /// Whether the address is that of somebody behind who connected.
     pub fn speaks_for_another(&self) -> bool {
         self.proxy.is_some()

@@ -17,5 +17,6 @@ pub mod response;
 pub mod router;
 pub mod status_page;
 pub mod steps;
+pub mod subrequest;
 pub mod symlinks;
 pub mod variables;

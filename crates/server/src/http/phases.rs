@@ -20,9 +20,10 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, auth_basic, autoindex, capacity_status, charset, core, empty_gif, fastcgi, files, flv, gzip,
-    headers, headers_more, http2, limit_conn, limit_req, log, not_modified, proxy, random_index, range,
-    realip, referer, rewrite, scgi, secure_link, stub_status, sub, try_files, upstream, upstream_api, uwsgi,
+    access, auth_basic, auth_request, autoindex, capacity_status, charset, core, empty_gif, fastcgi, files,
+    flv, gzip, headers, headers_more, http2, limit_conn, limit_req, log, mirror, not_modified, proxy,
+    random_index, range, realip, referer, rewrite, scgi, secure_link, stub_status, sub, try_files, upstream,
+    upstream_api, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -121,9 +122,9 @@ type Make<Made> = fn(&Scope, &mut Compiler<'_>) -> Result<Option<Box<Made>>, Err
 /// Once for each request, by the server's block, before its rewrite phase.
 const POST_READ: &[Make<dyn Step>] = &[realip::step];
 const PREACCESS: &[Make<dyn Step>] = &[realip::step, limit_req::preaccess, limit_conn::preaccess];
-const ACCESS: &[Make<dyn Step>] = &[access::access, auth_basic::access];
-/// Before `try_files`.
-const PRECONTENT: &[Make<dyn Step>] = &[];
+const ACCESS: &[Make<dyn Step>] = &[access::access, auth_basic::access, auth_request::access];
+/// Behind `try_files`.
+const PRECONTENT: &[Make<dyn Step>] = &[mirror::precontent];
 /// The modules whose directive makes a location theirs.
 const HANDLERS: &[Make<dyn Handler>] = &[
     capacity_status::handler,
@@ -151,8 +152,7 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
 ];
 
 /// What variables of modules need.
-const SETTINGS: &[fn(&Scope, &mut Compiler<'_>) -> Result<Option<Settings>, Error>] =
-    &[referer::settings, secure_link::settings];
+const SETTINGS: &[Make<dyn Any + Send + Sync>] = &[referer::settings, secure_link::settings];
 
 impl Plan {
     /// Compiles what is configured in a block.
@@ -175,10 +175,7 @@ impl Plan {
             },
             need: u8::from(content.passes_on()),
             content,
-            settings: SETTINGS
-                .iter()
-                .filter_map(|make| make(scope, with).transpose())
-                .collect::<Result<_, _>>()?,
+            settings: configured(SETTINGS, scope, with)?,
             http2_chunk: http2::chunk_size(scope),
             utf8: charset::is_utf8(scope),
             script_names: fastcgi::names(scope),
@@ -230,6 +227,13 @@ pub async fn run(request: &mut Request) {
     }
     let begin = post_read(request).await;
     finish(request, begin).await;
+}
+
+/// Serves a request within another, whose path and arguments are in place: the answer stays in its response.
+pub async fn within(request: &mut Request) {
+    request.internal = true;
+    request.restarted = true;
+    decide(request, Next::Locate).await;
 }
 
 /// Steps that see the request before anything is decided by its path.
@@ -338,6 +342,9 @@ async fn phases(request: &mut Request) -> Next {
             return next;
         }
     }
+    if let Some(status) = first_rejection(&plan.steps.precontent, request).await {
+        return Next::Status(status);
+    }
     match &plan.content {
         Content::Files => files(&plan, request).await,
         Content::Proxy(proxy) => proxy.answer(request).await,
@@ -359,15 +366,16 @@ async fn files(plan: &Plan, request: &mut Request) -> Next {
     files::answer(request)
 }
 
-/// Whether one of the phases between rewrite and content rejects the request.
+/// Whether one of the phases between rewrite and `try_files` rejects the request.
 async fn rejection(plan: &Plan, request: &mut Request) -> Option<u16> {
     if let Some(status) = first_rejection(&plan.steps.preaccess, request).await {
         return Some(status);
     }
-    if let Some(status) = access(plan, request).await {
-        return Some(status);
+    // Who may was decided for the client's own request.
+    if request.depth > 0 {
+        return None;
     }
-    first_rejection(&plan.steps.precontent, request).await
+    access(plan, request).await
 }
 
 async fn first_rejection(steps: &[Box<dyn Step>], request: &mut Request) -> Option<u16> {
@@ -476,6 +484,9 @@ fn filter_head(request: &mut Request) -> Result<(), u16> {
         // What answers an error is sent with the error's status, whatever it is itself.
         request.response.status = request.error_status;
         request.response.status_text = None;
+    }
+    if request.depth > 0 {
+        return Ok(());
     }
     let plan = request.plan();
     plan.steps.header_filters.iter().try_for_each(|filter| filter.apply(request))

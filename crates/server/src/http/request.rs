@@ -65,6 +65,8 @@ pub struct Request {
     pub location_prefix: usize,
     /// Set by internal redirects: `internal` locations may be used.
     pub internal: bool,
+    /// How many requests it is within (`auth_request`, `mirror`); 0 for a client's own.
+    pub depth: u8,
     /// How many internal redirects and rewrites there were; at most 10, as in nginx.
     pub redirects: u8,
     /// The status being handled by `error_page`, 0 while none is.
@@ -183,6 +185,7 @@ impl Request {
             plan: PlanId(0),
             location_prefix: 0,
             internal: false,
+            depth: 0,
             redirects: 0,
             error_status: 0,
             in_error_page: false,
@@ -251,6 +254,7 @@ impl Request {
         self.received = 0;
         self.location_prefix = 0;
         self.internal = false;
+        self.depth = 0;
         self.redirects = 0;
         self.error_status = 0;
         self.in_error_page = false;

@@ -209,7 +209,7 @@ impl Table {
 }
 
 /// A request's assigned and remembered values.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Values {
     slots: Vec<Slot>,
     text: Vec<u8>,

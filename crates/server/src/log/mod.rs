@@ -207,6 +207,9 @@ fn request_context(request: &Request, line: &mut Vec<u8>) {
     if !request.line().is_empty() {
         put_quoted(line, "request", request.line());
     }
+    if request.depth > 0 {
+        put_quoted(line, "subrequest", &request.uri);
+    }
     if request.upstream.is_asked() {
         line.extend_from_slice(b", upstream: \"");
         request.upstream.put_url(line);

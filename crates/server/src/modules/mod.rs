@@ -48,6 +48,7 @@ macro_rules! mark {
 
 pub mod access;
 pub mod auth_basic;
+pub mod auth_request;
 pub mod autoindex;
 pub mod capacity_status;
 pub mod charset;
@@ -65,6 +66,7 @@ pub mod limit_conn;
 pub mod limit_req;
 pub mod log;
 pub mod map;
+pub mod mirror;
 pub mod not_modified;
 pub mod proxy;
 pub mod random_index;
@@ -144,4 +146,6 @@ pub static ALL: &[&Module] = &[
     &referer::MODULE,
     &secure_link::MODULE,
     &split_clients::MODULE,
+    &auth_request::MODULE,
+    &mirror::MODULE,
 ];

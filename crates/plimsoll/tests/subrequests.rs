@@ -1,0 +1,118 @@
+//! Requests within requests: who is asked whether one may, and who hears of it besides.
+#![forbid(unsafe_code)]
+
+use testkit::{Binary, Gate, Origin, Site, each, on_both};
+
+#[test]
+fn another_location_decides() {
+    let text = "map $http_x_want $want { default /check/; yes /check/yes; login /check/login; no /check/no; }
+        server { listen 127.0.0.1:%%PORT%%;
+            location / { auth_request /auth; auth_request_set $who \"$upstream_http_x_user/$upstream_status\"; try_files /none @shown; }
+            location @shown { add_header X-Who $who; return 200 \"$uri $args $request_method $who\"; }
+            location = /auth { internal; proxy_pass http://127.0.0.1:%%PORT_1%%$want; proxy_pass_request_body off; }
+            location /local { auth_request /no; }
+            location /no { return 403; }
+            location /off { auth_request off; return 204; } }
+        server { listen 127.0.0.1:%%PORT_1%%;
+            location /check/yes { add_header X-User \"me, $request_method\"; return 204; }
+            location /check/login { add_header WWW-Authenticate Digest always; return 401; }
+            location /check/no { return 403; }
+            location /check/ { return 302 /elsewhere; } }";
+    on_both(text, |server| {
+        let get = |target: &str, want: &str| server.get_with(target, &[("X-Want", want)]);
+        let yes = get("/a?b=c", "yes");
+        assert_eq!(yes.text(), "/a b=c GET me, GET/204");
+        assert_eq!(yes.header("x-who"), Some("me, GET/204"));
+        let login = get("/", "login");
+        assert_eq!((login.status, login.header("www-authenticate")), (401, Some("Digest")));
+        assert_eq!(get("/", "no").status, 403);
+        assert_eq!(get("/", "other").status, 500);
+        assert_eq!(server.get("/local").status, 403);
+        assert_eq!(server.get("/off").status, 204);
+        assert_eq!(server.get("/auth").status, 404);
+        server.error_log().wait_match(
+            r#"\[error\] .* auth request unexpected status: 302( while sending to client)?, client: 127.0.0.1, server: , request: "GET / HTTP/1.1""#,
+        );
+        // A body that was sent stays for the location itself, or out of the way.
+        let mut client = server.client();
+        let posted = client.request("POST", "/a", &[("X-Want", "yes")], b"body");
+        assert_eq!(posted.text(), "/a  POST me, GET/204");
+        assert_eq!(client.request("GET", "/b", &[("X-Want", "yes")], b"").text(), "/b  GET me, GET/204");
+    });
+}
+
+#[test]
+fn what_is_asked_before_and_what_after() {
+    each(|binary| {
+        let origin = Origin::new(|exchange| {
+            let body = String::from_utf8_lossy(&exchange.request.body).into_owned();
+            let text = format!("{} {} [{body}]", exchange.request.method, exchange.request.target);
+            exchange.ok(text);
+        });
+        let text = "location / { auth_request /auth; proxy_pass http://%%ORIGIN%%; }
+            location = /auth { internal; proxy_pass http://%%ORIGIN%%/may; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; }
+            location /any { satisfy any; deny all; auth_request /auth; proxy_pass http://%%ORIGIN%%; }";
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        assert_eq!(server.post("/x?y", "hello").text(), "POST /x?y [hello]");
+        assert_eq!(server.post("/any", vec![b'a'; 100_000]).text().len(), "POST /any []".len() + 100_000);
+        let targets: Vec<String> =
+            origin.wait_requests(4).iter().map(|r| format!("{} {}", r.method, r.target)).collect();
+        assert_eq!(targets, ["GET /may", "POST /x?y", "GET /may", "POST /any"]);
+    });
+}
+
+#[test]
+fn a_mirror_hears_everything_and_delays_nothing() {
+    each(|binary| {
+        let gate = Gate::new();
+        let closed = gate.clone();
+        let mirror = Origin::new(move |exchange| {
+            closed.pass();
+            exchange.ok("nobody reads this");
+        });
+        let origin = Origin::new(|exchange| {
+            let body = exchange.request.body.clone();
+            exchange.ok(body);
+        });
+        let text = "location / { mirror /mirror; mirror /mirror; proxy_pass http://%%ORIGIN%%; }
+            location /head { mirror /mirror; mirror_request_body off; proxy_pass http://%%ORIGIN%%; }
+            location /off { mirror off; return 204; }
+            location = /mirror { internal; proxy_pass http://%%MIRROR%%$request_uri; proxy_set_header X-Original $remote_addr:$request_method; }
+            location = /bodiless { internal; proxy_pass http://%%MIRROR%%; }";
+        let site = Site::new(text).with("ORIGIN", origin.address()).with("MIRROR", mirror.address());
+        let server = binary.serve(site);
+        assert_eq!(server.post("/a?b", "body").text(), "body");
+        let seen = mirror.wait_requests(2);
+        for request in &seen {
+            assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/a?b"));
+            assert_eq!(request.body, b"body");
+            assert_eq!(request.header("x-original"), Some("127.0.0.1:POST"));
+        }
+        let long = vec![b'x'; 300_000];
+        assert_eq!(server.post("/long", &long).body, long);
+        assert!(mirror.wait_requests(4).iter().skip(2).all(|request| request.body == long));
+        assert_eq!(server.get("/off").status, 204);
+        gate.open();
+        assert_eq!(mirror.requests().len(), 4);
+        assert_eq!(server.access_log().wait_lines(3).len(), 3, "the mirrored ones are not logged");
+    });
+}
+
+#[test]
+fn what_nginx_refuses_is_refused() {
+    each(|binary: Binary| {
+        for (text, words) in [
+            ("auth_request_set v x;", "invalid variable name \"v\""),
+            ("auth_request /a; auth_request /b;", "\"auth_request\" directive is duplicate"),
+            ("mirror off; mirror /a;", "\"mirror\" directive is duplicate"),
+            ("mirror /a; mirror off;", "\"mirror\" directive is duplicate"),
+        ] {
+            let exit = binary.check(Site::bare(format!("events {{}}\nhttp {{ {text} }}")));
+            assert_eq!(exit.code, Some(1), "{text}: {exit}");
+            assert!(
+                exit.stderr.contains(&format!("[emerg] {words} in %%DIR%%/nginx.conf:2")),
+                "{text}: {exit}"
+            );
+        }
+    });
+}

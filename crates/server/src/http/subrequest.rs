@@ -1,0 +1,164 @@
+//! Requests within a request: another path of the same server is asked on behalf of a client's request.
+//!
+//! There are two kinds. [`ask`] is waited for: it goes through the phases in the request's own place, which is put aside
+//! meanwhile, so that head, client and variables are shared without a copy. [`background`] is not waited for: it is a
+//! request of its own, beside the client's, and lives on when that is over. Its answer is of no interest; what counts is
+//! what its location does with it (a mirror's upstream hears of the request; a cache takes up the new answer).
+//!
+//! Neither reads from the client, sends to it, or is logged; of the phases, they have none before the server's rewrite
+//! phase, and no access phase: who may come here was decided for the client's request.
+
+use std::io;
+
+use wire::Method;
+
+use super::body::RequestBody;
+use super::phases::{self, PlanId};
+use super::request::{Captures, Pass, Request};
+use super::response::{Body, Response};
+
+/// How deep requests may be within one another, as in nginx.
+const DEEPEST: u8 = 50;
+
+/// What became of a request within another.
+pub struct Answer {
+    /// Its status; 0 if the location gave none (444).
+    pub status: u16,
+    /// All of it; nobody has read the body yet.
+    pub response: Response,
+}
+
+/// Asks another path with GET and without a body, and waits for the head of the answer. `see` is called while variables
+/// still mean that request (`$upstream_status`).
+pub async fn ask(request: &mut Request, uri: &[u8], args: &[u8], see: impl FnOnce(&mut Request)) -> Answer {
+    if request.depth >= DEEPEST {
+        let uri = String::from_utf8_lossy(uri);
+        log_error!(request, "subrequests cycle while processing \"{uri}\"");
+        return Answer { status: 500, response: Response::default() };
+    }
+    let mut aside = Aside::of(request);
+    request.uri.extend_from_slice(uri);
+    request.args.extend_from_slice(args);
+    request.depth += 1;
+    phases::within(request).await;
+    let status = request.response.status;
+    see(request);
+    request.depth -= 1;
+    settle(request).await;
+    aside.swap(request);
+    Answer { status, response: aside.response }
+}
+
+/// An answer without a body is over, and its upstream's connection free.
+async fn settle(request: &mut Request) {
+    let empty = request.response.content_length == Some(0);
+    if let Body::Upstream(upstream) = &mut request.response.body
+        && empty
+    {
+        let _ = std::future::poll_fn(|cx| upstream.poll_next(cx)).await;
+    }
+}
+
+/// The state of a request while another is in its place.
+#[derive(Default)]
+struct Aside {
+    uri: Vec<u8>,
+    args: Vec<u8>,
+    method: Option<Method>,
+    body: RequestBody,
+    plan: Option<PlanId>,
+    location_prefix: usize,
+    internal: bool,
+    redirects: u8,
+    error_status: u16,
+    in_error_page: bool,
+    uri_changed: bool,
+    location_left: bool,
+    restarted: bool,
+    unmodified_uri: bool,
+    response: Response,
+    keep_alive: bool,
+    limit_rate: Option<u64>,
+    upstream: crate::upstream::Record,
+    captures: Captures,
+    pass: Pass,
+}
+
+impl Aside {
+    /// Puts a request aside: its place is as of a new one.
+    fn of(request: &mut Request) -> Aside {
+        let (method, plan) = (Some(Method::Get), Some(request.plan));
+        let mut aside = Aside { method, plan, ..Aside::default() };
+        aside.swap(request);
+        aside
+    }
+    fn swap(&mut self, request: &mut Request) {
+        use std::mem::swap;
+        swap(&mut self.uri, &mut request.uri);
+        swap(&mut self.args, &mut request.args);
+        self.method = self.method.map(|method| std::mem::replace(&mut request.method, method));
+        swap(&mut self.body, &mut request.body);
+        self.plan = self.plan.map(|plan| std::mem::replace(&mut request.plan, plan));
+        swap(&mut self.location_prefix, &mut request.location_prefix);
+        swap(&mut self.internal, &mut request.internal);
+        swap(&mut self.redirects, &mut request.redirects);
+        swap(&mut self.error_status, &mut request.error_status);
+        swap(&mut self.in_error_page, &mut request.in_error_page);
+        swap(&mut self.uri_changed, &mut request.uri_changed);
+        swap(&mut self.location_left, &mut request.location_left);
+        swap(&mut self.restarted, &mut request.restarted);
+        swap(&mut self.unmodified_uri, &mut request.unmodified_uri);
+        swap(&mut self.response, &mut request.response);
+        swap(&mut self.keep_alive, &mut request.keep_alive);
+        swap(&mut self.limit_rate, &mut request.limit_rate);
+        swap(&mut self.upstream, &mut request.upstream);
+        swap(&mut self.captures, &mut request.captures);
+        swap(&mut self.pass, &mut request.pass);
+    }
+}
+
+/// What a request in the background takes of the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Method and head, and the body as far as it was read.
+    Body,
+    /// Method and head.
+    Head,
+}
+
+/// Asks another path beside the request; nobody waits for it.
+///
+/// # Errors
+/// When the file with the body cannot be held open a second time.
+pub fn background(request: &mut Request, uri: &[u8], args: &[u8], takes: Takes) -> io::Result<()> {
+    let thread = request.thread.clone();
+    let body = match takes {
+        Takes::Body => request.body.twin()?,
+        Takes::Head => RequestBody::default(),
+    };
+    let mut other = thread.request();
+    other.use_client(request.client.shadow(), request.generation.clone());
+    let head = request.head.length.min(request.buffer.len());
+    other.buffer.clear();
+    other.buffer.extend_from_slice(&request.buffer[..head]);
+    other.unread = other.buffer.len();
+    other.head = request.head.clone();
+    other.body = body;
+    other.method = request.method;
+    other.host.extend_from_slice(&request.host);
+    other.server = request.server;
+    other.plan = request.plan;
+    (other.started, other.started_unix) = (request.started, request.started_unix);
+    other.values = request.values.clone();
+    other.uri.extend_from_slice(uri);
+    other.args.extend_from_slice(args);
+    other.depth = request.depth + 1;
+    let serving = thread.serving();
+    thread.handle.spawn(async move {
+        phases::within(&mut other).await;
+        settle(&mut other).await;
+        other.thread.clone().give_request(other);
+        drop(serving);
+    });
+    Ok(())
+}
