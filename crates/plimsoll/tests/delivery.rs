@@ -1,8 +1,10 @@
 //! How answers go out: rates, pieces, ways to read files.
 #![forbid(unsafe_code)]
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use testkit::{Origin, Site, each, on_both, serve};
 
 #[test]
@@ -153,4 +155,41 @@ fn one_header_line_too_many() {
     assert_eq!(server.client().request("GET", "/", &[], b"").status, 200);
     assert_eq!(server.status(lines(4)), "400");
     server.error_log().wait_for("client sent too many header lines");
+}
+
+#[test]
+fn early_hints_go_on() {
+    let origin = Origin::answering(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Hidden: h\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let text = "proxy_hide_header X-Hidden; location / { early_hints $arg_h; proxy_pass http://%%ORIGIN%%; } \
+                location /never { proxy_pass http://%%ORIGIN%%; }";
+    let server = serve(Site::new(text).with("ORIGIN", origin.address()));
+    let answer = |target: &str, version: &str| {
+        server.normal(format!("GET {target} HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n"))
+    };
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\n";
+    assert!(answer("/?h=1", "1.1").starts_with(hints), "{}", answer("/?h=1", "1.1"));
+    for (target, version) in [("/?h=0", "1.1"), ("/", "1.1"), ("/never", "1.1"), ("/?h=1", "1.0")] {
+        let answer = answer(target, version);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok"), "{target}: {answer}");
+    }
+}
+
+#[test]
+fn a_shutdown_leaves_idle_connections_for_a_while() {
+    let server =
+        serve("location / { keepalive_min_timeout 1h; return 200 x; } location /other { return 200 x; }");
+    let (mut kept, mut other) = (server.client(), server.client());
+    (kept.get("/"), other.get("/other"));
+    server.signal(Signal::QUIT);
+    // Longer than others have for one more request.
+    other.expect_close();
+    kept.wire().set_timeout(Duration::from_millis(100));
+    let silent = kept.wire().read_some(1).expect_err("it is open and silent").kind();
+    assert!(matches!(silent, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silent}");
+    kept.wire().set_timeout(testkit::PATIENCE);
+    assert_eq!(kept.get("/").header("connection"), Some("close"));
+    kept.expect_close();
 }

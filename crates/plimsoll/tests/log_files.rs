@@ -109,3 +109,10 @@ fn what_is_wrong_is_said_as_nginx_says_it() {
         });
     }
 }
+
+#[test]
+fn a_time_with_milliseconds() {
+    let server = serve("location / { return 200 $time_iso8601_ms; }");
+    let stamp = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d$";
+    assert!(testkit::matches(stamp, &server.get("/").text()));
+}

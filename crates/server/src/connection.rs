@@ -34,6 +34,8 @@ pub struct Rest {
     pub requests: u32,
     /// When it was accepted.
     pub opened: Instant,
+    /// A shutdown does not close it before so many milliseconds after that (`keepalive_min_timeout`).
+    pub kept: u32,
     /// The state of encryption.
     pub tls: Option<Box<Tls>>,
     /// Who a load balancer speaks for.
@@ -58,7 +60,11 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
         return drop_idle(&thread, woken);
     }
     if woken.why == Why::Evicted && !may_go_on(&woken) {
-        if (thread.draining() && woken.rest.requests == 0) || is_young(&thread, &woken.rest) {
+        let kept = woken.rest.opened + Duration::from_millis(woken.rest.kept.into());
+        if kept > thread.handle.now() {
+            woken.socket.set_deadline(Some(kept));
+            thread.handle.rest(woken.socket, woken.rest);
+        } else if (thread.draining() && woken.rest.requests == 0) || is_young(&thread, &woken.rest) {
             thread.handle.rest(woken.socket, woken.rest);
         }
         return;
@@ -472,8 +478,9 @@ async fn after(request: &mut Request) -> Ending {
     if !request.body.complete && !body::discard(request).await {
         return Ending::Close;
     }
-    let timeout = request.plan().core.keepalive_timeout;
-    Ending::Rest(request.thread.handle.now() + timeout)
+    let (plan, now) = (request.plan(), request.thread.handle.now());
+    request.client.keep_until(now, plan.core.keepalive_min_timeout.min(plan.core.keepalive_timeout));
+    Ending::Rest(now + plan.core.keepalive_timeout)
 }
 
 fn reset(request: &Request) -> Ending {

@@ -85,7 +85,8 @@ pub fn enter(thread: &Rc<Thread>, tag: u32, fd: OwnedFd, peer: Peer, seat: Seat)
     }
     let now = handle.now();
     let seat = seat.through(thread, tag);
-    let rest = Rest { peer, listener: tag, id, requests: 0, opened: now, tls: None, proxied: None, seat };
+    let (requests, kept) = (0, 0);
+    let rest = Rest { peer, listener: tag, id, requests, opened: now, kept, tls: None, proxied: None, seat };
     socket.set_deadline(Some(now + core.client_header_timeout));
     if listener.deferred || refused {
         handle.serve(socket, rest);

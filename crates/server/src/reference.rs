@@ -39,6 +39,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("debug_points", "no effect"),
     ("debug_connection", "ignored with a warning: there are no debugging messages"),
     ("open_file_cache", "for each thread, as for each worker in nginx"),
+    ("early_hints", "to clients of HTTP/1.1"),
     ("lock_file", "no effect: no lock is needed"),
     ("server_names_hash_max_size", "no effect: tables grow as they must"),
     ("server_names_hash_bucket_size", "no effect"),

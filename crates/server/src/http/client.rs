@@ -37,6 +37,7 @@ pub struct Client {
     pub listener: u32,
     /// When it was accepted.
     pub opened: Instant,
+    kept: u32,
     /// Its place among the worker's connections, given back when it closes.
     pub seat: Option<crate::worker::Seat>,
     refused: bool,
@@ -65,6 +66,7 @@ impl Client {
             proxy: None,
             listener: 0,
             opened: now,
+            kept: 0,
             seat: None,
             refused: false,
             proxied: None,
@@ -76,7 +78,7 @@ impl Client {
     }
     /// A connection that woke.
     pub fn awake(socket: Socket, rest: Rest) -> Client {
-        let Rest { peer, listener, id, requests, opened, tls, proxied, seat } = rest;
+        let Rest { peer, listener, id, requests, opened, tls, proxied, seat, kept: _ } = rest;
         Client {
             socket: Some(socket),
             tls,
@@ -138,6 +140,12 @@ impl Client {
             self.peer = proxy;
         }
     }
+    /// A shutdown leaves the connection alone for a while from `now` on.
+    pub fn keep_until(&mut self, now: Instant, while_idle: std::time::Duration) {
+        let until = now.saturating_duration_since(self.opened) + while_idle;
+        self.kept =
+            if while_idle.is_zero() { 0 } else { u32::try_from(until.as_millis()).unwrap_or(u32::MAX) };
+    }
     /// Goes to rest until the next byte comes, at most until `deadline`.
     pub fn rest(mut self, deadline: Instant) {
         self.speak_for_itself();
@@ -149,6 +157,7 @@ impl Client {
             id: self.id,
             requests: self.requests,
             opened: self.opened,
+            kept: self.kept,
             tls: self.tls.take(),
             proxied: self.proxied.take(),
             seat,

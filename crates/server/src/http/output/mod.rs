@@ -176,7 +176,8 @@ fn fits_head(request: &mut Request, head: &mut Vec<u8>) -> bool {
     }
 }
 
-async fn write_all(request: &mut Request, buffer: Vec<u8>) -> io::Result<()> {
+/// Writes a buffer of the thread's pool, and gives it back.
+pub(crate) async fn write_all(request: &mut Request, buffer: Vec<u8>) -> io::Result<()> {
     let mut at = 0;
     let result = loop {
         if at == buffer.len() {

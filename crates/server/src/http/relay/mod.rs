@@ -10,7 +10,7 @@
 //! | `protocol.rs` | what differs from one protocol to another |
 //! | `ask.rs`, `failure.rs` | one request: who is asked, what is tried again |
 //! | `send.rs` | the request to the server |
-//! | `receive.rs`, `respond.rs` | the answer's head |
+//! | `receive.rs`, `hints.rs`, `respond.rs` | the answer's head |
 //! | `target.rs` | the servers behind a name |
 //! | `gateway.rs`, `params.rs`, `script.rs` | what protocols have in common that begin with parameters and end as CGI does |
 //! | `cache/`, `refresh.rs` | answers that are kept |
@@ -21,6 +21,7 @@ mod body;
 pub(crate) mod cache;
 mod failure;
 pub(crate) mod gateway;
+mod hints;
 mod pace;
 pub(crate) mod params;
 mod protocol;

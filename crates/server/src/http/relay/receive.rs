@@ -6,6 +6,7 @@ use std::task::Poll;
 use wire::{BadResponse, Method, Progress};
 
 use super::failure::{During, Failure};
+use super::hints;
 use super::protocol::{BadHead, Reader};
 use super::settings::Settings;
 use crate::http::request::Request;
@@ -23,7 +24,7 @@ pub(super) async fn head(
     reader: &mut Reader,
     method: Method,
 ) -> Result<(), Failure> {
-    let mut interim = 0;
+    let (mut interim, mut hints) = (0, 0);
     loop {
         if !request.upstream.buffer.is_empty() {
             let record = &mut request.upstream;
@@ -32,6 +33,10 @@ pub(super) async fn head(
                 Reader::Http(parser) => match parser.parse(&record.buffer, &mut record.head, limit) {
                     Ok(Progress::Done) if is_interim(record.head.status) && interim < INTERIM => {
                         interim += 1;
+                        if record.head.status == 103 {
+                            hints::pass_on(settings, request, &mut hints).await;
+                        }
+                        let record = &mut request.upstream;
                         record.buffer.drain(..record.head.length);
                         parser.reset();
                         continue;

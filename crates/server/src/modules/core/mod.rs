@@ -16,6 +16,7 @@ use crate::worker::generation::Compiler;
 
 mod accepted;
 pub mod delivery;
+pub mod early_hints;
 pub mod error_log;
 pub mod listen;
 mod load_module;
@@ -66,6 +67,7 @@ static DIRECTIVES: &[conf::Directive] = &[
     crate::http::error_page::RECURSIVE,
     crate::http::error_page::MSIE_PADDING,
     crate::http::error_page::MSIE_REFRESH,
+    early_hints::DIRECTIVE,
     error_log::ERROR_LOG,
     directive("client_header_timeout", UPPER, conf::exactly(1), |at, a| {
         at.own::<Conf>().client_header_timeout.set(a.msec(0)?)
@@ -98,6 +100,9 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("client_body_temp_path", ANY, conf::between(1, 4), client_body_temp_path),
     directive("send_timeout", ANY, conf::exactly(1), |at, a| at.own::<Conf>().send_timeout.set(a.msec(0)?)),
     directive("keepalive_timeout", ANY, conf::between(1, 2), keepalive_timeout),
+    directive("keepalive_min_timeout", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().keepalive_min_timeout.set(a.msec(0)?)
+    }),
     directive("keepalive_requests", ANY, conf::exactly(1), |at, a| {
         at.own::<Conf>().keepalive_requests.set(a.number(0)?)
     }),
@@ -184,6 +189,7 @@ settings! {
         client_body_temp_path: crate::temp::TempPath,
         send_timeout: u64,
         keepalive_timeout: u64,
+        keepalive_min_timeout: u64,
         keepalive_header: Option<u64>,
         keepalive_requests: u32,
         keepalive_time: u64,
@@ -276,8 +282,10 @@ pub struct Core {
     pub(crate) client_body_temp_path: Arc<crate::temp::TempPath>,
     pub(crate) send_timeout: Duration,
     pub(crate) delivery: delivery::Delivery,
+    pub(crate) early_hints: early_hints::EarlyHints,
     pub(crate) open_files: open_files::OpenFiles,
     pub(crate) keepalive_timeout: Duration,
+    pub(crate) keepalive_min_timeout: Duration,
     pub(crate) keepalive_header: Option<u64>,
     pub(crate) keepalive_requests: u32,
     pub(crate) keepalive_time: Duration,
@@ -337,8 +345,10 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         },
         send_timeout: time(&c.send_timeout, 60_000),
         delivery: delivery::compile(at),
+        early_hints: early_hints::compile(at),
         open_files: open_files::compile(at),
         keepalive_timeout: time(&c.keepalive_timeout, 75_000),
+        keepalive_min_timeout: time(&c.keepalive_min_timeout, 0),
         keepalive_header: c.keepalive_header.or(None),
         keepalive_requests: c.keepalive_requests.or(1000),
         keepalive_time: time(&c.keepalive_time, 3_600_000),

@@ -145,6 +145,17 @@ pub fn time_iso8601(request: &mut Request, out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(&request.thread.clock.iso8601.get());
     true
 }
+/// With milliseconds behind the seconds.
+pub fn time_iso8601_ms(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    let text = request.thread.clock.iso8601.get();
+    let (time, zone) = text.split_at(text.len().min("2026-01-01T00:00:00".len()));
+    let milliseconds = request.thread.clock.unix().subsec_millis();
+    out.extend_from_slice(time);
+    // Writing to memory cannot fail.
+    let _ = write!(out, ".{milliseconds:03}");
+    out.extend_from_slice(zone);
+    true
+}
 
 #[cfg(test)]
 mod tests {

@@ -69,6 +69,7 @@ pub(super) static VARIABLES: &[Variable] = &[
     variable("server_protocol", request::server_protocol),
     variable("status", response::status),
     variable("time_iso8601", connection::time_iso8601),
+    variable("time_iso8601_ms", connection::time_iso8601_ms),
     variable("time_local", connection::time_local),
     variable("uri", request::uri),
 ];
