@@ -7,6 +7,7 @@ mod ci;
 mod diff;
 mod fuzz;
 mod lab;
+mod overload;
 mod run;
 mod setup;
 mod test;
@@ -31,6 +32,7 @@ usage: cargo xtask <command>
   diff case SEED   one of them, with its text
   diff SECONDS SEED    as many as fit, from this seed on
   lab [NAME..]     incidents made with a real nginx; the doctor must name the right link
+  overload [--quick] [NAME..]   more load than there is room for, on nginx and Plimsoll: who got what
   bench [CASE..]   CPU, memory and system calls per request, nginx and Plimsoll in turn
 ";
 
@@ -58,6 +60,7 @@ fn command() -> Result<()> {
         "fuzz" => fuzz::fuzz(&rest),
         "budget" => budget::budget(),
         "diff" => diff::diff(&rest),
+        "overload" => overload::overload(&rest),
         "lab" => lab::lab(&rest),
         "bench" => bench::bench(&rest),
         "" | "-h" | "--help" | "help" => {
