@@ -474,3 +474,17 @@ fn trailers_follow_the_body() {
         assert_eq!(trailers.flags & END_STREAM, END_STREAM);
     });
 }
+
+#[test]
+fn a_stream_cancelled_while_it_is_answered() {
+    let log = "log_format f '$uri $status'; access_log logs/access.log f;";
+    let site = Site::new(format!("{log} server {{ {} }}", h2(""))).file("html/f", many(200_000));
+    on_both(site, |server| {
+        let mut client = Frames::connect(server, &[(4, 10)]);
+        client.request(1, "GET", "/f", &[], true);
+        client.wait(kind::DATA, 1);
+        client.send(kind::RST_STREAM, 0, 1, &CANCEL);
+        assert_eq!(server.access_log().wait_lines(1), ["/f 200"]);
+        server.error_log().wait_for("client canceled stream 1 while ");
+    });
+}

@@ -301,3 +301,30 @@ fn errors_at_load() {
     refused("ssl_stapling on; ssl_stapling_file %%PKI%%/v3;", "failed (SSL: not an OCSP response)");
     refused("ssl on;", "unknown directive \"ssl\" in %%DIR%%/nginx.conf:1\ngone since nginx 1.25.1: ");
 }
+
+#[test]
+fn variables_name_certificates() {
+    for cache in ["", "ssl_certificate_cache max=1 valid=1m;"] {
+        let text = format!(
+            "listen 127.0.0.1:%%PORT%% ssl; ssl_protocols TLSv1.2 TLSv1.3; {} \
+             ssl_certificate %%PKI%%/$ssl_server_name.crt; ssl_certificate_key %%PKI%%/$ssl_server_name.key;",
+            cache
+        );
+        let test = |server: &Server| {
+            for name in ["a", "self", "a"] {
+                let subject = if name == "a" { "CN = a.test" } else { "CN = stranger.test" };
+                let said = report(server, &["-servername", name]);
+                assert!(said.contains(&format!("subject={subject}\n")), "{name}: {said}");
+            }
+            assert!(report(server, &["-servername", "none"]).contains("alert"));
+            server
+                .error_log()
+                .wait_match(r"cannot load certificate .*none.crt.: .*while SSL handshaking, client");
+        };
+        // The cache is newer than what may be installed.
+        match cache {
+            "" => on_both(with_pki(&text), test),
+            _ => test(&serve(with_pki(&text))),
+        }
+    }
+}

@@ -47,6 +47,8 @@ pub struct Client {
     pub timed_out: bool,
     /// A write waits: its deadline is set.
     pub waiting_to_send: bool,
+    /// The name in a ClientHello whose certificate is being looked for.
+    pub asked_for: Option<Box<str>>,
     /// The client speaks plain HTTP to an encrypted port.
     pub plain_on_ssl: bool,
     local: OnceCell<Option<SocketAddr>>,
@@ -72,6 +74,7 @@ impl Client {
             proxied: None,
             timed_out: false,
             waiting_to_send: false,
+            asked_for: None,
             plain_on_ssl: false,
             local: OnceCell::new(),
         }

@@ -117,7 +117,11 @@ impl Stream {
         let room = match poll_room(body, cx, wanted) {
             Poll::Pending => return self.deadline.poll(cx).map(Err),
             Poll::Ready(Ok(room)) => room.min(wanted),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fault(error))),
+            Poll::Ready(Err(error)) => {
+                // Why there is no room any more.
+                let _ = self.poll_closed(cx);
+                return Poll::Ready(Err(self.fault(error)));
+            }
         };
         self.deadline.stop_waiting();
         let end = self.left == Some(room as u64);
@@ -155,7 +159,9 @@ impl Stream {
             Out::Body(body) => ready!(body.poll_reset(cx)),
             Out::Ended => return Poll::Pending,
         };
-        self.canceled.set(Some(gone.unwrap_or(Reason::CANCEL)));
+        if let Ok(reason) = gone {
+            self.canceled.set(Some(reason));
+        }
         Poll::Ready(())
     }
     /// What the log says of a client that ended the stream.

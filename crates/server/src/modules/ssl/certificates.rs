@@ -1,5 +1,6 @@
 //! The certificates of a server, their keys, and what an OCSP responder says of them.
 
+use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -24,8 +25,11 @@ const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 const MOST_ROUNDS: u32 = 10_000_000;
 
 /// The certificates of one server: the first that suits what the client can verify.
-#[derive(Debug)]
-pub struct Certificates(Vec<Arc<CertifiedKey>>);
+#[derive(Debug, Default)]
+pub struct Certificates(pub Vec<Arc<CertifiedKey>>);
+
+/// Reads a file: of those that the configuration was read with, or as it is now.
+pub type Reads<'a> = &'a dyn Fn(&str) -> io::Result<Arc<[u8]>>;
 
 impl Certificates {
     /// Reads what is configured.
@@ -41,26 +45,14 @@ impl Certificates {
         let passwords = passwords(conf, with)?;
         let staple = staple(at, conf, with)?;
         let pairs = conf.certificates.iter().zip(&conf.keys);
+        let reads: Reads<'_> = &|path| with.inputs.read(path.as_ref());
         let load = |(certificate, key): (&Named, &Named)| {
-            let chain = chain(&certificate.path, with)?;
-            let der = key_of(&key.path, &passwords, with)?;
-            let cannot =
-                |e: rustls::Error| Error::emerg(format!("cannot load certificate key \"{}\": {e}", key.path));
-            let signer = provider.key_provider.load_private_key(der).map_err(cannot)?;
-            let mut pair = CertifiedKey::new(chain, signer);
-            if let Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) =
-                pair.keys_match()
-            {
-                let path = &key.path;
-                return Err(Error::emerg(format!(
-                    "SSL_CTX_use_PrivateKey(\"{path}\") failed (SSL: key values mismatch)"
-                )));
-            }
+            let mut pair = pair(&certificate.path, &key.path, &passwords, provider, reads)?;
             pair.ocsp = staple.clone();
             if conf.stapling.or(false) && staple.is_none() {
                 warn_of_stapling(at, conf, &pair, &certificate.path);
             }
-            Ok(Arc::new(pair))
+            Ok::<_, Error>(Arc::new(pair))
         };
         Ok(Certificates(pairs.map(load).collect::<Result<_, _>>()?))
     }
@@ -73,15 +65,42 @@ impl rustls::server::ResolvesServerCert for Certificates {
     }
 }
 
+/// A certificate with those that signed it, and its key.
+///
+/// # Errors
+/// In nginx's words.
+pub fn pair(
+    certificate: &str,
+    key: &str,
+    passwords: &[String],
+    provider: &CryptoProvider,
+    reads: Reads<'_>,
+) -> Result<CertifiedKey, Error> {
+    let chain = chain_by(certificate, reads)?;
+    let der = key_of(key, passwords, reads)?;
+    let cannot = |e: rustls::Error| Error::emerg(format!("cannot load certificate key \"{key}\": {e}"));
+    let signer = provider.key_provider.load_private_key(der).map_err(cannot)?;
+    let pair = CertifiedKey::new(chain, signer);
+    match pair.keys_match() {
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+            Err(Error::emerg(format!("SSL_CTX_use_PrivateKey(\"{key}\") failed (SSL: key values mismatch)")))
+        }
+        _ => Ok(pair),
+    }
+}
+
 /// The bytes of a file, or those behind `data:`.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn read(kind: &str, path: &str, with: &Compiler<'_>) -> Result<Arc<[u8]>, Error> {
+    read_by(kind, path, &|path| with.inputs.read(path.as_ref()))
+}
+fn read_by(kind: &str, path: &str, reads: Reads<'_>) -> Result<Arc<[u8]>, Error> {
     if let Some(data) = path.strip_prefix("data:") {
         return Ok(data.as_bytes().into());
     }
-    with.inputs.read(path.as_ref()).map_err(|e| {
+    reads(path).map_err(|e| {
         Error::emerg(format!(
             "cannot load {kind} \"{path}\": BIO_new_file() failed ({})",
             crate::log::Errno(&e)
@@ -94,7 +113,10 @@ pub fn read(kind: &str, path: &str, with: &Compiler<'_>) -> Result<Arc<[u8]>, Er
 /// # Errors
 /// When there are none.
 pub fn chain(path: &str, with: &Compiler<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let pem = read("certificate", path, with)?;
+    chain_by(path, &|path| with.inputs.read(path.as_ref()))
+}
+fn chain_by(path: &str, reads: Reads<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = read_by("certificate", path, reads)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
@@ -104,8 +126,8 @@ pub fn chain(path: &str, with: &Compiler<'_>) -> Result<Vec<CertificateDer<'stat
     }
 }
 
-fn key_of(path: &str, passwords: &[String], with: &Compiler<'_>) -> Result<PrivateKeyDer<'static>, Error> {
-    let pem = read("certificate key", path, with)?;
+fn key_of(path: &str, passwords: &[String], reads: Reads<'_>) -> Result<PrivateKeyDer<'static>, Error> {
+    let pem = read_by("certificate key", path, reads)?;
     let failed = |why: &str| {
         Error::emerg(format!(
             "cannot load certificate key \"{path}\": PEM_read_bio_PrivateKey() failed (SSL: {why})"
@@ -158,7 +180,7 @@ fn open(key: &EncryptedKey<'_>, password: &str) -> Option<Vec<u8>> {
 }
 
 /// The lines of `ssl_password_file`: each is tried.
-fn passwords(conf: &Conf, with: &Compiler<'_>) -> Result<Vec<String>, Error> {
+pub fn passwords(conf: &Conf, with: &Compiler<'_>) -> Result<Vec<String>, Error> {
     let Some(file) = conf.password_file.written() else { return Ok(Vec::new()) };
     let bytes = with
         .inputs

@@ -10,6 +10,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::certificates::{self, Certificates};
 use super::clients::{self, Clients};
+use super::dynamic::Dynamic;
 use super::written::{Conf, Protocols};
 use super::{ciphers, sessions};
 use crate::worker::generation::Compiler;
@@ -24,6 +25,8 @@ pub struct Configured {
     pub rejects: bool,
     /// Who judges the certificates of clients.
     pub clients: Option<Arc<Clients>>,
+    /// Certificates that are looked for when a client comes.
+    pub dynamic: Option<Dynamic>,
 }
 
 /// The TLS configuration of a server; `None` where it has neither certificate nor a refusal.
@@ -47,7 +50,11 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Configured>
         command(at, &mut choice, name, value)?;
     }
     let provider = Arc::new(choice.provider());
-    let resolver = Certificates::load(at, conf, &provider, with)?;
+    let dynamic = Dynamic::compile(conf, &provider, with)?;
+    let resolver = match &dynamic {
+        Some(_) => Certificates::default(),
+        None => Certificates::load(at, conf, &provider, with)?,
+    };
     let clients = clients::compile(at, conf, provider.signature_verification_algorithms, with)?;
     let builder =
         ServerConfig::builder_with_provider(provider).with_protocol_versions(&choice.protocols.versions());
@@ -64,7 +71,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Configured>
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec(), b"http/0.9".to_vec()];
     let mut http2 = config.clone();
     http2.alpn_protocols.insert(0, crate::http2::ALPN.to_vec());
-    Ok(Some(Configured { http1: Arc::new(config), http2: Arc::new(http2), rejects, clients }))
+    Ok(Some(Configured { http1: Arc::new(config), http2: Arc::new(http2), rejects, clients, dynamic }))
 }
 
 /// Sessions that are taken up again: from a cache, from tickets.

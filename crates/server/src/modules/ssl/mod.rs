@@ -15,6 +15,7 @@ pub mod ciphers;
 mod client_variables;
 mod clients;
 mod compile;
+mod dynamic;
 mod sessions;
 mod tls;
 mod written;
@@ -31,10 +32,14 @@ pub(crate) static MODULE: Module = Module {
     name: "ssl",
     directives: &[
         directive("ssl_certificate", IN, conf::exactly(1), |at, a| {
-            written::certificate(a, &mut at.own::<Conf>().certificates)
+            let file = written::certificate(at, a)?;
+            at.own::<Conf>().certificates.push(file);
+            Ok(())
         }),
         directive("ssl_certificate_key", IN, conf::exactly(1), |at, a| {
-            written::certificate(a, &mut at.own::<Conf>().keys)
+            let file = written::certificate(at, a)?;
+            at.own::<Conf>().keys.push(file);
+            Ok(())
         }),
         directive("ssl_certificate_cache", IN, conf::between(1, 3), written::certificate_cache),
         directive("ssl_password_file", IN, conf::exactly(1), |at, a| {
@@ -109,7 +114,13 @@ static VARIABLES: &[Variable] = &[
     variable("ssl_cipher", |r, out| text(r, out, |tls| Some(tls.cipher))),
     variable("ssl_curve", |r, out| text(r, out, |tls| tls.curve)),
     variable("ssl_alpn_protocol", |r, out| text(r, out, |tls| tls.alpn_protocol.as_deref())),
-    variable("ssl_server_name", |r, out| text(r, out, |tls| tls.server_name.as_deref())),
+    variable("ssl_server_name", |r, out| match &r.client.asked_for {
+        Some(name) => {
+            out.extend_from_slice(name.as_bytes());
+            true
+        }
+        None => text(r, out, |tls| tls.server_name.as_deref()),
+    }),
     client_variables::CERT,
     client_variables::RAW_CERT,
     client_variables::ESCAPED_CERT,
@@ -184,14 +195,19 @@ fn choose(request: &mut Request, name: Option<&str>) -> Result<Chosen, Failure> 
     let names = listener.names_for(request.client.local_address());
     let host = name.map(|n| n.to_ascii_lowercase().into_bytes()).unwrap_or_default();
     let found = names.names.find(&host, None).unwrap_or(names.default_server);
-    let of = |id| {
+    let mut of = |id| {
         let server = generation.shared.server(id);
         let configured = server.tls.as_ref()?;
         let http2 = server.http2.enabled || listener.http2;
         let config = if http2 { &configured.http2 } else { &configured.http1 };
-        Some(match configured.rejects {
-            true => Err(Failure::Rejected),
-            false => Ok(Chosen { config: config.clone(), clients: configured.clients.clone() }),
+        let clients = configured.clients.clone();
+        Some(match (configured.rejects, &configured.dynamic) {
+            (true, _) => Err(Failure::Rejected),
+            (false, None) => Ok(Chosen { config: config.clone(), clients }),
+            (false, Some(dynamic)) => {
+                request.client.asked_for = name.map(Into::into);
+                dynamic.load(request, config, http2).map(|config| Chosen { config, clients })
+            }
         })
     };
     of(found).or_else(|| of(names.default_server)).unwrap_or(Err(Failure::NoCertificate))
@@ -213,6 +229,7 @@ fn note(request: &Request, failure: &Failure) {
             note(Level::Info, format_args!("SSL_do_handshake() failed ({})", crate::log::Errno(e)))
         }
         Failure::Refused(e) => note(Level::Info, format_args!("SSL_do_handshake() failed (SSL: {e})")),
+        Failure::Unreadable(e) => note(Level::Error, format_args!("{e}")),
         Failure::Rejected => note(Level::Info, format_args!("handshake rejected")),
         Failure::NoCertificate => note(
             Level::Error,

@@ -192,12 +192,17 @@ impl Tls {
 /// A fatal alert: no such name here (RFC 6066, 3).
 const UNRECOGNIZED_NAME: &[u8] = &[0x15, 3, 3, 0, 2, 2, 112];
 
+/// A fatal alert: our own fault.
+const INTERNAL_ERROR: &[u8] = &[0x15, 3, 3, 0, 2, 2, 80];
+
 /// How a handshake failed, for the log.
 pub enum Failure {
     /// The client left or broke off.
     Io(io::Error),
     /// What rustls says of the client's messages.
     Refused(rustls::Error),
+    /// The certificate that is named by variables cannot be had.
+    Unreadable(conf::Error),
     /// The server that was asked for wants no handshake.
     Rejected,
     /// No server of this address has a certificate.
@@ -235,8 +240,10 @@ pub async fn accept(
     let Chosen { config, clients } = match choose(request, name.as_deref()) {
         Ok(chosen) => chosen,
         Err(failure) => {
-            if matches!(failure, Failure::Rejected) {
-                send(request, UNRECOGNIZED_NAME).await;
+            match failure {
+                Failure::Rejected => send(request, UNRECOGNIZED_NAME).await,
+                Failure::Unreadable(_) => send(request, INTERNAL_ERROR).await,
+                _ => {}
             }
             return Err(failure);
         }

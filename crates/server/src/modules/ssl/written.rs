@@ -1,14 +1,19 @@
 //! The directives of TLS, as written.
 
+use std::time::Duration;
+
 use conf::{Args, Error, Inherit, Scope, Setting};
 
 use super::sessions::Cache;
+use crate::http::variables::Template;
 
 /// A file's name as written, for messages, and its path.
 #[derive(Clone)]
 pub struct Named {
     pub written: String,
     pub path: String,
+    /// With variables: the path is known when a client comes.
+    pub template: Option<Template>,
 }
 
 /// Which versions are offered.
@@ -43,6 +48,7 @@ pub struct Conf {
     pub buffer_size: Setting<u64>,
     pub reject_handshake: Setting<bool>,
     pub early_data: Setting<bool>,
+    pub keep: Setting<Keep>,
     pub password_file: Setting<Named>,
     pub session_cache: Option<Cache>,
     pub session_timeout: Setting<u64>,
@@ -85,6 +91,7 @@ impl Inherit for Conf {
         self.buffer_size.inherit(&outer.buffer_size);
         self.reject_handshake.inherit(&outer.reject_handshake);
         self.early_data.inherit(&outer.early_data);
+        self.keep.inherit(&outer.keep);
         self.password_file.inherit(&outer.password_file);
         self.session_timeout.inherit(&outer.session_timeout);
         self.session_tickets.inherit(&outer.session_tickets);
@@ -103,23 +110,26 @@ impl Inherit for Conf {
 
 /// A file by its name, relative to the configuration.
 pub fn named(a: &Args<'_>) -> Named {
-    Named { written: a.str(0).into(), path: a.conf_path(a.str(0)) }
+    Named { written: a.str(0).into(), path: a.conf_path(a.str(0)), template: None }
 }
 
 /// A certificate's or key's file; `data:` is the thing itself.
-pub fn certificate(a: &Args<'_>, list: &mut Vec<Named>) -> Result<(), Error> {
+pub fn certificate(at: &mut Scope, a: &Args<'_>) -> Result<Named, Error> {
     let name = a.str(0);
-    if name.contains('$') {
-        return Err(a.error(format!("variables in \"{}\" are not supported by plimsoll", a.directive)));
-    }
     if name.starts_with("engine:") || name.starts_with("store:") {
         return Err(a.error(format!("\"{name}\" is not supported by plimsoll in \"{}\"", a.directive)));
     }
-    list.push(match name.starts_with("data:") {
-        true => Named { written: name.into(), path: name.into() },
-        false => named(a),
-    });
-    Ok(())
+    let template = match name.contains('$') {
+        true => Some(Template::compile(at, a, 0)?),
+        false => None,
+    };
+    let path = match name.starts_with("data:") {
+        true => name.into(),
+        // What the value of a variable is relative to.
+        false if template.is_some() => a.conf_path("."),
+        false => a.conf_path(name),
+    };
+    Ok(Named { written: name.into(), path, template })
 }
 
 /// `ssl_protocols`
@@ -153,25 +163,35 @@ pub fn verify_client(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     at.own::<Conf>().verify_client.set(verify)
 }
 
-/// `ssl_certificate_cache`: certificates are read when the configuration is; there are none to be cached.
-pub fn certificate_cache(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut most = false;
+/// How long certificates whose names have variables are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// So many; none where there is no cache.
+    pub most: usize,
+    /// Unless nobody asked for that long.
+    pub inactive: Duration,
+    /// Then they are read again.
+    pub valid: Duration,
+}
+
+/// `ssl_certificate_cache`
+pub fn certificate_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let seconds = |time: &str| conf::sec(time.as_bytes()).map(Duration::from_secs);
+    let mut keep = Keep { most: 0, inactive: Duration::from_secs(10), valid: Duration::from_secs(60) };
     for i in 0..a.words.len() {
         let word = a.str(i);
-        let fits = match word.split_once('=') {
-            Some(("max", n)) => {
-                most = true;
-                n.parse::<u32>().is_ok_and(|n| n > 0)
-            }
-            Some(("inactive" | "valid", time)) => conf::sec(time.as_bytes()).is_some(),
-            _ => word == "off",
+        let read = match word.split_once('=') {
+            Some(("max", n)) => n.parse().ok().filter(|n| *n > 0).map(|n| keep.most = n),
+            Some(("inactive", time)) => seconds(time).map(|time| keep.inactive = time),
+            Some(("valid", time)) => seconds(time).map(|time| keep.valid = time),
+            _ => (word == "off" && a.words.len() == 1).then_some(()),
         };
-        if !fits {
+        if read.is_none() {
             return Err(a.error(format!("invalid parameter \"{word}\"")));
         }
     }
-    match most || a.str(0) == "off" {
-        true => Ok(()),
-        false => Err(a.error("\"ssl_certificate_cache\" must have the \"max\" parameter")),
+    if keep.most == 0 && a.str(0) != "off" {
+        return Err(a.error("\"ssl_certificate_cache\" must have the \"max\" parameter"));
     }
+    at.own::<Conf>().keep.set(keep)
 }
