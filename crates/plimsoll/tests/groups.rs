@@ -204,3 +204,26 @@ fn what_these_directives_do_not_accept() {
         assert!(exit.code == Some(1) && exit.stderr.contains(error), "{members}: {exit}");
     }
 }
+
+#[test]
+fn variables_tell_of_the_last_server_and_of_the_queue() {
+    let gate = Gate::new();
+    let origin = gated(&gate, "a");
+    let names = testkit::NameServer::new();
+    names.address_of("a.test", 60, "127.0.0.1");
+    let text = "resolver %%DNS%% ipv6=off; upstream u { zone z 64k; queue 2; server a.test:%%ORIGIN%% max_conns=1 resolve; }\n\
+        server { listen 127.0.0.1:%%PORT%%; location / { proxy_pass http://u; \
+        add_header X \"$upstream_last_addr $upstream_last_server_name $upstream_queue_time\"; } }";
+    let server = testkit::serve(Site::new(text).with("ORIGIN", origin.port()).with("DNS", names.address()));
+    let (mut first, mut second) = (server.client(), server.client());
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.wait_requests(1);
+    second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    gate.open();
+    let (first, second) = (first.response(), second.response());
+    for response in [first, second] {
+        // The first may have waited for the name, the second for the first.
+        let said = response.header("x").unwrap_or_default();
+        assert!(testkit::matches(r"^127\.0\.0\.1 a\.test (-|\d\.\d{3})$", said), "{said}");
+    }
+}

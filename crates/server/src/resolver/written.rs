@@ -69,6 +69,8 @@ impl Conf {
                 ipv4 = flag(on)?;
             } else if let Some(on) = word.strip_prefix("ipv6=") {
                 ipv6 = flag(on)?;
+            } else if word.starts_with("status_zone=") {
+                return Err(a.error("parameter \"status_zone\" is not supported by plimsoll"));
             } else {
                 let found = resolve(a.inputs(), word, PORT);
                 let found = found.map_err(|what| a.error(format!("{what} in resolver \"{word}\"")))?;

@@ -1,6 +1,7 @@
 //! What a request knows of its upstreams: each try for `$upstream_*`, the last response's head for `$upstream_http_*`,
 //! and the URL for the error log. Lives in the pooled request, so that it costs no allocation.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::{ResponseHead, Span};
@@ -14,6 +15,8 @@ pub struct Try {
     pub address: Span,
     /// The status it gave, or that its failure stands for; 0 while there is none.
     pub status: u16,
+    /// How long it was waited for (`queue`).
+    pub queued: Option<Duration>,
     /// Until the connection stood.
     pub connect: Option<Duration>,
     /// Until the response's head was there.
@@ -112,6 +115,8 @@ pub struct Record {
     pub cache: CacheRecord,
     /// Trailers of the last response.
     pub trailers: Vec<u8>,
+    /// The server asked last as the configuration writes it, where that is not its address.
+    server: Option<Arc<str>>,
     /// Who is being asked, for the error log; a place in `text`.
     asked: Span,
     /// An internal redirect began since the last try.
@@ -174,6 +179,7 @@ impl Record {
         self.tries.push(Try {
             address: self.asked,
             status: 0,
+            queued: None,
             connect: None,
             header: None,
             response: None,
@@ -184,6 +190,22 @@ impl Record {
             started: now,
         });
         self.forget_response();
+    }
+    /// The server being asked, as the configuration writes it.
+    pub fn asked_as(&mut self, server: &Arc<str>) {
+        let address = self.asked.of(&self.text);
+        self.server = (server.as_bytes() != address).then(|| server.clone());
+    }
+    /// The name of the server asked last, without its port.
+    pub fn last_server(&self) -> Option<&[u8]> {
+        self.tries.last()?;
+        let server = self.server.as_ref().map_or(self.asked.of(&self.text), |server| server.as_bytes());
+        Some(without_port(server))
+    }
+    /// The address of the server asked last, without its port.
+    pub fn last_address(&self) -> Option<&[u8]> {
+        let last = self.tries.last()?;
+        Some(without_port(last.address.of(&self.text)))
     }
     /// Nobody is left to ask: nginx shows the group's name as the address.
     pub fn nobody(&mut self, group: &str, now: Instant) {
@@ -233,5 +255,33 @@ impl Record {
             out.push(b':');
         }
         out.extend_from_slice(&self.uri);
+    }
+}
+
+/// `[::1]:80` is `::1`; the path of a socket stays.
+fn without_port(address: &[u8]) -> &[u8] {
+    if address.starts_with(b"unix:") {
+        return address;
+    }
+    let colon = memchr::memrchr(b':', address).filter(|i| address[i + 1..].iter().all(u8::is_ascii_digit));
+    let host = colon.map_or(address, |i| &address[..i]);
+    host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_port;
+
+    #[test]
+    fn ports_are_taken_off() {
+        for (address, host) in [
+            ("127.0.0.1:80", "127.0.0.1"),
+            ("[::1]:80", "::1"),
+            ("[::1]", "::1"),
+            ("a.test", "a.test"),
+            ("unix:/tmp/a:80", "unix:/tmp/a:80"),
+        ] {
+            assert_eq!(without_port(address.as_bytes()), host.as_bytes());
+        }
     }
 }

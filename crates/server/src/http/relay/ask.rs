@@ -190,8 +190,9 @@ impl<'a> Tries<'a> {
     }
     async fn run(&mut self, protocol: &dyn Protocol, request: &mut Request, message: &Message) -> Next {
         loop {
-            let mut held = match self.server(request).await {
-                Ok(held) => held,
+            let before = request.thread.handle.now();
+            let (mut held, waited) = match self.server(request).await {
+                Ok(found) => found,
                 // Nobody is left to ask, or not in time.
                 Err(next @ Next::Status(_)) => {
                     return self.old(protocol, request, again::ERROR).unwrap_or(next);
@@ -200,6 +201,10 @@ impl<'a> Tries<'a> {
             };
             let now = request.thread.handle.now();
             request.upstream.ask(&held.peer().name, now);
+            request.upstream.asked_as(&held.peer().server);
+            if let Some(last) = request.upstream.last().filter(|_| waited) {
+                last.queued = Some(now.saturating_duration_since(before));
+            }
             let mut link = None;
             let mut reader = protocol.reader(message);
             let failure = match self.attempt(request, &held, message, &mut reader, &mut link).await {
@@ -228,14 +233,14 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// The next server to ask; the first may have to be waited for.
-    async fn server(&mut self, request: &mut Request) -> Result<Held, Next> {
+    /// The next server to ask; the first may have to be waited for, and whether it was.
+    async fn server(&mut self, request: &mut Request) -> Result<(Held, bool), Next> {
         let first = !std::mem::replace(&mut self.asked, true);
         if !(first && self.group.has_queue()) {
             let time = request.thread.handle.unix_time();
             let client = request.client.peer.ip();
             if let Some(held) = self.group.choose(&mut self.turn, time, client) {
-                return Ok(held);
+                return Ok((held, false));
             }
         }
         let waited = match first {
@@ -247,7 +252,7 @@ impl<'a> Tries<'a> {
             false => None,
         };
         match waited {
-            Some(Ok(held)) => Ok(held),
+            Some(Ok(held)) => Ok((held, true)),
             Some(Err(NoTurn::Gone)) => {
                 request.aborted = true;
                 failure::log_gone(request, " while waiting for an upstream server");

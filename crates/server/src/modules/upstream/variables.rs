@@ -22,6 +22,9 @@ pub(super) static VARIABLES: &[Variable] = &[
             status => wire::push_decimal(out, status.into()),
         })
     }),
+    variable("upstream_last_addr", |r, out| put(r.upstream.last_address(), out)),
+    variable("upstream_last_server_name", |r, out| put(r.upstream.last_server(), out)),
+    variable("upstream_queue_time", |r, out| each(r, out, |one, out| seconds(one.queued, out))),
     variable("upstream_connect_time", |r, out| each(r, out, |one, out| seconds(one.connect, out))),
     variable("upstream_header_time", |r, out| each(r, out, |one, out| seconds(one.header, out))),
     variable("upstream_response_time", |r, out| each(r, out, |one, out| seconds(one.response, out))),
@@ -88,6 +91,11 @@ fn each(request: &mut Request, out: &mut Vec<u8>, mut value: impl FnMut(&Try, &m
         value(one, out);
     }
     !request.upstream.tries.is_empty()
+}
+
+fn put(found: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(found.unwrap_or_default());
+    found.is_some()
 }
 
 fn seconds(time: Option<Duration>, out: &mut Vec<u8>) {
