@@ -242,6 +242,86 @@ fn signed_links() {
 }
 
 #[test]
+fn clients_are_known_again() {
+    let text = "userid on; userid_name id; userid_domain example.com; userid_path /x; userid_expires 365d; userid_flags secure samesite=lax; userid_p3p 'CP=X';
+        add_header Got $uid_got; add_header Set $uid_set;
+        location / { return 204; }
+        location /mark { userid_mark z; return 204; }
+        location /reset { set $uid_reset log; return 204; }
+        location /log { userid log; return 204; }
+        location /v1 { userid v1; userid_service 5; userid_expires max; userid_flags off; userid_p3p none; userid_domain none; return 204; }
+        location /off { userid off; return 204; }";
+    on_both(text, |server| {
+        let fresh = server.get("/");
+        let cookie = fresh.header("set-cookie").expect("a cookie").to_owned();
+        assert!(
+            testkit::matches(
+                r"^id=[\w+/]{22}==; expires=\w{3}, \d\d-\w{3}-\d\d \d\d:\d\d:\d\d GMT; domain=example.com; path=/x; secure; samesite=lax$",
+                &cookie
+            ),
+            "{cookie}"
+        );
+        assert_eq!(fresh.header("p3p"), Some("CP=X"));
+        let set = fresh.header("set").expect("the numbers").to_owned();
+        // The address comes first, in the order of bytes of the machine.
+        assert!(testkit::matches(r"^id=0100007F[0-9A-F]{16}0[23][0-9A-F]{4}03$", &set), "{set}");
+        assert_eq!(fresh.header("got"), None);
+        let value = cookie.split(';').next().unwrap_or_default();
+        let again = |target: &str, value: &str| server.get_with(target, &[("Cookie", value)]);
+        let known = again("/", value);
+        assert_eq!((known.header("set-cookie"), known.header("got")), (None, Some(set.as_str())));
+        assert_eq!(again("/log", value).header("got"), Some(set.as_str()));
+        let marked = again("/mark", value).header("set-cookie").unwrap_or_default().to_owned();
+        assert!(marked.starts_with(&format!("{}z=", &value[..25])), "{marked}");
+        assert_eq!(again("/mark", &format!("{}z=", &value[..25])).header("set-cookie"), None);
+        let other = again("/reset", value).header("set-cookie").unwrap_or_default().to_owned();
+        assert!(other.starts_with("id=") && !other.starts_with(value), "{other}");
+        let v1 = server.get("/v1");
+        let cookie = v1.header("set-cookie").unwrap_or_default();
+        assert!(
+            testkit::matches(r"^id=[\w+/]{22}==; expires=Thu, 31-Dec-37 23:55:55 GMT; path=/x$", cookie),
+            "{cookie}"
+        );
+        assert!(testkit::matches("^id=00000005[0-9A-F]{24}$", v1.header("set").unwrap_or_default()));
+        assert_eq!(v1.header("p3p"), None);
+        assert_eq!(server.get("/off").header("set-cookie"), None);
+        again("/", "id=short");
+        again("/", "id=!!!!!!!!!!!!!!!!!!!!!!!!");
+        let log = server.error_log();
+        log.wait_match(&format!(r#"\[notice\] .* userid cookie "{set}" was reset"#));
+        log.wait_for("client sent too short userid cookie \"id=short\"");
+        log.wait_for("client sent invalid userid cookie \"id=!!!!!!!!!!!!!!!!!!!!!!!!\"");
+    });
+}
+
+#[test]
+fn browsers_by_age() {
+    let text = "server { listen 127.0.0.1:%%PORT%%; return 200 \"[$modern_browser|$ancient_browser|$msie]\";
+            modern_browser msie 5.5; modern_browser gecko 1.0.0; modern_browser safari 100; ancient_browser Lynx netscape4; ancient_browser_value old; }
+        server { listen 127.0.0.1:%%PORT_1%%; return 200 \"[$modern_browser|$ancient_browser]\"; modern_browser unlisted; ancient_browser Lynx netscape4; modern_browser_value new; }
+        server { listen 127.0.0.1:%%PORT_2%%; return 200 \"[$modern_browser|$ancient_browser]\"; }";
+    on_both(text, |server| {
+        for (agent, first, second) in [
+            ("Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)", "[1||1]", "[|1]"),
+            ("Mozilla/4.0 (compatible; MSIE 5.01; Windows NT)", "[|old|1]", "[|1]"),
+            ("Mozilla/4.0 (compatible; MSIE 6.0; X11; FreeBSD i386) Opera 7.50  [en]", "[|old|]", "[|1]"),
+            ("Mozilla/5.0 (X11; U; Linux i686; en-US; rv:1.8.0.5) Gecko/20020610", "[1||]", "[new|]"),
+            ("Mozilla/5.0 (X11; U; Linux i686; en-US; rv:0.9) Gecko/2002", "[|old|]", "[new|]"),
+            ("Mozilla/5.0 (Macintosh) AppleWebKit/125.2 (KHTML, like Gecko) Safari/125.7", "[1||]", "[new|]"),
+            ("Lynx/2.8", "[|old|]", "[|1]"),
+            ("curl/7", "[|old|]", "[new|]"),
+        ] {
+            let field = [("User-Agent", agent)];
+            assert_eq!(server.get_with("/", &field).text(), first, "{agent}");
+            assert_eq!(server.client_on(1).request("GET", "/", &field, b"").text(), second, "{agent}");
+            assert_eq!(server.client_on(2).request("GET", "/", &field, b"").text(), "[|1]", "{agent}");
+        }
+        assert_eq!(server.get("/").text(), "[|old|]");
+        assert_eq!(server.client_on(1).get("/").text(), "[new|]");
+    });
+}
+
+#[test]
 fn what_nginx_refuses_is_refused() {
     each(|binary: Binary| {
         for (text, words) in [

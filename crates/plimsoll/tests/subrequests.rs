@@ -99,6 +99,30 @@ fn a_mirror_hears_everything_and_delays_nothing() {
 }
 
 #[test]
+fn what_is_added_to_pages() {
+    let text = "location / { add_before_body /before; add_after_body /after; }
+        location /plain { add_before_body /before; addition_types text/plain; default_type text/plain; try_files /page.html =404; types { } }
+        location /other { add_before_body /before; types { } default_type image/png; try_files /page.html =404; }
+        location = /before { return 200 \"<before $uri $args>\"; }
+        location = /after { proxy_pass http://127.0.0.1:%%PORT%%/footer; }
+        location = /footer { return 200 \"<after>\"; }
+        location /missing { add_after_body /none.html; try_files /page.html =404; }";
+    on_both(Site::new(text).file("html/page.html", "<page>"), |server| {
+        let page = server.get("/page.html?x");
+        assert_eq!(page.text(), "<before /before ><page><after>");
+        assert_eq!((page.header("content-length"), page.is_chunked()), (None, true));
+        assert!(page.header("etag").is_some_and(|tag| tag.starts_with("W/")));
+        assert_eq!(server.get("/plain").text(), "<before /before ><page>");
+        assert_eq!(server.get("/other").text(), "<page>");
+        assert!(server.get("/missing").text().starts_with("<page><html>\r\n<head><title>404 Not Found"));
+        assert_eq!(server.get("/none.html").status, 404);
+        let mut client = server.client();
+        assert_eq!(client.request("HEAD", "/page.html", &[], b"").header("content-length"), None);
+        assert_eq!(client.get("/page.html").text(), "<before /before ><page><after>");
+    });
+}
+
+#[test]
 fn what_nginx_refuses_is_refused() {
     each(|binary: Binary| {
         for (text, words) in [

@@ -20,10 +20,10 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, auth_basic, auth_request, autoindex, capacity_status, charset, core, empty_gif, fastcgi, files,
-    flv, gzip, headers, headers_more, http2, limit_conn, limit_req, log, mirror, not_modified, proxy,
-    random_index, range, realip, referer, rewrite, scgi, secure_link, stub_status, sub, try_files, upstream,
-    upstream_api, uwsgi,
+    access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core,
+    empty_gif, fastcgi, files, flv, gzip, headers, headers_more, http2, limit_conn, limit_req, log, mirror,
+    not_modified, proxy, random_index, range, realip, referer, rewrite, scgi, secure_link, stub_status, sub,
+    try_files, upstream, upstream_api, userid, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -61,6 +61,7 @@ pub struct Steps {
     precontent: Box<[Box<dyn Step>]>,
     try_files: Option<try_files::TryFiles>,
     before_files: Box<[Box<dyn Handler>]>,
+    addition: Option<addition::Addition>,
     header_filters: Box<[Box<dyn HeaderFilter>]>,
     trailers: Option<headers::Trailers>,
     warns_unset: bool,
@@ -144,6 +145,7 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     not_modified::filter,
     headers_more::filter,
     headers::filter,
+    userid::filter,
     gzip::gunzip,
     sub::filter,
     charset::filter,
@@ -152,7 +154,8 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
 ];
 
 /// What variables of modules need.
-const SETTINGS: &[Make<dyn Any + Send + Sync>] = &[referer::settings, secure_link::settings];
+const SETTINGS: &[Make<dyn Any + Send + Sync>] =
+    &[browser::settings, userid::settings, referer::settings, secure_link::settings];
 
 impl Plan {
     /// Compiles what is configured in a block.
@@ -168,6 +171,7 @@ impl Plan {
                 precontent: configured(PRECONTENT, scope, with)?,
                 try_files: try_files::compile(scope, with)?,
                 before_files: configured(BEFORE_FILES, scope, with)?,
+                addition: addition::compile(scope, with)?,
                 header_filters: configured(HEADER_FILTERS, scope, with)?,
                 trailers: headers::trailers(scope),
                 warns_unset: rewrite::warns_unset(scope, with),
@@ -455,6 +459,11 @@ fn rewrite(request: &mut Request) -> Next {
 async fn respond(request: &mut Request) -> Result<(), u16> {
     if request.body.expects_continue || !request.body.complete {
         leave_body(request).await?;
+    }
+    let plan = request.plan();
+    if let Some(addition) = &plan.steps.addition {
+        // It asks other locations, whose answers come this way, too.
+        Box::pin(addition.add(request)).await;
     }
     filter_head(request)
 }

@@ -360,6 +360,10 @@ impl Request {
     pub fn kept_mut<T: Any>(&mut self) -> Option<&mut T> {
         self.notes.iter_mut().find_map(|note| note.downcast_mut())
     }
+    /// Drops what was attached with [`Request::keep`].
+    pub fn forget<T: Any>(&mut self) {
+        self.notes.retain(|note| !note.is::<T>());
+    }
     /// Attaches something that lives until the request leaves this location.
     pub fn keep_in_pass<T: Any>(&mut self, note: T) {
         self.pass.notes.push(Box::new(note));
@@ -367,6 +371,10 @@ impl Request {
     /// What was attached with [`Request::keep_in_pass`].
     pub fn kept_in_pass<T: Any>(&self) -> Option<&T> {
         self.pass.notes.iter().find_map(|note| note.downcast_ref())
+    }
+    /// As [`Request::kept_in_pass`], to change it.
+    pub fn kept_in_pass_mut<T: Any>(&mut self) -> Option<&mut T> {
+        self.pass.notes.iter_mut().find_map(|note| note.downcast_mut())
     }
     /// Appends what group `n` of the last regular expression captured.
     pub fn capture(&self, n: u8, out: &mut Vec<u8>) {

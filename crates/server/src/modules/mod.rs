@@ -47,9 +47,11 @@ macro_rules! mark {
 }
 
 pub mod access;
+pub mod addition;
 pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
+pub mod browser;
 pub mod capacity_status;
 pub mod charset;
 pub mod core;
@@ -84,6 +86,7 @@ pub mod sub;
 pub mod try_files;
 pub mod upstream;
 pub mod upstream_api;
+pub mod userid;
 pub mod uwsgi;
 
 /// What a module declares.
@@ -148,4 +151,7 @@ pub static ALL: &[&Module] = &[
     &split_clients::MODULE,
     &auth_request::MODULE,
     &mirror::MODULE,
+    &addition::MODULE,
+    &browser::MODULE,
+    &userid::MODULE,
 ];

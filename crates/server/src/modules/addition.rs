@@ -1,0 +1,100 @@
+//! `add_before_body` and `add_after_body`: what other locations answer, before and behind a page.
+
+use std::collections::VecDeque;
+
+use conf::{Error, IN_HTTP, Inherit, Scope, Setting, directive};
+
+use super::Module;
+use crate::http::request::Request;
+use crate::http::response::Body;
+use crate::http::subrequest;
+use crate::worker::generation::Compiler;
+
+pub(crate) static MODULE: Module = Module {
+    name: "addition",
+    directives: &[
+        directive("add_before_body", IN_HTTP, conf::exactly(1), |at, a| {
+            at.own::<Conf>().before.set(a.bytes(0).into())
+        }),
+        directive("add_after_body", IN_HTTP, conf::exactly(1), |at, a| {
+            at.own::<Conf>().after.set(a.bytes(0).into())
+        }),
+        directive("addition_types", IN_HTTP, conf::at_least(1), |at, a| {
+            at.own::<Conf>().types.get_or_insert_default().extend(a.iter().map(str::to_owned));
+            Ok(())
+        }),
+    ],
+    variables: &[],
+};
+
+/// As written.
+#[derive(Default)]
+struct Conf {
+    before: Setting<Box<[u8]>>,
+    after: Setting<Box<[u8]>>,
+    types: Option<Vec<String>>,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        self.before.inherit(&outer.before);
+        self.after.inherit(&outer.after);
+        if self.types.is_none() {
+            self.types.clone_from(&outer.types);
+        }
+    }
+}
+
+/// As run.
+pub struct Addition {
+    before: Box<[u8]>,
+    after: Box<[u8]>,
+    types: Box<[String]>,
+}
+
+/// What is added in a block, if anything is.
+pub(crate) fn compile(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Addition>, Error> {
+    let Some(conf) = at.conf::<Conf>() else { return Ok(None) };
+    let (before, after) = (conf.before.or(Box::default()), conf.after.or(Box::default()));
+    if before.is_empty() && after.is_empty() {
+        return Ok(None);
+    }
+    let types = conf.types.clone().unwrap_or_default().into();
+    Ok(Some(Addition { before, after, types }))
+}
+
+impl Addition {
+    /// Puts the answers of the other locations around the response, whose length nobody knows then.
+    pub async fn add(&self, request: &mut Request) {
+        if request.depth > 0 || request.response.status != 200 || !self.fits(request) {
+            return;
+        }
+        request.response.transformed();
+        if request.is_head() {
+            return;
+        }
+        let before = body_of(request, &self.before).await;
+        let page = std::mem::take(&mut request.response.body);
+        let after = body_of(request, &self.after).await;
+        let mut parts = VecDeque::new();
+        for body in [before, page, after] {
+            match body {
+                Body::Parts(several) => parts.extend(several),
+                body => parts.push_back(body),
+            }
+        }
+        request.response.body = Body::Parts(parts);
+    }
+    fn fits(&self, request: &Request) -> bool {
+        let kind = request.response.content_type.of(&request.response.text);
+        let kind = kind.split(|b| matches!(b, b';' | b' ')).next().unwrap_or_default();
+        let listed = |t: &String| t == "*" || kind.eq_ignore_ascii_case(t.as_bytes());
+        !kind.is_empty() && (kind.eq_ignore_ascii_case(b"text/html") || self.types.iter().any(listed))
+    }
+}
+
+async fn body_of(request: &mut Request, uri: &[u8]) -> Body {
+    match uri.is_empty() || request.aborted {
+        true => Body::Empty,
+        false => subrequest::ask(request, uri, b"", |_| ()).await.response.body,
+    }
+}
