@@ -45,10 +45,11 @@ pub fn files(facts: &Facts, findings: &[Finding]) -> Vec<(String, String)> {
         files.push(("limits.conf".to_owned(), format!("{head}{unit}")));
     }
     let diff = diff(facts, &changes);
-    if !diff.is_empty() {
+    let patched = !diff.is_empty();
+    if patched {
         files.push(("configuration.diff".to_owned(), diff));
     }
-    files.push(("README".to_owned(), readme(&changes)));
+    files.push(("README".to_owned(), readme(&changes, patched)));
     files
 }
 
@@ -98,9 +99,11 @@ fn diff(facts: &Facts, changes: &[(&Finding, &Change)]) -> String {
     out
 }
 
-fn readme(changes: &[(&Finding, &Change)]) -> String {
-    let mut out =
-        String::from("Nothing was changed. `patch -p1 -d / < configuration.diff` applies the diff.\n");
+fn readme(changes: &[(&Finding, &Change)], patched: bool) -> String {
+    let mut out = String::from("Nothing was changed.\n");
+    if patched {
+        out.push_str("`patch -p1 -d / < configuration.diff` applies the diff.\n");
+    }
     for (finding, change) in changes {
         let _ = write!(
             out,

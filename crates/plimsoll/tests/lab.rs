@@ -35,6 +35,9 @@ impl Report {
     }
 
     fn server(server: &Server) -> Report {
+        // A worker is known by its title, which it sets when it has come up.
+        let title = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        eventually("a worker", || server.workers().iter().any(|pid| title(pid).contains("worker process")));
         Report::of(&["--pid", &server.pid().to_string(), "--seconds", "0.05"])
     }
 
@@ -303,11 +306,12 @@ fn gunicorn_is_slower_than_what_arrives() {
     let Some(gunicorn) = peers::require("gunicorn") else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gunicorn.sock");
-    fs::write(
-        folder.path().join("app.py"),
-        "import time\ndef application(environ, start):\n    time.sleep(60)\n",
-    )
-    .unwrap();
+    let busy = folder.path().join("busy");
+    let application = format!(
+        "import time\ndef application(environ, start):\n    open({:?}, 'w').close()\n    time.sleep(60)\n",
+        busy.display().to_string()
+    );
+    fs::write(folder.path().join("app.py"), application).unwrap();
     let mut command = Command::new(gunicorn);
     command.args([
         "--workers",
@@ -323,11 +327,14 @@ fn gunicorn_is_slower_than_what_arrives() {
     eventually("gunicorn listens", || UnixStream::connect(&path).is_ok());
     let text = site(64, "location / { proxy_pass http://unix:%%APP%%; }").with("APP", path.display());
     incident(text, |server| {
+        // Once its only worker is busy, nothing is taken from the queue any more.
+        let _first = clients(server, 1);
+        eventually("gunicorn is busy", || busy.exists());
         let _clients = clients(server, 8);
         server.error_log().wait_for("failed (11:");
         Report::server(server).first(
             "upstream_queue_full",
-            &["gunicorn --workers", "gunicorn --backlog 1024", "of 2 (its listen())"],
+            &["gunicorn --workers", "gunicorn --backlog 1024", "live: 3 of 2 (its listen())"],
         );
     });
 }
