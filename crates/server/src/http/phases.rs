@@ -20,7 +20,7 @@ use super::{body, output, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
-    access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core,
+    access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core, dav,
     empty_gif, fastcgi, files, flv, gzip, headers, headers_more, http2, limit_conn, limit_req, log, mirror,
     not_modified, proxy, random_index, range, realip, referer, rewrite, scgi, secure_link, stub_status, sub,
     try_files, upstream, upstream_api, userid, uwsgi,
@@ -139,7 +139,7 @@ const HANDLERS: &[Make<dyn Handler>] = &[
 ];
 /// Those that look at every request of a location that serves files, and pass on with [`Next::Go`] what is not theirs.
 const BEFORE_FILES: &[Make<dyn Handler>] =
-    &[random_index::handler, files::index_handler, autoindex::handler, gzip::precompressed];
+    &[random_index::handler, files::index_handler, autoindex::handler, dav::handler, gzip::precompressed];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
 const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     not_modified::filter,

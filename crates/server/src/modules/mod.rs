@@ -55,6 +55,7 @@ pub mod browser;
 pub mod capacity_status;
 pub mod charset;
 pub mod core;
+pub mod dav;
 pub mod empty_gif;
 pub mod fastcgi;
 pub mod files;
@@ -116,6 +117,7 @@ pub static ALL: &[&Module] = &[
     &access::MODULE,
     &autoindex::MODULE,
     &charset::MODULE,
+    &dav::MODULE,
     &empty_gif::MODULE,
     &fastcgi::MODULE,
     &scgi::MODULE,

@@ -1,0 +1,325 @@
+//! `dav_methods`: files changed by PUT, DELETE, MKCOL, COPY and MOVE (WebDAV).
+//!
+//! | file | does |
+//! |---|---|
+//! | `transfer.rs` | COPY and MOVE |
+//! | `tree.rs` | what is done to the file system, on a thread that may wait for it |
+
+mod transfer;
+mod tree;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use conf::{Args, Error, IN_HTTP, Scope, at_least, between, directive, exactly, flag};
+use rustix::io::Errno;
+use wire::{Framing, Known, Method};
+
+use self::tree::{Content, Fault};
+use super::Module;
+use crate::http::body;
+use crate::http::phases::Next;
+use crate::http::request::Request;
+use crate::http::response::Body;
+use crate::http::steps::{Handler, Outcome};
+use crate::worker::generation::Compiler;
+
+pub(crate) static MODULE: Module = Module {
+    name: "dav",
+    directives: &[
+        directive("dav_methods", IN_HTTP, at_least(1), methods),
+        directive("create_full_put_path", IN_HTTP, flag(), |at, a| {
+            at.own::<Conf>().create_full_put_path.set(a.flag(0)?)
+        }),
+        directive("min_delete_depth", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().min_delete_depth.set(a.number(0)?)
+        }),
+        directive("dav_access", IN_HTTP, between(1, 3), |at, a| {
+            let access = access(a)?;
+            at.own::<Conf>().access.set(access)
+        }),
+    ],
+    variables: &[],
+};
+
+settings! {
+    /// As written.
+    struct Conf {
+        methods: Vec<Method>,
+        create_full_put_path: bool,
+        min_delete_depth: usize,
+        access: u32,
+    }
+}
+
+const METHODS: &[(&str, Option<Method>)] = &[
+    ("off", None),
+    ("put", Some(Method::Put)),
+    ("delete", Some(Method::Delete)),
+    ("mkcol", Some(Method::Mkcol)),
+    ("copy", Some(Method::Copy)),
+    ("move", Some(Method::Move)),
+];
+
+fn methods(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let mut methods = Vec::new();
+    for i in 0..a.words.len() {
+        methods.extend(a.one_of(i, METHODS)?);
+    }
+    at.own::<Conf>().methods.set(methods)
+}
+
+/// Rights as a file's mode has them; the user's are `rw` unless they are said.
+fn access(a: &Args<'_>) -> Result<u32, Error> {
+    let (mut access, mut user) = (0, 0o600);
+    for text in a.iter() {
+        let wrong = || a.error(format!("invalid value \"{text}\""));
+        let (who, rights) = text.split_once(':').ok_or_else(wrong)?;
+        let rights = match rights {
+            "rw" => 6,
+            "r" => 4,
+            _ => return Err(wrong()),
+        };
+        match who {
+            "user" => user = rights << 6,
+            "group" => access |= rights << 3,
+            "all" => access |= rights,
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(access | user)
+}
+
+/// As run.
+struct Dav {
+    methods: Vec<Method>,
+    create_full_put_path: bool,
+    min_delete_depth: usize,
+    access: u32,
+}
+
+pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
+    let Some(conf) = at.conf::<Conf>() else { return Ok(None) };
+    let methods = conf.methods.or(Vec::new());
+    if methods.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(Dav {
+        methods,
+        create_full_put_path: conf.create_full_put_path.or(false),
+        min_delete_depth: conf.min_delete_depth.or(0),
+        access: conf.access.or(0o600),
+    })))
+}
+
+impl Handler for Dav {
+    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
+        match self.methods.contains(&request.method) {
+            true => Outcome::wait(self.change(request)),
+            false => Next::Go.into(),
+        }
+    }
+}
+
+/// A directory may also be entered where its files may be read.
+fn directory(access: u32) -> u32 {
+    access | (access & 0o444) >> 2
+}
+
+impl Dav {
+    async fn change(&self, request: &mut Request) -> Next {
+        let done = match request.method {
+            Method::Put => self.put(request).await,
+            Method::Delete => self.delete(request).await,
+            Method::Mkcol => self.mkcol(request).await,
+            _ => self.transfer(request).await,
+        };
+        done.unwrap_or_else(Next::Status)
+    }
+
+    async fn put(&self, request: &mut Request) -> Result<Next, u16> {
+        if request.uri.ends_with(b"/") {
+            log_error!(request, "cannot PUT to a collection");
+            return Err(409);
+        }
+        if field(request, b"Content-Range").is_some() {
+            log_error!(request, "PUT with range is unsupported");
+            return Err(501);
+        }
+        body::read_whole(request).await?;
+        let path = path(request)?;
+        let content = match request.body.file.take() {
+            Some(file) => Content::File(file, request.body.read),
+            None => Content::Memory(std::mem::take(&mut request.body.memory)),
+        };
+        let date = request.header(Known::Date).and_then(wire::date::parse);
+        let how = tree::Put {
+            access: self.access,
+            create_path: self.create_full_put_path.then(|| directory(self.access)),
+            modified: date.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+        };
+        match elsewhere(request, move || tree::put(&path, content, &how)).await? {
+            Ok(true) => Ok(created(request)),
+            Ok(false) => Ok(empty(request, 204)),
+            Err(fault) => Err(failed(request, &fault, 500)),
+        }
+    }
+
+    async fn delete(&self, request: &mut Request) -> Result<Next, u16> {
+        refuse_body(request, "DELETE with body is unsupported")?;
+        let depth = request.uri.iter().filter(|byte| **byte == b'/').count();
+        let deep = request.uri.strip_suffix(b"/").unwrap_or(&request.uri);
+        if self.min_delete_depth > deep.iter().filter(|byte| **byte == b'/').count() {
+            log_error!(request, "insufficient URI depth:{depth} to DELETE");
+            return Err(409);
+        }
+        let path = path(request)?;
+        let is_folder = match std::fs::symlink_metadata(&path) {
+            Ok(stat) => stat.is_dir(),
+            Err(error) => {
+                let not_found = if errno(&error) == Errno::NOTDIR { 409 } else { 404 };
+                return Err(failed(request, &Fault::new("lstat()", &path, error), not_found));
+            }
+        };
+        let slash = request.uri.ends_with(b"/");
+        if slash && !is_folder {
+            return Err(failed(request, &Fault::new("lstat()", &path, Errno::NOTDIR.into()), 409));
+        }
+        if is_folder && !slash {
+            log_error!(request, "DELETE \"{}\" failed (21: Is a directory)", path.display());
+            return Err(409);
+        }
+        let default = if is_folder { Depth::Infinity } else { Depth::Zero };
+        match self::depth(request, default)? {
+            Depth::Infinity => {}
+            Depth::Zero if !is_folder => {}
+            _ => {
+                let which = if is_folder { "infinity" } else { "0 or infinity" };
+                log_error!(request, "\"Depth\" header must be {which}");
+                return Err(400);
+            }
+        }
+        remove(request, path, is_folder).await?;
+        Ok(empty(request, 204))
+    }
+
+    async fn mkcol(&self, request: &mut Request) -> Result<Next, u16> {
+        refuse_body(request, "MKCOL with body is unsupported")?;
+        if !request.uri.ends_with(b"/") {
+            log_error!(request, "MKCOL can create a collection only");
+            return Err(409);
+        }
+        let path = path(request)?;
+        let mode = directory(self.access);
+        match elsewhere(request, move || tree::make_folder(&path, mode)).await? {
+            Ok(()) => Ok(created(request)),
+            Err(fault) => Err(failed(request, &fault, 409)),
+        }
+    }
+}
+
+/// Removes a file, or a directory with all that is in it.
+async fn remove(request: &mut Request, path: PathBuf, is_folder: bool) -> Result<(), u16> {
+    let (remarks, done) = elsewhere(request, move || tree::remove(&path, is_folder)).await?;
+    for fault in &remarks {
+        let _ = failed(request, fault, 0);
+    }
+    done.map_err(|fault| failed(request, &fault, 404))
+}
+
+/// Does what may have to wait for a disk on another thread.
+async fn elsewhere<T: Send + 'static>(
+    request: &Request,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, u16> {
+    request.thread.process.blocking.run(work).await.map_err(|_| 500)
+}
+
+fn refuse_body(request: &Request, what: &str) -> Result<(), u16> {
+    match request.body.framing {
+        Framing::None | Framing::Length(0) => Ok(()),
+        _ => {
+            log_error!(request, "{what}");
+            Err(415)
+        }
+    }
+}
+
+/// The file of the path in force, without a slash behind it.
+fn path(request: &mut Request) -> Result<PathBuf, u16> {
+    if !request.has_file_path() {
+        return Err(500);
+    }
+    let mut path = Vec::new();
+    request.file_path(&mut path);
+    if path.len() > 1 && path.ends_with(b"/") {
+        path.pop();
+    }
+    Ok(OsString::from_vec(path).into())
+}
+
+fn field<'a>(request: &'a Request, name: &'a [u8]) -> Option<&'a [u8]> {
+    request.head.headers.named(name, &request.buffer).next()
+}
+
+/// `Depth`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    Zero,
+    One,
+    Infinity,
+    Invalid,
+}
+fn depth(request: &Request, default: Depth) -> Result<Depth, u16> {
+    Ok(match field(request, b"Depth") {
+        None => default,
+        Some(b"0") => Depth::Zero,
+        Some(b"1") => Depth::One,
+        Some(b"infinity") => Depth::Infinity,
+        Some(other) => {
+            let other = String::from_utf8_lossy(other);
+            log_error!(request, "client sent invalid \"Depth\" header: \"{other}\"");
+            Depth::Invalid
+        }
+    })
+}
+
+fn created(request: &mut Request) -> Next {
+    let mut place = request.thread.buffer();
+    wire::uri::escape_uri(&request.uri, &mut place);
+    request.response.set_location(&place);
+    request.thread.give_buffer(place);
+    empty(request, 201)
+}
+fn empty(request: &mut Request, status: u16) -> Next {
+    request.response.status = status;
+    request.response.content_length = Some(0);
+    request.response.body = Body::Empty;
+    Next::Respond
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// Logs what failed; its status.
+fn failed(request: &Request, fault: &Fault, not_found: u16) -> u16 {
+    let (status, common) = match errno(&fault.error) {
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => (not_found, true),
+        Errno::ACCESS | Errno::PERM => (403, true),
+        Errno::EXIST => (405, true),
+        Errno::ISDIR => (409, true),
+        Errno::NOSPC => (507, false),
+        _ => (500, false),
+    };
+    let level = if common { crate::log::Level::Error } else { crate::log::Level::Crit };
+    let (call, path, error) = (fault.call, fault.path.display(), crate::log::Errno(&fault.error));
+    match call {
+        "" => request.note(level, format_args!("\"{path}\" could not be created ({error})")),
+        _ => request.note(level, format_args!("{call} \"{path}\" failed ({error})")),
+    }
+    status
+}
