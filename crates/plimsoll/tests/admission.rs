@@ -189,3 +189,20 @@ fn seats_are_not_lost() {
     }
     eventually("every seat is free again", || used() == 0);
 }
+
+#[test]
+fn subrequests_and_error_pages_share_what_there_is() {
+    let origin = Origin::new(|exchange| exchange.ok("x"));
+    // Two slots beside the listening socket and the channel: a client and one upstream connection.
+    let locations = format!(
+        "overload_wait 15s;
+         location / {{ auth_request /auth; mirror /mirror; proxy_pass http://{0}; }}
+         location /auth {{ internal; proxy_pass http://{0}; }} location /mirror {{ internal; proxy_pass http://{0}; }}
+         location /page {{ error_page 418 = @other; return 418; }} location @other {{ proxy_pass http://{0}; }}",
+        origin.address()
+    );
+    let server = serve(with_slots(4, &locations));
+    assert_eq!(server.get("/").status, 200);
+    assert_eq!(storm(&server, 10, "/page"), only("200", 10));
+    assert_eq!(storm(&server, 10, "/"), only("200", 10));
+}

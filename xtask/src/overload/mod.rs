@@ -66,9 +66,7 @@ pub fn overload(arguments: &[String]) -> Result<()> {
             let rows = (scenario.play)(&Stage { binary, time })?;
             rows.iter().for_each(|row| show(binary, row));
             if binary == Binary::Plimsoll {
-                faults.extend(
-                    rows.iter().filter_map(|row| fault(row)).map(|f| format!("{}: {f}", scenario.name)),
-                );
+                faults.extend(rows.iter().filter_map(fault).map(|f| format!("{}: {f}", scenario.name)));
             }
         }
     }
