@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::diagnose::diagnose;
 use crate::facts::Facts;
 use crate::flags::{self, Doctor, Output};
-use crate::report::{json, text};
+use crate::report::{json, markdown, text};
 use crate::{explain, fix, probe, size};
 
 /// What the program exits with when it could not look.
@@ -74,6 +74,7 @@ fn report(facts: &Facts, flags: &Doctor) -> String {
     let diagnosis = diagnose(facts);
     match flags.output {
         Output::Json => json::json(facts, &diagnosis),
+        Output::Markdown => markdown::markdown(facts, &diagnosis),
         Output::Text => {
             let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             text::text(facts, &diagnosis, text::Colour(colour))

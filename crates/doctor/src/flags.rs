@@ -27,6 +27,7 @@ says which link of its capacity chain is full and what to change. Changes nothin
   --seconds N         how long counters are watched (1)
   --watch             look again and again
   --json              the report for programs (schema 1)
+  --markdown          the report for a ticket
   --save FILE         write what was seen; --facts FILE reads it
   --explain CODE      what a finding means
   --fix DIR           write the changes as files: sysctl, systemd drop-in, a diff
@@ -44,6 +45,8 @@ pub enum Output {
     Text,
     /// For programs.
     Json,
+    /// For a ticket.
+    Markdown,
 }
 
 /// What `plimsoll doctor` is asked for.
@@ -129,6 +132,7 @@ pub fn doctor(args: &[String]) -> Result<Doctor, String> {
             "--until" => wanted.window.until = Some(time(words.value()?, now)?),
             "--seconds" => seconds = words.number()?,
             "--watch" => flags.watch = true,
+            "--markdown" => flags.output = Output::Markdown,
             "--json" => flags.output = Output::Json,
             "--save" => flags.save = Some(words.value()?.into()),
             "--facts" => flags.facts = Some(words.value()?.into()),

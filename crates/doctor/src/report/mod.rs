@@ -1,4 +1,5 @@
 //! A diagnosis on paper.
 
 pub mod json;
+pub mod markdown;
 pub mod text;
