@@ -84,10 +84,19 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
     ("keepalive", "idle connections per thread; a number of processes is a number of threads here"),
     ("zone", "the threads share every group's state anyway: nothing needs room"),
+    ("proxy_ssl_protocols", "TLS 1.2 and 1.3; older ones in a list are ignored with a warning"),
+    ("proxy_ssl_ciphers", "as `ssl_ciphers`"),
+    ("proxy_ssl_certificate", "a file: variables are refused"),
+    ("proxy_ssl_certificate_key", "a file: variables are refused"),
     (
-        "proxy_pass",
-        "`https://` is refused; names in variables must be groups or addresses: there is no resolver yet",
+        "proxy_ssl_verify",
+        "names count as certificates have them in their alternative names, not in their subject",
     ),
+    (
+        "proxy_ssl_verify_depth",
+        "counts the certificates that the server sends between its own and a trusted one",
+    ),
+    ("proxy_ssl_session_reuse", "sessions belong to their location"),
     ("proxy_http_version", "`2` is refused"),
     ("proxy_pass_trailers", "only `off`"),
     (

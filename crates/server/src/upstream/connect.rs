@@ -87,7 +87,7 @@ pub fn begin(
     }
     .map_err(NoLink::Refused)?;
     let opened = thread.handle.now();
-    Ok((Link { socket, seat: seat.take(), requests: 0, opened, reused: false, nodelay }, stands))
+    Ok((Link { socket, seat: seat.take(), requests: 0, opened, reused: false, nodelay, tls: None }, stands))
 }
 
 /// Once the socket is writable: whether the connection stands.

@@ -14,6 +14,7 @@ mod queue;
 mod record;
 mod refresh;
 mod ring;
+mod secure;
 mod sticky;
 
 pub use balance::{Balancer, Measure};

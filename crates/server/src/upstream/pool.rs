@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::group::KeepAlive;
+use super::secure::Secure;
 use crate::connection::Socket;
 use crate::worker::Seat;
 use crate::worker::thread::Thread;
@@ -27,6 +28,8 @@ pub struct Link {
     pub reused: bool,
     /// TCP_NODELAY is set, or it is no TCP connection.
     pub nodelay: bool,
+    /// The state of its encryption, if it is encrypted.
+    pub tls: Option<Box<RefCell<Secure>>>,
 }
 
 /// Which connections may serve a request: the peer's address within its group, and the location where those are kept
@@ -66,7 +69,7 @@ impl ThreadState {
             let i = pool.iter().rposition(|idle| idle.key == key)?;
             let idle = pool.remove(i)?;
             self.resting.set(self.resting.get() - 1);
-            if idle.until > now && !idle.link.socket.maybe_readable() && !idle.link.socket.peer_closed() {
+            if idle.until > now && !idle.link.maybe_readable() && !idle.link.socket.peer_closed() {
                 return Some(idle.link);
             }
         }
@@ -93,7 +96,7 @@ impl ThreadState {
         let mut resting = 0;
         for pool in self.pools.borrow_mut().iter_mut() {
             pool.retain(|idle| {
-                idle.until > now && !idle.link.socket.maybe_readable() && !idle.link.socket.peer_closed()
+                idle.until > now && !idle.link.maybe_readable() && !idle.link.socket.peer_closed()
             });
             resting += pool.len();
         }
@@ -136,7 +139,7 @@ pub fn rest(thread: &Rc<Thread>, group: u32, key: Key, keep: &KeepAlive, link: L
 /// that happened to fill its buffer.
 fn has_more(link: &Link) -> bool {
     let nothing = |e: std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock;
-    link.socket.maybe_readable() && !link.socket.try_read(&mut [0]).is_err_and(nothing)
+    link.maybe_readable() && !link.try_read(&mut [0]).is_err_and(nothing)
 }
 
 /// Runs while connections rest.

@@ -155,6 +155,10 @@ impl Record {
         self.port.clear();
         self.forget_response();
     }
+    /// The URL's scheme is known only now.
+    pub fn set_scheme(&mut self, scheme: &'static str) {
+        self.scheme = scheme;
+    }
     /// The next response is read into an empty buffer.
     pub fn forget_response(&mut self) {
         self.head.clear();

@@ -10,6 +10,7 @@ use super::cache::{self, Kept};
 use super::failure::{self, During, Failure, Verdict};
 use super::protocol::{Message, Payload, Protocol, Reader};
 use super::settings::Settings;
+use super::tls::{self, Secured};
 use super::written::{again, local_address};
 use super::{receive, respond, send};
 use crate::http::body;
@@ -40,6 +41,8 @@ pub struct Asked {
     pub number: u32,
     /// What the cache has to do with it.
     pub kept: Option<Box<Kept>>,
+    /// How the connection is encrypted, if it is.
+    pub secured: Option<Box<Secured>>,
 }
 
 /// Asks; the answer becomes the request's response.
@@ -49,9 +52,10 @@ pub async fn ask(
     request: &mut Request,
     asked: Asked,
 ) -> Next {
-    let Asked { message, group, number, kept } = asked;
+    let Asked { message, group, number, kept, secured } = asked;
     let mut tries = Tries::new(settings, group, number, request);
     tries.kept = kept;
+    tries.secured = secured;
     let next = tries.run(protocol, request, &message).await;
     tries.turn.end(request);
     request.thread.give_buffer(message.head);
@@ -64,6 +68,7 @@ pub(super) struct Tries<'a> {
     group: Arc<Group>,
     number: u32,
     pub kept: Option<Box<Kept>>,
+    secured: Option<Box<Secured>>,
     turn: Turn,
     left: u32,
     began: Instant,
@@ -182,6 +187,7 @@ impl<'a> Tries<'a> {
             group,
             number,
             kept: None,
+            secured: None,
             turn,
             left,
             began: request.thread.handle.now(),
@@ -284,7 +290,11 @@ impl<'a> Tries<'a> {
             }
             None => {
                 let last = self.left <= 1 || !self.allows(request, message, again::ERROR, false);
-                connect(self.settings, request, held, last).await?
+                let mut link = connect(self.settings, request, held, last).await?;
+                if let Some(secured) = &self.secured {
+                    Box::pin(tls::handshake(self.settings, request, &mut link, secured)).await?;
+                }
+                link
             }
         };
         request.upstream.connected(request.thread.handle.now());
@@ -301,6 +311,9 @@ impl<'a> Tries<'a> {
         let keep = self.group.keepalive.as_ref()?;
         if self.settings.bind.as_ref().is_some_and(|(address, _)| address.as_literal().is_none()) {
             return None; // the next request may have to come from elsewhere
+        }
+        if self.secured.as_ref().is_some_and(|secured| secured.name_varies()) {
+            return None;
         }
         let place = if keep.local { self.settings.own_place } else { self.settings.shared_place };
         Some(Key { peer: held.peer().key, place })

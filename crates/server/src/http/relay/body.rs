@@ -344,13 +344,13 @@ impl Inner {
             return Poll::Pending;
         }
         let error = loop {
-            if link.socket.maybe_readable() {
+            if link.maybe_readable() {
                 let mut buffer = self.thread.block();
                 let read = match most {
-                    usize::MAX => link.socket.try_append(&mut buffer),
+                    usize::MAX => link.try_append(&mut buffer),
                     most => {
                         buffer.resize(most.min(crate::worker::thread::BLOCK), 0);
-                        let read = link.socket.try_read(&mut buffer);
+                        let read = link.try_read(&mut buffer);
                         buffer.truncate(*read.as_ref().unwrap_or(&0));
                         read
                     }
@@ -370,7 +370,7 @@ impl Inner {
             if !std::mem::replace(&mut self.waits, true) {
                 link.socket.set_deadline(Some(self.thread.handle.now() + self.settings.read_timeout));
             }
-            match link.socket.poll_readable(cx) {
+            match link.poll_readable(cx) {
                 Poll::Pending => {
                     self.burst = 0;
                     return Poll::Pending;

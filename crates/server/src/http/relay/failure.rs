@@ -14,6 +14,9 @@ use crate::upstream::{Held, NoLink};
 pub(super) enum Failure {
     /// There is no connection.
     NoLink(NoLink),
+    /// The connection could not be encrypted: what is logged.
+    Tls(String),
+    TlsTimeout,
     /// Writing failed, or waited too long.
     Send(io::Error),
     SendTimeout,
@@ -64,10 +67,14 @@ impl Failure {
             Failure::NoLink(NoLink::Failed(e)) if e.kind() == io::ErrorKind::TimedOut => {
                 Verdict::Failed(504, again::TIMEOUT)
             }
-            Failure::NoLink(_) | Failure::Send(_) | Failure::Receive(_) | Failure::Closed => {
-                Verdict::Failed(502, again::ERROR)
+            Failure::Tls(_)
+            | Failure::NoLink(_)
+            | Failure::Send(_)
+            | Failure::Receive(_)
+            | Failure::Closed => Verdict::Failed(502, again::ERROR),
+            Failure::SendTimeout | Failure::ReceiveTimeout | Failure::TlsTimeout => {
+                Verdict::Failed(504, again::TIMEOUT)
             }
-            Failure::SendTimeout | Failure::ReceiveTimeout => Verdict::Failed(504, again::TIMEOUT),
             Failure::Invalid(_) | Failure::Upgrade => Verdict::Failed(502, again::INVALID_HEADER),
             Failure::Status(status) => Verdict::Failed(*status, 0),
         }
@@ -76,6 +83,7 @@ impl Failure {
     pub fn during(&self) -> &'static str {
         match self {
             Failure::NoLink(_) => " while connecting to upstream",
+            Failure::Tls(_) | Failure::TlsTimeout => " while SSL handshaking to upstream",
             Failure::Send(_) | Failure::SendTimeout | Failure::Client(_) => {
                 " while sending request to upstream"
             }
@@ -128,7 +136,8 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
         }
         Failure::Send(error) => log_error!(request, "writev() failed ({}){during}", Errno(error)),
         Failure::Receive(error) => log_error!(request, "recv() failed ({}){during}", Errno(error)),
-        Failure::SendTimeout | Failure::ReceiveTimeout => timed_out(request, during),
+        Failure::SendTimeout | Failure::ReceiveTimeout | Failure::TlsTimeout => timed_out(request, during),
+        Failure::Tls(what) => log_error!(request, "{what}{during}"),
         Failure::Closed => log_error!(request, "upstream prematurely closed connection{during}"),
         Failure::Upgrade => {
             log_error!(request, "upstream sent unexpected \"101 Switching Protocols\"{during}")

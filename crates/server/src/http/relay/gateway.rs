@@ -172,7 +172,7 @@ impl Gateway {
             Ok(message) => message,
             Err(status) => return Next::Status(status),
         };
-        ask(module, &self.settings, request, Asked { message, group, number, kept }).await
+        ask(module, &self.settings, request, Asked { message, group, number, kept, secured: None }).await
     }
     async fn look(&self, cache: &Cache, protocol: &dyn Protocol, request: &mut Request) -> Looked {
         let mut key = Vec::new();

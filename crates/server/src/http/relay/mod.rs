@@ -11,6 +11,7 @@
 //! | `ask.rs`, `failure.rs` | one request: who is asked, what is tried again |
 //! | `send.rs` | the request to the server |
 //! | `receive.rs`, `hints.rs`, `respond.rs` | the answer's head |
+//! | `tls.rs` | encrypted connections |
 //! | `target.rs` | the servers behind a name |
 //! | `gateway.rs`, `params.rs`, `script.rs` | what protocols have in common that begin with parameters and end as CGI does |
 //! | `cache/`, `refresh.rs` | answers that are kept |
@@ -33,6 +34,7 @@ mod send;
 mod settings;
 mod spill;
 pub(crate) mod target;
+pub(crate) mod tls;
 mod tunnel;
 pub(crate) mod written;
 

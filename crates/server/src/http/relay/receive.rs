@@ -105,10 +105,10 @@ async fn read(settings: &Settings, request: &mut Request, link: &Link) -> Result
     let Request { thread, client, upstream, .. } = request;
     let n = std::future::poll_fn(|cx| {
         loop {
-            if link.socket.maybe_readable() {
+            if link.maybe_readable() {
                 make_room(thread, &mut upstream.buffer);
             }
-            match link.socket.try_append(&mut upstream.buffer) {
+            match link.try_append(&mut upstream.buffer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done.map_err(Failure::Receive)),
             }
@@ -119,7 +119,7 @@ async fn read(settings: &Settings, request: &mut Request, link: &Link) -> Result
                 let during = if upstream.buffer.is_empty() { During::Sending } else { During::Receiving };
                 return Poll::Ready(Err(Failure::ClientGone(during)));
             }
-            match link.socket.poll_readable(cx) {
+            match link.poll_readable(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut => {
                     return Poll::Ready(Err(Failure::ReceiveTimeout));

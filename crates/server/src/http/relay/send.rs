@@ -85,7 +85,7 @@ async fn send_file(settings: &Settings, request: &mut Request, link: &mut Link) 
         let n = std::future::poll_fn(|cx| {
             loop {
                 let Some(file) = &request.body.file else { return Poll::Ready(Ok(0)) };
-                match link.socket.try_sendfile(file.as_fd(), &mut offset, most) {
+                match link.try_sendfile(file.as_fd(), &mut offset, most) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     done => return Poll::Ready(done.map_err(Stopped::from)),
                 }
@@ -198,13 +198,13 @@ async fn receive(request: &mut Request, link: &Link, part: &mut Vec<u8>) -> Resu
     let read = {
         let mut reading = pin!(body::read_some(request, part));
         std::future::poll_fn(|cx| {
-            if link.socket.maybe_readable() {
+            if link.maybe_readable() {
                 return Poll::Ready(None);
             }
             if let Poll::Ready(read) = reading.as_mut().poll(cx) {
                 return Poll::Ready(Some(read));
             }
-            match link.socket.poll_readable(cx) {
+            match link.poll_readable(cx) {
                 Poll::Ready(_) => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
@@ -239,13 +239,13 @@ async fn write(
                 let rest = &first[at.min(first.len())..];
                 let body = &second[at.saturating_sub(first.len())..];
                 let written = match (rest, body) {
-                    (one, []) | ([], one) => link.socket.try_write(one),
-                    (one, two) => link.socket.try_writev(&[IoSlice::new(one), IoSlice::new(two)]),
+                    (one, []) | ([], one) => link.try_write(one),
+                    (one, two) => link.try_writev(&[IoSlice::new(one), IoSlice::new(two)]),
                 };
                 match written {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     // It closed, perhaps with an answer: what it said counts.
-                    Err(_) if link.socket.maybe_readable() && !link.reused => {
+                    Err(_) if link.maybe_readable() && !link.reused => {
                         return Poll::Ready(Err(Stopped::Early));
                     }
                     done => return Poll::Ready(done.map_err(Stopped::from)),
@@ -283,14 +283,14 @@ fn room(
     {
         return Poll::Ready(Err(Stopped::Failed(Failure::ClientGone(During::Sending))));
     }
-    if link.socket.maybe_readable() {
+    if link.maybe_readable() {
         return Poll::Ready(Err(Stopped::Early));
     }
-    if let Poll::Ready(writable) = link.socket.poll_writable(cx) {
+    if let Poll::Ready(writable) = link.poll_writable(cx) {
         return Poll::Ready(writable.map_err(Stopped::from));
     }
     // Woken by an answer, too.
-    match link.socket.poll_readable(cx) {
+    match link.poll_readable(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Err(Stopped::Early)),
         Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
         Poll::Pending => Poll::Pending,

@@ -123,14 +123,14 @@ impl Tunnel {
     /// Client to upstream.
     fn write_up(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         while !self.up.rest().is_empty() {
-            match self.link.socket.try_write(self.up.rest()) {
+            match self.link.try_write(self.up.rest()) {
                 Ok(n) => {
                     self.up.at += n;
                     self.moved = true;
                     request.upstream.last().into_iter().for_each(|last| last.sent += n as u64);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if self.link.socket.poll_writable(cx)?.is_pending() {
+                    if self.link.poll_writable(cx)?.is_pending() {
                         return Ok(Poll::Pending);
                     }
                 }
@@ -165,7 +165,7 @@ impl Tunnel {
     }
     fn read_down(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
         let mut scratch = request.thread.scratch();
-        let Poll::Ready(n) = self.link.socket.poll_read(cx, &mut scratch)? else { return Ok(()) };
+        let Poll::Ready(n) = self.link.poll_read(cx, &mut scratch)? else { return Ok(()) };
         self.down.refill(&request.thread, &scratch[..n]);
         self.moved = true;
         if let Some(last) = request.upstream.last() {

@@ -8,6 +8,7 @@ use super::create::{self, Place};
 use super::pass::{self, Target};
 use super::settings::Settings;
 use crate::http::phases::Next;
+use crate::http::relay::tls::Secured;
 use crate::http::relay::{self, Asked, Cache, Kept, Looked, Message, Protocol, Reader};
 use crate::http::request::Request;
 use crate::upstream::Group;
@@ -56,7 +57,14 @@ impl Proxy {
             Target::Fixed(fixed) => {
                 let place = Place { host: &fixed.host, uri: fixed.uri.as_deref(), whole: false };
                 let (message, kept) = self.message(request, &place).await?;
-                return Ok(Asked { message, group: fixed.group.clone(), number: fixed.number, kept });
+                let secured = self.secured(request, fixed.https, &fixed.host);
+                return Ok(Asked {
+                    message,
+                    group: fixed.group.clone(),
+                    number: fixed.number,
+                    kept,
+                    secured,
+                });
             }
             Target::Variable(template, names) => (template, names),
         };
@@ -65,8 +73,13 @@ impl Proxy {
         host.extend_from_slice(&request.upstream.host);
         let place = Place { host: &host, uri: found.uri.as_deref(), whole: true };
         let (message, kept) = self.message(request, &place).await?;
+        let secured = self.secured(request, found.https, &host);
         request.thread.give_buffer(host);
-        Ok(Asked { message, group: found.group, number: found.number, kept })
+        Ok(Asked { message, group: found.group, number: found.number, kept, secured })
+    }
+    fn secured(&self, request: &mut Request, https: bool, host: &[u8]) -> Option<Box<Secured>> {
+        let tls = self.settings.tls.as_ref().filter(|_| https)?;
+        Some(Box::new(tls.secured(request, host)))
     }
 
     async fn message(

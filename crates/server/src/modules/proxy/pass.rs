@@ -21,10 +21,12 @@ pub(super) struct Parsed<'a> {
     pub port: Option<u16>,
     /// What follows the host, if anything.
     pub uri: Option<&'a str>,
+    /// Over TLS.
+    pub https: bool,
 }
 
-/// The port of `http`.
-const PORT: u16 = 80;
+/// The ports of `http` and `https`.
+const PORTS: [u16; 2] = [80, 443];
 
 /// Takes `http://host[:port][uri]` or `http://unix:path[:uri]` apart.
 ///
@@ -32,15 +34,11 @@ const PORT: u16 = 80;
 /// nginx's words.
 pub(super) fn parse(url: &str) -> Result<Parsed<'_>, String> {
     let has = |scheme: &str| url.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
-    if has("https://") {
-        return Err(
-            "https protocol requires SSL support for upstreams, which plimsoll does not have yet".into()
-        );
-    }
-    if !has("http://") {
+    let https = has("https://");
+    if !https && !has("http://") {
         return Err("invalid URL prefix".into());
     }
-    let rest = &url["http://".len()..];
+    let rest = &url[if https { "https://" } else { "http://" }.len()..];
     if let Some(path) = rest.strip_prefix("unix:") {
         let (path, uri) = path.split_once(':').unwrap_or((path, ""));
         return match path {
@@ -49,21 +47,30 @@ pub(super) fn parse(url: &str) -> Result<Parsed<'_>, String> {
                 host: &rest[..5 + path.len()],
                 port: None,
                 uri: (!uri.is_empty()).then_some(uri),
+                https,
             }),
         };
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (server, uri) = rest.split_at(end);
     let (host, port) = split(server).map_err(|what| format!("{what} in upstream \"{rest}\""))?;
-    Ok(Parsed { host, port, uri: (!uri.is_empty()).then_some(uri) })
+    Ok(Parsed { host, port, uri: (!uri.is_empty()).then_some(uri), https })
 }
 
 impl Parsed<'_> {
+    /// The protocol's port.
+    fn default_port(&self) -> u16 {
+        PORTS[usize::from(self.https)]
+    }
+    /// As the error log shows it.
+    pub fn scheme(&self) -> &'static str {
+        if self.https { "https://" } else { "http://" }
+    }
     /// `$proxy_host`, what `Host` says by default.
     fn host_header(&self) -> String {
         match self.port {
             _ if self.host.starts_with("unix:") => "localhost".into(),
-            Some(port) if port != PORT => format!("{}:{port}", self.host),
+            Some(port) if port != self.default_port() => format!("{}:{port}", self.host),
             _ => self.host.into(),
         }
     }
@@ -71,7 +78,7 @@ impl Parsed<'_> {
     fn port_text(&self) -> String {
         match self.host.starts_with("unix:") {
             true => String::new(),
-            false => self.port.unwrap_or(PORT).to_string(),
+            false => self.port.unwrap_or(self.default_port()).to_string(),
         }
     }
 }
@@ -95,6 +102,7 @@ pub(super) struct Fixed {
     /// The URL as written, and the location's path: what `proxy_redirect default` turns around.
     pub url: Box<str>,
     pub location: Arc<[u8]>,
+    pub https: bool,
 }
 
 /// Finds or makes the group behind a URL.
@@ -107,7 +115,8 @@ pub(super) fn target(pass: &Pass, scope: &Scope, with: &mut Compiler<'_>) -> Res
         None => Error::emerg(what),
     };
     let url = parse(&pass.url).map_err(error)?;
-    let group = group(Server { host: url.host, port: url.port, default: Some(PORT) }, with).map_err(error)?;
+    let group = group(Server { host: url.host, port: url.port, default: Some(url.default_port()) }, with)
+        .map_err(error)?;
     Ok(Target::Fixed(Fixed {
         number: group_number(&group),
         group,
@@ -116,6 +125,7 @@ pub(super) fn target(pass: &Pass, scope: &Scope, with: &mut Compiler<'_>) -> Res
         uri: url.uri.map(|uri| uri.as_bytes().into()),
         url: pass.url.as_str().into(),
         location: pass.location.clone(),
+        https: url.https,
     }))
 }
 
@@ -124,6 +134,7 @@ pub(super) struct Found {
     pub group: Arc<Group>,
     pub number: u32,
     pub uri: Option<Vec<u8>>,
+    pub https: bool,
 }
 
 /// Fills in the variables of a URL; sets `$proxy_host` and `$proxy_port`.
@@ -149,8 +160,9 @@ pub(super) async fn find(template: &Template, names: &Names, request: &mut Reque
     request.upstream.host.extend_from_slice(parsed.host_header().as_bytes());
     request.upstream.port.extend_from_slice(parsed.port_text().as_bytes());
     let uri = parsed.uri.map(|uri| uri.as_bytes().to_vec());
-    let group = find_group(request, names, parsed.host, parsed.port, Some(PORT)).await?;
-    Ok(Found { number: group_number(&group), group, uri })
+    let group = find_group(request, names, parsed.host, parsed.port, Some(parsed.default_port())).await?;
+    request.upstream.set_scheme(parsed.scheme());
+    Ok(Found { number: group_number(&group), group, uri, https: parsed.https })
 }
 
 #[cfg(test)]
@@ -170,7 +182,7 @@ mod tests {
         assert_eq!(parts("http://[::1]:8080/x"), ("[::1]", Some(8080), Some("/x")));
         assert_eq!(parts("http://unix:/tmp/s:/x"), ("unix:/tmp/s", None, Some("/x")));
         assert_eq!(parts("http://unix:/tmp/s"), ("unix:/tmp/s", None, None));
-        for bad in ["a", "http:/a", "https://a", "http://", "http://:80", "http://a:b", "http://unix:"] {
+        for bad in ["a", "http:/a", "https://", "http://", "http://:80", "http://a:b", "http://unix:"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

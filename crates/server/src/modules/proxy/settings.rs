@@ -8,7 +8,9 @@ use wire::Known;
 use super::cookies::Cookies;
 use super::pass::{Fixed, Target};
 use super::redirect::Rule;
+use super::written::Ssl;
 use super::written::{Conf, DEFAULT_WITH_VARIABLES, Lists, Passing, Redirect};
+use crate::http::relay::tls::Tls;
 use crate::http::relay::{self, Kind, Names};
 use crate::http::variables::Template;
 use crate::worker::generation::Compiler;
@@ -17,6 +19,8 @@ use crate::worker::generation::Compiler;
 pub(super) struct Settings {
     /// What is the same whatever the protocol.
     pub relay: Arc<relay::Settings>,
+    /// How connections are encrypted, where some may be.
+    pub tls: Option<Arc<Tls>>,
     pub headers: SetHeaders,
     /// Those of a request whose answer is to be kept: what the client has already is no matter.
     pub cache_headers: Option<SetHeaders>,
@@ -65,14 +69,18 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
     let c = at.conf::<Conf>().unwrap_or(&none);
     let lists = at.conf::<Lists>().unwrap_or(&no_lists);
     let http_11 = c.http_11.or(true);
-    let kind = Kind { prefix: "proxy", scheme: "http://", hidden: &HIDDEN, transport: format!("{http_11}") };
+    let https = matches!(target, Target::Fixed(fixed) if fixed.https);
+    let scheme = if https { "https://" } else { "http://" };
+    // What is encrypted is encrypted as this place has it.
+    let transport = if https { format!("{http_11} {}", at.at) } else { format!("{http_11}") };
+    let kind = Kind { prefix: "proxy", scheme, hidden: &HIDDEN, transport };
     let keepalive = match target {
         Target::Fixed(fixed) => fixed.group.keepalive.as_ref(),
         Target::Variable(..) => None,
     };
     let written = at.conf::<Passing>().map(|passing| &passing.0);
-    let relay = relay::compile(at, written, &kind, keepalive, with)?;
-    let cache_headers = relay.cache.is_some().then(|| {
+    let compiled = relay::compile(at, written, &kind, keepalive, with)?;
+    let cache_headers = compiled.cache.is_some().then(|| {
         set_headers(
             lists,
             &[
@@ -85,8 +93,16 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
             ],
         )
     });
+    let tls = match target {
+        Target::Fixed(fixed) if !fixed.https => None,
+        _ => {
+            let none = Ssl::default();
+            Some(relay::tls::compile(at, &at.conf::<Ssl>().unwrap_or(&none).0, "proxy", with)?)
+        }
+    };
     Ok(Settings {
-        relay: Arc::new(relay),
+        relay: Arc::new(compiled),
+        tls,
         headers: set_headers(lists, &[]),
         cache_headers,
         http_11,

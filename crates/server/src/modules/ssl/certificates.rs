@@ -126,7 +126,11 @@ fn chain_by(path: &str, reads: Reads<'_>) -> Result<Vec<CertificateDer<'static>>
     }
 }
 
-fn key_of(path: &str, passwords: &[String], reads: Reads<'_>) -> Result<PrivateKeyDer<'static>, Error> {
+/// The private key in a file, opened by one of these pass phrases if it is locked.
+///
+/// # Errors
+/// When there is none, or it cannot be opened.
+pub fn key_of(path: &str, passwords: &[String], reads: Reads<'_>) -> Result<PrivateKeyDer<'static>, Error> {
     let pem = read_by("certificate key", path, reads)?;
     let failed = |why: &str| {
         Error::emerg(format!(
@@ -181,11 +185,18 @@ fn open(key: &EncryptedKey<'_>, password: &str) -> Option<Vec<u8>> {
 
 /// The lines of `ssl_password_file`: each is tried.
 pub fn passwords(conf: &Conf, with: &Compiler<'_>) -> Result<Vec<String>, Error> {
-    let Some(file) = conf.password_file.written() else { return Ok(Vec::new()) };
+    let file = conf.password_file.written();
+    file.map_or(Ok(Vec::new()), |file| passwords_in(&file.path, with))
+}
+/// The lines of a file of pass phrases.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn passwords_in(path: &str, with: &Compiler<'_>) -> Result<Vec<String>, Error> {
     let bytes = with
         .inputs
-        .read(file.path.as_ref())
-        .map_err(|e| Error::emerg(format!("open() \"{}\" failed ({})", file.path, crate::log::Errno(&e))))?;
+        .read(path.as_ref())
+        .map_err(|e| Error::emerg(format!("open() \"{path}\" failed ({})", crate::log::Errno(&e))))?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect())
 }

@@ -211,7 +211,7 @@ fn fault_of(error: &webpki::Error, leaf: &CertificateDer<'_>, others: &[Certific
 }
 
 /// OpenSSL tells apart how nobody is known to have signed a certificate.
-fn unknown_signer(leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Fault {
+pub fn unknown_signer(leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Fault {
     let signs_itself = |der: &CertificateDer<'_>| {
         let certificate = x509::Certificate::read(der);
         certificate.is_some_and(|certificate| certificate.issuer == certificate.subject)

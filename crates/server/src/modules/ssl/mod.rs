@@ -10,10 +10,10 @@ use crate::http::request::Request;
 use crate::http::variables::{Variable, variable};
 use crate::log::Level;
 
-mod certificates;
+pub(crate) mod certificates;
 pub mod ciphers;
 mod client_variables;
-mod clients;
+pub(crate) mod clients;
 mod compile;
 mod dynamic;
 mod sessions;
