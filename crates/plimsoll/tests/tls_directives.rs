@@ -35,6 +35,7 @@ static PKI: LazyLock<TempDir> = LazyLock::new(|| {
     run(
         "printf 'wrong\\nsecret\\n' > passwords; head -c 48 /dev/urandom > ticket48; head -c 80 /dev/urandom > ticket80",
     );
+    run("openssl ec -in a.key -aes256 -passout pass:secret -out old.key");
     run(
         "touch index; echo 01 > number; printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\ncrlnumber=number\\n\
          default_md=sha256\\ndefault_crl_days=30\\n' > ca.conf",
@@ -142,7 +143,10 @@ fn some_names_are_refused() {
 fn a_key_may_be_locked() {
     let text = "listen 127.0.0.1:%%PORT%% ssl; ssl_certificate %%PKI%%/a.crt; ssl_password_file %%PKI%%/passwords; \
                 ssl_certificate_key %%PKI%%/locked.key; return 200 open;";
-    on_both(with_pki(text), |server| assert!(report(server, &[]).contains("open")));
+    for key in ["locked.key", "old.key"] {
+        let text = text.replace("locked.key", key);
+        on_both(with_pki(&text), |server| assert!(report(server, &[]).contains("open"), "{key}"));
+    }
     let exit = Binary::Plimsoll.refuses(with_pki(&text.replace("passwords", "v3")));
     assert!(
         exit.stderr.contains("locked.key\": PEM_read_bio_PrivateKey() failed (SSL: bad decrypt)"),

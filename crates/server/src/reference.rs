@@ -50,10 +50,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("ssl_protocols", "TLS 1.2 and 1.3; older ones in a list are ignored with a warning"),
     ("ssl_ciphers", "OpenSSL's notation; the AEAD suites with forward secrecy are what there is"),
     ("ssl_certificate", "`engine:` is refused"),
-    (
-        "ssl_certificate_key",
-        "as `ssl_certificate`; with a pass phrase in the form of PKCS #8 (PBES2, AES) only",
-    ),
+    ("ssl_certificate_key", "as `ssl_certificate`; with a pass phrase only where AES encrypts it"),
     ("ssl_certificate_cache", "files are read again when `valid` is over, changed or not"),
     ("ssl_dhparam", "the file must be there; no effect: every cipher here uses elliptic curves"),
     (

@@ -5,14 +5,17 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use ::aws_lc_rs::cipher::{
-    AES_128, AES_192, AES_256, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey,
+    AES_128, AES_192, AES_256, Algorithm, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey,
 };
 use ::aws_lc_rs::iv::FixedLength;
 use ::aws_lc_rs::pbkdf2;
 use conf::{Error, Scope};
+use md5::{Digest, Md5};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
 use rustls::sign::CertifiedKey;
 use x509::{Certificate, Cipher, EncryptedKey, Hash};
 
@@ -138,15 +141,20 @@ pub fn key_of(path: &str, passwords: &[String], reads: Reads<'_>) -> Result<Priv
         ))
     };
     let text = String::from_utf8_lossy(&pem);
-    if text.contains("Proc-Type: 4,ENCRYPTED") {
-        let help = "openssl pkey -aes256 -in OLD -out NEW writes it in the form of PKCS #8";
-        return Err(failed("the old form of encrypted keys is not supported by plimsoll").help(help));
-    }
-    if !text.contains(ENCRYPTED) {
+    let old = text.split_once("Proc-Type: 4,ENCRYPTED");
+    if old.is_none() && !text.contains(ENCRYPTED) {
         return PrivateKeyDer::from_pem_slice(&pem).map_err(|e| failed(&e.to_string()));
     }
     if passwords.is_empty() {
         return Err(failed("it needs a pass phrase").help("\"ssl_password_file\" names a file that has it"));
+    }
+    if let Some((before, after)) = old {
+        let Some(key) = OldKey::read(before, after) else {
+            let help = "openssl pkey -aes256 -in OLD -out NEW writes it in the form of PKCS #8";
+            return Err(failed("the key's encryption is not supported by plimsoll").help(help));
+        };
+        let open = passwords.iter().find_map(|password| key.open(password));
+        return open.ok_or_else(|| failed("bad decrypt"));
     }
     // Both are Base64 between two lines; the reader of certificates looks at the lines alone.
     let der = CertificateDer::from_pem_slice(text.replace(ENCRYPTED, "CERTIFICATE").as_bytes());
@@ -175,12 +183,63 @@ fn open(key: &EncryptedKey<'_>, password: &str) -> Option<Vec<u8>> {
     let mut secret = [0; 32];
     let secret = &mut secret[..length];
     pbkdf2::derive(algorithm, rounds, key.salt, password.as_bytes(), secret);
+    decrypt(cipher, secret, key.iv, key.data)
+}
+
+fn decrypt(cipher: &'static Algorithm, secret: &[u8], iv: [u8; 16], data: &[u8]) -> Option<Vec<u8>> {
     let opening = PaddedBlockDecryptingKey::cbc_pkcs7(UnboundCipherKey::new(cipher, secret).ok()?).ok()?;
-    let mut data = key.data.to_vec();
-    let opened = opening.decrypt(&mut data, DecryptionContext::Iv128(FixedLength::from(key.iv))).ok()?;
+    let mut data = data.to_vec();
+    let opened = opening.decrypt(&mut data, DecryptionContext::Iv128(FixedLength::from(iv))).ok()?;
     // A wrong pass phrase may leave what looks padded by chance, but hardly a key.
     let opened = opened.to_vec();
     opened.starts_with(&[0x30]).then_some(opened)
+}
+
+/// A key as OpenSSL encrypted it before PKCS #8: the lines before the Base64 say how.
+struct OldKey {
+    cipher: &'static Algorithm,
+    length: usize,
+    iv: [u8; 16],
+    data: Vec<u8>,
+    elliptic: bool,
+}
+impl OldKey {
+    /// What stands before and after `Proc-Type`.
+    fn read(before: &str, after: &str) -> Option<OldKey> {
+        let (head, rest) = after.trim_start().split_once("\n\n").or_else(|| after.split_once("\r\n\r\n"))?;
+        let (cipher, iv) = head.trim().strip_prefix("DEK-Info:")?.trim().split_once(',')?;
+        let (cipher, length) = match cipher {
+            "AES-128-CBC" => (&AES_128, 16),
+            "AES-192-CBC" => (&AES_192, 24),
+            "AES-256-CBC" => (&AES_256, 32),
+            _ => return None,
+        };
+        let iv = u128::from_str_radix(iv, 16).ok().filter(|_| iv.len() == 32)?.to_be_bytes();
+        let body = rest.split("-----END").next()?;
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n");
+        let data = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?.to_vec();
+        Some(OldKey {
+            cipher,
+            length,
+            iv,
+            data,
+            elliptic: before.trim_end().ends_with("EC PRIVATE KEY-----"),
+        })
+    }
+    fn open(&self, password: &str) -> Option<PrivateKeyDer<'static>> {
+        let mut secret = Vec::new();
+        let mut last = Vec::new();
+        while secret.len() < self.length {
+            let hash = Md5::new().chain_update(&last).chain_update(password).chain_update(&self.iv[..8]);
+            last = hash.finalize().to_vec();
+            secret.extend_from_slice(&last);
+        }
+        let key = decrypt(self.cipher, &secret[..self.length], self.iv, &self.data)?;
+        Some(match self.elliptic {
+            true => PrivateSec1KeyDer::from(key).into(),
+            false => PrivatePkcs1KeyDer::from(key).into(),
+        })
+    }
 }
 
 /// The lines of `ssl_password_file`: each is tried.
