@@ -36,7 +36,7 @@ pub struct Group {
     /// Active checks of its servers.
     checks: Mutex<Vec<Arc<Check>>>,
     /// The one server of a group that has no state worth keeping, and takes no lock.
-    only: Option<Arc<Peer>>,
+    only: Option<Peer>,
     /// Servers whose addresses are looked up at run time.
     pub followed: Vec<Followed>,
     /// Somebody does.
@@ -119,7 +119,8 @@ impl Turn {
 #[derive(Debug)]
 pub struct Held {
     group: Arc<Group>,
-    peer: Arc<Peer>,
+    /// `None`: the group's only one, which no other thread need hear of.
+    peer: Option<Arc<Peer>>,
     /// The number of its slot; `None` where nothing is counted.
     slot: Option<u32>,
     on_backup: bool,
@@ -133,7 +134,10 @@ pub struct Held {
 impl Held {
     /// The peer.
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        match &self.peer {
+            Some(peer) => peer,
+            None => self.group.only.as_ref().expect("only a group with one server lends it uncounted"),
+        }
     }
     /// Its group.
     pub fn group(&self) -> &Group {
@@ -203,7 +207,7 @@ impl Group {
     /// A group of these servers, with nginx's defaults for everything else.
     pub fn new(name: &str, port: Option<u16>, primary: Vec<Peer>, backup: Vec<Peer>) -> Group {
         let only = match (&*primary, &*backup) {
-            ([one], []) if one.max_conns == 0 && one.mode == Mode::Up => Some(Arc::new(one.clone())),
+            ([one], []) if one.max_conns == 0 && one.mode == Mode::Up => Some(one.clone()),
             _ => None,
         };
         Group {
@@ -263,7 +267,7 @@ impl Group {
     pub(super) fn set(&self, backup: bool) -> &Set {
         if backup { &self.backup } else { &self.primary }
     }
-    fn only(&self) -> Option<&Arc<Peer>> {
+    fn only(&self) -> Option<&Peer> {
         self.only.as_ref().filter(|_| self.followed.is_empty() && !self.counted.load(Relaxed))
     }
     /// All servers, primary and backup.
@@ -287,8 +291,8 @@ impl Group {
     }
     /// The next server to try; `None`: no live one is left.
     pub fn choose(self: &Arc<Group>, turn: &mut Turn, now: Duration, client: Option<IpAddr>) -> Option<Held> {
-        if let Some(peer) = self.only() {
-            return Some(self.held(peer.clone(), None, false, true, now));
+        if self.only().is_some() {
+            return Some(self.held(None, None, false, true, now));
         }
         turn.client = client;
         if !turn.on_backup {
@@ -327,13 +331,13 @@ impl Group {
         }
         let (peer, slot) = (members.slots[i].peer.clone(), Some(members.slots[i].id));
         drop(members);
-        let mut held = self.held(peer, slot, on_backup, alone, now);
+        let mut held = self.held(Some(peer), slot, on_backup, alone, now);
         held.flies = flies;
         Some(held)
     }
     fn held(
         self: &Arc<Group>,
-        peer: Arc<Peer>,
+        peer: Option<Arc<Peer>>,
         slot: Option<u32>,
         on_backup: bool,
         alone: bool,

@@ -197,8 +197,9 @@ impl Record {
     }
     /// The server being asked, as the configuration writes it.
     pub fn asked_as(&mut self, server: &Arc<str>) {
-        let address = self.asked.of(&self.text);
-        self.server = (server.as_bytes() != address).then(|| server.clone());
+        // An address, with its port or without.
+        let same = self.asked.of(&self.text).starts_with(server.as_bytes());
+        self.server = (!same).then(|| server.clone());
     }
     /// The name of the server asked last, without its port.
     pub fn last_server(&self) -> Option<&[u8]> {
