@@ -70,7 +70,7 @@ fn users() -> Site {
         apr:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0:Some Body\r\nmd5:$1$saltsalt$9xy1btjgzLYfb7hivXtC//\n\
         six:$6$rounds=1000$saltstringlong16$QqnNlW6cufx1IZjTObkozWh5HNvoflrksV.EnwtcN49thAfIPpiS5J7l/TG.eWc6nnFgp62sHJ2QpTKrmMcdS/\n\
         five:$5$rounds=1000$saltstring$AH5PD0i.riCRu4BNDy9v7OPV7u3dfLBApcXI6khquVA\n\
-        bcrypt:$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\nlast:{PLAIN}end";
+        bcrypt:$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\ndes:abNANd1rDfiNc\nlast:{PLAIN}end";
     Site::new(conf).file("users", users)
 }
 
@@ -106,6 +106,8 @@ fn passwords() {
             ("five:secret", 204),
             ("bcrypt:secret", 204),
             ("bcrypt:Secret", 401),
+            ("des:secret", 204),
+            ("des:Secret", 401),
             ("last:end", 204),
             ("# people:", 401),
             ("nobody:pw", 401),

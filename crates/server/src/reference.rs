@@ -112,6 +112,16 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("proxy_temp_file_write_size", "checked, no effect: what was read is written at once"),
     ("proxy_headers_hash_max_size", "no effect: the table grows as it must"),
     ("proxy_headers_hash_bucket_size", "no effect"),
+    ("geo", "binary bases (`name.bin`) are neither read nor written"),
+    ("mirror", "the next request on the connection does not wait for the mirrors"),
+    ("add_after_body", "asked before the page goes out; filters see page and additions as one"),
+    (
+        "limit_req_zone",
+        "the zone's size bounds how many keys there are, as in nginx; the memory is taken as it is needed",
+    ),
+    ("limit_conn_zone", "as `limit_req_zone`"),
+    ("referer_hash_max_size", "no effect: the table grows as it must"),
+    ("referer_hash_bucket_size", "no effect"),
     (
         "listen",
         "without `backlog`: what net.core.somaxconn allows; `capacity_reserve`: seats beside the pool; `quic`, `setfib` and `accept_filter` are refused",

@@ -122,6 +122,6 @@ mod tests {
     fn known_hashes() {
         // Of Appleby's MurmurHash2 with seed 0.
         assert_eq!(murmur2(b""), 0);
-        assert_eq!(murmur2(b"a"), 0x0803_1513);
+        assert_eq!(murmur2(b"a"), 0x9268_5f5e);
     }
 }

@@ -4,6 +4,7 @@ use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
+use super::des;
 use crate::base64;
 
 /// Whether comparing takes so long that a loop must not do it.
@@ -33,7 +34,7 @@ pub fn verify(password: &[u8], stored: &[u8]) -> Option<bool> {
         [b'$', b'5', b'$', rest @ ..] => sha_crypt::<Sha256>(password, b"$5$", rest, &ORDER_256)?,
         [b'$', b'6', b'$', rest @ ..] => sha_crypt::<Sha512>(password, b"$6$", rest, &ORDER_512)?,
         [b'$', b'2', ..] => return bcrypt::verify(password, std::str::from_utf8(stored).ok()?).ok(),
-        _ => return None,
+        _ => des::crypt(password, stored)?,
     };
     Some(same(&ours, stored))
 }
@@ -215,6 +216,8 @@ mod tests {
                 "secret",
                 "$6$rounds=1000$saltstringlong16$QqnNlW6cufx1IZjTObkozWh5HNvoflrksV.EnwtcN49thAfIPpiS5J7l/TG.eWc6nnFgp62sHJ2QpTKrmMcdS/",
             ),
+            ("secret", "abNANd1rDfiNc"),
+            ("rasmuslerdorf", "rl.3StKT.4T8M"),
             (LONG, "$1$saltstri$M7z.R6cquK/uYG6olHeiW1"),
             (LONG, "$apr1$saltsalt$BXwhXFdiVikhXf.TYDsk7/"),
             (LONG, "$5$saltstring$oUyKw8v6BJ8XGR5fc8lFTVm/a/T9Xug.K4upJloej99"),
@@ -226,7 +229,9 @@ mod tests {
             assert_eq!(verify(password.as_bytes(), stored.as_bytes()), Some(true), "{stored}");
             assert_eq!(verify(b"another", stored.as_bytes()), Some(false), "{stored}");
         }
-        assert_eq!(verify(b"secret", b"secret"), None);
+        assert_eq!(verify(b"secret", b"secret"), Some(false), "not a hash, but its first letters are a salt");
+        assert_eq!(verify(b"", b"*"), None);
+        assert_eq!(verify(b"", b"!!"), None);
         assert_eq!(verify(b"", b"$6$rounds=x$a$"), None);
         assert_eq!(verify(b"", b"{SSHA}dG9vIHNob3J0"), None);
     }
@@ -243,7 +248,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn nothing_makes_it_panic(kind in prop::sample::select(vec!["{SSHA}", "{SHA}", "$apr1$", "$1$", "$5$rounds=", "$2y$", ""]), rest: Vec<u8>, password: Vec<u8>) {
+        fn nothing_makes_it_panic(kind in prop::sample::select(vec!["{SSHA}", "{SHA}", "$apr1$", "$1$", "$5$rounds=", "$2y$", "ab", ""]), rest: Vec<u8>, password: Vec<u8>) {
             verify(&password, &[kind.as_bytes(), &rest].concat());
         }
     }

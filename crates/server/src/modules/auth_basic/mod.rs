@@ -17,6 +17,7 @@ use crate::log::Errno;
 use crate::worker::generation::Compiler;
 
 mod crypt;
+mod des;
 
 const IN: Within = HTTP.or(SERVER).or(LOCATION).or(LIMIT_EXCEPT);
 
