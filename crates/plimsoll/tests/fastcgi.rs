@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use testkit::{Binary, Origin, Server, Site, Wire, each, eventually};
+use testkit::{Origin, Server, Site, Wire, each, eventually};
 
 /// A request as an application got it.
 #[derive(Clone, Debug, Default)]
@@ -412,6 +412,4 @@ fn mistakes_in_the_configuration() {
             assert!(exit.stderr.contains(error), "{text}: {}", exit.stderr);
         }
     });
-    let refused = Binary::Plimsoll.check(Site::new("fastcgi_cache zone;"));
-    assert!(refused.stderr.contains("\"fastcgi_cache\" is not supported"), "{}", refused.stderr);
 }
