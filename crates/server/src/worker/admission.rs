@@ -103,7 +103,9 @@ pub fn somebody_waits(thread: &Thread) -> bool {
 
 /// At the end of a turn.
 pub fn turn(thread: &Rc<Thread>) {
-    thread.door.on_credit.set(0);
+    if thread.door.on_credit.get() > 0 {
+        thread.door.on_credit.set(0);
+    }
     let Some(since) = thread.door.since.get() else { return };
     for _ in 0..AT_ONCE {
         let held = thread.door.held.borrow_mut().pop_front();

@@ -71,8 +71,6 @@ pub struct Counters {
     pub writing: AtomicI64,
     /// Upstream connections at rest.
     pub idle_upstream: AtomicUsize,
-    /// Clients' connections at rest.
-    pub resting: AtomicUsize,
     /// Microseconds for which the loop was at work.
     pub busy: AtomicU64,
     /// The longest turn of the loop since somebody looked, in microseconds: so long did what came next wait.
@@ -80,8 +78,7 @@ pub struct Counters {
 }
 impl Counters {
     /// Takes note of a turn of the loop. Only its thread writes.
-    pub fn turn(&self, took: Duration, resting: usize, idle_upstream: usize) {
-        self.resting.store(resting, Relaxed);
+    pub fn turn(&self, took: Duration, idle_upstream: usize) {
         let took = took.as_micros() as u64;
         self.busy.store(self.busy.load(Relaxed).wrapping_add(took), Relaxed);
         if took > self.lag.load(Relaxed) {
@@ -228,11 +225,8 @@ impl Process {
     }
     /// Asks the other threads to let idle connections go.
     pub fn reclaim_elsewhere(&self, thread: usize, count: usize) {
-        for (i, remote) in lock(&self.remotes).iter().enumerate().filter(|(i, _)| *i != thread) {
-            let counters = self.counters_of(i);
-            if counters.resting.load(Relaxed) + counters.idle_upstream.load(Relaxed) > 0 {
-                remote.run(Box::new(move |_| admission::give_way(count)));
-            }
+        for (_, remote) in lock(&self.remotes).iter().enumerate().filter(|(i, _)| *i != thread) {
+            remote.run(Box::new(move |_| admission::give_way(count)));
         }
     }
     /// Seats in all.

@@ -66,6 +66,8 @@ pub struct Thread {
     pub door: Door,
     /// Which thread of the worker.
     pub number: usize,
+    /// Some location shows the capacity chain: what turns cost is counted.
+    watched: Cell<bool>,
     /// The capacity chain is looked at every second.
     pub sampling: Cell<bool>,
     served: Cell<usize>,
@@ -152,6 +154,7 @@ pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<O
         thread.listen(sockets);
         thread.forget_unused();
         thread.inform();
+        thread.watched.set(thread.generation().shared.watched);
         if thread.number == 0 && thread.generation().shared.watched && !thread.sampling.replace(true) {
             thread.handle.spawn(crate::chain::sample(thread.clone()));
         }
@@ -229,6 +232,7 @@ impl Thread {
             informed: RefCell::default(),
             door: Door::default(),
             number: i,
+            watched: Cell::new(false),
             sampling: Cell::new(false),
             served: Cell::new(0),
             drain: Cell::new(None),
@@ -458,7 +462,9 @@ impl App for Server {
             work(thread);
         }
         admission::turn(thread);
-        thread.counters.turn(handle.elapsed(), handle.resting(), thread.upstreams.resting());
+        if thread.watched.get() {
+            thread.counters.turn(handle.elapsed(), thread.upstreams.resting());
+        }
         if thread.draining() {
             thread.end_if_drained();
         }
