@@ -116,3 +116,18 @@ fn a_time_with_milliseconds() {
     let stamp = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d$";
     assert!(testkit::matches(stamp, &server.get("/").text()));
 }
+
+#[test]
+fn requests_within_requests() {
+    let text = "log_format u \"$uri $status\"; access_log logs/main.log u; server { listen 127.0.0.1:%%PORT%%; root html; \
+                location /a { auth_request /heard; } location /b { auth_request /silent; } \
+                location = /heard { log_subrequest on; access_log logs/sub.log u; return 204; } \
+                location = /silent { access_log logs/sub.log u; return 204; } }";
+    on_both(text, |server| {
+        for target in ["/b", "/a"] {
+            assert_eq!(server.get(target).status, 404);
+        }
+        assert_eq!(server.log("logs/main.log").wait_lines(2), ["/b 404", "/a 404"]);
+        assert_eq!(server.log("logs/sub.log").wait_lines(1), ["/heard 204"]);
+    });
+}

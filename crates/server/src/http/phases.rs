@@ -240,6 +240,14 @@ pub async fn within(request: &mut Request) {
     decide(request, Next::Locate).await;
 }
 
+/// Writes the lines of a request within another, where `log_subrequest` asks for them.
+pub fn log_within(request: &mut Request) {
+    if request.plan().core.log_subrequest {
+        log(request);
+        request.logging = false;
+    }
+}
+
 /// Steps that see the request before anything is decided by its path.
 async fn post_read(request: &mut Request) -> Next {
     request.plan = request.generation.shared.server(request.server).plan;

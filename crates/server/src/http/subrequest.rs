@@ -5,8 +5,8 @@
 //! request of its own, beside the client's, and lives on when that is over. Its answer is of no interest; what counts is
 //! what its location does with it (a mirror's upstream hears of the request; a cache takes up the new answer).
 //!
-//! Neither reads from the client, sends to it, or is logged; of the phases, they have none before the server's rewrite
-//! phase, and no access phase: who may come here was decided for the client's request.
+//! Neither reads from the client or sends to it, nor is it logged unless `log_subrequest` says so; of the phases, they have
+//! none before the server's rewrite phase, and no access phase: who may come here was decided for the client's request.
 
 use std::io;
 
@@ -45,6 +45,7 @@ pub async fn ask(request: &mut Request, uri: &[u8], args: &[u8], see: impl FnOnc
     see(request);
     request.depth -= 1;
     settle(request).await;
+    phases::log_within(request);
     aside.swap(request);
     Answer { status, response: aside.response }
 }
@@ -157,6 +158,7 @@ pub fn background(request: &mut Request, uri: &[u8], args: &[u8], takes: Takes) 
     thread.handle.spawn(async move {
         phases::within(&mut other).await;
         settle(&mut other).await;
+        phases::log_within(&mut other);
         other.thread.clone().give_request(other);
         drop(serving);
     });

@@ -140,6 +140,7 @@ static DIRECTIVES: &[conf::Directive] = &[
     }),
     directive("etag", ANY, conf::flag(), |at, a| at.own::<Conf>().etag.set(a.flag(0)?)),
     directive("log_not_found", ANY, conf::flag(), |at, a| at.own::<Conf>().log_not_found.set(a.flag(0)?)),
+    directive("log_subrequest", ANY, conf::flag(), |at, a| at.own::<Conf>().log_subrequest.set(a.flag(0)?)),
     directive("satisfy", ANY, conf::exactly(1), satisfy),
     directive("auth_delay", ANY, conf::exactly(1), |at, a| at.own::<Conf>().auth_delay.set(a.msec(0)?)),
     server_name::HASH_MAX_SIZE,
@@ -208,6 +209,7 @@ settings! {
         chunked_transfer_encoding: bool,
         etag: bool,
         log_not_found: bool,
+        log_subrequest: bool,
         satisfy_any: bool,
         auth_delay: u64,
     }
@@ -308,6 +310,7 @@ pub struct Core {
     pub(crate) chunked_transfer_encoding: bool,
     pub(crate) etag: bool,
     pub(crate) log_not_found: bool,
+    pub(crate) log_subrequest: bool,
     pub(crate) satisfy_any: bool,
     /// How long a 401 takes.
     pub(crate) auth_delay: Duration,
@@ -374,6 +377,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         chunked_transfer_encoding: c.chunked_transfer_encoding.or(true),
         etag: c.etag.or(true),
         log_not_found: c.log_not_found.or(true),
+        log_subrequest: c.log_subrequest.or(false),
         satisfy_any: c.satisfy_any.or(false),
         auth_delay: time(&c.auth_delay, 0),
     })
