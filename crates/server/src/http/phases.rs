@@ -22,8 +22,8 @@ use crate::modules::core::Core;
 use crate::modules::{
     access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core, dav,
     empty_gif, fastcgi, files, flv, gzip, headers, headers_more, http2, limit_conn, limit_req, log, mirror,
-    not_modified, proxy, random_index, range, realip, referer, rewrite, scgi, secure_link, stub_status, sub,
-    try_files, upstream, upstream_api, userid, uwsgi,
+    mp4, not_modified, proxy, random_index, range, realip, referer, rewrite, scgi, secure_link, stub_status,
+    sub, try_files, upstream, upstream_api, userid, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -134,6 +134,7 @@ const HANDLERS: &[Make<dyn Handler>] = &[
     scgi::handler,
     empty_gif::handler,
     flv::handler,
+    mp4::handler,
     stub_status::handler,
     upstream_api::handler,
 ];

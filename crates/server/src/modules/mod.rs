@@ -70,6 +70,7 @@ pub mod limit_req;
 pub mod log;
 pub mod map;
 pub mod mirror;
+pub mod mp4;
 pub mod not_modified;
 pub mod proxy;
 pub mod random_index;
@@ -123,6 +124,7 @@ pub static ALL: &[&Module] = &[
     &scgi::MODULE,
     &uwsgi::MODULE,
     &flv::MODULE,
+    &mp4::MODULE,
     &random_index::MODULE,
     &files::MODULE,
     &gzip::MODULE,

@@ -1,0 +1,467 @@
+//! A film's boxes: which there are, and how they look when a part is cut out of it.
+
+use std::io;
+use std::ops::Range;
+
+use super::tables::{Fault, Offsets, Span, Table, put_box, u32_at, u64_at};
+use super::track::{Sizes, Track};
+
+/// Reads the file at a place.
+pub(super) type Read<'a> = dyn Fn(u64, &mut [u8]) -> io::Result<()> + 'a;
+
+/// How much memory it may take.
+pub(super) struct Limits {
+    /// For the `moov` box.
+    pub(super) moov: u64,
+}
+
+/// What to send.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// The file as it is.
+    Whole,
+    /// New boxes, and a part of the file behind them.
+    Part { head: Vec<u8>, data: Range<u64> },
+}
+
+/// Cuts a part out of a file of `size` bytes.
+pub(super) fn cut(read: &Read<'_>, size: u64, span: Span, limits: &Limits) -> Result<Cut, Fault> {
+    let mut film = Film { span, size, ..Film::default() };
+    if film.scan(read, limits)? {
+        return Ok(Cut::Whole);
+    }
+    film.finish()
+}
+
+/// The boxes that are looked into.
+#[derive(Clone, Copy)]
+enum Level {
+    Movie,
+    Track,
+    Media,
+    Info,
+    Tables,
+}
+
+/// As read.
+struct Film {
+    span: Span,
+    size: u64,
+    kind: Option<Vec<u8>>,
+    movie: bool,
+    header: Option<Vec<u8>>,
+    timescale: u64,
+    tracks: Vec<Track>,
+    data_end: Option<u64>,
+}
+impl Default for Film {
+    fn default() -> Film {
+        let span = Span { start: 0, length: 0, key_frame: false };
+        let (kind, header, tracks, data_end) = (None, None, Vec::new(), None);
+        Film { span, size: 0, kind, movie: false, header, timescale: 0, tracks, data_end }
+    }
+}
+
+/// What is said of a track that has nothing in the part.
+enum Stop {
+    Skip,
+    Fault(Fault),
+}
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
+
+impl Film {
+    /// Reads the boxes of the file; `true`: it can be sent as it is.
+    fn scan(&mut self, read: &Read<'_>, limits: &Limits) -> Result<bool, Fault> {
+        let mut at = 0;
+        while at < self.size {
+            let mut bytes = [0; 16];
+            let some = (self.size - at).min(16) as usize;
+            read(at, &mut bytes[..some]).map_err(Fault::Read)?;
+            let Some(found) = Header::read(&bytes[..some], self.size - at)? else { break };
+            let start = at + found.header;
+            let data = |most: u64, more: &str| {
+                let length = found.size - found.header;
+                if length > most {
+                    let name = String::from_utf8_lossy(&found.name);
+                    return Err(Fault::Of(format!("{name} atom is too large:{length}{more}")));
+                }
+                let mut data = vec![0; length as usize];
+                read(start, &mut data).map_err(Fault::Read)?;
+                Ok(data)
+            };
+            at += found.size;
+            match &found.name {
+                b"ftyp" => set(&mut self.kind, "ftyp", data(1024, "")?)?,
+                b"moov" => {
+                    let whole = self.span.start == 0 && self.span.length == 0;
+                    if whole && self.data_end.is_none() {
+                        return Ok(true);
+                    }
+                    if std::mem::replace(&mut self.movie, true) {
+                        return Err(duplicate("moov"));
+                    }
+                    let data = data(limits.moov, ", you may want to increase mp4_max_buffer_size")?;
+                    self.walk(Level::Movie, &data).map_err(|stop| match stop {
+                        Stop::Fault(fault) => fault,
+                        Stop::Skip => Fault::within("no mp4 trak atoms were found"),
+                    })?;
+                    if self.data_end.is_some() {
+                        break;
+                    }
+                }
+                b"mdat" => {
+                    if self.data_end.replace(at).is_some() {
+                        return Err(duplicate("mdat"));
+                    }
+                    if !self.tracks.is_empty() {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the boxes within a box.
+    fn walk(&mut self, level: Level, data: &[u8]) -> Result<(), Stop> {
+        let mut rest = data;
+        while !rest.is_empty() {
+            let Some(found) = Header::read(rest, rest.len() as u64)? else { break };
+            let (this, behind) = rest.split_at(found.size as usize);
+            rest = behind;
+            let data = &this[found.header as usize..];
+            match level {
+                Level::Movie => self.movie_box(&found.name, data)?,
+                Level::Track => self.track_box(&found.name, data)?,
+                Level::Media => self.media_box(&found.name, data)?,
+                Level::Info => self.info_box(&found.name, data)?,
+                Level::Tables => self.table_box(&found.name, data)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn movie_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Fault> {
+        match name {
+            b"mvhd" => {
+                let mut data = data.to_vec();
+                let clock = Clock::read("mvhd", &data, 16, 100)?;
+                let timescale = u64::from(u32_at(&data, clock.at - 4).unwrap_or(0));
+                let start = self.span.start.saturating_mul(timescale) / 1000;
+                if clock.duration < start {
+                    return Err(Fault::Of("start time exceeds file duration".into()));
+                }
+                clock.set(&mut data, self.left(clock.duration - start, timescale));
+                self.timescale = timescale;
+                set(&mut self.header, "mvhd", data)
+            }
+            b"trak" => {
+                self.tracks.push(Track::default());
+                match self.walk(Level::Track, data) {
+                    Err(Stop::Fault(fault)) => Err(fault),
+                    Err(Stop::Skip) => {
+                        self.tracks.pop();
+                        Ok(())
+                    }
+                    Ok(()) => Ok(()),
+                }
+            }
+            b"cmov" => Err(Fault::Of("compressed moov atom (cmov) is not supported".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn track_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Stop> {
+        let timescale = self.timescale;
+        match name {
+            b"tkhd" => {
+                let clock = Clock::read("tkhd", data, 20, 84)?;
+                let (data, duration) = self.shortened(data, &clock, timescale)?;
+                let track = self.track()?;
+                track.movie_duration = duration;
+                Ok(set(&mut track.header, "tkhd", data)?)
+            }
+            b"mdia" => {
+                once(&mut self.track()?.has_media, "mdia")?;
+                self.walk(Level::Media, data)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn media_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Stop> {
+        match name {
+            b"mdhd" => {
+                let clock = Clock::read("mdhd", data, 16, 24)?;
+                let timescale = u64::from(u32_at(data, clock.at - 4).unwrap_or(0));
+                let (data, duration) = self.shortened(data, &clock, timescale)?;
+                let track = self.track()?;
+                (track.timescale, track.duration) = (timescale, duration);
+                Ok(set(&mut track.media_header, "mdhd", data)?)
+            }
+            b"hdlr" => Ok(set(&mut self.track()?.handler, "hdlr", data.to_vec())?),
+            b"minf" => {
+                once(&mut self.track()?.has_info, "minf")?;
+                self.walk(Level::Info, data)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn info_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Stop> {
+        let track = self.track()?;
+        let shown = track.video.is_some() || track.sound.is_some();
+        match name {
+            b"vmhd" | b"smhd" if shown => Err(duplicate("vmhd/smhd").into()),
+            b"vmhd" => Ok(set(&mut track.video, "vmhd", data.to_vec())?),
+            b"smhd" => Ok(set(&mut track.sound, "smhd", data.to_vec())?),
+            b"dinf" => Ok(set(&mut track.data_info, "dinf", data.to_vec())?),
+            b"stbl" => {
+                once(&mut track.has_tables, "stbl")?;
+                self.walk(Level::Tables, data)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn table_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Fault> {
+        let track = self.track()?;
+        match name {
+            b"stsd" if data.len() < 16 => Err(Fault::small("stsd")),
+            b"stsd" => set(&mut track.descriptions, "stsd", data.to_vec()),
+            b"stts" => set(&mut track.times, "stts", Table::read("stts", data, 4)?),
+            b"stss" => set(&mut track.key_frames, "stss", Table::read("stss", data, 4)?),
+            b"ctts" => set(&mut track.compositions, "ctts", Table::read("ctts", data, 4)?),
+            b"stsc" => set(&mut track.chunks, "stsc", Table::read("stsc", data, 4)?),
+            b"stsz" => {
+                let sizes = match u32_at(data, 4) {
+                    Some(0) => Sizes::Each(Table::read("stsz", data, 8)?),
+                    Some(_) if data.len() >= 12 => Sizes::Uniform(data.to_vec()),
+                    _ => return Err(Fault::small("stsz")),
+                };
+                set(&mut track.sizes, "stsz", sizes)
+            }
+            b"stco" | b"co64" => set(&mut track.offsets, "stco/co64", Offsets::read(name == b"co64", data)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn track(&mut self) -> Result<&mut Track, Fault> {
+        self.tracks.last_mut().ok_or_else(|| Fault::within("no mp4 trak atoms were found"))
+    }
+
+    /// A box with what is left of its duration; a track that is over by then is left out.
+    fn shortened(&self, data: &[u8], clock: &Clock, timescale: u64) -> Result<(Vec<u8>, u64), Stop> {
+        let start = self.span.start.saturating_mul(timescale) / 1000;
+        let rest = clock.duration.checked_sub(start).filter(|rest| *rest > 0).ok_or(Stop::Skip)?;
+        let duration = self.left(rest, timescale);
+        let mut data = data.to_vec();
+        clock.set(&mut data, duration);
+        Ok((data, duration))
+    }
+    fn left(&self, rest: u64, timescale: u64) -> u64 {
+        match self.span.length {
+            0 => rest,
+            length => rest.min(length.saturating_mul(timescale) / 1000),
+        }
+    }
+
+    /// Cuts all tracks, and puts the new file together.
+    fn finish(mut self) -> Result<Cut, Fault> {
+        if self.tracks.is_empty() {
+            return Err(Fault::within("no mp4 trak atoms were found"));
+        }
+        let data_end = self.data_end.ok_or_else(|| Fault::within("no mp4 mdat atom was found"))?;
+        for track in &mut self.tracks {
+            track.cut(&self.span, self.size, data_end)?;
+            let duration = track.duration;
+            if let Some(data) = &mut track.media_header {
+                Clock::read("mdhd", data, 16, 24)?.set(data, duration);
+            }
+        }
+        let start = self.tracks.iter().map(|track| track.start_offset).fold(self.size, u64::min);
+        let end = self.tracks.iter().map(|track| track.end_offset).fold(0, u64::max);
+        if end <= start {
+            return Err(Fault::within("no data between start time and end time"));
+        }
+        if start >= data_end {
+            return Err(Fault::within("start time is out mp4 mdat atom"));
+        }
+        // How far the data moves depends on the size of what stands before it, which does not depend on that.
+        let moved = self.put(0, end - start).len() as i64 - start as i64;
+        Ok(Cut::Part { head: self.put(moved, end - start), data: start..end })
+    }
+
+    fn put(&self, by: i64, length: u64) -> Vec<u8> {
+        let tables: usize = self.tracks.iter().filter_map(|track| Some(track.offsets.as_ref()?.size())).sum();
+        let mut out = Vec::with_capacity(4096 + tables);
+        if let Some(kind) = &self.kind {
+            put_box(b"ftyp", &mut out, |out| out.extend_from_slice(kind));
+        }
+        put_box(b"moov", &mut out, |out| {
+            if let Some(header) = &self.header {
+                put_box(b"mvhd", out, |out| out.extend_from_slice(header));
+            }
+            self.tracks.iter().for_each(|track| track.put(by, out));
+        });
+        match u32::try_from(length.saturating_add(8)) {
+            Ok(size) => {
+                out.extend_from_slice(&size.to_be_bytes());
+                out.extend_from_slice(b"mdat");
+            }
+            Err(_) => {
+                out.extend_from_slice(b"\0\0\0\x01mdat");
+                out.extend_from_slice(&length.saturating_add(16).to_be_bytes());
+            }
+        }
+        out
+    }
+}
+
+/// What a box begins with.
+struct Header {
+    name: [u8; 4],
+    header: u64,
+    size: u64,
+}
+impl Header {
+    /// Reads one, of a box that may have `room` bytes; `None`: there are no more boxes.
+    fn read(bytes: &[u8], room: u64) -> Result<Option<Header>, Fault> {
+        let truncated = || Fault::Of("file truncated".into());
+        let (header, size) = match u32_at(bytes, 0).ok_or_else(truncated)? {
+            0 => return Ok(None),
+            1 => (16, u64_at(bytes, 8).ok_or_else(truncated)?),
+            size => (8, u64::from(size)),
+        };
+        if size < header {
+            return Err(Fault::Of(format!("atom is too small:{size}")));
+        }
+        let name = bytes.get(4..8).and_then(|name| name.try_into().ok()).ok_or_else(truncated)?;
+        if size > room {
+            return Err(Fault::Of(format!("atom too large:{size}")));
+        }
+        Ok(Some(Header { name, header, size }))
+    }
+}
+
+/// Where a header box says how long something lasts.
+struct Clock {
+    at: usize,
+    wide: bool,
+    duration: u64,
+}
+impl Clock {
+    /// Of a box of at least `least` bytes whose duration is at `at` in version 0; later versions have wider times.
+    fn read(name: &str, data: &[u8], at: usize, least: usize) -> Result<Clock, Fault> {
+        let small = || Fault::small(name);
+        // Two dates before it are wider, too.
+        let wide = *data.first().ok_or_else(small)? != 0;
+        let (at, least) = if wide { (at + 8, least + 12) } else { (at, least) };
+        let duration = match wide {
+            _ if data.len() < least => None,
+            true => u64_at(data, at),
+            false => u32_at(data, at).map(u64::from),
+        };
+        Ok(Clock { at, wide, duration: duration.ok_or_else(small)? })
+    }
+    fn set(&self, data: &mut [u8], duration: u64) {
+        let (wide, narrow) = (duration.to_be_bytes(), (duration as u32).to_be_bytes());
+        let bytes: &[u8] = if self.wide { &wide } else { &narrow };
+        if let Some(place) = data.get_mut(self.at..self.at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+}
+
+fn duplicate(name: &str) -> Fault {
+    Fault::In(format!("duplicate mp4 {name} atom"))
+}
+/// Fills in what may be there once.
+fn set<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Fault> {
+    match place.replace(value) {
+        Some(_) => Err(duplicate(name)),
+        None => Ok(()),
+    }
+}
+fn once(place: &mut bool, name: &str) -> Result<(), Fault> {
+    match std::mem::replace(place, true) {
+        true => Err(duplicate(name)),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(numbers: &[u32]) -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+    }
+    fn boxed(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_box(name, &mut out, |out| out.extend_from_slice(data));
+        out
+    }
+    /// Ten samples of a second in chunks of three.
+    fn film() -> Vec<u8> {
+        let tables = [
+            boxed(b"stsd", &[0; 16]),
+            boxed(b"stts", &numbers(&[0, 2, 4, 1000, 6, 1000])),
+            boxed(b"stss", &numbers(&[0, 2, 1, 5])),
+            boxed(b"stsc", &numbers(&[0, 2, 1, 3, 1, 4, 1, 1])),
+            boxed(b"stsz", &numbers(&[0, 0, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])),
+            boxed(b"stco", &numbers(&[0, 4, 8, 14, 29, 53])),
+        ];
+        let mut clock = numbers(&[0, 0, 0, 1000, 10_000]);
+        clock.resize(100, 0);
+        let header = boxed(b"tkhd", &[&numbers(&[0, 0, 0, 1, 0, 10_000])[..], &[0; 60]].concat());
+        let info = boxed(b"minf", &boxed(b"stbl", &tables.concat()));
+        let media = boxed(b"mdia", &[boxed(b"mdhd", &clock[..24]), info].concat());
+        let track = boxed(b"trak", &[header, media].concat());
+        let movie = boxed(b"moov", &[boxed(b"mvhd", &clock), track].concat());
+        [boxed(b"mdat", &[7; 55]), movie].concat()
+    }
+    fn try_cut(film: &[u8], span: Span) -> Result<Cut, Fault> {
+        let read = |at: u64, into: &mut [u8]| {
+            let from = film.get(at as usize..at as usize + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            into.copy_from_slice(from);
+            Ok(())
+        };
+        cut(&read, film.len() as u64, span, &Limits { moov: 1 << 20 })
+    }
+
+    #[test]
+    fn a_part_begins_and_ends_within_chunks() {
+        let span = Span { start: 4000, length: 3000, key_frame: false };
+        let Ok(Cut::Part { data, .. }) = try_cut(&film(), span) else { panic!("no part") };
+        assert_eq!(data, 14 + 4..29 + 7);
+    }
+
+    proptest! {
+        #[test]
+        fn no_film_does_harm(
+            changes in prop::collection::vec((0_usize..700, any::<u8>()), 0..4),
+            (start, length, key_frame) in (0_u64..12_000, 0_u64..12_000, any::<bool>()),
+        ) {
+            let mut film = film();
+            for (at, byte) in changes {
+                if let Some(place) = film.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            if let Ok(Cut::Part { head, data }) = try_cut(&film, Span { start, length, key_frame }) {
+                prop_assert!(data.start < data.end && data.end <= film.len() as u64);
+                // What was cut is a film again.
+                let whole = [&head[..], &film[data.start as usize..data.end as usize]].concat();
+                let _ = try_cut(&whole, Span { start: 1000, length: 1000, key_frame });
+            }
+        }
+    }
+}
