@@ -98,6 +98,7 @@ impl Escapes {
 static URI: Escapes = Escapes::unprintable_and(b" \"#%<>?\\^`{|}");
 static ARGS: Escapes = Escapes::unprintable_and(b" \"#%&+;<>?\\^`{|}");
 static COMPONENT: Escapes = Escapes::reserved();
+static HTML_URI: Escapes = Escapes::unprintable_and(b" \"#%'<>\\^`{|}");
 static REFRESH: Escapes = Escapes::unprintable_and(b" \"'<>\\^`{|}");
 
 /// Appends a path, escaped for a request line or `Location`.
@@ -130,6 +131,11 @@ fn escape(text: &[u8], set: &Escapes, out: &mut Vec<u8>) {
             out.push(byte);
         }
     }
+}
+
+/// Appends text, escaped to be a URI within HTML.
+pub fn escape_html_uri(text: &[u8], out: &mut Vec<u8>) {
+    escape(text, &HTML_URI, out);
 }
 
 /// Whether [`escape_uri`] would change `path`.

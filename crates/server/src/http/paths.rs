@@ -31,3 +31,8 @@ impl Request {
         possible
     }
 }
+
+/// A path that stays below the root.
+pub fn is_safe(path: &[u8]) -> bool {
+    path.starts_with(b"/") && !path.contains(&0) && !path.split(|b| *b == b'/').any(|part| part == b"..")
+}

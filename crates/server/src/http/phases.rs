@@ -22,8 +22,8 @@ use crate::modules::core::Core;
 use crate::modules::{
     access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core, dav,
     empty_gif, fastcgi, files, flv, gzip, headers, headers_more, http2, limit_conn, limit_req, log, mirror,
-    mp4, not_modified, proxy, random_index, range, realip, referer, rewrite, scgi, secure_link, stub_status,
-    sub, try_files, upstream, upstream_api, userid, uwsgi,
+    mp4, not_modified, proxy, random_index, range, realip, referer, rewrite, scgi, secure_link, ssi,
+    stub_status, sub, try_files, upstream, upstream_api, userid, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -61,6 +61,7 @@ pub struct Steps {
     precontent: Box<[Box<dyn Step>]>,
     try_files: Option<try_files::TryFiles>,
     before_files: Box<[Box<dyn Handler>]>,
+    ssi: Option<ssi::Ssi>,
     addition: Option<addition::Addition>,
     header_filters: Box<[Box<dyn HeaderFilter>]>,
     trailers: Option<headers::Trailers>,
@@ -150,6 +151,7 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     gzip::gunzip,
     sub::filter,
     charset::filter,
+    ssi::filter,
     gzip::filter,
     range::filter,
 ];
@@ -172,6 +174,7 @@ impl Plan {
                 precontent: configured(PRECONTENT, scope, with)?,
                 try_files: try_files::compile(scope, with)?,
                 before_files: configured(BEFORE_FILES, scope, with)?,
+                ssi: ssi::compile(scope, with)?,
                 addition: addition::compile(scope, with)?,
                 header_filters: configured(HEADER_FILTERS, scope, with)?,
                 trailers: headers::trailers(scope),
@@ -470,6 +473,10 @@ async fn respond(request: &mut Request) -> Result<(), u16> {
         leave_body(request).await?;
     }
     let plan = request.plan();
+    if let Some(ssi) = &plan.steps.ssi {
+        // It may ask others, whose answers come this way, too.
+        ssi.run(request).outcome().await?;
+    }
     if let Some(addition) = &plan.steps.addition {
         // It asks other locations, whose answers come this way, too.
         Box::pin(addition.add(request)).await;

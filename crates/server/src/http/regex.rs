@@ -107,6 +107,32 @@ impl Regex {
     }
 }
 
+/// What a pattern that is not the configuration's found.
+pub struct Match {
+    /// The whole match and its groups; empty where one took no part.
+    pub groups: Vec<Vec<u8>>,
+    /// Groups with names.
+    pub named: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Matches once with a pattern that comes with a request's answer.
+///
+/// # Errors
+/// What is wrong with the pattern, or that the match took too long.
+pub fn match_once(pattern: &str, text: &[u8]) -> Result<Option<Match>, String> {
+    let built = RegexBuilder::new().build(&format!("{MATCH_LIMIT}{pattern}"));
+    let pcre = built.map_err(|error| complaint(&error, pattern))?;
+    let found = pcre.captures(text).map_err(|error| {
+        format!("pcre2_match() failed: {error} on \"{}\" using \"{pattern}\"", String::from_utf8_lossy(text))
+    })?;
+    Ok(found.map(|found| {
+        let group = |i| found.get(i).map(|group| group.as_bytes().to_vec()).unwrap_or_default();
+        let names = pcre.capture_names().iter().enumerate();
+        let named = names.filter_map(|(i, name)| Some((name.as_ref()?.clone().into_bytes(), group(i))));
+        Match { groups: (0..found.len()).map(group).collect(), named: named.collect() }
+    }))
+}
+
 fn complaint(error: &pcre2::Error, pattern: &str) -> String {
     let at = error.offset().map_or(0, |o| o.saturating_sub(MATCH_LIMIT.len()));
     let rest = pattern.get(at..).unwrap_or("");

@@ -92,6 +92,8 @@ impl Names {
     }
     /// Defines a variable by what computes it; the last definition of a name holds.
     pub fn define(&self, name: &[u8], defined: Arc<dyn Defined>) {
+        // A page may ask for it though no directive mentions it.
+        self.index(name);
         self.lock().defined.insert(name.to_ascii_lowercase(), defined);
     }
     /// Declares a variable that is assigned at run time, and is not found until then (a capture).
@@ -286,6 +288,20 @@ impl Request {
             }
         }
         found
+    }
+    /// As [`Request::variable`], of a name that only this request mentions.
+    pub fn variable_named(&mut self, name: &[u8], out: &mut Vec<u8>) -> bool {
+        let name = name.to_ascii_lowercase();
+        let generation = self.generation.clone();
+        if let Some(at) = generation.shared.variables.names.iter().position(|known| *known == name) {
+            return self.variable(Index(at as u32), out);
+        }
+        let builtin = crate::modules::variables();
+        match builtin.one(&name).or_else(|| builtin.family(&name)) {
+            Some(Meaning::One(get, _)) => get(self, out),
+            Some(Meaning::Family(get, name)) => get(self, &name, out),
+            _ => false,
+        }
     }
     /// Gives a variable a value, as `set` does.
     pub fn assign(&mut self, index: Index, value: &[u8]) {

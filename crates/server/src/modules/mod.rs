@@ -82,6 +82,7 @@ pub mod rewrite;
 pub mod scgi;
 pub mod secure_link;
 pub mod split_clients;
+pub mod ssi;
 pub mod ssl;
 pub mod stub_status;
 pub mod sub;
@@ -140,6 +141,7 @@ pub static ALL: &[&Module] = &[
     &range::MODULE,
     &resolver::MODULE,
     &rewrite::MODULE,
+    &ssi::MODULE,
     &ssl::MODULE,
     &capacity_status::MODULE,
     &stub_status::MODULE,

@@ -9,6 +9,7 @@ use super::protocol::{Protocol, Reader};
 use super::settings::Settings;
 use super::written::ignored;
 use crate::cache::Opened;
+use crate::http::paths;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::Response;
@@ -128,7 +129,7 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
     let (path, args) = wire::uri::split_args(&target);
     let mut uri = request.thread.buffer();
     wire::uri::unescape(path, &mut uri);
-    if !is_safe(&uri) {
+    if !paths::is_safe(&uri) {
         log_error!(request, "unsafe URI \"{}\" was detected", String::from_utf8_lossy(&target));
         request.thread.give_buffer(uri);
         return Next::Status(404);
@@ -139,11 +140,6 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
     request.redirect_to(&uri, Some(args.unwrap_or_default()));
     request.thread.give_buffer(uri);
     Next::Locate
-}
-
-/// A path that stays below the root.
-fn is_safe(path: &[u8]) -> bool {
-    path.starts_with(b"/") && !path.contains(&0) && !path.split(|b| *b == b'/').any(|part| part == b"..")
 }
 
 fn buffering(settings: &Settings, request: &Request) -> bool {

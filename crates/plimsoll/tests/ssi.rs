@@ -1,0 +1,178 @@
+//! Server Side Includes.
+#![forbid(unsafe_code)]
+
+use testkit::{Site, each, on_both};
+
+/// A page `a.html` with commands; the location's other settings.
+fn page(settings: &str, text: &str) -> Site {
+    let site = format!(
+        "map $arg_m $mapped {{ default no; 1 yes; }}
+        server {{ listen 127.0.0.1:%%PORT%%; ssi on; {settings}
+        location / {{ }}
+        location /said {{ ssi off; default_type text/html; return 200 \"[$uri?$args]\"; }}
+        location = /none {{ return 204; }}
+        location = /up {{ proxy_pass http://127.0.0.1:%%PORT_1%%/x; }}
+        location = /upset {{ proxy_pass http://127.0.0.1:%%PORT_1%%/y; }} }}
+        server {{ listen 127.0.0.1:%%PORT_1%%; default_type text/html;
+        location /x {{ return 200 \"up <!--#echo var='uri' -->\"; }}
+        location /y {{ return 200 upset; }} }}"
+    );
+    Site::new(site)
+        .file("html/dir/a.html", text)
+        .file("html/dir/b.html", "<<!--#echo var='uri'-->|<!--#echo var='v'--><!--#set var='w' value='w'-->>")
+}
+
+/// What becomes of pages, each with the settings of its own site.
+fn becomes(settings: &str, text: &str, all: &[(&str, &str)]) {
+    on_both(page(settings, text), |server| {
+        for (target, expected) in all {
+            assert_eq!(server.get(target).text(), *expected, "{target}");
+        }
+    });
+}
+
+#[test]
+fn values_are_echoed() {
+    becomes(
+        "",
+        "a<!-- plain --><!<<!--# echo var=\"uri\" -->|<!--#echo var='arg_x' default='<i>'-->|<!--#echo var='arg_x'\n-->|\
+        <!--#set var=\"v\" value='<$arg_y&${arg_y}\\$\\x>' --><!--#echo var='V'-->|<!--#echo var='v' encoding='none' -->|\
+        <!--#echo var='v' encoding=\"url\" -->|<!--#echo var='v'-->|<!--#echo var='mapped' -->|<!--#echo var='nobody'-->",
+        &[
+            (
+                "/dir/a.html",
+                "a<!-- plain --><!</dir/a.html|&lt;i&gt;|(none)|&lt;&amp;$\\x&gt;|<&$\\x>|%3C&$%5Cx%3E|%3C&$%5Cx%3E|no|(none)",
+            ),
+            (
+                "/dir/a.html?x=1&y=2&m=1",
+                "a<!-- plain --><!</dir/a.html|1|1|&lt;2&amp;2$\\x&gt;|<2&2$\\x>|%3C2&2$%5Cx%3E|%3C2&2$%5Cx%3E|yes|(none)",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn others_are_included() {
+    becomes(
+        "",
+        "<!--#include virtual='/said?a=$arg_a' -->,<!--#set var='v' value='v'-->\
+        <!--#include file=\"b.html\" -->,<!--#echo var='w'-->,<!--#include virtual='/up' wait='yes' -->,\
+        <!--#include virtual='/upset' set='got' -->(<!--#echo var='got'-->),\
+        <!--#block name='b' -->none <!--#echo var=\"v\" --><!--#endblock -->\
+        <!--#include virtual='/none' stub='b' -->,<!--#include virtual='/missing' stub='b' -->,\
+        <!--#include virtual='/said/' stub='b' -->.",
+        &[(
+            "/dir/a.html?a=1",
+            "[/said?a=1],</dir/b.html|v>,w,up /up,(upset),none <!--#echo var=\"v\" -->,none v,[/said/?].",
+        )],
+    );
+}
+
+#[test]
+fn conditions_choose() {
+    becomes(
+        "",
+        "<!--#if expr='$arg_a' -->a<!--#elif expr=\"$arg_b = x\" -->b=x<!--#elif expr='$arg_b != \"\"' -->b\
+        <!--#else -->none<!--#endif -->,\
+        <!--#if expr='$arg_c = /^(.)(?P<rest>.*)/' --><!--#echo var='rest' -->-<!--#echo var='1' -->\
+        <!--#include virtual='/said?$1' --><!--#else --><!--#include virtual='/said?never' --><!--#endif -->,\
+        <!--#if expr='$arg_c = \\/x' -->slash<!--#endif -->.",
+        &[
+            ("/dir/a.html?a=1", "a,[/said?never],."),
+            ("/dir/a.html?b=x", "b=x,[/said?never],."),
+            ("/dir/a.html?b=y&c=xyz", "b,yz-x[/said?x],."),
+            ("/dir/a.html?c=/x", "b,x-/[/said?/],slash."),
+        ],
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_and_logged() {
+    let text = "<!--#config errmsg='!' -->a<!--#nothing -->b<!--#echo -->c<!--#echo var='x' var='y' -->\
+        d<!--#echo var=x -->e<!--#else -->f<!--#include virtual='/a' file='b' -->g<!--#include -->\
+        h<!--#echo var='12345678901234567' -->i<!--#set var='a' value='${b' -->j<!--#if expr='a ~ b' -->\
+        k<!--#include virtual='/../x' -->l<!--#include virtual='/none' stub='s' -->m<!--#set var='a' value='b' c='d' -->n";
+    on_both(page("ssi_value_length 16;", text), |server| {
+        assert_eq!(server.get("/dir/a.html").text(), "a!b!c!d!e!f!g!h!i!j!k!l!m!n");
+        for line in [
+            "invalid SSI command: \"nothing\"",
+            "mandatory \"var\" parameter is absent in \"echo\" SSI command",
+            "duplicate \"var\" parameter in \"echo\" SSI command",
+            "unexpected \"x\" symbol before value of \"var\" parameter in \"echo\" SSI command",
+            "invalid context of SSI command: \"else\"",
+            "inclusion may be either virtual=\"/a\" or file=\"b\"",
+            "no parameter in \"include\" SSI command",
+            "too long \"12345678901234567...\" value of \"var\" parameter in \"echo\" SSI command",
+            "the closing bracket in \"b\" variable is missing",
+            "invalid expression in \"a ~ b\"",
+            "unsafe URI \"/../x\" was detected",
+            "\"stub\"=\"s\" for \"include\" not found",
+            "invalid parameter name: \"c\" in \"set\" SSI command",
+        ] {
+            server.error_log().wait_match(&format!(r"\[error\] .*{}", escaped(line)));
+        }
+    });
+    becomes("ssi_silent_errors on;", "a<!--#nothing -->b", &[("/dir/a.html", "ab")]);
+}
+
+/// A pattern that matches `text` alone.
+fn escaped(text: &str) -> String {
+    let special = |c: char| "\\^$.|?*+()[]{}".contains(c);
+    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
+#[test]
+fn heads_say_that_pages_are_made() {
+    let text = "<!--#echo var='uri' -->";
+    let settings = "ssi_types text/plain; location = /a.css { types { } default_type text/css; } location /kept { alias html/dir; ssi_last_modified on; }";
+    on_both(page(settings, text).file("html/a.txt", text).file("html/a.css", text), |server| {
+        let page = server.get("/dir/a.html");
+        assert_eq!((page.text(), page.is_chunked()), ("/dir/a.html".into(), true));
+        assert_eq!((page.header("etag"), page.header("last-modified")), (None, None));
+        assert_eq!((page.header("content-length"), page.header("accept-ranges")), (None, None));
+        assert_eq!(server.get("/a.txt").text(), "/a.txt");
+        assert_eq!(server.get("/a.css").text(), text);
+        let kept = server.get("/kept/a.html");
+        assert!(kept.header("last-modified").is_some());
+        assert!(kept.header("etag").is_some_and(|tag| tag.starts_with("W/")));
+        let mut client = server.client();
+        let head = client.request("HEAD", "/dir/a.html", &[], b"");
+        assert_eq!((head.status, head.header("content-length"), head.header("etag")), (200, None, None));
+        assert_eq!(client.get("/dir/a.html").text(), "/dir/a.html");
+    });
+}
+
+#[test]
+fn long_pages_are_whole() {
+    let long = "<p>0123456789</p>\n".repeat(20_000);
+    let text = format!("{long}<!--#echo var='uri' -->{long}<!--#include virtual='/said' -->{long}");
+    let expected = format!("{long}/dir/a.html{long}[/said?]{long}");
+    on_both(page("", &text), |server| {
+        assert!(server.get("/dir/a.html").text() == expected);
+    });
+    becomes("ssi_min_file_chunk 1m;", &text, &[("/dir/a.html", &expected)]);
+}
+
+#[test]
+fn times_have_the_format_that_a_page_wants() {
+    let text = "<!--#config timefmt='%Y-%m-%d' --><!--#echo var='date_gmt' -->|<!--#config timefmt='%Z' -->\
+        <!--#echo var='date_gmt' -->|<!--#config timefmt='%s' --><!--#echo var='date_local' -->";
+    on_both(page("", text), |server| {
+        let page = server.get("/dir/a.html").text();
+        let parts: Vec<&str> = page.split('|').collect();
+        assert_eq!((parts[0].len(), parts[1]), (10, "GMT"), "{page}");
+        assert!(parts[2].parse::<u64>().is_ok_and(|seconds| seconds > 1_700_000_000), "{page}");
+    });
+}
+
+#[test]
+fn a_page_within_itself_ends() {
+    each(|binary| {
+        let server = binary.serve(page("", "x<!--#include virtual='/dir/a.html' -->"));
+        let page = server.get("/dir/a.html").text();
+        assert!(
+            page.starts_with("xxx") && page.ends_with("[an error occurred while processing the directive]")
+        );
+        server.error_log().wait_match(r#"\[error\] .*subrequests cycle while processing "/dir/a.html""#);
+    });
+}
