@@ -13,6 +13,7 @@ use crate::http::steps::Outcome;
 use crate::http::variables::variable;
 use crate::worker::generation::Compiler;
 
+mod command;
 mod date;
 mod parse;
 mod source;
@@ -112,7 +113,10 @@ impl HeaderFilter for Ssi {
 impl Ssi {
     /// Carries out the commands in the response's body, if it is to be looked at.
     pub fn run<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Result<(), u16>> {
-        if !self.fits(request) || request.is_head() || request.aborted {
+        let response = &request.response;
+        // Nothing is found in what is compressed, and nothing is to be.
+        let is_text = !response.upgrade && response.header(b"Content-Encoding").is_none();
+        if !is_text || !self.fits(request) || request.is_head() || request.aborted {
             return Outcome::Now(Ok(()));
         }
         Outcome::wait(Weave::new(self).run(request))

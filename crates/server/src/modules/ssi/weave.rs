@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::command::{included, known, parameters, written};
 use super::parse::{Command, Found, OPENING, Parser};
 use super::source::{self, Piece};
 use super::text::{self, Result};
@@ -15,8 +16,6 @@ use crate::http::subrequest::{self, Answer};
 const MOST: usize = 16 * 1024 * 1024;
 /// What an included upstream says up to here is taken at once, so that its connection is free.
 const TAKEN: usize = 64 * 1024;
-/// How many parameters a command may have.
-const PARAMETERS: usize = 16;
 /// How many answers the pages of one request may include; beyond it they include each other.
 const INCLUDES: u32 = 10_000;
 /// How deep pages, and blocks in place of answers, may be within one another.
@@ -410,74 +409,6 @@ fn failed(request: &Request, body: &mut Body, error: &std::io::Error) -> u16 {
             log_error!(request, "a page with SSI commands cannot be read ({})", crate::log::Errno(error));
             500
         }
-    }
-}
-
-/// The parameters a command knows, and which of them it needs.
-fn known(name: &[u8]) -> Option<(&'static [&'static str], &'static [&'static str])> {
-    Some(match name {
-        b"include" => (&["virtual", "file", "wait", "set", "stub"], &[]),
-        b"echo" => (&["var", "default", "encoding"], &["var"]),
-        b"config" => (&["errmsg", "timefmt"], &[]),
-        b"set" => (&["var", "value"], &["var", "value"]),
-        b"if" | b"elif" => (&["expr"], &["expr"]),
-        b"else" | b"endif" | b"endblock" => (&[], &[]),
-        b"block" => (&["name"], &["name"]),
-        _ => return None,
-    })
-}
-
-/// The values given to the `known` parameters.
-fn parameters<'c>(command: &'c Command, known: &[&str], wanted: &[&str]) -> Result<Vec<Option<&'c [u8]>>> {
-    let of = lossy(&command.name);
-    if command.parameters.len() > PARAMETERS {
-        return Err(format!("too many SSI command parameters: \"{of}\""));
-    }
-    let mut given = vec![None; known.len()];
-    for (name, value) in &command.parameters {
-        let Some(at) = known.iter().position(|known| known.as_bytes() == name) else {
-            return Err(format!("invalid parameter name: \"{}\" in \"{of}\" SSI command", lossy(name)));
-        };
-        if given[at].replace(&value[..]).is_some() {
-            return Err(format!("duplicate \"{}\" parameter in \"{of}\" SSI command", lossy(name)));
-        }
-    }
-    for (name, value) in known.iter().zip(&given) {
-        if value.is_none() && wanted.contains(name) {
-            return Err(format!("mandatory \"{name}\" parameter is absent in \"{of}\" SSI command"));
-        }
-    }
-    Ok(given)
-}
-
-/// A command as it would be written.
-fn written(command: &Command) -> Vec<u8> {
-    let mut text = [b"<!--#", &command.name[..]].concat();
-    for (name, value) in &command.parameters {
-        text.extend([b" ", &name[..], b"=\"", value, b"\""].concat());
-    }
-    text.extend_from_slice(b" -->");
-    text
-}
-
-/// What `include` names; whether it is waited for makes no difference: each is.
-fn included<'b>(given: &impl Fn(&str) -> Option<&'b [u8]>) -> Result<&'b [u8]> {
-    let (uri, file) = (given("virtual"), given("file"));
-    if let (Some(uri), Some(file)) = (uri, file) {
-        let (uri, file) = (lossy(uri), lossy(file));
-        return Err(format!("inclusion may be either virtual=\"{uri}\" or file=\"{file}\""));
-    }
-    let target = uri.or(file).ok_or("no parameter in \"include\" SSI command")?;
-    if given("set").is_some() && given("stub").is_some() {
-        return Err("\"set\" and \"stub\" cannot be used together in \"include\" SSI command".into());
-    }
-    let Some(wait) = given("wait") else { return Ok(target) };
-    if uri.is_none() {
-        return Err(format!("\"wait\" cannot be used with file=\"{}\"", lossy(target)));
-    }
-    match wait.eq_ignore_ascii_case(b"yes") || wait.eq_ignore_ascii_case(b"no") {
-        true => Ok(target),
-        false => Err(format!("invalid value \"{}\" in the \"wait\" parameter", lossy(wait))),
     }
 }
 
