@@ -69,6 +69,7 @@ pub mod limit_conn;
 pub mod limit_req;
 pub mod log;
 pub mod map;
+pub mod memcached;
 pub mod mirror;
 pub mod mp4;
 pub mod not_modified;
@@ -123,6 +124,7 @@ pub static ALL: &[&Module] = &[
     &empty_gif::MODULE,
     &fastcgi::MODULE,
     &scgi::MODULE,
+    &memcached::MODULE,
     &uwsgi::MODULE,
     &flv::MODULE,
     &mp4::MODULE,

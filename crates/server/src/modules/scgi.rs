@@ -42,7 +42,13 @@ struct Scgi {
 impl gateway::Module for Scgi {}
 
 pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
-    let kind = Kind { prefix: "scgi", scheme: "scgi://", hidden: gateway::HIDDEN, transport: String::new() };
+    let kind = Kind {
+        prefix: "scgi",
+        scheme: "scgi://",
+        hidden: gateway::HIDDEN,
+        transport: String::new(),
+        only_asks: false,
+    };
     let written = at.conf::<Passing>().map(|passing| &passing.0);
     let gateway = gateway::compile::<Scgi>(at, written, &kind, with)?;
     Ok(gateway.map(|gateway| Box::new(Scgi { gateway }) as _))

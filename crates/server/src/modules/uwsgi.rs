@@ -67,8 +67,13 @@ impl gateway::Module for Uwsgi {
 }
 
 pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
-    let kind =
-        Kind { prefix: "uwsgi", scheme: "uwsgi://", hidden: gateway::HIDDEN, transport: String::new() };
+    let kind = Kind {
+        prefix: "uwsgi",
+        scheme: "uwsgi://",
+        hidden: gateway::HIDDEN,
+        transport: String::new(),
+        only_asks: false,
+    };
     let written = at.conf::<Passing>().map(|passing| &passing.0);
     let modifiers = at.conf::<Conf>().map_or((0, 0), |c| (c.modifier1.or(0), c.modifier2.or(0)));
     let gateway = gateway::compile::<Uwsgi>(at, written, &kind, with)?;

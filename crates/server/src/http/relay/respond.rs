@@ -87,6 +87,9 @@ fn instead(settings: &Settings, kept: Option<&Kept>, request: &mut Request) -> O
     }
     let record = &request.upstream;
     let status = record.head.status;
+    if settings.intercept_404 && status == 404 {
+        return Some(Next::Status(404));
+    }
     if settings.intercept_errors && status >= 300 && request.plan().core.error_pages.covers(status) {
         if status == 401
             && let Some(header) = record.head.headers.find(Known::WwwAuthenticate)

@@ -40,6 +40,7 @@ pub struct Settings {
     pub(super) send_timeout: Duration,
     pub(super) read_timeout: Duration,
     pub(super) intercept_errors: bool,
+    pub(super) intercept_404: bool,
     pub(super) ignore_client_abort: bool,
     pub(super) options: Options,
     pub(super) bind: Option<(Template, bool)>,
@@ -95,6 +96,8 @@ pub struct Kind {
     pub hidden: &'static [&'static [u8]],
     /// Whatever else makes a connection differ from those of other places.
     pub transport: String,
+    /// Requests have no body, answers are never stored, and one that finds nothing is answered with a page of our own.
+    pub only_asks: bool,
 }
 
 /// A page: the unit of nginx's default buffers.
@@ -115,12 +118,17 @@ pub fn compile(
     let lists = written.unwrap_or(&none);
     let c = &lists.once;
     let time = |setting: &conf::Setting<u64>, default| Duration::from_millis(setting.or(default));
-    let buffers = buffers(c, kind.prefix).map_err(|what| Error::emerg(what).at(at.at.clone()))?;
+    let buffers = match kind.only_asks {
+        true => (c.buffer_size.or(PAGE), 8 * c.buffer_size.or(PAGE).max(PAGE)),
+        false => buffers(c, kind.prefix).map_err(|what| Error::emerg(what).at(at.at.clone()))?,
+    };
     let temp_path = match c.temp_path.written() {
         Some(path) => path.clone(),
         None => TempPath::flat(with.prefix_path(&format!("{}_temp", kind.prefix))),
     };
-    with.temp_path(&temp_path.path);
+    if !kind.only_asks {
+        with.temp_path(&temp_path.path);
+    }
     let bind = match c.bind.written() {
         Some(Bind::To { address, transparent }) => Some((address.clone(), *transparent)),
         Some(Bind::Off) | None => None,
@@ -138,14 +146,14 @@ pub fn compile(
     Ok(Settings {
         scheme: kind.scheme,
         pass_headers: c.pass_request_headers.or(true),
-        pass_body: c.pass_request_body.or(true),
+        pass_body: c.pass_request_body.or(!kind.only_asks),
         request_buffering: c.request_buffering.or(true),
         hide: hidden(kind.hidden, lists),
         ignore_headers: c.ignore_headers.or(0),
         next_upstream: c.next_upstream.or(again::ERROR | again::TIMEOUT),
         next_upstream_tries: c.next_upstream_tries.or(0),
         next_upstream_timeout: time(&c.next_upstream_timeout, 0),
-        buffering: c.buffering.or(true),
+        buffering: c.buffering.or(!kind.only_asks),
         buffer_size: buffers.0 as usize,
         memory: buffers.1 as usize,
         max_temp_file_size: c.max_temp_file_size.or(1 << 30),
@@ -154,11 +162,12 @@ pub fn compile(
         overload_wait: OverloadWait::of(at).min(time(&c.connect_timeout, 60_000)),
         send_timeout: time(&c.send_timeout, 60_000),
         read_timeout: time(&c.read_timeout, 60_000),
-        intercept_errors: c.intercept_errors.or(false),
+        intercept_errors: c.intercept_errors.or(kind.only_asks),
+        intercept_404: kind.only_asks,
         ignore_client_abort: c.ignore_client_abort.or(false),
         options,
         bind,
-        force_ranges: c.force_ranges.or(false),
+        force_ranges: c.force_ranges.or(kind.only_asks),
         cache: cache::compile(at, lists, kind.prefix)?,
         limit_rate: c.limit_rate.written().filter(|rate| rate.as_literal() != Some(b"0")).cloned(),
         own_place: number(&format!("{place} {}", at.at)),

@@ -88,6 +88,7 @@ pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<
         scheme: "fastcgi://",
         hidden: gateway::HIDDEN,
         transport: format!("{keep_conn}"),
+        only_asks: false,
     };
     let written = at.conf::<Passing>().map(|passing| &passing.0);
     let Some(gateway) = gateway::compile::<Fastcgi>(at, written, &kind, with)? else { return Ok(None) };

@@ -73,7 +73,7 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
     let scheme = if https { "https://" } else { "http://" };
     // What is encrypted is encrypted as this place has it.
     let transport = if https { format!("{http_11} {}", at.at) } else { format!("{http_11}") };
-    let kind = Kind { prefix: "proxy", scheme, hidden: &HIDDEN, transport };
+    let kind = Kind { prefix: "proxy", scheme, hidden: &HIDDEN, transport, only_asks: false };
     let keepalive = match target {
         Target::Fixed(fixed) => fixed.group.keepalive.as_ref(),
         Target::Variable(..) => None,

@@ -1,0 +1,278 @@
+//! `memcached_pass`: what a memcached server has under `$memcached_key`.
+
+use std::sync::Arc;
+
+use conf::{Args, Error, IF_LOCATION, IN_HTTP, Inherit, LOCATION, Scope, at_least, between, directive};
+use conf::{Setting, exactly, flag};
+use wire::{BadResponse, Method, Progress, ResponseHead};
+
+use super::Module;
+use crate::http::filters::Piece;
+use crate::http::phases::Next;
+use crate::http::relay::gateway::{self, Gateway, Speaks};
+use crate::http::relay::script;
+use crate::http::relay::written::{self, again};
+use crate::http::relay::{Answer, BadHead, Frame, Kind, Message, Part, Payload, Protocol, Reader, Written};
+use crate::http::request::Request;
+use crate::http::steps::{Handler, Outcome};
+use crate::http::variables::Template;
+use crate::modules::core::types;
+use crate::upstream::Group;
+use crate::worker::generation::Compiler;
+
+pub(crate) static MODULE: Module = Module {
+    name: "memcached",
+    directives: &[
+        directive("memcached_pass", LOCATION.or(IF_LOCATION), exactly(1), pass),
+        directive("memcached_gzip_flag", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().gzip_flag.set(a.number(0)?)
+        }),
+        directive("memcached_bind", IN_HTTP, between(1, 2), |at, a| {
+            let bind = written::bind(at, a)?;
+            at.own::<Conf>().relay.once.bind.set(bind)
+        }),
+        directive("memcached_socket_keepalive", IN_HTTP, flag(), |at, a| {
+            at.own::<Conf>().relay.once.socket_keepalive.set(a.flag(0)?)
+        }),
+        directive("memcached_connect_timeout", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().relay.once.connect_timeout.set(a.msec(0)?)
+        }),
+        directive("memcached_send_timeout", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().relay.once.send_timeout.set(a.msec(0)?)
+        }),
+        directive("memcached_read_timeout", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().relay.once.read_timeout.set(a.msec(0)?)
+        }),
+        directive("memcached_buffer_size", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().relay.once.buffer_size.set(a.size(0)?)
+        }),
+        directive("memcached_next_upstream", IN_HTTP, at_least(1), |at, a| {
+            let mask = written::mask(at, a, AGAIN)?;
+            at.own::<Conf>().relay.once.next_upstream.set(mask)
+        }),
+        directive("memcached_next_upstream_tries", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().relay.once.next_upstream_tries.set(a.number(0)?)
+        }),
+        directive("memcached_next_upstream_timeout", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().relay.once.next_upstream_timeout.set(a.msec(0)?)
+        }),
+    ],
+    variables: &[],
+};
+
+/// What `memcached_next_upstream` can name.
+const AGAIN: &[(&str, u32)] = &[
+    ("error", again::ERROR),
+    ("timeout", again::TIMEOUT),
+    ("invalid_response", again::INVALID_HEADER),
+    ("not_found", again::HTTP_404),
+    ("off", again::OFF),
+];
+
+/// What stands behind a value.
+const TRAILER: &[u8] = b"\r\nEND\r\n";
+
+/// As written.
+#[derive(Default)]
+struct Conf {
+    relay: Written,
+    gzip_flag: Setting<u64>,
+    key: Option<Template>,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        self.relay.inherit(&outer.relay);
+        self.gzip_flag.inherit(&outer.gzip_flag);
+        if self.key.is_none() {
+            self.key.clone_from(&outer.key);
+        }
+    }
+}
+
+fn pass(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    gateway::pass::<Memcached>(at, a)?;
+    let key = Template::parse(at, "$memcached_key")?;
+    at.own::<Conf>().key = Some(key);
+    Ok(())
+}
+
+/// As run.
+struct Memcached {
+    gateway: Gateway,
+    key: Template,
+    gzip_flag: u64,
+}
+impl gateway::Module for Memcached {}
+
+pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
+    let Some(conf) = at.conf::<Conf>() else { return Ok(None) };
+    let Some(key) = conf.key.clone() else { return Ok(None) };
+    let kind = Kind {
+        prefix: "memcached",
+        scheme: "memcached://",
+        hidden: &[b"Server", b"Date"],
+        transport: String::new(),
+        only_asks: true,
+    };
+    let gateway = gateway::compile::<Memcached>(at, Some(&conf.relay), &kind, with)?;
+    let gzip_flag = conf.gzip_flag.or(0);
+    Ok(gateway.map(|gateway| Box::new(Memcached { gateway, key, gzip_flag }) as _))
+}
+
+impl Handler for Memcached {
+    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
+        if !matches!(request.method, Method::Get | Method::Head) {
+            return Next::Status(405).into();
+        }
+        types::set_type(request);
+        Outcome::wait(self.gateway.answer(self, request))
+    }
+    fn passes_on(&self) -> bool {
+        true
+    }
+    fn asks(&self) -> Option<&Arc<Group>> {
+        self.gateway.fixed()
+    }
+}
+
+impl Protocol for Memcached {
+    fn reader(&self, message: &Message) -> Reader {
+        let key = message.head.get(4..).and_then(|rest| rest.strip_suffix(b"\r\n")).unwrap_or_default();
+        Reader::Other(Box::new(Value { key: key.into(), gzip_flag: self.gzip_flag, ..Value::default() }))
+    }
+}
+
+impl Speaks for Memcached {
+    fn message(&self, request: &mut Request, payload: Payload) -> Result<Message, u16> {
+        let mut key = request.thread.buffer();
+        self.key.render(request, &mut key);
+        let mut head = request.thread.buffer();
+        head.extend_from_slice(b"get ");
+        key.iter().for_each(|byte| put_escaped(*byte, &mut head));
+        head.extend_from_slice(b"\r\n");
+        let is_set = !key.is_empty();
+        request.thread.give_buffer(key);
+        if !is_set {
+            request.thread.give_buffer(head);
+            log_error!(request, "the \"$memcached_key\" variable is not set");
+            return Err(500);
+        }
+        Ok(Message { head, payload, frame: Frame::Raw, method: request.method })
+    }
+}
+
+/// A key has no spaces and no control characters.
+fn put_escaped(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        0..=b' ' | b'%' => {
+            let digit = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble & 15)];
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
+        }
+        _ => out.push(byte),
+    }
+}
+
+/// Reads an answer to `get`.
+#[derive(Default)]
+struct Value {
+    key: Box<[u8]>,
+    gzip_flag: u64,
+    /// Bytes of the value that are to come.
+    left: u64,
+    /// How many bytes of what stands behind it are to come.
+    trailer: usize,
+    broken: bool,
+    notes: Vec<String>,
+}
+
+/// What its first line says.
+enum Line {
+    Found { length: u64, gzip: bool },
+    Missing,
+}
+
+impl Value {
+    fn line(&self, line: &[u8]) -> Result<Line, String> {
+        let shown = || String::from_utf8_lossy(line);
+        let invalid = || format!("memcached sent invalid response: \"{}\"", shown());
+        let key = || String::from_utf8_lossy(&self.key);
+        let wrong = |what: &str| {
+            format!("memcached sent invalid {what} in response \"{}\" for key \"{}\"", shown(), key())
+        };
+        if line == b"END" {
+            return Ok(Line::Missing);
+        }
+        let rest = line.strip_prefix(b"VALUE ").ok_or_else(invalid)?;
+        let rest = rest.strip_prefix(&*self.key).ok_or_else(|| wrong("key"))?;
+        let rest = rest.strip_prefix(b" ").ok_or_else(invalid)?;
+        let space = rest.iter().position(|byte| *byte == b' ').ok_or_else(invalid)?;
+        let (flags, length) = (&rest[..space], &rest[space + 1..]);
+        let gzip = match self.gzip_flag {
+            0 => false,
+            bits => wire::parse_length(flags).ok_or_else(|| wrong("flags"))? & bits != 0,
+        };
+        let length = wire::parse_length(length).ok_or_else(|| wrong("length"))?;
+        Ok(Line::Found { length, gzip })
+    }
+}
+
+impl Answer for Value {
+    fn head(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        head: &mut ResponseHead,
+        limit: usize,
+    ) -> Result<Progress, BadHead> {
+        let Some(end) = memchr::memchr(b'\n', &buffer[..buffer.len().min(limit)]) else {
+            return if buffer.len() < limit {
+                Ok(Progress::Partial)
+            } else {
+                Err(BadResponse::TooBig.into())
+            };
+        };
+        let line = &buffer[..end];
+        let line = line.strip_suffix(b"\r").ok_or_else(|| {
+            let line = String::from_utf8_lossy(line);
+            BadHead::Framing(format!("memcached sent invalid response: \"{line}\""))
+        })?;
+        let line = self.line(line).map_err(BadHead::Framing)?;
+        // What the line says is put as headers, of which the rest of the relay knows.
+        let (lines, status) = match line {
+            Line::Missing => ("Content-Length: 0\r\n\r\n".to_owned(), 404),
+            Line::Found { length, gzip } => {
+                (self.left, self.trailer) = (length, TRAILER.len());
+                let coding = if gzip { "Content-Encoding: gzip\r\n" } else { "" };
+                (format!("Content-Length: {length}\r\n{coding}\r\n"), 200)
+            }
+        };
+        buffer.splice(..=end, lines.into_bytes());
+        let progress = script::Head::lines().parse(buffer, head, usize::MAX)?;
+        head.status = status;
+        Ok(progress)
+    }
+
+    fn body(&mut self, bytes: &mut Piece) -> Part {
+        let value = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        self.left -= value as u64;
+        let behind = &bytes[value..];
+        let wanted = &TRAILER[TRAILER.len() - self.trailer..];
+        let fits = wanted.get(..behind.len()) == Some(behind);
+        self.trailer -= behind.len().min(self.trailer);
+        bytes.truncate(value);
+        if !fits {
+            self.broken = true;
+            self.notes.push("memcached sent invalid trailer".into());
+            return Part::End;
+        }
+        if self.left == 0 && self.trailer == 0 { Part::End } else { Part::More }
+    }
+    fn at_close(&self) -> bool {
+        self.left == 0 && self.trailer == 0
+    }
+    fn is_reusable(&self) -> bool {
+        self.at_close() && !self.broken
+    }
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}
