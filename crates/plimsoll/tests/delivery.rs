@@ -182,7 +182,8 @@ fn a_shutdown_leaves_idle_connections_for_a_while() {
     let server =
         serve("location / { keepalive_min_timeout 1h; return 200 x; } location /other { return 200 x; }");
     let (mut kept, mut other) = (server.client(), server.client());
-    (kept.get("/"), other.get("/other"));
+    kept.get("/");
+    other.get("/other");
     server.signal(Signal::QUIT);
     // Longer than others have for one more request.
     other.expect_close();
