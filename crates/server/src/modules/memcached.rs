@@ -276,3 +276,59 @@ impl Answer for Value {
         std::mem::take(&mut self.notes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Status, value and how it ends, of an answer that comes in parts of these sizes.
+    fn read(answer: &[u8], sizes: &[usize]) -> (u16, Vec<u8>, bool) {
+        let mut value = Value { key: b"k".as_slice().into(), gzip_flag: 2, ..Value::default() };
+        let (mut buffer, mut head, mut out) = (Vec::new(), ResponseHead::default(), Vec::new());
+        let (mut rest, mut sizes) = (answer, sizes.iter().cycle());
+        let mut has_head = false;
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap_or(&1)));
+            rest = behind;
+            let mut piece = Piece::from(part.to_vec());
+            if !has_head {
+                buffer.extend_from_slice(part);
+                match value.head(&mut buffer, &mut head, 4096) {
+                    Err(_) => return (502, out, false),
+                    Ok(Progress::Done) => has_head = true,
+                    Ok(_) => continue,
+                }
+                piece = Piece::behind(std::mem::take(&mut buffer), head.length);
+            }
+            let part = value.body(&mut piece);
+            out.extend_from_slice(&piece);
+            if part == Part::End {
+                break;
+            }
+        }
+        (head.status, out, value.is_reusable())
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_how_an_answer_comes(
+            body in prop::collection::vec(any::<u8>(), 0..50),
+            sizes in prop::collection::vec(1_usize..20, 1..5),
+        ) {
+            let answer = [format!("VALUE k 2 {}\r\n", body.len()).as_bytes(), &body, b"\r\nEND\r\n"].concat();
+            prop_assert_eq!(read(&answer, &sizes), (200, body, true));
+            prop_assert_eq!(read(b"END\r\n", &sizes), (404, Vec::new(), true));
+        }
+
+        #[test]
+        fn no_answer_does_harm(
+            start in "(VALUE k [0-9x]{0,20} [0-9-]{0,21}\r?\n)?",
+            rest in prop::collection::vec(any::<u8>(), 0..50),
+            sizes in prop::collection::vec(1_usize..20, 1..5),
+        ) {
+            read(&[start.as_bytes(), &rest].concat(), &sizes);
+        }
+    }
+}
