@@ -112,7 +112,6 @@ const PROXY: &[&[&str]] = &[
     ],
     &["proxy_pass_request_headers off;"],
     &["proxy_pass_request_body off; proxy_set_header Content-Length ''; proxy_set_header Connection close;"],
-    &["proxy_method PUT;"],
     &["proxy_buffering off;"],
     &["proxy_intercept_errors on;"],
     &["proxy_hide_header X-Origin;", "proxy_pass_header Server;", "proxy_pass_header Date;"],
