@@ -6,10 +6,10 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::run::{cargo, has, quietly, step, target};
-use crate::{budget, diff, fuzz, test, tidy};
+use crate::{budget, diff, fuzz, setup, test, tidy};
 
 /// How long each fuzz target runs here, in seconds.
-const FUZZ_SECONDS: u64 = 20;
+const FUZZ_SECONDS: u64 = 10;
 
 /// Runs all of it; the first failure ends it.
 pub fn ci() -> Result<()> {
@@ -20,6 +20,7 @@ pub fn ci() -> Result<()> {
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
     step("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     deny()?;
+    setup::setup()?;
     fuzz::run_all(FUZZ_SECONDS)?;
     budget::budget()?;
     diff::gate()?;

@@ -4,10 +4,10 @@
 //! coverage is what matters, and that a stable compiler can do.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::run::{cargo, root, step, target};
 
@@ -32,20 +32,29 @@ pub fn run_all(seconds: u64) -> Result<()> {
         cargo(&["build", "--release", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", HOST]);
     build.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &folder);
     step("fuzz targets", &mut build)?;
-    for name in &targets {
-        let corpus = root().join("fuzz/corpus").join(name);
-        fs::create_dir_all(&corpus)?;
-        let mut run = Command::new(folder.join(HOST).join("release").join(name));
-        run.arg(&corpus).args(seeds(name));
-        run.arg(format!("-max_total_time={seconds}")).args([
-            "-timeout=5",
-            "-rss_limit_mb=1024",
-            "-verbosity=0",
-        ]);
-        run.arg(format!("-artifact_prefix={}/", folder.display()));
-        step(&format!("fuzz {name}, {seconds} s"), &mut run)?;
+    eprintln!("==> fuzz, {seconds} s each");
+    // Two at a time: each uses one core.
+    for pair in targets.chunks(2) {
+        let running = pair.iter().map(|name| begin(name, seconds, &folder)).collect::<Result<Vec<_>>>()?;
+        for (name, mut child) in pair.iter().zip(running) {
+            let status = child.wait()?;
+            if !status.success() {
+                bail!("fuzz {name} failed ({status}); what it failed on is in {}", folder.display());
+            }
+            eprintln!("    {name}: done");
+        }
     }
     Ok(())
+}
+
+fn begin(name: &str, seconds: u64, folder: &Path) -> Result<Child> {
+    let corpus = root().join("fuzz/corpus").join(name);
+    fs::create_dir_all(&corpus)?;
+    let mut run = Command::new(folder.join(HOST).join("release").join(name));
+    run.arg(&corpus).args(seeds(name));
+    run.arg(format!("-max_total_time={seconds}")).args(["-timeout=5", "-rss_limit_mb=1024", "-verbosity=0"]);
+    run.arg(format!("-artifact_prefix={}/", folder.display()));
+    run.spawn().with_context(|| format!("fuzz {name}"))
 }
 
 /// Inputs under version control to begin from.
