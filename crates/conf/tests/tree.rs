@@ -209,7 +209,7 @@ fn a_second_line_helps() {
     assert_eq!(help("root x;"), "\"root\" is allowed in: http, server, location");
     assert_eq!(help("http { proxy_pass x; }"), "\"proxy_pass\" is allowed in: location");
     assert_eq!(help("http { something_else x; }"), "unknown directive \"something_else\" in /etc/t.conf:1");
-    assert_eq!(help("http { js_import x; }"), "\"js_import\" belongs to ngx_http_js_module");
+    assert!(help("http { js_import x; }").starts_with("\"js_import\" belongs to ngx_http_js_module"));
     assert_eq!(
         help("http { server { location / { health_check; } } }"),
         "\"health_check\" belongs to ngx_http_upstream_hc_module, part of nginx's commercial subscription"

@@ -70,8 +70,8 @@ impl App {
     }
 
     fn gunicorn(dir: TempDir, address: String, port: Option<Port>) -> Option<App> {
-        let mut command = Command::new(peers::require("gunicorn")?);
-        command.args(["--workers", "1", "--threads", "4", "--no-control-socket"]);
+        let mut command = peers::gunicorn()?;
+        command.args(["--workers", "1", "--threads", "4"]);
         command.args(["--bind", &address, "wsgi:application"]);
         command.arg("--chdir").arg(samples()).env("PYTHONDONTWRITEBYTECODE", "1");
         Some(App::start(command, dir, address, port))

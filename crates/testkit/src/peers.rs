@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The program of this name, from the project's own folder for such programs (`target/peers`) or from `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
@@ -19,6 +20,17 @@ pub fn require(program: &str) -> Option<PathBuf> {
         skip(program);
     }
     found
+}
+
+/// A call of gunicorn that leaves no control socket behind (newer ones make one unless told not to).
+pub fn gunicorn() -> Option<Command> {
+    let program = require("gunicorn")?;
+    let help = Command::new(&program).arg("--help").output().map(|output| output.stdout).unwrap_or_default();
+    let mut command = Command::new(program);
+    if String::from_utf8_lossy(&help).contains("--no-control-socket") {
+        command.arg("--no-control-socket");
+    }
+    Some(command)
 }
 
 /// A package for Node below `target/peers/node_modules`; a missing one is reported as [`require`] does.
