@@ -1,5 +1,5 @@
-#![no_main]
 //! Whatever a name server sends is an answer, or none; reading it ends.
+#![no_main]
 
 use dns::{Kind, MOST_ALIASES, Question, Reply};
 

@@ -1,6 +1,7 @@
 //! What a web server tells of certificates and keys: names, times and numbers out of DER, in OpenSSL's words.
 //!
 //! Whether a certificate is to be trusted is decided elsewhere; nothing here verifies.
+#![forbid(unsafe_code)]
 
 mod certificate;
 mod der;
