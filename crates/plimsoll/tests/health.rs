@@ -70,7 +70,8 @@ fn a_server_that_does_not_answer_is_unhealthy() {
 #[test]
 fn a_mandatory_check_comes_before_any_request() {
     let ((a, state), (b, other)) = (origin("a"), origin("b"));
-    (state.store(503, SeqCst), other.store(503, SeqCst));
+    state.store(503, SeqCst);
+    other.store(503, SeqCst);
     let server = serve(&a, &b, "mandatory", "");
     a.wait_requests(2);
     assert_eq!(server.get("/").status, 502);
