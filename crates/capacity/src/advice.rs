@@ -67,8 +67,9 @@ pub fn most_connections(setup: &Setup) -> Option<u64> {
 }
 
 fn descriptors(setup: &Setup) -> Vec<Change> {
-    let process =
-        round(setup.needed_descriptors().max(setup.descriptors_each().unwrap_or(0).saturating_add(1)));
+    // More than what is just enough: a file or two are open besides.
+    let least = setup.needed_descriptors().max(setup.descriptors_each().unwrap_or(0));
+    let process = round(least.saturating_add(least / 16).saturating_add(1));
     let each = match setup.server {
         Server::Nginx => process,
         Server::Plimsoll => round(process.div_ceil(setup.workers.max(1))),

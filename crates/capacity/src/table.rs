@@ -99,8 +99,7 @@ mod tests {
             ..Setup::default()
         };
         let table = setup.table();
-        let expected = "\
-  capacity, in concurrent proxied requests       (nginx.service, 2 cores)
+        let expected = "  capacity, in concurrent proxied requests       (nginx.service, 2 cores)
   accept queue   511 of 4096 allowed       ▕██▎               ▏ 511 waiting
   slots          2 x 4096                  ▕██████████████████▏ 4094
   descriptors    1024 (soft; hard 524288)  ▕████▌             ▏ 1023  <- binds
