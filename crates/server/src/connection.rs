@@ -479,6 +479,10 @@ async fn after(request: &mut Request) -> Ending {
         return Ending::Close;
     }
     let (plan, now) = (request.plan(), request.thread.handle.now());
+    if plan.core.keepalive_timeout.is_zero() {
+        // As in nginx, also where the answer was made before a location could say so in its head.
+        return Ending::Close;
+    }
     request.client.keep_until(now, plan.core.keepalive_min_timeout.min(plan.core.keepalive_timeout));
     Ending::Rest(now + plan.core.keepalive_timeout)
 }

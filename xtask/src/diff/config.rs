@@ -34,6 +34,10 @@ const ANYWHERE: &[&[&str]] = &[
     &["default_type text/plain;", "default_type application/x-odd;", "default_type '';"],
     &["max_ranges 1;", "max_ranges 0;"],
     &["server_tokens off;"],
+    &["charset utf-8;"],
+    &["autoindex on;"],
+    &["limit_rate 0;"],
+    &["auth_basic zone; auth_basic_user_file %%DIR%%/users;"],
     &["index x.html index.html;", "index found.txt;", "index $arg_i index.html;"],
     &["merge_slashes off;"],
     &["chunked_transfer_encoding off;"],
@@ -124,6 +128,7 @@ const PROXY: &[&[&str]] = &[
     &["proxy_ignore_headers X-Accel-Redirect;", "proxy_ignore_headers X-Accel-Buffering;"],
     &["proxy_cookie_path / /c/;", "proxy_cookie_domain origin.example $host;"],
     &["proxy_buffer_size 1k; proxy_buffers 2 1k; proxy_busy_buffers_size 1k;"],
+    &["proxy_force_ranges on;"],
     &["proxy_set_body \"set body $args\";"],
 ];
 
@@ -158,7 +163,7 @@ pub fn generate(dice: &mut Dice) -> String {
          |$sent_http_content_type|$sent_http_location|$request_length|$request_completion|$v|$http_referer';\n\
          access_log logs/diff.log diff;\nerror_log logs/error.log info;\ntypes { text/html html; text/plain txt; \
          image/png png; }\nmap $arg_m $mapped { default none; 1 one; 2 two; ~^x(.+)$ re$1; *.dom dom; }\n\
-         upstream group { server %%ORIGIN%%; server %%DOWN%%; server %%ORIGIN2%% backup; }\n\
+         upstream group { server %%ORIGIN%%; server %%DOWN%%; server %%ORIGIN2%% backup; keepalive 4; }\n\
          proxy_read_timeout 900ms; proxy_connect_timeout 1s; client_body_timeout 1s; client_header_timeout 1s;\n\
          lingering_timeout 300ms; lingering_time 1s;\n",
     );

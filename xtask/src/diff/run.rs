@@ -34,6 +34,7 @@ impl World {
             .with("ORIGIN2", self.second.address())
             .with("ORIGIN", self.origin.address())
             .with("DOWN", down)
+            .file("users", "a:{PLAIN}b\n")
             .file("html/index.html", "<p>one text, text one</p>\n")
             .file("html/a/x.html", "<p>one x text</p>\n")
             .file("html/a/index.html", "<p>index of a</p>\n")
@@ -193,6 +194,9 @@ fn message(line: &str) -> Option<String> {
     if rest.starts_with("could not build optimal") {
         return None;
     }
+    // Said of the same bytes while one thing is read, or the next.
+    let rest =
+        &rest.replace("header while reading response header from upstream", "header while reading upstream");
     let text = match rest.strip_prefix('*') {
         Some(numbered) => numbered.split_once(' ')?.1,
         None => rest,

@@ -251,9 +251,6 @@ pub fn find_location(request: &mut Request) -> Next {
     if let Some(plan) = limited(core, request) {
         request.plan = plan;
     }
-    if found == Found::Redirect {
-        return add_slash(request);
-    }
     if core.internal && !request.internal {
         return Next::Status(404);
     }
@@ -265,6 +262,10 @@ pub fn find_location(request: &mut Request) -> Next {
         let declared = request.body.declared();
         log_error!(request, "client intended to send too large body: {declared} bytes");
         return Next::Status(413);
+    }
+    if found == Found::Redirect {
+        request.keep_alive = request.keep_alive && core.allows_keep_alive(request);
+        return add_slash(request);
     }
     Next::Go
 }
