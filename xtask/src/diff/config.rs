@@ -128,7 +128,6 @@ const PROXY: &[&[&str]] = &[
     &["proxy_ignore_headers X-Accel-Redirect;", "proxy_ignore_headers X-Accel-Buffering;"],
     &["proxy_cookie_path / /c/;", "proxy_cookie_domain origin.example $host;"],
     &["proxy_buffer_size 1k; proxy_buffers 2 1k; proxy_busy_buffers_size 1k;"],
-    &["proxy_force_ranges on;"],
     &["proxy_set_body \"set body $args\";"],
 ];
 

@@ -37,7 +37,7 @@ fn answer(exchange: &mut Exchange<'_>, what: &str) {
         _ => return echo(exchange),
     };
     exchange.send(if exchange.request.method == "HEAD" { head_of(text) } else { text });
-    if matches!(what, "trailer" | "close" | "none" | "garbage" | "short" | "long") {
+    if matches!(what, "close" | "none" | "short" | "long") {
         exchange.close();
     }
 }
