@@ -162,7 +162,7 @@ pub fn generate(dice: &mut Dice) -> String {
          |$sent_http_content_type|$sent_http_location|$request_length|$request_completion|$v|$http_referer';\n\
          access_log logs/diff.log diff;\nerror_log logs/error.log info;\ntypes { text/html html; text/plain txt; \
          image/png png; }\nmap $arg_m $mapped { default none; 1 one; 2 two; ~^x(.+)$ re$1; *.dom dom; }\n\
-         upstream group { server %%ORIGIN%%; server %%DOWN%%; server %%ORIGIN2%% backup; keepalive 4; }\n\
+         upstream group { server %%ORIGIN%% max_fails=0; server %%DOWN%% max_fails=0; server %%ORIGIN2%% backup; keepalive 4; }\n\
          proxy_read_timeout 900ms; proxy_connect_timeout 1s; client_body_timeout 1s; client_header_timeout 1s;\n\
          lingering_timeout 300ms; lingering_time 1s;\n",
     );
