@@ -19,6 +19,8 @@ pub struct RequestBody {
     pub read: u64,
     /// Bytes of the body read, as the client sent them.
     pub consumed: u64,
+    /// It was too large for some location: the page that says so is not kept from being found.
+    pub refused: bool,
     /// The client waits for `100 Continue`.
     pub expects_continue: bool,
     /// The whole body, if it was read and fits `client_body_buffer_size`.
@@ -39,6 +41,7 @@ impl Default for RequestBody {
             limit: 0,
             read: 0,
             consumed: 0,
+            refused: false,
             expects_continue: false,
             memory: Vec::new(),
             file: None,

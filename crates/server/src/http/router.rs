@@ -257,8 +257,9 @@ pub fn find_location(request: &mut Request) -> Next {
     request.body.limit = core.client_max_body_size;
     if core.client_max_body_size != 0
         && request.body.declared() > core.client_max_body_size
-        && !request.internal
+        && !request.body.refused
     {
+        request.body.refused = true;
         let declared = request.body.declared();
         log_error!(request, "client intended to send too large body: {declared} bytes");
         return Next::Status(413);
