@@ -62,8 +62,8 @@ struct Entry {
 /// What the index says of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// There is a file, or may be one.
-    File,
+    /// There is a file, or may be one; if there is none, whether it was asked for often enough to be kept.
+    File { scarce: bool },
     /// There is none.
     Nothing,
     /// It was not asked for often enough to be kept.
@@ -118,9 +118,9 @@ impl Zone {
             return Seen::Failed(status);
         }
         match on_disk {
-            true => Seen::File,
+            true => Seen::File { scarce: false },
             // A file of an earlier process may not have been found yet.
-            false if !loaded && uses == 1 => Seen::File,
+            false if !loaded && uses == 1 => Seen::File { scarce: uses < min_uses },
             false if uses < min_uses => Seen::Scarce,
             false => Seen::Nothing,
         }
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(zone.look(&name(1), 1, 3), Seen::Scarce);
         assert_eq!(zone.look(&name(1), 1, 3), Seen::Nothing);
         zone.stored(&name(1), 1, 5);
-        assert_eq!(zone.look(&name(1), 1, 3), Seen::File);
+        assert_eq!(zone.look(&name(1), 1, 3), Seen::File { scarce: false });
         zone.lost(&name(1));
         assert_eq!((zone.look(&name(1), 1, 3), zone.lock().size), (Seen::Nothing, 0));
         zone.failed(&name(1), 1, 502, 5);

@@ -132,9 +132,13 @@ async fn find(cache: &Cache, request: &mut Request, kept: &mut Kept) -> Found {
                 kept.keeps = false;
                 return Found::Ask;
             }
-            Seen::File => match open(request, kept) {
+            Seen::File { scarce } => match open(request, kept) {
                 Some(opened) if opened.cached.valid >= now.as_secs() => return Found::Fresh(opened),
                 Some(opened) => return stale(cache, request, kept, opened),
+                None if scarce => {
+                    kept.keeps = false;
+                    return Found::Ask;
+                }
                 None => {}
             },
             Seen::Nothing => {}
