@@ -26,4 +26,4 @@ pub use finding::{Change, Effect, Finding, Severity};
 pub use link::{FULL, Kind, Link, NEARLY_FULL};
 pub use mix::{Mix, Need};
 pub use seats::{Seats, Ticket};
-pub use setup::{DEFAULT_BACKLOG, Listening, Place, Server, Setup};
+pub use setup::{DEFAULT_BACKLOG, Listening, OTHERS, Place, Server, Setup, slots_unasked};

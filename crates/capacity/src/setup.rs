@@ -142,6 +142,18 @@ impl Default for Setup {
 
 /// nginx's `listen backlog=` on Linux.
 pub const DEFAULT_BACKLOG: u64 = 511;
+/// Plimsoll's descriptors beside connections and listening sockets: logs, event loops, files being sent.
+pub const OTHERS: u64 = 64;
+/// The most slots a thread of Plimsoll gets unasked.
+const MOST_UNASKED: u64 = 16_384;
+
+/// Plimsoll's slots for each thread where none are configured: with every client there may be an upstream's connection
+/// or a file, so half of what the limit of descriptors has room for.
+pub fn slots_unasked(limit: u64, listens: u64, threads: u64) -> u64 {
+    let fixed = listens.saturating_add(1 + OTHERS);
+    let least = listens.saturating_add(2);
+    (limit.saturating_sub(fixed) / 2 / threads.max(1)).clamp(least, MOST_UNASKED.max(least))
+}
 
 impl Setup {
     /// Slots of all workers together that connections can have: each worker spends one on every listening socket and

@@ -18,12 +18,17 @@ pub(super) fn setup(facts: &Facts) -> Option<Setup> {
     let limit = running.limit;
     // What the workers have counts; the master's may have been changed since it started them.
     let soft = running.workers.first().map_or(limit.soft, |worker| worker.limit.soft);
+    let workers = workers(config, &running, plimsoll);
+    let unasked = match plimsoll {
+        true => capacity::slots_unasked(soft.unwrap_or(u64::MAX), config.listens.len() as u64, workers),
+        false => CONNECTIONS,
+    };
     Some(Setup {
         server: if plimsoll { Server::Plimsoll } else { Server::Nginx },
         conf: config.path.clone(),
         service: running.service.clone(),
-        workers: workers(config, &running, plimsoll),
-        connections: config.connections.as_ref().map_or(CONNECTIONS, |(n, _)| *n),
+        workers,
+        connections: config.connections.as_ref().map_or(unasked, |(n, _)| *n),
         connections_written: config.connections.is_some(),
         rlimit_nofile: config.rlimit_nofile.as_ref().map(|(n, _)| *n),
         soft,

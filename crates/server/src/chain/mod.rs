@@ -16,20 +16,15 @@ pub use kernel::Kernel;
 pub use meter::{Cause, Meter, sample};
 pub use reading::{Reading, Shown, read};
 
-/// Descriptors beside connections and listening sockets: logs, event loops, files being sent.
-pub const OTHERS: u64 = 64;
-/// The most slots a thread gets unasked.
-const MOST_UNASKED: u64 = 16_384;
+pub use capacity::OTHERS;
 
-/// Slots for each thread where none are configured: with every client there may be an upstream's connection or a file,
-/// so half of what the limit of descriptors has room for.
+/// Slots for each thread where none are configured, as the limits of this process allow.
 pub fn connections(threads: usize, rlimit_nofile: Option<u64>, listens: usize) -> u64 {
     let threads = threads.max(1) as u64;
     let asked = rlimit_nofile.map(|each| each.saturating_mul(threads));
     let limit = asked.or(sys::limits::descriptors().hard).unwrap_or(u64::MAX);
     let limit = limit.min(sys::proc::nr_open().unwrap_or(u64::MAX));
-    let fixed = listens as u64 + 1 + OTHERS;
-    (limit.saturating_sub(fixed) / 2 / threads).clamp(listens as u64 + 2, MOST_UNASKED)
+    capacity::slots_unasked(limit, listens as u64, threads)
 }
 
 /// What the capacity of a configuration follows from, in the service that runs it or will.
