@@ -215,22 +215,17 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::{UnixListener, UnixStream};
 
-    fn mine() -> Vec<u32> {
-        crate::descriptors::of(std::process::id()).unwrap().sockets
-    }
-
     #[test]
     fn clients_and_upstreams_are_told_apart() {
-        let before = mine();
+        let inode = |socket: &dyn std::os::fd::AsFd| sys::file::identity(socket.as_fd()).unwrap().1 as u32;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let listening = mine().into_iter().filter(|inode| !before.contains(inode)).collect::<Vec<_>>();
+        let listening = vec![inode(&listener)];
         let client = TcpStream::connect(address).unwrap();
         let sockets = read(std::slice::from_ref(&listening)).unwrap();
         assert_eq!(sockets.held, [Held { listening: 1, clients: 0, upstreams: 0 }]);
         assert_eq!(sockets.queue(&address.to_string()).unwrap().waiting, 1);
         let (accepted, _) = listener.accept().unwrap();
-        let inode = |socket: &dyn std::os::fd::AsFd| sys::file::identity(socket.as_fd()).unwrap().1 as u32;
         let server = vec![listening[0], inode(&accepted)];
         let proxy = vec![inode(&client)];
         let sockets = read(&[server, proxy]).unwrap();

@@ -50,7 +50,8 @@ fn json_names_every_link_and_who_has_the_slots() {
     assert_eq!(link(&now, "slots")["used"], 4, "{now:#}");
     assert!(link(&now, "slots")["peak"].as_u64() >= Some(4));
     assert_eq!(link(&now, "ports")["of"], origin.address());
-    assert_eq!(link(&now, "ports")["used"], 1);
+    // Others may have used the origin's port not long ago: what they left counts too.
+    assert!(link(&now, "ports")["used"].as_u64() >= Some(1), "{now:#}");
     assert_eq!(now["upstreams"][0]["peers"][0]["name"], origin.address());
     assert!(link(&now, "descriptors")["used"].as_u64() > link(&now, "slots")["used"].as_u64());
     assert_eq!(now["listeners"][0]["address"], format!("127.0.0.1:{}", server.port()));
