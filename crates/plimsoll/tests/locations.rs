@@ -270,3 +270,16 @@ fn reload_of_the_index_by_internal_redirect_picks_another_location() {
         assert_eq!(server.get("/").text(), "text /i.txt");
     });
 }
+
+/// `internal` holds for the locations inside, too.
+#[test]
+fn locations_inside_an_internal_one_are_internal() {
+    let text =
+        "location /a/ { internal; location /a/b/ { return 200 inside; } location ~ x$ { return 200 x; } }
+                location /to { rewrite ^ /a/b/ last; } location / { return 200 other; }";
+    on_both(text, |server| {
+        for (path, status) in [("/a/", 404), ("/a/b/", 404), ("/a/x", 404), ("/to", 200), ("/", 200)] {
+            assert_eq!(server.get(path).status, status, "{path}");
+        }
+    });
+}

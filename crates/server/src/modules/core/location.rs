@@ -16,7 +16,6 @@ pub struct Place {
     /// The path or pattern as written.
     pub name: Arc<[u8]>,
     kind: Kind,
-    internal: bool,
 }
 #[derive(Default)]
 enum Kind {
@@ -38,14 +37,9 @@ impl Inherit for Place {
     }
 }
 impl Place {
-    /// `internal;`
-    pub fn internal(&mut self) -> Result<(), Error> {
-        self.internal = true;
-        Ok(())
-    }
-    /// Whether only internal redirects come here.
-    pub fn is_internal(&self, at: &Scope) -> bool {
-        self.internal || (at.kind == LOCATION && matches!(self.kind, Kind::Named))
+    /// `@name`: only internal redirects come here.
+    pub fn is_named(&self, at: &Scope) -> bool {
+        at.kind == LOCATION && matches!(self.kind, Kind::Named)
     }
     /// Whether paths here begin with the location's name.
     pub fn is_prefix(&self) -> bool {
@@ -77,7 +71,7 @@ fn place(at: &Scope, a: &Args<'_>) -> Result<Place, Error> {
 }
 
 fn plain(name: &str, kind: Kind) -> Place {
-    Place { name: name.as_bytes().into(), kind, internal: false }
+    Place { name: name.as_bytes().into(), kind }
 }
 
 fn marked(at: &Scope, a: &Args<'_>, mark: &str, path: &str) -> Result<Place, Error> {

@@ -54,7 +54,11 @@ static DIRECTIVES: &[conf::Directive] = &[
     block("limit_except", LOCATION, conf::at_least(1), conf::LIMIT_EXCEPT, location::open_limit_except),
     directive("listen", SERVER, conf::at_least(1), listen::listen),
     directive("server_name", SERVER, conf::at_least(1), server_name::server_name),
-    directive("internal", LOCATION, conf::exactly(0), |at, _| at.own::<location::Place>().internal()),
+    directive("internal", LOCATION, conf::exactly(0), |at, _| {
+        // Twice is no mistake to nginx.
+        let _ = at.own::<Conf>().internal.set(true);
+        Ok(())
+    }),
     directive("root", ANY.or(IF_LOCATION), conf::exactly(1), |at, a| root(at, a, false)),
     directive("alias", LOCATION, conf::exactly(1), |at, a| root(at, a, true)),
     types::TYPES,
@@ -209,6 +213,7 @@ settings! {
         chunked_transfer_encoding: bool,
         etag: bool,
         log_not_found: bool,
+        internal: bool,
         log_subrequest: bool,
         satisfy_any: bool,
         auth_delay: u64,
@@ -333,7 +338,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         default_type: c.default_type.or(b"text/plain".to_vec()).into(),
         error_pages: crate::http::error_page::compile(at, with)?,
         error_log: error_log::compile(at, with),
-        internal: place.is_some_and(|p| p.is_internal(at)),
+        internal: c.internal.or(false) || place.is_some_and(|p| p.is_named(at)),
         location: place.map_or_else(Arc::default, |p| p.name.clone()),
         limit_except: location::limit_except(at, with)?,
         client_header_timeout: time(&c.client_header_timeout, 60_000),
