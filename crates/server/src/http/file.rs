@@ -7,13 +7,42 @@ use std::rc::Rc;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use wire::Known;
+use wire::{Known, Method};
 
 use super::open_files::Found;
 use super::phases::Next;
 use super::request::Request;
 use super::symlinks::{self, Links};
 use crate::modules::core::types;
+
+/// Answers a request for a part of a regular file: what is none is left to others ([`Next::Go`]).
+pub fn answer_part(
+    request: &mut Request,
+    respond: impl FnOnce(&mut Request, &[u8], Rc<File>, &Stat) -> Next,
+) -> Next {
+    if !matches!(request.method, Method::Get | Method::Head) {
+        return Next::Status(405);
+    }
+    if request.uri.ends_with(b"/") {
+        return Next::Go;
+    }
+    if !request.has_file_path() {
+        return Next::Status(500);
+    }
+    let mut path = request.thread.buffer();
+    request.file_path(&mut path);
+    let next = match find(request, &mut path) {
+        Ok(Found { stat, file: Some(file) })
+            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile =>
+        {
+            respond(request, &path, file, &stat)
+        }
+        Ok(_) => Next::Go,
+        Err(error) => failed(request, "open()", &path, error),
+    };
+    request.thread.give_buffer(path);
+    next
+}
 
 /// Describes a file in the head: type, time, `ETag`; `length` bytes of it are the answer.
 pub fn describe(request: &mut Request, stat: &Stat, length: u64) {

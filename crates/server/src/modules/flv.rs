@@ -1,14 +1,14 @@
 //! `flv`: Flash video from a byte that `?start=` names on, behind a header of its own.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::rc::Rc;
 
 use conf::{Error, LOCATION, Scope, directive};
-use rustix::fs::FileType;
-use wire::Method;
+use rustix::fs::Stat;
 
 use super::Module;
 use crate::http::file;
-use crate::http::open_files::Found;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -32,39 +32,20 @@ pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn
 }
 impl Handler for Flv {
     fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
-        if !matches!(request.method, Method::Get | Method::Head) {
-            return Next::Status(405).into();
-        }
-        if request.uri.ends_with(b"/") {
-            return Next::Go.into();
-        }
-        if !request.has_file_path() {
-            return Next::Status(500).into();
-        }
-        let mut path = request.thread.buffer();
-        request.file_path(&mut path);
-        let next = respond(request, &mut path);
-        request.thread.give_buffer(path);
-        next.into()
+        file::answer_part(request, |request, _, file, stat| respond(request, file, stat)).into()
     }
 }
 
-fn respond(request: &mut Request, path: &mut Vec<u8>) -> Next {
-    let Found { stat, file } = match file::find(request, path) {
-        Ok(found) => found,
-        Err(error) => return file::failed(request, "open()", path, error),
-    };
-    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    let Some(file) = file.filter(|_| regular) else { return Next::Go };
+fn respond(request: &mut Request, file: Rc<File>, stat: &Stat) -> Next {
     let size = stat.st_size as u64;
     let start = wire::uri::arg(&request.args, b"start").and_then(wire::parse_length);
     let start = start.filter(|start| *start < size).unwrap_or(0);
     let rest = Body::File(FileBody { file, offset: start, end: size });
     if start == 0 {
-        file::describe(request, &stat, size);
+        file::describe(request, stat, size);
         request.response.body = rest;
     } else {
-        file::describe(request, &stat, HEADER.len() as u64 + size - start);
+        file::describe(request, stat, HEADER.len() as u64 + size - start);
         request.response.body = Body::Parts(VecDeque::from([Body::Static(HEADER), rest]));
     }
     Next::Respond

@@ -5,17 +5,17 @@ mod tables;
 mod track;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use conf::{Error, IN_HTTP, LOCATION, Scope, directive, exactly, flag};
-use rustix::fs::FileType;
-use wire::Method;
+use rustix::fs::Stat;
 
 use self::edit::{Cut, Limits, cut};
 use self::tables::{Fault, Span};
 use super::Module;
 use crate::http::file;
-use crate::http::open_files::Found;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -66,31 +66,12 @@ pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn
 
 impl Handler for Mp4 {
     fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
-        if !matches!(request.method, Method::Get | Method::Head) {
-            return Next::Status(405).into();
-        }
-        if request.uri.ends_with(b"/") {
-            return Next::Go.into();
-        }
-        if !request.has_file_path() {
-            return Next::Status(500).into();
-        }
-        let mut path = request.thread.buffer();
-        request.file_path(&mut path);
-        let next = self.respond(request, &mut path);
-        request.thread.give_buffer(path);
-        next.into()
+        file::answer_part(request, |request, path, file, stat| self.respond(request, path, file, stat)).into()
     }
 }
 
 impl Mp4 {
-    fn respond(&self, request: &mut Request, path: &mut Vec<u8>) -> Next {
-        let Found { stat, file } = match file::find(request, path) {
-            Ok(found) => found,
-            Err(error) => return file::failed(request, "open()", path, error),
-        };
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let Some(file) = file.filter(|_| regular) else { return Next::Go };
+    fn respond(&self, request: &mut Request, path: &[u8], file: Rc<File>, stat: &Stat) -> Next {
         let size = stat.st_size as u64;
         let span = asked(&request.args, self.key_frame);
         let part = match span {
@@ -102,11 +83,11 @@ impl Mp4 {
         };
         match part {
             Ok(Cut::Whole) => {
-                file::describe(request, &stat, size);
+                file::describe(request, stat, size);
                 request.response.body = Body::File(FileBody { file, offset: 0, end: size });
             }
             Ok(Cut::Part { head, data }) => {
-                file::describe(request, &stat, head.len() as u64 + data.end - data.start);
+                file::describe(request, stat, head.len() as u64 + data.end - data.start);
                 let film = Body::File(FileBody { file, offset: data.start, end: data.end });
                 request.response.body = Body::Parts(VecDeque::from([Body::Memory(head.into()), film]));
             }
