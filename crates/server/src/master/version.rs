@@ -3,7 +3,7 @@
 use crate::modules::core::variables::NGINX_VERSION;
 
 /// What is always built in, in nginx's notation: what tools look for in `nginx -V`.
-const ALWAYS: &[&str] = &["--with-threads", "--with-pcre-jit"];
+const ALWAYS: &[&str] = &["--with-threads", "--with-file-aio", "--with-pcre-jit"];
 
 /// nginx's modules that are built only on demand, each with a directive of its own: `--with-` where we have it.
 const ON_DEMAND: &[(&str, &str)] = &[
@@ -23,7 +23,8 @@ const ON_DEMAND: &[(&str, &str)] = &[
     ("http_secure_link_module", "secure_link"),
     ("http_slice_module", "slice"),
     ("http_stub_status_module", "stub_status"),
-    ("stream", "preread_timeout"),
+    ("mail", "mail"),
+    ("stream", "stream"),
     ("stream_ssl_preread_module", "ssl_preread"),
 ];
 /// nginx's modules that are built unless they are left out: `--without-` where we have not got it.
@@ -46,13 +47,21 @@ const USUAL: &[(&str, &str)] = &[
     ("http_uwsgi_module", "uwsgi_pass"),
     ("http_scgi_module", "scgi_pass"),
     ("http_grpc_module", "grpc_pass"),
+    ("http_tunnel_module", "tunnel_pass"),
     ("http_memcached_module", "memcached_pass"),
     ("http_limit_conn_module", "limit_conn"),
     ("http_limit_req_module", "limit_req"),
     ("http_empty_gif_module", "empty_gif"),
     ("http_browser_module", "modern_browser"),
     ("http_upstream_hash_module", "hash"),
+    ("http_upstream_ip_hash_module", "ip_hash"),
+    ("http_upstream_least_conn_module", "least_conn"),
+    ("http_upstream_least_time_module", "least_time"),
     ("http_upstream_random_module", "random"),
+    ("http_upstream_keepalive_module", "keepalive"),
+    ("http_upstream_zone_module", "zone"),
+    ("http_upstream_sticky_module", "sticky"),
+    ("http-cache", "proxy_cache_path"),
     ("mail_pop3_module", "pop3_auth"),
     ("mail_imap_module", "imap_auth"),
     ("mail_smtp_module", "smtp_auth"),
@@ -70,7 +79,11 @@ pub fn version() -> String {
 pub fn configure() -> String {
     let tables = crate::program::tables();
     let has = |directive: &str| !tables.rows(directive).is_empty();
-    let mut text = format!("configure arguments: --prefix={} {}", super::flags::PREFIX, ALWAYS.join(" "));
+    let mut text = format!(
+        "built with rustls on AWS-LC\nTLS SNI support enabled\nconfigure arguments: --prefix={} {}",
+        super::flags::PREFIX,
+        ALWAYS.join(" ")
+    );
     for (module, _) in ON_DEMAND.iter().filter(|(_, directive)| has(directive)) {
         text.push_str(&format!(" --with-{module}"));
     }
@@ -114,10 +127,23 @@ mod tests {
     #[test]
     fn what_is_built_in_is_claimed_and_nothing_else() {
         let text = configure();
-        for module in ["--with-http_ssl_module", "--with-http_gunzip_module", "--without-mail_imap_module"] {
+        for module in [
+            "--with-http_ssl_module",
+            "--with-http_v2_module",
+            "--with-http_gunzip_module",
+            "--with-threads",
+            "--with-file-aio",
+            "--without-mail_imap_module",
+        ] {
             assert!(text.split_whitespace().any(|word| word == module), "{module}: {text}");
         }
-        for module in ["--without-http_proxy_module", "--without-http_autoindex_module", "--with-mail"] {
+        for module in [
+            "--without-http_proxy_module",
+            "--without-http_autoindex_module",
+            "--without-http_upstream_ip_hash_module",
+            "--without-http-cache",
+            "--with-mail",
+        ] {
             assert!(!text.split_whitespace().any(|word| word == module), "{module}: {text}");
         }
     }
