@@ -11,7 +11,7 @@ use crate::diagnose::diagnose;
 use crate::facts::Facts;
 use crate::flags::{self, Doctor, Output};
 use crate::report::{json, markdown, text};
-use crate::{explain, fix, probe, size};
+use crate::{explain, fix, input, probe, size};
 
 /// What the program exits with when it could not look.
 const COULD_NOT_LOOK: u8 = 3;
@@ -61,7 +61,7 @@ fn doctor(args: &[String]) -> Result<u8, String> {
 
 fn facts(flags: &Doctor) -> Result<Facts, String> {
     let Some(file) = &flags.facts else { return Ok(probe::look(&flags.wanted)) };
-    let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let bytes = input::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", file.display()))
 }
 

@@ -35,6 +35,7 @@ mod tests {
         let sources = [
             include_str!("diagnose/live.rs"),
             include_str!("diagnose/events.rs"),
+            include_str!("diagnose/processors.rs"),
             include_str!("../../capacity/src/rules.rs"),
         ];
         let known: Vec<&str> = codes().collect();

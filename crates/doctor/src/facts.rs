@@ -1,6 +1,7 @@
 //! Everything that was seen of a server, in one value: what the diagnosis is made from, what `--save` writes and
 //! `--facts` reads.
 
+use capacity::Link;
 use machine::descriptors::Descriptors;
 use machine::kernel::{Counters, Settings};
 use machine::sockets::{Held, Queue, Towards};
@@ -28,6 +29,10 @@ pub struct Facts {
     pub upstreams: Vec<Upstream>,
     /// `stub_status`.
     pub status: Option<Status>,
+    /// Plimsoll's own account of its links (`capacity_status`).
+    pub own: Vec<Link>,
+    /// How often the quota of processor time was used up.
+    pub throttled: Option<Throttled>,
     /// What error logs say.
     pub events: Events,
     /// What access logs say.
@@ -89,6 +94,10 @@ pub struct Worker {
     pub held: Held,
     /// The part of one processor it used while looking.
     pub busy: Option<f64>,
+    /// The part of the time that it was ready to run and no processor was free.
+    pub starved: Option<f64>,
+    /// Seconds of processor time since it began.
+    pub cpu: Option<f64>,
 }
 
 /// Descriptors by kind.
@@ -124,6 +133,22 @@ pub struct Growing {
     pub grown: Counters,
     /// For how many seconds that was.
     pub seconds: f64,
+}
+
+/// Periods of a quota of processor time: those in which the server ran, and those of them in which it stood still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Throttled {
+    /// Since its cgroup was made.
+    pub periods: u64,
+    /// See above.
+    pub throttled: u64,
+    /// While looking.
+    pub periods_grown: u64,
+    /// See above.
+    pub throttled_grown: u64,
+    /// For how many microseconds it stood still, since its cgroup was made.
+    pub micros: u64,
 }
 
 /// Where requests are passed to.

@@ -11,8 +11,9 @@ use crate::probe::Wanted;
 pub const DOCTOR_USAGE: &str = "\
 usage: plimsoll doctor [options]
 
-Looks at the running nginx (or plimsoll) and at its logs, or at files of one, and
-says which link of its capacity chain is full and what to change. Changes nothing.
+Looks at the running nginx (or plimsoll) and at its logs, or at files of one,
+and says which link of its capacity chain is full and what to change. Changes
+nothing.
 
   --pid N             the server of this process; else the one with most workers
   --conf FILE         a configuration, or what `nginx -T` printed
@@ -30,8 +31,8 @@ says which link of its capacity chain is full and what to change. Changes nothin
   --markdown          the report for a ticket
   --save FILE         write what was seen; --facts FILE reads it
   --explain CODE      what a finding means
-  --fix DIR           write the changes as files: sysctl, systemd drop-in, a diff
-                      of the configuration; nothing is applied
+  --fix DIR           write the changes as files (sysctl, systemd drop-in, a
+                      diff of the configuration); nothing is applied
 
 With --conf or logs and without --pid, the running servers are not looked at.
 Exit: 0 healthy, 1 warnings, 2 a link is full or was, 3 could not look.

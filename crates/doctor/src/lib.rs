@@ -10,6 +10,7 @@ pub mod explain;
 pub mod facts;
 pub mod fix;
 mod flags;
+mod input;
 pub mod logs;
 pub mod probe;
 pub mod report;

@@ -7,7 +7,6 @@ use capacity::{Mix, Need};
 
 use crate::flags::Words;
 use crate::logs::access::{Access, Reader};
-use crate::logs::format::COMBINED;
 use crate::logs::{Source, moment};
 
 const USAGE: &str = "\
@@ -168,8 +167,7 @@ fn load(wanted: &Wanted, at_once: f64, proxied: f64, idle: f64) -> Load {
 }
 
 fn from_log(wanted: &Wanted) -> Result<String, String> {
-    let format = wanted.format.clone().unwrap_or_else(|| format!("{COMBINED} $request_time"));
-    let mut reader = Reader::new(&format);
+    let mut reader = wanted.format.as_deref().map_or_else(Reader::guess, Reader::new);
     if !reader.has_times() {
         return Err(
             "the format has no $request_time and no time of day: it cannot tell what overlaps".to_owned()

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use capacity::{Kind, Severity};
+use capacity::{Kind, Link, Severity};
 use doctor::diagnose::{Diagnosis, diagnose};
-use doctor::facts::{Facts, Growing, Limit, Open, Running, Status, Upstream, Worker};
+use doctor::facts::{Facts, Growing, Limit, Open, Running, Status, Throttled, Upstream, Worker};
 use doctor::logs::Blocks;
 use doctor::logs::error::{Scanner, Window};
 use doctor::probe::config::Config;
@@ -37,6 +37,7 @@ fn healthy() -> Facts {
         open: Some(Open { sockets: 40, files: 10, deleted: 0, all: 60 }),
         held: Held { listening: 1, clients: 20, upstreams: 20 },
         busy: Some(0.1),
+        ..Worker::default()
     };
     let conf = "worker_processes 2; worker_rlimit_nofile 4096; events { worker_connections 1024; }\
                 http { server { listen 80; location / { proxy_pass http://10.0.0.7:8000; } } }";
@@ -252,6 +253,23 @@ fn live_links() {
     first(&busy, "event_loop_busy");
     let uneven = changed(&|facts| facts.running.as_mut().unwrap().workers[0].busy = Some(0.99));
     first(&uneven, "uneven_workers");
+    let starved = changed(&|facts| {
+        facts.running.as_mut().unwrap().workers[1].starved = Some(0.6);
+        facts.counters = Some(Growing { seconds: 1.0, ..Growing::default() });
+    });
+    first(&starved, "processors_taken");
+    let throttled = |grown: u64| {
+        Some(Throttled { periods: 900, throttled: 90, periods_grown: 10, throttled_grown: grown, micros: 5 })
+    };
+    let quota = changed(&|facts| facts.throttled = throttled(6));
+    assert_eq!(first(&quota, "quota_used_up").exit_code(&quota), 2);
+    let quota = changed(&|facts| facts.throttled = throttled(0));
+    assert_eq!(first(&quota, "quota_used_up").exit_code(&quota), 1);
+    let own = changed(&|facts| {
+        let link = Link::new(Kind::Slots, Some(1000), "").peak(1000);
+        facts.own = vec![Link { refused: 7, ..link }];
+    });
+    assert!(first(&own, "slots_full").findings[0].evidence[0].contains("7 found no place"));
     let queue = changed(&|facts| facts.queues[0].waiting = 512);
     first(&queue, "accept_queue_full");
     let drops = changed(&|facts| facts.queues[0].drops_grown = 3);

@@ -27,6 +27,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Bytes of memory that are its own or shared.
     pub resident: u64,
+    /// Time that it was ready to run and no processor was free.
+    pub starved: Duration,
 }
 
 /// Every process that can be seen.
@@ -76,7 +78,12 @@ impl Process {
         let pid = self.pid;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        Ok(Usage { cpu: cpu(&stat).unwrap_or_default(), resident: resident(&status).unwrap_or(0) })
+        let schedule = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+        Ok(Usage {
+            cpu: cpu(&stat).unwrap_or_default(),
+            resident: resident(&status).unwrap_or(0),
+            starved: starved(&schedule).unwrap_or_default(),
+        })
     }
 }
 
@@ -86,6 +93,11 @@ fn cpu(stat: &str) -> Option<Duration> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()?.checked_add(fields.get(12)?.parse().ok()?)?;
     Some(Duration::from_millis(ticks.checked_mul(10)?))
+}
+
+/// Nanoseconds on a processor, nanoseconds waiting for one, turns.
+fn starved(schedule: &str) -> Option<Duration> {
+    schedule.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 fn resident(status: &str) -> Option<u64> {
@@ -120,6 +132,7 @@ mod tests {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 100 0 0";
         assert_eq!(cpu(stat), Some(Duration::from_secs(2)));
         assert_eq!(cpu("7 (a"), None);
+        assert_eq!(starved("9 2000 3\n"), Some(Duration::from_micros(2)));
         assert_eq!(resident("Name:\tx\nVmRSS:\t    2 kB\n"), Some(2048));
     }
 }

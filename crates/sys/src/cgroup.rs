@@ -15,6 +15,43 @@ pub struct Limits {
     pub memory: Option<u64>,
 }
 
+/// How often the quota of processor time was used up, since the group was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttling {
+    /// Periods in which it ran.
+    pub periods: u64,
+    /// Those of them in which it had to stand still.
+    pub throttled: u64,
+    /// For how many microseconds, of all its threads together.
+    pub micros: u64,
+}
+
+/// What the group of this process, or one around it, had to bear; `None` where no quota is counted.
+pub fn throttling_of(pid: u32) -> Option<Throttling> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    throttling_in(Path::new("/sys/fs/cgroup"), &groups)
+}
+
+fn throttling_in(root: &Path, groups: &str) -> Option<Throttling> {
+    let of_line = |line: &str| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let folders = folders(root, fields.next()?, fields.next()?);
+        folders.iter().filter_map(|folder| throttling(&folder.join("cpu.stat"))).max_by_key(|t| t.throttled)
+    };
+    groups.lines().filter_map(of_line).max_by_key(|found| found.throttled)
+}
+
+fn throttling(file: &Path) -> Option<Throttling> {
+    let text = fs::read_to_string(file).ok()?;
+    let number = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<u64>().ok())
+    };
+    // Version 1 counts nanoseconds.
+    let micros = number("throttled_usec").or_else(|| number("throttled_time").map(|nanos| nanos / 1000));
+    let (periods, throttled) = (number("nr_periods")?, number("nr_throttled")?);
+    (periods > 0).then_some(Throttling { periods, throttled, micros: micros.unwrap_or(0) })
+}
+
 /// Reads the limits of this process.
 pub fn limits() -> Limits {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -135,6 +172,21 @@ mod tests {
         let tree = Tree::new("v1", &files);
         let groups = "4:memory:/docker/1234\n3:cpu,cpuacct:/docker/1234\n1:name=systemd:/docker/1234\n";
         assert_eq!(limits_in(&tree.0, groups), Limits { cpus: Some(0.5), memory: None });
+    }
+
+    #[test]
+    fn throttling_is_found_where_the_quota_is() {
+        let files = [
+            ("a/cpu.stat", "usage_usec 9\nnr_periods 100\nnr_throttled 40\nthrottled_usec 2000\n"),
+            ("a/b/cpu.stat", "usage_usec 9\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\n"),
+            ("cpu/c/cpu.stat", "nr_periods 5\nnr_throttled 2\nthrottled_time 7000\n"),
+        ];
+        let tree = Tree::new("throttling", &files);
+        let found = Throttling { periods: 100, throttled: 40, micros: 2000 };
+        assert_eq!(throttling_in(&tree.0, "0::/a/b\n"), Some(found));
+        let old = Throttling { periods: 5, throttled: 2, micros: 7 };
+        assert_eq!(throttling_in(&tree.0, "3:cpu:/c\n"), Some(old));
+        assert_eq!(throttling_in(&tree.0, "0::/d\n"), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn chain(facts: &Facts, setup: Option<&Setup>) -> Chain {
         Kind::Ports => false,
         _ => facts.running.is_some() || link.kind == Kind::Slots,
     });
-    links.extend(others.map(|link| used(link, facts)));
+    links.extend(others.map(|link| remembered(used(link, facts), facts)));
     links.extend(facts.upstreams.iter().filter_map(|upstream| {
         let queue = upstream.queue.as_ref()?;
         let link = Link::new(Kind::UpstreamQueue, Some(u64::from(queue.ceiling)), "its listen()");
@@ -34,6 +34,15 @@ pub(super) fn chain(facts: &Facts, setup: Option<&Setup>) -> Chain {
         Some(link.of(upstream.address.clone()).used(used))
     }));
     Chain::new(links, setup.map(|setup| setup.mix).unwrap_or_default()).sorted()
+}
+
+/// With the most that was ever taken, where the server itself remembers that.
+fn remembered(link: Link, facts: &Facts) -> Link {
+    let own = facts.own.iter().find(|own| own.kind == link.kind && own.of == link.of);
+    match own {
+        Some(own) => Link { refused: own.refused, ..link }.peak(own.peak),
+        None => link,
+    }
 }
 
 fn used(link: Link, facts: &Facts) -> Link {

@@ -15,7 +15,20 @@ pub(super) fn findings(facts: &Facts, setup: Option<&Setup>) -> Vec<Finding> {
     let mut all: Vec<Finding> =
         facts.events.events.iter().map(|event| finding(event, facts, setup)).collect();
     all.extend(proxy_loop(facts));
+    all.extend(broken(facts));
     all
+}
+
+/// What the server would refuse as well.
+fn broken(facts: &Facts) -> Option<Finding> {
+    let error = facts.config.as_ref()?.error.as_ref()?;
+    let found = new(Severity::Warning, "configuration_broken", None, "The configuration has a mistake")
+        .seen(error.clone())
+        .means("it is read up to there: what follows was not looked at, and a reload would be refused")
+        .change(
+            Change::new("nginx -t", "the server", Effect::AtOnce).note("says the same when it is mended"),
+        );
+    Some(found)
 }
 
 fn finding(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {

@@ -4,11 +4,11 @@ use capacity::{
     Chain, Change, Effect, FULL, Finding, Kind, Link, NEARLY_FULL, Setup, Severity, not_this, raise,
 };
 
-use super::application;
 use super::chain::slots_of;
+use super::{application, processors};
 use machine::sockets::Queue;
 
-use crate::facts::{Facts, Running, Worker};
+use crate::facts::{Facts, Running};
 use crate::probe::config::Config;
 
 /// An event loop that is busier than this makes everybody wait.
@@ -19,6 +19,8 @@ pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> V
     let mut all: Vec<Finding> = chain.links.iter().filter_map(|link| full(link, facts, setup)).collect();
     all.extend(facts.queues.iter().filter_map(|queue| dropped(queue, facts, setup)));
     all.extend(machine_overflows(facts));
+    all.extend(processors::findings(facts, setup));
+    all.extend(facts.own.iter().filter_map(|link| refused(link, setup)));
     all.extend(facts.queues.iter().filter_map(|queue| shorter(queue, facts, setup)));
     if let (Some(running), Some(config)) = (&facts.running, &facts.config) {
         all.extend(limit_not_landed(running, config));
@@ -26,7 +28,6 @@ pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> V
         all.extend(held_by_idle(facts, setup));
     }
     if let Some(running) = &facts.running {
-        all.extend(uneven(running));
         all.extend(leaving(running));
     }
     all
@@ -63,6 +64,21 @@ fn full(link: &Link, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
         finding.changes = application::changes(&link.of, facts);
     }
     Some(finding)
+}
+
+/// What Plimsoll itself remembers: somebody found no place, though there may be room now.
+fn refused(link: &Link, setup: Option<&Setup>) -> Option<Finding> {
+    if link.refused == 0 {
+        return None;
+    }
+    let title = format!("The server had to refuse or to keep waiting: {} had no room", link.name());
+    let finding = Finding::new(Severity::Critical, code(link.kind), Some(link.kind), title).seen(format!(
+        "capacity_status: {} found no place since it started; at most {} of {} taken",
+        link.refused,
+        link.peak,
+        capacity::ceiling_words(link)
+    ));
+    Some(advised(finding, Some(link), setup))
 }
 
 fn title(link: &Link, severity: Severity) -> String {
@@ -255,27 +271,6 @@ fn held_by_idle(facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
         .means("they come back without a handshake, but their slots are not free; nginx closes them when a sixteenth is left")
         .change(Change::new(format!("worker_connections {};", setup.connections.saturating_mul(2)), "events context", Effect::Reload).note("with descriptors for them"))
         .not_this("a much shorter keepalive_timeout alone: trades slots for handshakes and TIME_WAIT");
-    Some(finding)
-}
-
-/// One worker does the work of all.
-fn uneven(running: &Running) -> Option<Finding> {
-    let busy = |worker: &Worker| worker.busy.unwrap_or(0.0);
-    let most = running.workers.iter().max_by(|a, b| busy(a).total_cmp(&busy(b)))?;
-    let least = running.workers.iter().map(busy).min_by(f64::total_cmp)?;
-    if busy(most) < BUSY || least > BUSY / 3.0 {
-        return None;
-    }
-    let title = "One worker is saturated while others are idle";
-    let finding = Finding::new(Severity::Warning, "uneven_workers", Some(Kind::EventLoop), title)
-        .seen(format!(
-            "worker {}: {:.0}% busy; the idlest {:.0}%",
-            most.pid,
-            busy(most) * 100.0,
-            least * 100.0
-        ))
-        .means("long-lived connections stay where they were accepted: those of this worker all wait")
-        .change(Change::new("listen .. reuseport;", "server context", Effect::Reload));
     Some(finding)
 }
 

@@ -4,6 +4,7 @@ mod application;
 mod chain;
 mod events;
 mod live;
+mod processors;
 mod setup;
 
 use capacity::{Chain, Finding, Kind, Severity};

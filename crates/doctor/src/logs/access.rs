@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 
-use memchr::memchr;
+use memchr::{memchr, memrchr2};
 use serde::{Deserialize, Serialize};
 
-use super::format::Format;
 use super::moment;
+use super::request::{self, Field, Lines, Request};
 use super::{Blocks, Concurrency, Overlap, Quantiles};
 
 /// What an access log says.
@@ -51,30 +51,15 @@ pub struct Upstream {
 
 /// Reads access logs of one format.
 pub struct Reader {
-    format: Format,
-    places: Places,
+    /// `None`: the first line will tell.
+    lines: Option<Lines>,
     access: Access,
     overlap: Overlap,
+    /// Whether a request said both when it ended and how long it took.
+    timed: bool,
     second: (i64, u64),
     minute: (i64, HashSet<u64>),
     hasher: RandomState,
-}
-
-struct Places {
-    end: Option<(End, usize)>,
-    took: Option<usize>,
-    upstream_took: Option<usize>,
-    upstream: Option<usize>,
-    status: Option<usize>,
-    client: Option<usize>,
-}
-
-/// Which variable says when a request ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Msec,
-    Iso,
-    Local,
 }
 
 /// Different upstreams that are told apart.
@@ -85,32 +70,32 @@ const MOST_CLIENTS: usize = 1 << 20;
 impl Reader {
     /// A reader of lines of this `log_format`.
     pub fn new(format: &str) -> Reader {
-        let format = Format::new(format);
-        let end = [("msec", End::Msec), ("time_iso8601", End::Iso), ("time_local", End::Local)];
-        let end = end.into_iter().find_map(|(name, kind)| Some((kind, format.index(name)?)));
-        let places = Places {
-            end,
-            took: format.index("request_time"),
-            upstream_took: format.index("upstream_response_time"),
-            upstream: format.index("upstream_addr"),
-            status: format.index("status"),
-            client: format.index("remote_addr"),
-        };
-        let access = Access { exact: matches!(end, Some((End::Msec, _))), ..Access::default() };
+        Reader::of(Some(Lines::new(format)))
+    }
+
+    /// A reader that knows the format of lines when it sees the first.
+    pub fn guess() -> Reader {
+        Reader::of(None)
+    }
+
+    fn of(lines: Option<Lines>) -> Reader {
         Reader {
-            format,
-            places,
-            access,
+            lines,
+            access: Access::default(),
             overlap: Overlap::default(),
+            timed: false,
             second: (i64::MIN, 0),
             minute: (i64::MIN, HashSet::new()),
             hasher: RandomState::new(),
         }
     }
 
-    /// Whether the format has what concurrency takes: when, and how long.
+    /// Whether the format has what concurrency takes: when, and how long. Unknown formats may have.
     pub fn has_times(&self) -> bool {
-        self.places.end.is_some() && self.places.took.is_some()
+        self.lines.as_ref().is_none_or(|lines| {
+            let ends = [Field::Msec, Field::Iso, Field::Local];
+            lines.has(Field::Took) && ends.into_iter().any(|end| lines.has(end))
+        })
     }
 
     /// Reads a log whole.
@@ -123,55 +108,45 @@ impl Reader {
 
     fn block(&mut self, block: &[u8]) {
         let mut rest = block;
-        let mut values = Vec::with_capacity(32);
         while !rest.is_empty() {
             let end = memchr(b'\n', rest).unwrap_or(rest.len());
             let line = &rest[..end];
             rest = rest.get(end + 1..).unwrap_or_default();
-            match self.format.split(line.strip_suffix(b"\r").unwrap_or(line), &mut values) {
-                true => self.request(&values),
-                false => self.access.unread += 1,
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let lines = self.lines.get_or_insert_with(|| Lines::new(request::guess(line)));
+            match lines.request(line) {
+                Some(request) => self.request(&request),
+                None => self.access.unread += 1,
             }
         }
     }
 
     /// Everything found.
     pub fn finish(mut self) -> Access {
-        let times = self.has_times();
         self.access.peak_rate = self.access.peak_rate.max(self.second.1);
         self.access.clients = self.access.clients.max(self.minute.1.len() as u64);
-        self.access.concurrency = times.then(|| self.overlap.finish());
+        self.access.concurrency = self.timed.then(|| self.overlap.finish());
         self.access
     }
 
-    fn request(&mut self, values: &[&[u8]]) {
-        let value = |place: Option<usize>| place.and_then(|place| values.get(place).copied());
+    fn request(&mut self, request: &Request<'_>) {
         self.access.requests += 1;
-        let status = value(self.places.status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let (status, took) = (request.status(), request.took());
         if let Some(status) = status {
             *self.access.statuses.entry(status).or_default() += 1;
         }
-        let took = value(self.places.took).and_then(moment::millis);
         if let Some(took) = took {
             self.access.took.add(took.unsigned_abs());
         }
-        self.upstream(value(self.places.upstream), value(self.places.upstream_took), status);
-        let Some(end) = self.end(values) else { return };
+        self.upstream(request.value(Field::Upstream), request.value(Field::UpstreamTook), status);
+        let Some(end) = request.end() else { return };
+        self.access.exact = request.value(Field::Msec).is_some();
         self.access.from = Some(self.access.from.map_or(end, |from| from.min(end)));
         self.access.to = Some(self.access.to.map_or(end, |to| to.max(end)));
-        self.rates(end, value(self.places.client));
+        self.rates(end, request.value(Field::Client));
         if let Some(took) = took {
+            self.timed = true;
             self.overlap.add(self.spread(end), took);
-        }
-    }
-
-    fn end(&self, values: &[&[u8]]) -> Option<i64> {
-        let (kind, place) = self.places.end?;
-        let text = values.get(place)?;
-        match kind {
-            End::Msec => moment::millis(text),
-            End::Iso => moment::of_iso8601(text),
-            End::Local => moment::of_time_local(text),
         }
     }
 
@@ -201,27 +176,31 @@ impl Reader {
         }
     }
 
-    /// Several, where a request was retried, are separated by commas; a dash is none.
+    /// Several, where a request was retried, are separated by commas or colons.
     fn upstream(&mut self, address: Option<&[u8]>, took: Option<&[u8]>, status: Option<u16>) {
-        let known = address.or(took);
-        if known.is_none_or(|text| text.is_empty() || text == b"-") {
+        if address.or(took).is_none() {
             return;
         }
         self.access.proxied += 1;
-        let last = |text: Option<&[u8]>| {
-            let text = String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
-            text.rsplit([',', ' ']).next().unwrap_or_default().to_owned()
-        };
-        let (address, took) = (last(address), last(took));
-        if self.access.upstreams.len() >= MOST_UPSTREAMS && !self.access.upstreams.contains_key(&address) {
-            return;
+        let (Ok(address), took) = (std::str::from_utf8(last(address)), last(took)) else { return };
+        if !self.access.upstreams.contains_key(address) {
+            if self.access.upstreams.len() >= MOST_UPSTREAMS {
+                return;
+            }
+            self.access.upstreams.insert(address.to_owned(), Upstream::default());
         }
-        let upstream = self.access.upstreams.entry(address).or_default();
-        if let Some(took) = moment::millis(took.as_bytes()) {
+        let Some(upstream) = self.access.upstreams.get_mut(address) else { return };
+        if let Some(took) = moment::millis(took) {
             upstream.took.add(took.unsigned_abs());
         }
         upstream.failed += u64::from(status.is_some_and(|status| status >= 500));
     }
+}
+
+/// The last of a list.
+fn last(list: Option<&[u8]>) -> &[u8] {
+    let list = list.unwrap_or_default();
+    memrchr2(b',', b' ', list).map_or(list, |at| &list[at + 1..])
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ pub(crate) const NEEDLES: &[&str] = &[
     "WORKER TIMEOUT",
     "exited on signal 9",
     "\"errno\":",
+    "\"MESSAGE\":[",
 ];
 
 /// The cause in a message of this level, if it is one. What a client chose (request, path) is not believed.

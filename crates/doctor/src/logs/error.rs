@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Blocks;
 use super::cause::{self, Cause, NEEDLES};
 use super::moment::{self, Moment};
+use super::timeline::Timeline;
 
 /// All lines of one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Event {
     pub limit: Option<u64>,
     /// How many concern clients on this machine itself.
     pub local: u64,
+    /// When, as far as lines say it.
+    #[serde(default)]
+    pub times: Timeline,
 }
 
 /// What was read of logs.
@@ -172,6 +176,7 @@ impl Event {
             upstreams: BTreeMap::new(),
             limit: None,
             local: 0,
+            times: Timeline::default(),
         }
     }
 
@@ -180,6 +185,7 @@ impl Event {
         if let Some(moment) = line.moment {
             self.first = Some(self.first.map_or(moment, |first| first.min(moment)));
             self.last = Some(self.last.map_or(moment, |last| last.max(moment)));
+            self.times.add(moment);
         }
         if matches!(self.cause, Cause::SlotsOnAccept | Cause::SlotsToUpstream | Cause::SlotsReusing) {
             self.limit = self.limit.or_else(|| limit(&line.text));
@@ -227,7 +233,8 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn of(bytes: &'a [u8]) -> Option<Line<'a>> {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if bytes.first() == Some(&b'{') {
+        // One that was cut off is still a text.
+        if bytes.first() == Some(&b'{') && bytes.last() == Some(&b'}') {
             return Line::of_json(bytes);
         }
         Some(match String::from_utf8_lossy(bytes) {
@@ -254,23 +261,26 @@ impl<'a> Line<'a> {
 
     /// What nginx says on standard error (`nginx: [emerg] ..`), and what somebody cut from a log.
     fn without_time(line: &str) -> Line<'_> {
+        let moment = moment::of_line(line.as_bytes());
         const LEVELS: [&str; 6] = ["[emerg] ", "[alert] ", "[crit] ", "[error] ", "[warn] ", "[notice] "];
         let found = LEVELS.iter().find_map(|level| line.split_once(level).map(|(_, text)| (*level, text)));
         let Some((level, text)) = found else {
-            return Line { moment: None, level: "".into(), text: line.into() };
+            return Line { moment, level: "".into(), text: line.into() };
         };
-        Line { moment: None, level: level.trim_matches(['[', ']', ' ']).into(), text: text.into() }
+        Line { moment, level: level.trim_matches(['[', ']', ' ']).into(), text: text.into() }
     }
 
     fn of_json(bytes: &[u8]) -> Option<Line<'static>> {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
         let one = |names: &[&str]| names.iter().find_map(|name| object.get(*name)?.as_str());
-        // What Docker keeps of standard error is a line of text.
-        let message = one(&["msg", "message", "log"])?;
+        // What Docker keeps of standard error is a line of text; the journal has it as bytes where it is no UTF-8.
+        let bytes = || object.get("MESSAGE").and_then(bytes_of);
+        let message = one(&["msg", "message", "log", "MESSAGE"]).map(str::to_owned).or_else(bytes)?;
         let inner = Line::of_text(message.trim_end());
         let moment = inner.moment.or_else(|| {
-            let time = one(&["time", "timestamp", "ts", "@timestamp"])?.as_bytes();
-            moment::of_error_log(time).or_else(|| Some(moment::of_iso8601(time)?.div_euclid(1000)))
+            let time = || one(&["time", "timestamp", "ts", "@timestamp"]).map(str::as_bytes);
+            let said = time().and_then(|time| moment::of_error_log(time).or_else(|| moment::of_line(time)));
+            said.or_else(|| moment::of_journal(one(&["__REALTIME_TIMESTAMP"])?))
         });
         let level = if inner.level.is_empty() {
             one(&["level", "severity"]).unwrap_or("").into()
@@ -297,6 +307,12 @@ impl<'a> Line<'a> {
             text: self.text.into_owned().into(),
         }
     }
+}
+
+/// `[110, 103, ..]`
+fn bytes_of(value: &serde_json::Value) -> Option<String> {
+    let numbers = value.as_array()?.iter().map(|number| u8::try_from(number.as_u64()?).ok());
+    Some(String::from_utf8_lossy(&numbers.collect::<Option<Vec<u8>>>()?).into_owned())
 }
 
 /// The number where nginx's text has it.
@@ -362,6 +378,10 @@ mod tests {
             format!("Jun 27 12:03:13 web nginx[7]: {line}"),
             format!("{{\"log\":{quoted},\"stream\":\"stderr\",\"time\":\"2026-06-27T12:03:12.1Z\"}}"),
             "{\"time\":\"2026-06-27T12:03:12Z\",\"level\":\"error\",\"errno\":11,\"msg\":\"connect() to unix:/run/g.sock failed while connecting to upstream\",\"client\":\"127.0.0.1\",\"upstream\":\"http://unix:/run/g.sock:/\"}".to_owned(),
+            format!("2026-06-27T12:03:12.123456789Z stderr F {line}"),
+            format!("MESSAGE={line}"),
+            format!("{{\"__REALTIME_TIMESTAMP\":\"1\",\"_PID\":\"7\",\"MESSAGE\":{quoted}}}"),
+            format!("{{\"MESSAGE\":{:?}}}", line.as_bytes()),
             format!("{line}\r"),
         ];
         for text in clothes {

@@ -19,6 +19,20 @@ struct Part {
 /// nginx's own format.
 pub const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
 
+/// Formats that are in use in many places, the longest first: what follows the last variable of one is its value.
+pub(super) const KNOWN: [&str; 7] = [
+    // ingress-nginx
+    "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\" $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] $upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id",
+    // The extended one of nginx's own advice on logging
+    "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"$others rt=$request_time ua=\"$upstream_addr\" us=\"$upstream_status\" ut=\"$upstream_response_time\"",
+    // Discourse
+    "[$time_local] \"$http_host\" $remote_addr \"$request\" \"$http_user_agent\" \"$route\" $status $bytes_sent \"$http_referer\" $upstream_response_time $request_time \"$others",
+    "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\" $request_time $upstream_response_time",
+    "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\" \"$http_x_forwarded_for\" $request_time",
+    "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\" $request_time",
+    COMBINED,
+];
+
 impl Format {
     /// Compiles nginx's text.
     pub fn new(text: &str) -> Format {
@@ -57,22 +71,21 @@ impl Format {
         }
     }
 
-    /// Where a variable stands; it is asked once.
-    pub fn index(&self, variable: &str) -> Option<usize> {
-        self.parts.iter().position(|part| part.variable == variable)
+    /// Its variables, in order.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| part.variable.as_str())
     }
 
-    /// The values of a line, in order. False: the line is not of this format.
-    pub fn split<'a>(&self, line: &'a [u8], values: &mut Vec<&'a [u8]>) -> bool {
-        values.clear();
+    /// Gives the values of a line, in order. False: the line is not of this format.
+    pub fn split<'a>(&self, line: &'a [u8], mut value: impl FnMut(usize, &'a [u8])) -> bool {
         let Some(mut rest) = line.strip_prefix(self.prefix.as_slice()) else { return false };
-        for part in &self.parts {
+        for (index, part) in self.parts.iter().enumerate() {
             let Some(end) = &part.end else {
-                values.push(rest);
+                value(index, rest);
                 return true;
             };
             let Some(found) = end.find(rest) else { return false };
-            values.push(&rest[..found]);
+            value(index, &rest[..found]);
             rest = &rest[found + end.needle().len()..];
         }
         true
@@ -86,7 +99,7 @@ mod tests {
 
     fn values<'a>(format: &str, line: &'a str) -> Option<Vec<&'a str>> {
         let mut values = Vec::new();
-        let fits = Format::new(format).split(line.as_bytes(), &mut values);
+        let fits = Format::new(format).split(line.as_bytes(), |_, value: &'a [u8]| values.push(value));
         fits.then(|| values.iter().filter_map(|value| std::str::from_utf8(value).ok()).collect())
     }
 
@@ -102,13 +115,13 @@ mod tests {
         assert_eq!(values("{\"t\":$msec,\"u\":\"$uri\"}", "{\"t\":1.5,\"u\":\"/\"}"), Some(vec!["1.5", "/"]));
         assert_eq!(values("a $x b", "c 1 b"), None);
         assert_eq!(values("$ $x", "$ 1"), Some(vec!["1"]));
-        assert_eq!(Format::new(COMBINED).index("status"), Some(4));
+        assert_eq!(Format::new(COMBINED).variables().nth(4), Some("status"));
     }
 
     proptest! {
         #[test]
         fn any_format_and_any_line(format in ".{0,60}", line in prop::collection::vec(any::<u8>(), 0..80)) {
-            Format::new(&format).split(&line, &mut Vec::new());
+            Format::new(&format).split(&line, |_, _| {});
         }
 
         #[test]

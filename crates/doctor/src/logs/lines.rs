@@ -17,12 +17,22 @@ pub struct Blocks<R> {
     /// Inside a line whose beginning was given.
     skipping: bool,
     ended: bool,
+    /// Why it ended early: said when what came before was given.
+    failed: Option<io::Error>,
 }
 
 impl<R: Read> Blocks<R> {
     /// The blocks of this stream.
     pub fn new(input: R) -> Blocks<R> {
-        Blocks { input, buffer: vec![0; BLOCK], filled: 0, given: 0, skipping: false, ended: false }
+        Blocks {
+            input,
+            buffer: vec![0; BLOCK],
+            filled: 0,
+            given: 0,
+            skipping: false,
+            ended: false,
+            failed: None,
+        }
     }
 
     /// The next block; `None` at the end.
@@ -30,9 +40,9 @@ impl<R: Read> Blocks<R> {
         loop {
             self.buffer.copy_within(self.given..self.filled, 0);
             (self.filled, self.given) = (self.filled - self.given, 0);
-            self.fill()?;
+            self.fill();
             if self.filled == 0 {
-                return Ok(None);
+                return self.failed.take().map_or(Ok(None), Err);
             }
             if self.skipping {
                 self.skip();
@@ -47,16 +57,15 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    fn fill(&mut self) -> io::Result<()> {
+    fn fill(&mut self) {
         while !self.ended && self.filled < self.buffer.len() {
             match self.input.read(&mut self.buffer[self.filled..]) {
                 Ok(0) => self.ended = true,
                 Ok(n) => self.filled += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => (self.ended, self.failed) = (true, Some(error)),
             }
         }
-        Ok(())
     }
 
     /// Over the rest of a long line.

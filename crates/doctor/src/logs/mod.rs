@@ -6,11 +6,14 @@ pub mod access;
 pub mod cause;
 pub mod error;
 pub mod format;
+mod journal;
 mod lines;
 pub mod moment;
 mod overlap;
 mod quantiles;
+mod request;
 mod source;
+pub mod timeline;
 
 pub use lines::Blocks;
 pub use overlap::{Concurrency, Overlap};

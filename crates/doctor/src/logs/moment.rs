@@ -13,6 +13,30 @@ pub fn of_error_log(text: &[u8]) -> Option<Moment> {
     moment(digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..10])?, clock(&text[11..19])?)
 }
 
+/// What a line of an application or of a collector begins with, on the clock that wrote it: `2026-06-27T18:05:51..` (as
+/// containers, gunicorn and syslog write it) or php-fpm's `27-Jun-2026 18:05:51`, also in brackets.
+pub fn of_line(text: &[u8]) -> Option<Moment> {
+    let text = text.strip_prefix(b"[").unwrap_or(text);
+    let iso = |text: &[u8]| {
+        let marks = text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-');
+        (marks && matches!(text.get(10), Some(b'T' | b' '))).then_some(())?;
+        moment(digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..10])?, clock(text.get(11..19)?)?)
+    };
+    let php = |text: &[u8]| {
+        let text = text.get(..20).filter(|text| text[2] == b'-' && text[6] == b'-')?;
+        let month = MONTHS.iter().position(|name| *name == &text[3..6])? as i64 + 1;
+        moment(digits(&text[7..11])?, month, digits(&text[..2])?, clock(&text[12..20])?)
+    };
+    iso(text).or_else(|| php(text))
+}
+
+/// `__REALTIME_TIMESTAMP` of the journal, microseconds of UTC, on the clock of the wall here.
+pub fn of_journal(text: &str) -> Option<Moment> {
+    let utc = jiff::Timestamp::from_microsecond(text.parse().ok()?).ok()?;
+    let here = jiff::tz::TimeZone::system().to_offset(utc);
+    Some(utc.as_second() + i64::from(here.seconds()))
+}
+
 /// `$time_local`: `27/Jun/2026:18:05:51 +0200`, in milliseconds of UTC.
 pub fn of_time_local(text: &[u8]) -> Option<i64> {
     let (text, zone) = (text.get(..20)?, text.get(21..26)?);
@@ -132,6 +156,14 @@ mod tests {
             (millis(b"0.5"), millis(b"7"), millis(b"-"), millis(b"1.")),
             (Some(500), Some(7000), None, Some(1000))
         );
+        for line in [
+            "2026-06-27T16:05:51.123Z stderr F x",
+            "[2026-06-27 16:05:51 +0000] [7]",
+            "[27-Jun-2026 16:05:51] W",
+        ] {
+            assert_eq!(of_line(line.as_bytes()), Some(utc), "{line}");
+        }
+        assert!(of_journal("1782576351000000").is_some_and(|here| (here - utc).abs() < 86_400));
         for bad in [&b"2026/13/27 16:05:51"[..], b"2026/06/27", b"", b"yyyy/06/27 16:05:51"] {
             assert_eq!(of_error_log(bad), None);
         }
@@ -141,6 +173,7 @@ mod tests {
         #[test]
         fn nothing_makes_them_panic(text in prop::collection::vec(any::<u8>(), 0..40)) {
             let _ = (of_error_log(&text), of_time_local(&text), of_iso8601(&text), millis(&text));
+            let _ = (of_line(&text), of_journal(&String::from_utf8_lossy(&text)));
         }
 
         #[test]

@@ -1,11 +1,14 @@
 //! Where a log comes from: a file, a compressed file, standard input.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use super::journal::{self, Journal};
+use crate::input::{self, Whole};
 
 /// An open log.
 pub struct Source {
@@ -16,30 +19,29 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens a file, or standard input for `-`. What begins as gzip does is unpacked, whatever its name.
+    /// Opens a file, or standard input for `-`. What begins as gzip does is unpacked, whatever its name; an exported
+    /// journal becomes lines.
     pub fn open(path: &Path) -> io::Result<Source> {
         if path == Path::new("-") {
             return Source::of("standard input", io::stdin(), None);
         }
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
+        let (file, name) = (input::open(path)?, path.display().to_string());
+        let meta = file.metadata()?;
+        // What is added meanwhile is for the next look. Files of /proc have no length.
+        match meta.is_file() && meta.len() > 0 {
+            true => Source::of(&name, Whole::new(file, meta.len()), Some(meta.len())),
+            false => Source::of(&name, file, None),
         }
-        let length = file.metadata()?.len();
-        Source::of(&path.display().to_string(), file, Some(length))
     }
 
-    fn of(name: &str, mut input: impl Read + 'static, length: Option<u64>) -> io::Result<Source> {
+    fn of(name: &str, input: impl Read + 'static, length: Option<u64>) -> io::Result<Source> {
         let progress = progress(name, length);
-        let mut start = [0; 2];
-        let got = begin(&mut input, &mut start)?;
-        let whole = io::Cursor::new(start).take(got as u64).chain(progress.wrap_read(input));
-        let input: Box<dyn Read> = match start {
-            [0x1f, 0x8b] if got == 2 => {
-                Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, whole)))
-            }
-            _ => Box::new(whole),
-        };
+        let (packed, mut whole) = beginning(progress.wrap_read(input), &GZIP)?;
+        if packed {
+            whole = Box::new(Unpacked::new(whole));
+        }
+        let (exported, whole) = beginning(whole, journal::BEGINNING)?;
+        let input = if exported { Box::new(Journal::new(whole)) } else { whole };
         Ok(Source { name: name.to_owned(), input, progress })
     }
 
@@ -61,18 +63,56 @@ impl Drop for Source {
     }
 }
 
-/// As much of the beginning as there is.
-fn begin(input: &mut impl Read, start: &mut [u8]) -> io::Result<usize> {
-    let mut got = 0;
-    while got < start.len() {
-        match input.read(&mut start[got..]) {
-            Ok(0) => break,
-            Ok(n) => got += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// Whether it begins so, and the whole of it.
+fn beginning(mut input: impl Read + 'static, with: &[u8]) -> io::Result<(bool, Box<dyn Read>)> {
+    let mut start = Vec::new();
+    input.by_ref().take(with.len() as u64).read_to_end(&mut start)?;
+    Ok((start == with, Box::new(io::Cursor::new(start).chain(input))))
+}
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// What is unpacked. No log becomes five hundred times as large: what does is meant to be endless.
+struct Unpacked {
+    input: MultiGzDecoder<BufReader<Counted>>,
+    given: u64,
+}
+
+/// Counts what is read through it.
+struct Counted {
+    input: Box<dyn Read>,
+    count: u64,
+}
+
+impl Unpacked {
+    const MOST: u64 = 500;
+    /// Less than this is unpacked, however small it was.
+    const ALWAYS: u64 = 64 << 20;
+
+    fn new(input: Box<dyn Read>) -> Unpacked {
+        let counted = BufReader::with_capacity(1 << 18, Counted { input, count: 0 });
+        Unpacked { input: MultiGzDecoder::new(counted), given: 0 }
     }
-    Ok(got)
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let packed = self.input.get_ref().get_ref().count;
+        if self.given > Unpacked::ALWAYS && self.given / Unpacked::MOST > packed {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "unpacks to more than a log can"));
+        }
+        let read = self.input.read(buffer)?;
+        self.given += read as u64;
+        Ok(read)
+    }
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.count += read as u64;
+        Ok(read)
+    }
 }
 
 /// Drawn only on a terminal, and only for what takes a moment.
@@ -108,6 +148,7 @@ pub fn rotated(log: &Path) -> Vec<PathBuf> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::fs::File;
     use std::io::Write;
 
     fn read(path: &Path) -> String {

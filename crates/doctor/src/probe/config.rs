@@ -41,6 +41,8 @@ pub struct Config {
     pub formats: BTreeMap<String, String>,
     /// Where `stub_status` is: the address of its server and its location.
     pub status: Option<(String, String)>,
+    /// Where Plimsoll's `capacity_status` is.
+    pub capacity: Option<(String, String)>,
     /// `proxy_bind` with a fixed port.
     pub fixed_port: Option<Place>,
 }
@@ -92,6 +94,11 @@ impl Config {
     /// Reads a file with what it includes.
     pub fn read(inputs: &dyn Inputs, file: &Path, prefix: &Path, globals: &str) -> Config {
         Config::of(&Tree::read(inputs, &Source { file, prefix, globals, text: None }))
+    }
+
+    /// Reads this text of a file, and what it includes.
+    pub fn of_text(inputs: &dyn Inputs, file: &Path, prefix: &Path, text: &str) -> Config {
+        Config::of(&Tree::read(inputs, &Source { file, prefix, globals: "", text: Some(text) }))
     }
 
     /// Reads the output of `nginx -T`.
@@ -219,8 +226,12 @@ impl Walk<'_> {
             "access_log" if first != "off" && !first.contains(['$', ':']) => self.access_log(words),
             "log_format" => self.log_format(words),
             "stub_status" => {
-                let address = self.listens.first().cloned().unwrap_or_else(|| "0.0.0.0:80".to_owned());
-                self.config.status.get_or_insert((address, self.location.clone()));
+                let page = self.page();
+                self.config.status.get_or_insert(page);
+            }
+            "capacity_status" => {
+                let page = self.page();
+                self.config.capacity.get_or_insert(page);
             }
             "proxy_bind"
                 if first
@@ -232,6 +243,12 @@ impl Walk<'_> {
             _ if name.ends_with("_pass") && !first.contains('$') => self.pass(name, first, place),
             _ => {}
         }
+    }
+
+    /// The address and the path of where we are.
+    fn page(&self) -> (String, String) {
+        let address = self.listens.first().cloned().unwrap_or_else(|| "0.0.0.0:80".to_owned());
+        (address, self.location.clone())
     }
 
     fn listen(&mut self, words: &[String], place: Place) {

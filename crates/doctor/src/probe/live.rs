@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use conf::{Inputs, SystemInputs};
 use machine::kernel::{Counters, Settings};
@@ -15,7 +15,8 @@ use machine::sockets::{self, Sockets};
 use machine::{descriptors, namespace};
 
 use super::{Wanted, status};
-use crate::facts::{Facts, Growing, Limit, Open, Running, Upstream, Worker};
+use crate::facts::{Facts, Growing, Limit, Open, Running, Throttled, Upstream, Worker};
+use crate::input;
 
 /// What a program was built with.
 pub(super) struct Built {
@@ -62,8 +63,8 @@ pub(super) fn inputs(server: &Server) -> Rooted {
     Rooted(namespace::root_of(server.master.pid))
 }
 
-/// Files below another root.
-pub(super) struct Rooted(PathBuf);
+/// Files below another root, as far as they are files that a configuration can be.
+pub(super) struct Rooted(pub(super) PathBuf);
 
 impl Rooted {
     fn inside(&self, path: &Path) -> PathBuf {
@@ -73,7 +74,7 @@ impl Rooted {
 
 impl Inputs for Rooted {
     fn read(&self, path: &Path) -> io::Result<Arc<[u8]>> {
-        SystemInputs.read(&self.inside(path))
+        input::read(&self.inside(path)).map(Into::into)
     }
     fn glob(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
         let found = SystemInputs.glob(&self.inside(Path::new(pattern)).to_string_lossy())?;
@@ -104,6 +105,8 @@ pub(super) fn look(server: &Server, wanted: &Wanted, facts: &mut Facts) {
     }
     facts.kernel = settings;
     let before: Vec<_> = server.workers.iter().map(|worker| worker.usage().ok()).collect();
+    let quota = || server.workers.first().and_then(|worker| sys::cgroup::throttling_of(worker.pid));
+    let throttled = quota();
     let mut workers = open(server, facts);
     let inodes: Vec<Vec<u32>> = workers.iter().map(|(_, sockets)| sockets.clone()).collect();
     let (found, _) = namespace::in_network_of(pid, || sockets::read(&inodes));
@@ -111,7 +114,7 @@ pub(super) fn look(server: &Server, wanted: &Wanted, facts: &mut Facts) {
         Ok(found) => use_sockets(&found, &mut workers, facts),
         Err(error) => facts.unread.push(format!("sock_diag: {error}{}", right(&error))),
     }
-    facts.status = ask_status(wanted, facts, pid);
+    status::ask_server(wanted, facts, pid);
     std::thread::sleep(wanted.watch.saturating_sub(begun.elapsed()));
     let ((last, queues), _) = namespace::in_network_of(pid, || (Counters::read(), sockets::listening()));
     for queue in &mut facts.queues {
@@ -120,10 +123,13 @@ pub(super) fn look(server: &Server, wanted: &Wanted, facts: &mut Facts) {
     }
     let seconds = begun.elapsed().as_secs_f64();
     facts.counters = Some(Growing { total: last, grown: last.since(&first), seconds });
+    facts.throttled = quota().map(|after| grown(after, throttled.unwrap_or(after)));
     for (((worker, _), process), before) in workers.iter_mut().zip(&server.workers).zip(before) {
-        let used =
-            before.zip(process.usage().ok()).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
-        worker.busy = used.map(|used| used.as_secs_f64() / seconds);
+        let Some((before, after)) = before.zip(process.usage().ok()) else { continue };
+        let part = |time: Duration| time.as_secs_f64() / seconds;
+        worker.busy = Some(part(after.cpu.saturating_sub(before.cpu)));
+        worker.starved = Some(part(after.starved.saturating_sub(before.starved)));
+        worker.cpu = Some(after.cpu.as_secs_f64());
     }
     facts.running = Some(running(server, workers.into_iter().map(|(worker, _)| worker).collect()));
 }
@@ -146,6 +152,16 @@ fn running(server: &Server, workers: Vec<Worker>) -> Running {
         quota: limits.cpus,
         memory: limits.memory.or_else(machine_memory),
         resident: all.filter_map(|process| process.usage().ok()).map(|usage| usage.resident).sum(),
+    }
+}
+
+fn grown(after: sys::cgroup::Throttling, before: sys::cgroup::Throttling) -> Throttled {
+    Throttled {
+        periods: after.periods,
+        throttled: after.throttled,
+        periods_grown: after.periods.saturating_sub(before.periods),
+        throttled_grown: after.throttled.saturating_sub(before.throttled),
+        micros: after.micros,
     }
 }
 
@@ -235,12 +251,4 @@ fn holder(inode: u32) -> Option<String> {
     let script =
         script.and_then(|word| word.rsplit('/').next()).map_or(String::new(), |script| format!(" {script}"));
     Some(format!("{}{script} (pid {})", process.name(), process.pid))
-}
-
-fn ask_status(wanted: &Wanted, facts: &mut Facts, pid: u32) -> Option<crate::facts::Status> {
-    let configured = facts.config.as_ref().and_then(|config| config.status.clone());
-    let (address, path) = wanted.status.as_deref().map(status::split).or(configured)?;
-    let path = path.trim_start_matches(['=', '^', '~', ' ']).to_owned();
-    let (answer, _) = namespace::in_network_of(pid, || status::ask(&address, &path));
-    answer.map_err(|error| facts.unread.push(format!("stub_status at {address}{path}: {error}"))).ok()
 }

@@ -82,8 +82,7 @@ fn read_errors(logs: &[PathBuf], wanted: &Wanted, facts: &mut Facts) {
 fn read_accesses(logs: &[PathBuf], wanted: &Wanted, facts: &mut Facts) {
     let mut reader: Option<Reader> = None;
     for log in logs {
-        let format = format_of(log, wanted, facts);
-        let candidate = Reader::new(&format);
+        let candidate = format_of(log, wanted, facts).map_or_else(Reader::guess, |text| Reader::new(&text));
         if !candidate.has_times() && wanted.access_logs.is_empty() {
             continue;
         }
@@ -101,11 +100,12 @@ fn read_accesses(logs: &[PathBuf], wanted: &Wanted, facts: &mut Facts) {
     }
 }
 
-fn format_of(log: &Path, wanted: &Wanted, facts: &Facts) -> String {
+/// `None`: nothing but its lines says it.
+fn format_of(log: &Path, wanted: &Wanted, facts: &Facts) -> Option<String> {
     let config = facts.config.as_ref();
     let named = |name: &str| config.and_then(|config| config.formats.get(name).cloned());
     if let Some(format) = &wanted.format {
-        return named(format).unwrap_or_else(|| format.clone());
+        return Some(named(format).unwrap_or_else(|| format.clone()));
     }
     let log = log.display().to_string();
     let same = config.and_then(|config| {
@@ -114,5 +114,9 @@ fn format_of(log: &Path, wanted: &Wanted, facts: &Facts) -> String {
     // A log from elsewhere is most likely in the format that the configuration made.
     let only =
         config.filter(|config| config.formats.len() == 1).and_then(|config| config.formats.values().next());
-    same.and_then(|(_, name)| named(name)).or_else(|| only.cloned()).unwrap_or_else(|| COMBINED.to_owned())
+    match same {
+        Some((_, name)) if name == "combined" => Some(COMBINED.to_owned()),
+        Some((_, name)) => named(name),
+        None => only.cloned(),
+    }
 }

@@ -7,7 +7,6 @@ mod live;
 mod logs;
 pub mod status;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use machine::process::{self, Process};
 use machine::servers::{self, Server};
 
 use crate::facts::Facts;
+use crate::input;
 use crate::logs::error::Window;
 use config::Config;
 
@@ -87,7 +87,7 @@ fn find(wanted: &Wanted, facts: &mut Facts) -> Option<Server> {
 }
 
 fn read_config(file: &Path, wanted: &Wanted, facts: &mut Facts) -> Option<Config> {
-    let text = match fs::read(file) {
+    let text = match input::read(file) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(error) => {
             facts.unread.push(format!("{}: {error}", file.display()));
@@ -99,7 +99,7 @@ fn read_config(file: &Path, wanted: &Wanted, facts: &mut Facts) -> Option<Config
     }
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let prefix = wanted.prefix.clone().or_else(|| file.parent().map(Path::to_owned)).unwrap_or_default();
-    Some(Config::read(&conf::SystemInputs, &file, &prefix, ""))
+    Some(Config::of_text(&live::Rooted("/".into()), &file, &prefix, &text))
 }
 
 /// A running server's configuration as it is now on the disk, which it may not have loaded yet.

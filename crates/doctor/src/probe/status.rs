@@ -1,33 +1,61 @@
-//! `stub_status` over a plain connection.
+//! What a server says of itself: `stub_status`, and Plimsoll's `capacity_status`, over a plain connection.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::facts::Status;
+use capacity::Link;
+use machine::namespace;
+use serde::Deserialize;
+
+use super::Wanted;
+use crate::facts::{Facts, Status};
 
 /// A server that is full does not answer, and its doctor must not wait for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// More than any page of this kind.
-const MOST: u64 = 64 << 10;
+const MOST: u64 = 4 << 20;
 
-/// Asks the server at this address for this page.
-pub fn ask(address: &str, path: &str) -> io::Result<Status> {
+/// Asks for the page that is given, or for those that are configured.
+pub(super) fn ask_server(wanted: &Wanted, facts: &mut Facts, pid: u32) {
+    let config = facts.config.clone().unwrap_or_default();
+    let places = match wanted.status.as_deref().map(split) {
+        Some(given) => [Some(given), None],
+        None => [config.capacity, config.status],
+    };
+    for (address, path) in places.into_iter().flatten() {
+        let path = path.trim_start_matches(['=', '^', '~', ' ']);
+        // stub_status has nothing against arguments.
+        let asked = || page(&address, &format!("{path}?format=json"));
+        let (answer, _) = namespace::in_network_of(pid, asked);
+        match answer.map(|text| (parse_own(&text), parse(&text))) {
+            Ok((Some(own), _)) => {
+                (facts.own, facts.status) = (own.links, Some(own.status));
+                return;
+            }
+            Ok((None, Some(status))) => facts.status = Some(status),
+            Ok((None, None)) => facts.unread.push(format!("{address}{path}: that is no status page")),
+            Err(error) => facts.unread.push(format!("status at {address}{path}: {error}")),
+        }
+    }
+}
+
+/// A page of the server at this address.
+fn page(address: &str, path: &str) -> io::Result<String> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: plimsoll-doctor\r\n\r\n");
-    let answer = match address.strip_prefix("unix:") {
+    match address.strip_prefix("unix:") {
         Some(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(PATIENCE))?;
-            exchange(stream, &request)?
+            exchange(stream, &request)
         }
         None => {
             let stream = TcpStream::connect_timeout(&reachable(address)?, PATIENCE)?;
             stream.set_read_timeout(Some(PATIENCE))?;
-            exchange(stream, &request)?
+            exchange(stream, &request)
         }
-    };
-    parse(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no stub_status page"))
+    }
 }
 
 /// `http://127.0.0.1:8080/status` or `unix:/path:/status`, in two parts.
@@ -78,6 +106,48 @@ pub fn parse(text: &str) -> Option<Status> {
     })
 }
 
+/// What Plimsoll says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Own {
+    /// Its links, with the most that was ever taken of each.
+    pub links: Vec<Link>,
+    /// What stub_status would say.
+    #[serde(skip)]
+    pub status: Status,
+    #[serde(default)]
+    seats: Seats,
+    #[serde(default)]
+    accepted: u64,
+    #[serde(default)]
+    handled: u64,
+    #[serde(default)]
+    served: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Seats {
+    reading: u64,
+    writing: u64,
+    waiting: u64,
+}
+
+/// `capacity_status` as JSON, with or without a head before it.
+pub fn parse_own(text: &str) -> Option<Own> {
+    let mut own: Own = serde_json::from_str(text.get(text.find('{')?..)?.trim_end()).ok()?;
+    let Seats { reading, writing, waiting } = own.seats;
+    own.status = Status {
+        active: reading.saturating_add(writing).saturating_add(waiting),
+        accepts: own.accepted,
+        handled: own.handled,
+        requests: own.served,
+        reading,
+        writing,
+        waiting,
+    };
+    Some(own)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn what_plimsoll_says() {
+        let link = "{\"kind\":\"slots\",\"of\":\"\",\"ceiling\":9,\"fixed\":0,\"used\":1,\"peak\":9,\"refused\":3,\"each\":null,\"set_by\":\"\",\"name\":\"slots\"}";
+        let page = format!(
+            "HTTP/1.1 200 OK\r\n\r\n{{\"links\":[{link}],\"seats\":{{\"reading\":1,\"writing\":2,\"waiting\":3}},\"served\":7}}"
+        );
+        let own = parse_own(&page).unwrap_or_default();
+        assert_eq!((own.links[0].refused, own.status.active, own.status.requests), (3, 6, 7));
+        assert_eq!(parse_own("HTTP/1.1 404 Not Found\r\n\r\n{}"), None);
+    }
+
+    #[test]
     fn urls() {
         assert_eq!(split("http://127.0.0.1:8080/s"), ("127.0.0.1:8080".into(), "/s".into()));
         assert_eq!(split("localhost/s"), ("localhost:80".into(), "/s".into()));
@@ -101,7 +182,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_page(text in ".{0,80}") {
-            let _ = (parse(&text), parse(&format!("Active connections: {text}")), split(&text));
+            let _ = (parse_own(&text), parse(&text), parse(&format!("Active connections: {text}")), split(&text));
         }
     }
 }

@@ -61,16 +61,20 @@ fn heading(facts: &Facts) -> String {
         });
     }
     words.extend(facts.config.as_ref().map(|config| config.path.clone()));
-    let mut out = words.join(", ");
+    let mut out = String::new();
+    let mut line = |text: String| {
+        if !text.is_empty() {
+            wrapped(&mut out, "", &text);
+        }
+    };
+    line(words.join(", "));
     if !facts.events.logs.is_empty() {
-        let lines =
-            format!("{} of error logs, {} lines", draw::bytes(facts.events.bytes), facts.events.lines);
-        out = if out.is_empty() { lines } else { format!("{out}\n{lines}") };
+        line(format!("{} of error logs, {} lines", draw::bytes(facts.events.bytes), facts.events.lines));
     }
-    if let Some(error) = facts.config.as_ref().and_then(|config| config.error.as_ref()) {
-        out = format!("{out}\nthe configuration is read up to its first mistake: {error}");
+    if !out.is_empty() {
+        out.push('\n');
     }
-    if out.is_empty() { out } else { format!("{out}\n\n") }
+    out
 }
 
 fn chain(out: &mut String, diagnosis: &Diagnosis, colour: Colour) {
@@ -92,7 +96,7 @@ fn chain(out: &mut String, diagnosis: &Diagnosis, colour: Colour) {
 }
 
 fn row(out: &mut String, link: &Link, mark: &str, colour: Colour) {
-    const NAME: usize = 26;
+    const NAME: usize = 24;
     const FIGURES: usize = 21;
     let figures = match link.kind {
         Kind::EventLoop => {
@@ -106,7 +110,7 @@ fn row(out: &mut String, link: &Link, mark: &str, colour: Colour) {
     let mark = if mark == "FULL" { colour.paint("1;31", mark) } else { mark.to_owned() };
     // A long name has a line of its own.
     let name = if name.chars().count() > NAME {
-        let _ = writeln!(out, "  {name}");
+        wrapped(out, "  ", &name);
         String::new()
     } else {
         name
