@@ -333,3 +333,31 @@ fn what_is_not_there_yet_is_refused() {
     assert_eq!(exit.code, Some(1), "{exit}");
     assert!(exit.stderr.contains("\"memory:\" is not supported by plimsoll in"), "{exit}");
 }
+
+#[test]
+fn an_action_behind_the_answer() {
+    let text = "log_format p '$request_uri $uri $status $body_bytes_sent $upstream_status'; server { listen %%PORT%%; access_log logs/p.log p;\n\
+        location / { post_action @done; return 200 hello; }\n\
+        location /path { post_action /other; proxy_pass http://%%ORIGIN%%; }\n\
+        location /none { return 200 x; }\n\
+        location = /other { internal; proxy_pass http://%%ORIGIN%%/posted?$body_bytes_sent; }\n\
+        location @done { proxy_pass http://%%ORIGIN%%; proxy_set_header X-Sent $body_bytes_sent; proxy_method POST; } }";
+    testkit::each(|binary| {
+        let origin = testkit::Origin::new(|exchange| {
+            exchange.send("HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nabc")
+        });
+        let server = binary.serve(testkit::Site::new(text).with("ORIGIN", origin.address()));
+        let mut client = server.client();
+        assert_eq!(client.get("/a?b").text(), "hello");
+        server.log("logs/p.log").wait_for("/a?b /a 201 5 201");
+        let asked = origin.last();
+        assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/a?b"));
+        assert_eq!(asked.header("x-sent"), Some("5"));
+        assert_eq!(client.get("/path").text(), "abc");
+        server.log("logs/p.log").wait_for("/path /other 201 3 201 : 201");
+        assert_eq!(origin.last().target, "/posted?3");
+        assert_eq!(client.get("/none").text(), "x");
+        server.log("logs/p.log").wait_for("/none /none 200 1 -");
+        assert_eq!(origin.requests().len(), 3);
+    });
+}

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use testkit::http2::{Frames, kind};
 use testkit::{Origin, Site, each, on_both, serve};
 
 #[test]
@@ -175,6 +176,38 @@ fn early_hints_go_on() {
         let answer = answer(target, version);
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok"), "{target}: {answer}");
     }
+}
+
+#[test]
+fn early_hints_go_on_over_http2() {
+    let origin = Origin::answering(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: close\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let text = "http2 on; location / { early_hints $arg_h; proxy_pass http://%%ORIGIN%%; }";
+    let server = serve(Site::new(text).with("ORIGIN", origin.address()));
+    let mut client = Frames::connect(&server, &[]);
+    client.request(1, "GET", "/?h=1", &[], true);
+    let hints = client.wait(kind::HEADERS, 1).payload;
+    // A status of three digits that is not in HPACK's table, then `link`, which is.
+    assert!(hints.windows(3).any(|text| text == b"103") || hints.len() > 20, "{hints:?}");
+    let answer = client.answer(1);
+    assert_eq!((answer.0, &answer.1[..]), (0x88, &b"ok"[..]));
+    client.request(3, "GET", "/?h=0", &[], true);
+    assert_eq!(client.wait(kind::HEADERS, 3).payload[0], 0x88);
+}
+
+#[test]
+fn what_the_kernel_knows_of_a_connection() {
+    on_both("return 200 \"$tcpinfo_rtt $tcpinfo_rttvar $tcpinfo_snd_cwnd $tcpinfo_rcv_space\";", |server| {
+        let text = server.get("/").text();
+        let values: Vec<u64> = text.split(' ').map(|word| word.parse().expect(&text)).collect();
+        assert!(values.len() == 4 && values[2] > 0 && values[3] > 0, "{text}");
+    });
+    let text = "server { listen unix:%%DIR%%/s; return 200 \"<$tcpinfo_rtt>\"; } server { listen %%PORT%%; }";
+    on_both(text, |server| {
+        assert_eq!(server.client_unix("s").get("/").text(), "<>");
+    });
 }
 
 #[test]

@@ -123,3 +123,38 @@ fn what_is_wrong_with_expires() {
         });
     }
 }
+
+#[test]
+fn the_clients_headers_are_said_otherwise() {
+    let text = "more_set_input_headers 'X-Outer: $arg_v';\n\
+        location / { more_set_input_headers 'X-Set: new' 'Host: Other.Example' -r 'X-Seen: replaced' 'X-Gone:'; proxy_pass http://%%ORIGIN%%; proxy_set_header Host $host; }\n\
+        location /clear { more_clear_input_headers X-Set 'X-S*'; more_set_input_headers -t text/plain 'X-Typed: t'; proxy_pass http://%%ORIGIN%%; }\n\
+        location /length { more_set_input_headers 'X-Long: 12345678901234567890'; return 200 $request_length; }";
+    let origin = testkit::Origin::echo();
+    let server = serve(Site::new(text).with("ORIGIN", origin.address()));
+    let fields = [
+        ("X-Set", "old"),
+        ("x-set", "older"),
+        ("X-Seen", "s"),
+        ("X-Gone", "g"),
+        ("Content-Type", "text/plain; a=b"),
+    ];
+    let mut client = server.client();
+    let got = client.request("POST", "/?v=1", &fields, b"body").text();
+    for line in ["Host: other.example\r\n", "X-Set: new\r\n", "X-Seen: replaced\r\n", "X-Outer: 1\r\n"] {
+        assert_eq!(got.matches(line).count(), 1, "{line}: {got}");
+    }
+    assert!(
+        !got.contains("old") && !got.contains("X-Gone") && got.contains("Content-Length: 4\r\n"),
+        "{got}"
+    );
+    assert_eq!(origin.last().body, b"body");
+    let got = client.request("GET", "/clear?v=2", &fields, b"").text();
+    assert!(got.contains("X-Typed: t\r\n") && got.contains("X-Outer: 2\r\n"), "{got}");
+    assert!(!got.contains("X-Se") && !got.contains("x-set") && got.contains("X-Gone: g\r\n"), "{got}");
+    let bare = "GET /length HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.send(bare.repeat(2));
+    for _ in 0..2 {
+        assert_eq!(client.response().text(), bare.len().to_string());
+    }
+}

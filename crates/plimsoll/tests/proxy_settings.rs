@@ -107,3 +107,36 @@ fn what_is_written_wrong_is_refused() {
         });
     }
 }
+
+#[test]
+fn what_follows_a_body_goes_on() {
+    let text = "log_format t '$upstream_trailer_x_sum $sent_trailer_x_sum'; server { listen %%PORT%%; access_log logs/t.log t; proxy_buffer_size 1k; proxy_buffers 4 1k; proxy_busy_buffers_size 2k;\n\
+        location / { proxy_pass http://%%ORIGIN%%; proxy_pass_trailers on; proxy_hide_header X-Hidden; add_trailer X-Own o; }\n\
+        location /not { proxy_pass http://%%ORIGIN%%; } }";
+    let origin = Origin::new(|exchange| {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n";
+        let trailers = match exchange.request.target.as_str() {
+            "/big" => format!("X-Sum: {}\r\n\r\n", "y".repeat(1024)),
+            "/bad" => "X-Sum: 1\r\nX Bad\u{1}y: 2\r\n\r\n".into(),
+            _ => "X-Sum: 7\r\nX-Hidden: h\r\n\r\n".into(),
+        };
+        exchange.send(format!("{head}{trailers}"));
+    });
+    let server = Binary::Plimsoll.serve(Site::new(text).with("ORIGIN", origin.address()));
+    let answer = |path: &str, version: &str| {
+        let request = format!("GET {path} HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n");
+        String::from_utf8_lossy(&server.raw(request)).into_owned()
+    };
+    assert!(answer("/", "1.1").ends_with("\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\nX-Own: o\r\n\r\n"));
+    assert!(answer("/", "1.0").ends_with("\r\n\r\nok"));
+    assert!(answer("/not", "1.1").ends_with("\r\n2\r\nok\r\n0\r\n\r\n"));
+    for (path, what) in [
+        ("/big", "upstream sent too big trailers while reading upstream"),
+        ("/bad", "upstream sent invalid trailer: \"X Bad\\x01...\" while reading upstream"),
+    ] {
+        assert!(!answer(path, "1.1").ends_with("0\r\n\r\n"), "{path}");
+        server.error_log().wait_for(what);
+    }
+    server.log("logs/t.log").wait_for("7 7");
+    server.log("logs/t.log").wait_for("- -");
+}

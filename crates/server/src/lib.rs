@@ -4,6 +4,7 @@
 #[macro_use]
 mod log;
 
+mod access;
 mod base64;
 mod cache;
 mod chain;

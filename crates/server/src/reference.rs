@@ -39,7 +39,6 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("debug_points", "no effect"),
     ("debug_connection", "ignored with a warning: there are no debugging messages"),
     ("open_file_cache", "for each thread, as for each worker in nginx"),
-    ("early_hints", "to clients of HTTP/1.1"),
     ("lock_file", "no effect: no lock is needed"),
     ("server_names_hash_max_size", "no effect: tables grow as they must"),
     ("server_names_hash_bucket_size", "no effect"),
@@ -95,7 +94,6 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
     ("proxy_ssl_session_reuse", "sessions belong to their location"),
     ("proxy_http_version", "`2` is refused"),
-    ("proxy_pass_trailers", "only `off`"),
     (
         "proxy_buffers",
         "their sum is what is kept in memory for a slow client; quick clients get what came at once",

@@ -116,6 +116,11 @@ pub fn open(temp: &TempPath) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
     open_as(temp, false)
 }
 
+/// As [`open`], with a name.
+pub fn open_named(temp: &TempPath) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
+    open_as(temp, true)
+}
+
 fn open_as(temp: &TempPath, named: bool) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     loop {

@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, sockopt,
 };
 
-use crate::unsafe_options::set_int;
+use crate::unsafe_options::{set_int, tcp_info};
 
 /// Who connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -226,6 +226,33 @@ pub fn set_defer_accept(listener: impl AsFd, seconds: u32) -> io::Result<()> {
 /// TCP_FASTOPEN: how many connections may wait that sent data in their SYN; 0 switches it off (`listen .. fastopen`).
 pub fn set_fast_open(listener: impl AsFd, queue: u32) -> io::Result<()> {
     set_int(listener.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN, int(queue))
+}
+
+/// What the kernel knows of a TCP connection; times in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// The smoothed round-trip time.
+    pub round_trip: u32,
+    /// Its variance.
+    pub variance: u32,
+    /// The congestion window, in segments.
+    pub congestion_window: u32,
+    /// The room for what is received, in bytes.
+    pub receive_space: u32,
+}
+
+/// Reads what the kernel knows of a TCP connection.
+///
+/// # Errors
+/// It is none.
+pub fn tcp_information(fd: impl AsFd) -> io::Result<TcpInfo> {
+    let info = tcp_info(fd.as_fd())?;
+    Ok(TcpInfo {
+        round_trip: info.tcpi_rtt,
+        variance: info.tcpi_rttvar,
+        congestion_window: info.tcpi_snd_cwnd,
+        receive_space: info.tcpi_rcv_space,
+    })
 }
 
 fn int(value: u32) -> i32 {

@@ -1,4 +1,4 @@
-//! The three socket options for which neither rustix nor nix nor socket2 has a setter.
+//! The socket options for which neither rustix nor nix nor socket2 has anything: three to set, one to read.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -17,4 +17,17 @@ pub(crate) fn set_int(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: c_
     // outlives the call, and the size is its size, so the kernel reads nothing else; it writes nothing.
     let outcome = unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), size) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What the kernel says of a TCP connection (`TCP_INFO`, tcp(7)).
+pub(crate) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    // SAFETY: the structure is integers alone, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let place = (&raw mut info).cast();
+    // SAFETY: the descriptor is open, since it is borrowed for the call; `place` and `size` are of one structure that
+    // outlives the call. The kernel writes `size` bytes at most, an older one fewer, and what it leaves is zero.
+    let outcome =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut size) };
+    if outcome == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }

@@ -52,6 +52,23 @@ impl Headers {
         self.lines.push(header);
     }
 
+    /// Keeps the lines that `wanted` says.
+    pub fn retain(&mut self, wanted: impl FnMut(&Header) -> bool) {
+        self.lines.retain(wanted);
+        (self.seen, self.repeated) = (0, 0);
+        for line in &self.lines {
+            self.repeated |= self.seen & line.known.bit();
+            self.seen |= line.known.bit();
+        }
+    }
+
+    /// Puts a line of the same name in the place of the one at `at`, if there is one.
+    pub fn replace(&mut self, at: usize, header: Header) {
+        if let Some(line) = self.lines.get_mut(at) {
+            *line = header;
+        }
+    }
+
     /// The first line of this name.
     #[inline]
     #[must_use]

@@ -176,6 +176,14 @@ impl Client {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(|s| s.fd())
     }
+    /// What the kernel knows of the connection; nothing where it is none over TCP.
+    pub fn tcp_information(&self) -> Option<sys::net::TcpInfo> {
+        match (&self.socket, &self.stream) {
+            (Some(socket), _) => sys::net::tcp_information(socket.fd()).ok(),
+            (None, Some(stream)) => stream.tcp_information(),
+            (None, None) => None,
+        }
+    }
     /// Until when reads and writes may wait; after it they fail with `TimedOut`.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         if let Some(socket) = &self.socket {

@@ -16,7 +16,7 @@ use super::filters::HeaderFilter;
 use super::request::Request;
 use super::response::Body;
 use super::steps::{self, Handler, Step};
-use super::{body, output, relay, router};
+use super::{body, output, post_action, relay, router};
 use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
@@ -123,7 +123,8 @@ type Make<Made> = fn(&Scope, &mut Compiler<'_>) -> Result<Option<Box<Made>>, Err
 
 /// Once for each request, by the server's block, before its rewrite phase.
 const POST_READ: &[Make<dyn Step>] = &[realip::step];
-const PREACCESS: &[Make<dyn Step>] = &[realip::step, limit_req::preaccess, limit_conn::preaccess];
+const PREACCESS: &[Make<dyn Step>] =
+    &[headers_more::input::step, realip::step, limit_req::preaccess, limit_conn::preaccess];
 const ACCESS: &[Make<dyn Step>] = &[access::access, auth_basic::access, auth_request::access];
 /// Behind `try_files`.
 const PRECONTENT: &[Make<dyn Step>] = &[mirror::precontent];
@@ -285,11 +286,14 @@ async fn finish(request: &mut Request, begin: Next) {
     if request.response.upgrade && !request.aborted {
         relay::tunnel(request).await;
     }
+    if request.generation.shared.plan(request.plan).core.post_action.is_some() {
+        Box::pin(post_action::run(request)).await;
+    }
     log(request);
 }
 
 /// Goes through the phases until there is a response (or none is to be sent).
-async fn decide(request: &mut Request, mut next: Next) {
+pub async fn decide(request: &mut Request, mut next: Next) {
     loop {
         next = match next {
             Next::Locate => locate(request).await,

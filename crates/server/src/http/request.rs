@@ -19,6 +19,7 @@ use super::router::ServerId;
 use super::variables::Values;
 use crate::flow::Flow;
 use crate::log::{Context, Level};
+use crate::modules::headers_more;
 use crate::worker::thread::{LocalGeneration, Thread};
 
 /// One request of one client, and the answer it is getting.
@@ -304,7 +305,8 @@ impl Request {
     /// Bytes of head and body read so far, in the client's encoding; 0 until the head is complete (`$request_length`).
     pub fn length(&self) -> u64 {
         // Empty lines before the request do not count.
-        (self.head.length - self.head.line.start as usize) as u64 + self.body.consumed
+        let added = self.kept::<headers_more::input::Added>().map_or(0, |added| added.0);
+        (self.head.length - added - self.head.line.start as usize) as u64 + self.body.consumed
     }
     /// The request line without its end; as far as it came, if it is not complete or none (`$request`).
     pub fn line(&self) -> &[u8] {

@@ -71,6 +71,10 @@ impl Conversation {
     pub fn listener(&self) -> u32 {
         self.client.borrow().listener
     }
+    /// What the kernel knows of the connection.
+    pub fn tcp_information(&self) -> Option<sys::net::TcpInfo> {
+        self.client.borrow().tcp_information()
+    }
     /// How long the connection is open.
     pub fn age(&self) -> Duration {
         self.thread.handle.now().saturating_duration_since(self.client.borrow().opened)

@@ -122,6 +122,16 @@ pub fn answer(request: &mut Request) -> http::Response<()> {
     head
 }
 
+/// A head before the answer's (103) of these names and values; `None` where nothing of them is left.
+pub fn hints<'a>(of: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<http::Response<()>> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = http::StatusCode::EARLY_HINTS;
+    for (name, value) in of {
+        put(head.headers_mut(), name, value);
+    }
+    (!head.headers().is_empty()).then_some(head)
+}
+
 /// What follows the answer's body.
 pub fn trailers(request: &Request) -> Option<HeaderMap> {
     let response = &request.response;
@@ -135,11 +145,16 @@ pub fn trailers(request: &Request) -> Option<HeaderMap> {
 
 fn add_all(fields: &mut HeaderMap, from: &[Field], text: &[u8]) {
     for field in from {
-        if let Ok(name) = HeaderName::from_bytes(field.name.of(text))
-            && !is_of_connection(&name)
-        {
-            add(fields, name, field.value.of(text));
-        }
+        put(fields, field.name.of(text), field.value.of(text));
+    }
+}
+
+/// A name that no field can have, or that HTTP/2 has no place for, is left out.
+fn put(fields: &mut HeaderMap, name: &[u8], value: &[u8]) {
+    if let Ok(name) = HeaderName::from_bytes(name)
+        && !is_of_connection(&name)
+    {
+        add(fields, name, value);
     }
 }
 

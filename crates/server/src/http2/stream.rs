@@ -53,6 +53,10 @@ impl Stream {
             canceled: Cell::new(None),
         }
     }
+    /// What the kernel knows of the connection.
+    pub fn tcp_information(&self) -> Option<sys::net::TcpInfo> {
+        self.conversation.tcp_information()
+    }
     /// Until when reads and writes may wait.
     pub fn set_deadline(&self, until: Option<Instant>) {
         self.deadline.set(until);
@@ -84,6 +88,11 @@ impl Stream {
                 }
             }
         }
+    }
+    /// Sends a head before the answer's: 103 Early Hints.
+    pub fn send_hints(&mut self, head: http::Response<()>) -> io::Result<()> {
+        let Out::Head(answer) = self.out.get_mut() else { return Err(io::ErrorKind::NotConnected.into()) };
+        answer.send_informational(head).map_err(|error| self.fault(error))
     }
     /// Sends the head; `length` is the body's, where it is known and nothing follows it. Frames hold `chunk` bytes at
     /// most.

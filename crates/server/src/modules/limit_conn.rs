@@ -1,9 +1,8 @@
 //! `limit_conn`: how many requests of one key at once.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
-use conf::{Args, Error, HTTP, IN_HTTP, Inherit, Level, Scope, Setting, directive};
+use conf::{Args, Error, HTTP, Inherit, Scope};
 
 use super::Module;
 use crate::flow::Verdict;
@@ -11,48 +10,36 @@ use crate::http::request::Request;
 use crate::http::steps::{Outcome, Step};
 use crate::http::variables::{Template, Variable, variable};
 use crate::worker::generation::Compiler;
+use crate::worker::zones::keyed::{self, Declared, Manner, Refusal, limit_directives};
 use crate::worker::zones::{self, Id, Lru, Zone};
 
-pub(crate) static MODULE: Module = Module {
-    name: "limit_conn",
-    directives: &[
-        directive("limit_conn_zone", HTTP, conf::exactly(2), zone),
-        directive("limit_conn", IN_HTTP, conf::exactly(2), limit),
-        directive("limit_conn_log_level", IN_HTTP, conf::exactly(1), |at, a| {
-            at.own::<Conf>().log_level.set(a.one_of(0, LEVELS)?)
-        }),
-        directive("limit_conn_status", IN_HTTP, conf::exactly(1), |at, a| {
-            at.own::<Conf>().status.set(a.number_within(0, 400, 599)? as u16)
-        }),
-        directive("limit_conn_dry_run", IN_HTTP, conf::flag(), |at, a| {
-            at.own::<Conf>().dry_run.set(a.flag(0)?)
-        }),
-    ],
-    variables: VARIABLES,
-};
+pub(crate) static MODULE: Module =
+    Module { name: "limit_conn", directives: DIRECTIVES, variables: VARIABLES };
+
+static DIRECTIVES: &[conf::Directive] = limit_directives!(
+    "limit_conn",
+    Conf,
+    [
+        directive("limit_conn_zone", HTTP, exactly(2), zone),
+        directive("limit_conn", IN_HTTP, exactly(2), limit),
+    ]
+);
 
 static VARIABLES: &[Variable] = &[variable("limit_conn_status", |request, out| {
     let taken = request.kept::<Taken>();
     taken.map(|taken| out.extend_from_slice(taken.status.name())).is_some()
 })];
 
-const LEVELS: &[(&str, Level)] =
-    &[("info", Level::Info), ("notice", Level::Notice), ("warn", Level::Warn), ("error", Level::Error)];
-
 /// As written.
 #[derive(Default)]
 struct Conf {
     limits: conf::List<(String, u32)>,
-    log_level: Setting<Level>,
-    status: Setting<u16>,
-    dry_run: Setting<bool>,
+    manner: Manner,
 }
 impl Inherit for Conf {
     fn inherit(&mut self, outer: &Conf) {
         self.limits.inherit(&outer.limits);
-        self.log_level.inherit(&outer.log_level);
-        self.status.inherit(&outer.status);
-        self.dry_run.inherit(&outer.dry_run);
+        self.manner.inherit(&outer.manner);
     }
 }
 
@@ -65,18 +52,10 @@ const NODE: usize = 32 + 6;
 const LONGEST: usize = 255;
 
 /// The zones of one configuration.
-#[derive(Default)]
-struct Zones(Mutex<HashMap<String, Declared>>);
-struct Declared {
-    key: Template,
-    text: Box<str>,
-    size: u64,
-    zone: OnceLock<ZoneOfCounts>,
-}
+type Zones = keyed::Zones<Counts, ()>;
 
 /// `limit_conn_zone key zone=name:size`
 fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let key = Template::compile(at, a, 0)?;
     let text = a.str(1);
     let value = text.strip_prefix("zone=").ok_or_else(|| a.invalid_parameter(1))?;
     let (name, size) = zones::name_and_size(a, text, value)?;
@@ -84,14 +63,8 @@ fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         return Err(a.error("\"limit_conn_zone\" must have \"zone\" parameter"));
     }
     zones::declare(at, a, "limit_conn", name, size)?;
-    let all = at.shared::<Zones>();
-    let mut all = all.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(other) = all.get(name) {
-        let text = format!("limit_conn_zone \"{name}\" is already bound to key \"{}\"", other.text);
-        return Err(a.error(text));
-    }
-    all.insert(name.into(), Declared { key, text: a.str(0).into(), size, zone: OnceLock::new() });
-    Ok(())
+    let declared = Declared::new(at, a, size, ())?;
+    at.shared::<Zones>().add(a, name, declared)
 }
 
 /// `limit_conn zone number`
@@ -151,9 +124,7 @@ impl Drop for Place {
 /// As run: exists only where a `limit_conn` is in force.
 struct Gate {
     limits: Box<[Limit]>,
-    log_level: Level,
-    status: u16,
-    dry_run: bool,
+    refusal: Refusal,
 }
 struct Limit {
     zone: ZoneOfCounts,
@@ -164,27 +135,13 @@ struct Limit {
 pub(crate) fn preaccess(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Step>>, Error> {
     let Some(conf) = at.conf::<Conf>().filter(|conf| !conf.limits.is_empty()) else { return Ok(None) };
     let zones = at.shared::<Zones>();
-    let zones = zones.0.lock().unwrap_or_else(PoisonError::into_inner);
     let limit = |(name, most): &(String, u32)| {
-        let missing = || Error::emerg(format!("zero size shared memory zone \"{name}\"")).nowhere();
-        let declared = zones.get(name).ok_or_else(missing)?;
-        Ok(Limit { zone: living(name, declared)?, key: declared.key.clone(), most: *most })
+        let declared = zones.find(name)?;
+        let zone = declared.living("limit_conn_zone", name, Counts::new)?;
+        Ok(Limit { zone, key: declared.key.clone(), most: *most })
     };
-    Ok(Some(Box::new(Gate {
-        limits: conf.limits.iter().map(limit).collect::<Result<_, Error>>()?,
-        log_level: conf.log_level.or(Level::Error),
-        status: conf.status.or(503),
-        dry_run: conf.dry_run.or(false),
-    })))
-}
-
-fn living(name: &str, declared: &Declared) -> Result<ZoneOfCounts, Error> {
-    if let Some(zone) = declared.zone.get() {
-        return Ok(zone.clone());
-    }
-    let room = zones::room(declared.size);
-    let zone = zones::zone("limit_conn_zone", name, &declared.text, declared.size, || Counts::new(room))?;
-    Ok(declared.zone.get_or_init(|| Arc::clone(&zone)).clone())
+    let limits = conf.limits.iter().map(limit).collect::<Result<_, Error>>()?;
+    Ok(Some(Box::new(Gate { limits, refusal: conf.manner.refusal() })))
 }
 
 /// What asking for a place gave.
@@ -240,10 +197,10 @@ impl Step for Gate {
                 Asked::Taken(place) => places.push(place),
                 Asked::Full => return self.reject(request).into(),
                 Asked::Over => {
-                    let dry = if self.dry_run { ", dry run," } else { "" };
+                    let dry = if self.refusal.dry_run { ", dry run," } else { "" };
                     let name = &limit.zone.name;
-                    request
-                        .note(self.log_level, format_args!("limiting connections{dry} by zone \"{name}\""));
+                    let text = format_args!("limiting connections{dry} by zone \"{name}\"");
+                    request.note(self.refusal.log_level, text);
                     return self.reject(request).into();
                 }
             }
@@ -257,8 +214,8 @@ impl Step for Gate {
 
 impl Gate {
     fn reject(&self, request: &mut Request) -> Verdict {
-        let status = if self.dry_run { Status::RejectedDryRun } else { Status::Rejected };
+        let status = if self.refusal.dry_run { Status::RejectedDryRun } else { Status::Rejected };
         request.keep(Taken { status, _places: Vec::new() });
-        if self.dry_run { Verdict::Next } else { Verdict::Reject(self.status) }
+        if self.refusal.dry_run { Verdict::Next } else { Verdict::Reject(self.refusal.status) }
     }
 }

@@ -12,7 +12,7 @@ use crate::http::phases::Next;
 use crate::http::relay::gateway::{self, Gateway, Speaks};
 use crate::http::relay::script;
 use crate::http::relay::written::{self, again};
-use crate::http::relay::{Answer, BadHead, Frame, Kind, Message, Part, Payload, Protocol, Reader, Written};
+use crate::http::relay::{Answer, BadHead, Frame, Message, Part, Payload, Protocol, Reader};
 use crate::http::request::Request;
 use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::Template;
@@ -29,32 +29,32 @@ pub(crate) static MODULE: Module = Module {
         }),
         directive("memcached_bind", IN_HTTP, between(1, 2), |at, a| {
             let bind = written::bind(at, a)?;
-            at.own::<Conf>().relay.once.bind.set(bind)
+            at.own::<Passing>().0.once.bind.set(bind)
         }),
         directive("memcached_socket_keepalive", IN_HTTP, flag(), |at, a| {
-            at.own::<Conf>().relay.once.socket_keepalive.set(a.flag(0)?)
+            at.own::<Passing>().0.once.socket_keepalive.set(a.flag(0)?)
         }),
         directive("memcached_connect_timeout", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Conf>().relay.once.connect_timeout.set(a.msec(0)?)
+            at.own::<Passing>().0.once.connect_timeout.set(a.msec(0)?)
         }),
         directive("memcached_send_timeout", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Conf>().relay.once.send_timeout.set(a.msec(0)?)
+            at.own::<Passing>().0.once.send_timeout.set(a.msec(0)?)
         }),
         directive("memcached_read_timeout", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Conf>().relay.once.read_timeout.set(a.msec(0)?)
+            at.own::<Passing>().0.once.read_timeout.set(a.msec(0)?)
         }),
         directive("memcached_buffer_size", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Conf>().relay.once.buffer_size.set(a.size(0)?)
+            at.own::<Passing>().0.once.buffer_size.set(a.size(0)?)
         }),
         directive("memcached_next_upstream", IN_HTTP, at_least(1), |at, a| {
             let mask = written::mask(at, a, AGAIN)?;
-            at.own::<Conf>().relay.once.next_upstream.set(mask)
+            at.own::<Passing>().0.once.next_upstream.set(mask)
         }),
         directive("memcached_next_upstream_tries", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Conf>().relay.once.next_upstream_tries.set(a.number(0)?)
+            at.own::<Passing>().0.once.next_upstream_tries.set(a.number(0)?)
         }),
         directive("memcached_next_upstream_timeout", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Conf>().relay.once.next_upstream_timeout.set(a.msec(0)?)
+            at.own::<Passing>().0.once.next_upstream_timeout.set(a.msec(0)?)
         }),
     ],
     variables: &[],
@@ -72,16 +72,17 @@ const AGAIN: &[(&str, u32)] = &[
 /// What stands behind a value.
 const TRAILER: &[u8] = b"\r\nEND\r\n";
 
+/// What all modules have that pass requests on.
+type Passing = gateway::Passing<Memcached>;
+
 /// As written.
 #[derive(Default)]
 struct Conf {
-    relay: Written,
     gzip_flag: Setting<u64>,
     key: Option<Template>,
 }
 impl Inherit for Conf {
     fn inherit(&mut self, outer: &Conf) {
-        self.relay.inherit(&outer.relay);
         self.gzip_flag.inherit(&outer.gzip_flag);
         if self.key.is_none() {
             self.key.clone_from(&outer.key);
@@ -102,19 +103,17 @@ struct Memcached {
     key: Template,
     gzip_flag: u64,
 }
-impl gateway::Module for Memcached {}
+impl gateway::Module for Memcached {
+    const PREFIX: &'static str = "memcached";
+    const SHOWN: &'static str = "memcached://";
+    const HIDDEN: &'static [&'static [u8]] = &[b"Server", b"Date"];
+    const ONLY_ASKS: bool = true;
+}
 
 pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
     let Some(conf) = at.conf::<Conf>() else { return Ok(None) };
     let Some(key) = conf.key.clone() else { return Ok(None) };
-    let kind = Kind {
-        prefix: "memcached",
-        scheme: "memcached://",
-        hidden: &[b"Server", b"Date"],
-        transport: String::new(),
-        only_asks: true,
-    };
-    let gateway = gateway::compile::<Memcached>(at, Some(&conf.relay), &kind, with)?;
+    let gateway = gateway::compile::<Memcached>(at, String::new(), with)?;
     let gzip_flag = conf.gzip_flag.or(0);
     Ok(gateway.map(|gateway| Box::new(Memcached { gateway, key, gzip_flag }) as _))
 }
@@ -143,6 +142,9 @@ impl Protocol for Memcached {
 }
 
 impl Speaks for Memcached {
+    fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
     fn message(&self, request: &mut Request, payload: Payload) -> Result<Message, u16> {
         let mut key = request.thread.buffer();
         self.key.render(request, &mut key);

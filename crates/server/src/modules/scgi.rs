@@ -1,18 +1,14 @@
 //! `scgi_pass`: a request is asked of an SCGI application.
 
-use std::sync::Arc;
-
-use conf::{Error, IF_LOCATION, Inherit, LOCATION, Scope};
+use conf::{Error, IF_LOCATION, LOCATION, Scope};
 
 use super::Module;
-use crate::http::phases::Next;
-use crate::http::relay::gateway::{self, Gateway, Speaks};
+use crate::http::relay::gateway::{self, Gateway, Passed, Speaks};
 use crate::http::relay::script::Script;
 use crate::http::relay::written::relay_directives;
-use crate::http::relay::{Frame, Kind, Message, Payload, Protocol, Reader, Written, params};
+use crate::http::relay::{Frame, Message, Payload, Protocol, Reader, params};
 use crate::http::request::Request;
-use crate::http::steps::{Handler, Outcome};
-use crate::upstream::Group;
+use crate::http::steps::Handler;
 use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module { name: "scgi", directives: DIRECTIVES, variables: &[] };
@@ -27,43 +23,20 @@ static DIRECTIVES: &[conf::Directive] = relay_directives!(
 );
 
 /// What all modules have that pass requests on.
-#[derive(Default)]
-struct Passing(Written);
-impl Inherit for Passing {
-    fn inherit(&mut self, outer: &Passing) {
-        self.0.inherit(&outer.0);
-    }
-}
+type Passing = gateway::Passing<Scgi>;
 
 /// As run.
 struct Scgi {
     gateway: Gateway,
 }
-impl gateway::Module for Scgi {}
-
-pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
-    let kind = Kind {
-        prefix: "scgi",
-        scheme: "scgi://",
-        hidden: gateway::HIDDEN,
-        transport: String::new(),
-        only_asks: false,
-    };
-    let written = at.conf::<Passing>().map(|passing| &passing.0);
-    let gateway = gateway::compile::<Scgi>(at, written, &kind, with)?;
-    Ok(gateway.map(|gateway| Box::new(Scgi { gateway }) as _))
+impl gateway::Module for Scgi {
+    const PREFIX: &'static str = "scgi";
+    const SHOWN: &'static str = "scgi://";
 }
 
-impl Handler for Scgi {
-    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
-        Outcome::wait(self.gateway.answer(self, request))
-    }
-    fn passes_on(&self) -> bool {
-        true
-    }
-    fn asks(&self) -> Option<&Arc<Group>> {
-        self.gateway.fixed()
-    }
+pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
+    let gateway = gateway::compile::<Scgi>(at, String::new(), with)?;
+    Ok(gateway.map(|gateway| Box::new(Passed(Scgi { gateway })) as _))
 }
 
 impl Protocol for Scgi {
@@ -81,6 +54,9 @@ fn put_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 }
 
 impl Speaks for Scgi {
+    fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
     fn message(&self, request: &mut Request, payload: Payload) -> Result<Message, u16> {
         let length = match payload {
             Payload::Nothing => 0,

@@ -1,18 +1,14 @@
 //! `uwsgi_pass`: a request is asked of a uWSGI application server.
 
-use std::sync::Arc;
-
-use conf::{Error, IF_LOCATION, Inherit, LOCATION, Scope};
+use conf::{Error, IF_LOCATION, LOCATION, Scope};
 
 use super::Module;
-use crate::http::phases::Next;
-use crate::http::relay::gateway::{self, Gateway, Speaks};
+use crate::http::relay::gateway::{self, Gateway, Passed, Speaks};
 use crate::http::relay::script::Script;
 use crate::http::relay::written::relay_directives;
-use crate::http::relay::{Frame, Kind, Message, Payload, Protocol, Reader, Written, params};
+use crate::http::relay::{Frame, Message, Payload, Protocol, Reader, params};
 use crate::http::request::Request;
-use crate::http::steps::{Handler, Outcome};
-use crate::upstream::Group;
+use crate::http::steps::Handler;
 use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module { name: "uwsgi", directives: DIRECTIVES, variables: &[] };
@@ -40,13 +36,7 @@ static DIRECTIVES: &[conf::Directive] = relay_directives!(
 );
 
 /// What all modules have that pass requests on.
-#[derive(Default)]
-struct Passing(Written);
-impl Inherit for Passing {
-    fn inherit(&mut self, outer: &Passing) {
-        self.0.inherit(&outer.0);
-    }
-}
+type Passing = gateway::Passing<Uwsgi>;
 
 settings! {
     /// As written.
@@ -63,33 +53,15 @@ struct Uwsgi {
     modifiers: (u8, u8),
 }
 impl gateway::Module for Uwsgi {
+    const PREFIX: &'static str = "uwsgi";
+    const SHOWN: &'static str = "uwsgi://";
     const SCHEME: &'static str = "uwsgi://";
 }
 
 pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
-    let kind = Kind {
-        prefix: "uwsgi",
-        scheme: "uwsgi://",
-        hidden: gateway::HIDDEN,
-        transport: String::new(),
-        only_asks: false,
-    };
-    let written = at.conf::<Passing>().map(|passing| &passing.0);
     let modifiers = at.conf::<Conf>().map_or((0, 0), |c| (c.modifier1.or(0), c.modifier2.or(0)));
-    let gateway = gateway::compile::<Uwsgi>(at, written, &kind, with)?;
-    Ok(gateway.map(|gateway| Box::new(Uwsgi { gateway, modifiers }) as _))
-}
-
-impl Handler for Uwsgi {
-    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
-        Outcome::wait(self.gateway.answer(self, request))
-    }
-    fn passes_on(&self) -> bool {
-        true
-    }
-    fn asks(&self) -> Option<&Arc<Group>> {
-        self.gateway.fixed()
-    }
+    let gateway = gateway::compile::<Uwsgi>(at, String::new(), with)?;
+    Ok(gateway.map(|gateway| Box::new(Passed(Uwsgi { gateway, modifiers })) as _))
 }
 
 impl Protocol for Uwsgi {
@@ -108,6 +80,9 @@ fn put_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 }
 
 impl Speaks for Uwsgi {
+    fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
     fn message(&self, request: &mut Request, payload: Payload) -> Result<Message, u16> {
         let mut pairs = request.thread.buffer();
         self.gateway.put_params(request, put_pair, &mut pairs);

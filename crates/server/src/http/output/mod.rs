@@ -52,7 +52,8 @@ async fn send_text(request: &mut Request, bodiless: bool) -> io::Result<()> {
     let mut head = request.thread.buffer();
     head::write(request, &mut head);
     request.head_sent = true;
-    let head_length = head.len() as u64;
+    // Interim heads went before it.
+    let head_length = request.sent + head.len() as u64;
     let pace = if bodiless { None } else { Pace::of(request) };
     let result = if bodiless || (pace.is_none() && fits_head(request, &mut head)) {
         write_all(request, head).await
@@ -75,7 +76,7 @@ async fn send_frames(request: &mut Request, bodiless: bool) -> io::Result<()> {
         false => request.response.content_length.filter(|_| !trails),
     };
     let head = http2::head::answer(request);
-    request.sent = http2::head::size(&head);
+    request.sent += http2::head::size(&head);
     let head_length = request.sent;
     request.head_sent = true;
     request.client.stream()?.send_head(head, length == Some(0), length, chunk)?;

@@ -9,6 +9,7 @@ use super::file::{Reading, reads_directly};
 use super::poll_write;
 use crate::http::filters::{self, Chunk};
 use crate::http::pace::Pace;
+use crate::http::relay::UpstreamBody;
 use crate::http::request::Request;
 use crate::http::response::{Body, Response};
 
@@ -277,6 +278,7 @@ impl Sender {
 /// The body is complete: what is configured to follow it joins what an upstream had to say behind its own.
 fn add_trailers(request: &mut Request) {
     if request.response.expects_trailers {
+        UpstreamBody::pass_trailers(request);
         let plan = request.plan();
         if let Some(trailers) = plan.trailers() {
             trailers.add(request);

@@ -12,16 +12,18 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use wire::ResponseFraming;
-use wire::chunked::{Decoder, Step};
+use wire::chunked::{BadChunk, Decoder, Step};
 
 use super::pace::Pace;
 use super::protocol::{Answer, Part};
 use super::settings::Settings;
 use super::spill::Spill;
+use super::store::Storing;
 use crate::cache::Writer;
 use crate::http::filters::{Chunk, Piece};
 use crate::http::request::Request;
-use crate::http::response::Body;
+use crate::http::response::{Body, Field, Response};
+use crate::log::Level;
 use crate::upstream::{self, Held, KeepAlive, Key, Link, Record};
 use crate::worker::thread::Thread;
 
@@ -51,10 +53,13 @@ pub(super) enum Coding {
 }
 impl Coding {
     /// As an HTTP response's head says.
-    pub fn http(framing: ResponseFraming) -> Coding {
+    pub fn http(framing: ResponseFraming, settings: &Settings) -> Coding {
         match framing {
             ResponseFraming::None => Coding::None,
             ResponseFraming::Length(length) => Coding::Length(length),
+            ResponseFraming::Chunked if settings.pass_trailers => {
+                Coding::Chunked(Decoder::with_trailers(settings.buffer_size))
+            }
             ResponseFraming::Chunked => Coding::Chunked(Decoder::new()),
             ResponseFraming::UntilClose => Coding::UntilClose,
         }
@@ -76,7 +81,33 @@ pub struct Parts {
     pub(super) rests: Option<Rests>,
     pub(super) coding: Coding,
     /// Where it is kept, if it is.
-    pub(super) writer: Option<Box<Writer>>,
+    pub(super) keeper: Option<Box<Keeper>>,
+}
+
+/// Where a body is kept while it is passed on.
+pub(super) enum Keeper {
+    /// In the cache.
+    Cache(Writer),
+    /// In a file of its own.
+    File(Storing),
+}
+impl Keeper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Keeper::Cache(writer) => writer.write(bytes),
+            Keeper::File(storing) => storing.write(bytes),
+        }
+    }
+    /// The body is complete. Says what went wrong.
+    fn finish(self, now: u64) -> Result<(), String> {
+        match self {
+            Keeper::Cache(writer) => writer.finish(now).map_err(|error| kept_badly(&error)),
+            Keeper::File(storing) => storing.finish(),
+        }
+    }
+}
+fn kept_badly(error: &io::Error) -> String {
+    format!("keeping an answer failed ({})", crate::log::Errno(error))
 }
 
 /// The body of an upstream's response, while it is passed on.
@@ -119,14 +150,13 @@ struct Inner {
     held: Option<Held>,
     rests: Option<Rests>,
     coding: Coding,
-    writer: Option<Box<Writer>>,
+    keeper: Option<Box<Keeper>>,
     buffering: bool,
     spill: Spill,
     complete: bool,
     failure: Option<String>,
-    notes: Vec<String>,
-    /// What the server wants to have logged as errors.
-    errors: Vec<String>,
+    /// What is to be logged.
+    remarks: Vec<(Level, String)>,
     flush: bool,
     waits: bool,
     /// Bytes read since others had their turn.
@@ -169,13 +199,12 @@ impl UpstreamBody {
             held: parts.held,
             rests: parts.rests,
             coding: parts.coding,
-            writer: parts.writer,
+            keeper: parts.keeper,
             buffering,
             spill: Spill::default(),
             complete: false,
             failure: None,
-            notes: Vec::new(),
-            errors: Vec::new(),
+            remarks: Vec::new(),
             flush: false,
             waits: false,
             burst: 0,
@@ -192,10 +221,13 @@ impl UpstreamBody {
             inner.spill = Spill::begin(first);
             return Body::Upstream(UpstreamBody::new(inner));
         }
+        request.response.expects_trailers |=
+            inner.settings.pass_trailers && matches!(inner.coding, Coding::Chunked(_));
         let decoded = inner.decode(first);
         inner.account(&mut request.upstream);
         inner.log(request);
         if inner.complete {
+            inner.pass_trailers(&mut request.response);
             return match decoded.is_empty() {
                 true => {
                     request.thread.give_buffer(decoded.into_buffer());
@@ -227,6 +259,16 @@ impl UpstreamBody {
             inner.account(record);
         }
     }
+    /// The body is complete: what follows it goes on to the client.
+    pub fn pass_trailers(request: &mut Request) {
+        let body = std::mem::take(&mut request.response.body);
+        if let Body::Upstream(UpstreamBody { place: Some(place) }) = &body
+            && let Some(inner) = &**place
+        {
+            inner.pass_trailers(&mut request.response);
+        }
+        request.response.body = body;
+    }
     /// Writes to the error log what happened while the body was passed on.
     pub fn log(&mut self, request: &Request) {
         if let Some(inner) = self.inner_mut() {
@@ -235,7 +277,7 @@ impl UpstreamBody {
     }
     /// Whether the upstream connection closes when the client's does.
     pub fn minds_client(&self) -> bool {
-        self.inner().is_some_and(|inner| !inner.settings.ignore_client_abort && inner.writer.is_none())
+        self.inner().is_some_and(|inner| !inner.settings.ignore_client_abort && inner.keeper.is_none())
     }
     /// The connection, its timeouts and what was read behind the head: for a tunnel.
     pub(super) fn into_tunnel(mut self) -> Option<TunnelParts> {
@@ -261,11 +303,8 @@ impl Inner {
         }
     }
     fn log(&mut self, request: &Request) {
-        for error in self.errors.drain(..) {
-            log_error!(request, "{error} while reading upstream");
-        }
-        for note in self.notes.drain(..) {
-            log_warn!(request, "{note} while reading upstream");
+        for (level, remark) in self.remarks.drain(..) {
+            request.note(level, format_args!("{remark} while reading upstream"));
         }
         if let Some(failure) = self.failure.take() {
             log_error!(request, "{failure} while reading upstream");
@@ -322,8 +361,7 @@ impl Inner {
                 }
             }
             if let Some(path) = self.spill.made.take() {
-                self.notes
-                    .push(format!("an upstream response is buffered to a temporary file {}", path.display()));
+                self.warn(format!("an upstream response is buffered to a temporary file {}", path.display()));
             }
         }
     }
@@ -405,7 +443,7 @@ impl Inner {
             Coding::Chunked(_) => self.unchunk(&mut bytes),
             Coding::Other(answer) => {
                 let part = answer.body(&mut bytes);
-                self.errors.extend(answer.notes());
+                self.remarks.extend(answer.notes().into_iter().map(|note| (Level::Error, note)));
                 match part {
                     Part::More => {}
                     Part::End => self.end(),
@@ -416,27 +454,22 @@ impl Inner {
         self.keep(&bytes);
         bytes
     }
-    /// Writes to the cache, and ends that with the body.
+    /// Writes to where it is kept, and ends that with the body.
     fn keep(&mut self, bytes: &[u8]) {
-        let Some(writer) = &mut self.writer else { return };
-        let written = writer.write(bytes);
-        if self.failure.is_some() || written.is_err() {
-            self.writer = None;
+        let Some(keeper) = &mut self.keeper else { return };
+        let mut kept = keeper.write(bytes).map_err(|error| kept_badly(&error));
+        if self.failure.is_some() || kept.is_err() {
+            self.keeper = None;
         } else if self.complete
-            && let Some(writer) = self.writer.take()
+            && let Some(keeper) = self.keeper.take()
         {
-            let finished = writer.finish(self.thread.handle.unix_time().as_secs());
-            if let Err(error) = finished {
-                self.notes.push(format!("keeping an answer failed ({})", crate::log::Errno(&error)));
-            }
+            kept = keeper.finish(self.thread.handle.unix_time().as_secs());
         }
-        if let Err(error) = written {
-            self.notes.push(format!("keeping an answer failed ({})", crate::log::Errno(&error)));
-        }
+        self.remarks.extend(kept.err().map(|what| (Level::Crit, what)));
     }
     /// Nobody takes the body any more: what is being kept is still read to its end.
     fn go_on(mut self) {
-        if self.writer.is_none() || self.complete || self.failure.is_some() {
+        if self.keeper.is_none() || self.complete || self.failure.is_some() {
             return;
         }
         self.pace = None;
@@ -444,7 +477,7 @@ impl Inner {
         handle.spawn(async move { std::future::poll_fn(|cx| self.poll_rest(cx)).await });
     }
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.writer.is_some() && !self.complete && self.failure.is_none() {
+        while self.keeper.is_some() && !self.complete && self.failure.is_none() {
             let bytes = ready!(self.read(cx));
             let decoded = self.decode(bytes);
             self.thread.give_buffer(decoded.into_buffer());
@@ -457,7 +490,7 @@ impl Inner {
             bytes.truncate(left as usize);
             self.rests = None;
             if !bodiless {
-                self.notes.push("upstream sent more data than specified in \"Content-Length\" header".into());
+                self.warn("upstream sent more data than specified in \"Content-Length\" header");
             }
         }
         let left = left - bytes.len() as u64;
@@ -486,15 +519,23 @@ impl Inner {
                 }
                 Ok(Step::More { consumed }) => from += consumed,
                 Ok(Step::Done { consumed }) => {
+                    if let Some(what) = bad_trailers(decoder.trailers()) {
+                        self.fail(what);
+                        break;
+                    }
                     if from + consumed < bytes.len() {
                         self.rests = None;
-                        self.notes.push("upstream sent data after final chunk".into());
+                        self.warn("upstream sent data after final chunk");
                     }
                     self.end();
                     break;
                 }
-                Err(_) => {
-                    self.fail("upstream sent invalid chunked response".into());
+                Err(error) => {
+                    let what = match error {
+                        BadChunk::LongTrailers => "upstream sent too big trailers",
+                        _ => "upstream sent invalid chunked response",
+                    };
+                    self.fail(what.into());
                     break;
                 }
             }
@@ -503,6 +544,23 @@ impl Inner {
         bytes.advance(start);
     }
 
+    /// `.._pass_trailers`
+    fn pass_trailers(&self, response: &mut Response) {
+        let Coding::Chunked(decoder) = &self.coding else { return };
+        let text = decoder.trailers();
+        let mut fields = wire::Headers::default();
+        wire::parse_fields(text, &mut fields);
+        for field in &fields {
+            let (name, value) = (field.name.of(text), field.value.of(text));
+            if !self.settings.hide.has(field.known, name) {
+                let (name, value) = (response.store(name), response.store(value));
+                response.trailers.push(Field { name, value, known: field.known });
+            }
+        }
+    }
+    fn warn(&mut self, what: impl Into<String>) {
+        self.remarks.push((Level::Warn, what.into()));
+    }
     fn fail(&mut self, what: String) {
         self.failure.get_or_insert(what);
         self.rests = None;
@@ -527,4 +585,18 @@ impl Inner {
             upstream::rest(&self.thread, rests.number, rests.key, &rests.keep, link);
         }
     }
+}
+
+/// What is logged where the lines behind a body are none.
+fn bad_trailers(text: &[u8]) -> Option<String> {
+    let mut fields = wire::Headers::default();
+    if wire::parse_fields(text, &mut fields) {
+        return None;
+    }
+    let good = fields.last().map_or(0, |field| field.value.end as usize);
+    let bad = text[good..].trim_ascii_start();
+    let end = bad.iter().position(u8::is_ascii_control).unwrap_or(bad.len());
+    let next = bad.get(end).copied().unwrap_or_default();
+    let bad = String::from_utf8_lossy(&bad[..end]);
+    Some(format!("upstream sent invalid trailer: \"{bad}\\x{next:02x}...\""))
 }

@@ -14,6 +14,7 @@ use super::written::Written;
 use super::{Asked, Cache, Looked, ask, look, read_body};
 use crate::http::phases::Next;
 use crate::http::request::Request;
+use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::Template;
 use crate::resolver::Names;
 use crate::upstream::{self, Group, group_number, split};
@@ -21,8 +22,39 @@ use crate::worker::generation::Compiler;
 
 /// A module of this kind.
 pub trait Module: Send + Sync + 'static {
+    /// What its directives begin with.
+    const PREFIX: &'static str;
+    /// The scheme that the log shows.
+    const SHOWN: &'static str;
     /// What an address may begin with.
     const SCHEME: &'static str = "";
+    /// Headers of an answer that are not passed on unless the configuration says so.
+    const HIDDEN: &'static [&'static [u8]] = FOR_US;
+    /// See [`Kind::only_asks`].
+    const ONLY_ASKS: bool = false;
+}
+
+/// What an answer says to this server alone.
+const FOR_US: &[&[u8]] = &[
+    b"Status",
+    b"X-Accel-Expires",
+    b"X-Accel-Redirect",
+    b"X-Accel-Limit-Rate",
+    b"X-Accel-Buffering",
+    b"X-Accel-Charset",
+];
+
+/// What all modules have that pass requests on, as written for the module `M`.
+pub struct Passing<M>(pub Written, PhantomData<M>);
+impl<M> Default for Passing<M> {
+    fn default() -> Self {
+        Passing(Written::default(), PhantomData)
+    }
+}
+impl<M: Module> Inherit for Passing<M> {
+    fn inherit(&mut self, outer: &Self) {
+        self.0.inherit(&outer.0);
+    }
 }
 
 /// `fastcgi_pass` and the like; only blocks that stand for their location inherit it. `M` is the module.
@@ -45,16 +77,6 @@ impl<M: Module> Inherit for Pass<M> {
         kind == IF_LOCATION || kind == LIMIT_EXCEPT
     }
 }
-
-/// Headers of an answer that are not passed on unless the configuration says so.
-pub const HIDDEN: &[&[u8]] = &[
-    b"Status",
-    b"X-Accel-Expires",
-    b"X-Accel-Redirect",
-    b"X-Accel-Limit-Rate",
-    b"X-Accel-Buffering",
-    b"X-Accel-Charset",
-];
 
 /// Reads the address.
 ///
@@ -104,6 +126,8 @@ pub struct Gateway {
 
 /// What a module has to say for itself.
 pub trait Speaks: Protocol + Module {
+    /// Whom it asks, and how.
+    fn gateway(&self) -> &Gateway;
     /// The request to send.
     ///
     /// # Errors
@@ -115,14 +139,28 @@ pub trait Speaks: Protocol + Module {
     }
 }
 
-/// The gateway of a block, if it has one.
+/// What answers the requests of a location whose module speaks so.
+pub struct Passed<M>(pub M);
+impl<M: Speaks> Handler for Passed<M> {
+    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
+        Outcome::wait(self.0.gateway().answer(&self.0, request))
+    }
+    fn passes_on(&self) -> bool {
+        true
+    }
+    fn asks(&self) -> Option<&Arc<Group>> {
+        self.0.gateway().fixed()
+    }
+}
+
+/// The gateway of a block, if it has one. `transport` is whatever else makes a connection differ from those of other
+/// places.
 ///
 /// # Errors
 /// Unknown hosts, and nginx's rules about buffers.
 pub fn compile<M: Module>(
     at: &Scope,
-    written: Option<&Written>,
-    kind: &Kind,
+    transport: String,
     with: &mut Compiler<'_>,
 ) -> Result<Option<Gateway>, Error> {
     let Some((to, place)) = at.conf::<Pass<M>>().and_then(|pass| pass.to.as_ref()) else { return Ok(None) };
@@ -140,7 +178,10 @@ pub fn compile<M: Module>(
         Target::Fixed(group, _) => group.keepalive.as_ref(),
         Target::Variable(..) => None,
     };
-    let settings = Arc::new(settings::compile(at, written, kind, keepalive, with)?);
+    let kind =
+        Kind { prefix: M::PREFIX, scheme: M::SHOWN, hidden: M::HIDDEN, transport, only_asks: M::ONLY_ASKS };
+    let written = at.conf::<Passing<M>>().map(|passing| &passing.0);
+    let settings = Arc::new(settings::compile(at, written, &kind, keepalive, with)?);
     Ok(Some(Gateway { settings, params: Params::compile::<M>(at)?, target }))
 }
 

@@ -1,10 +1,13 @@
-//! 103 Early Hints: what a server says before its answer goes on to clients of HTTP/1.1 where `early_hints` wants it.
+//! 103 Early Hints: what a server says before its answer goes on to clients of HTTP/1.1 and 2 where `early_hints` wants
+//! it.
 
 use wire::{Known, Version};
 
 use super::settings::Settings;
 use crate::http::output;
 use crate::http::request::Request;
+use crate::http2;
+use crate::upstream::Record;
 
 const LINE: &[u8] = b"HTTP/1.1 103 Early Hints\r\n";
 
@@ -16,26 +19,38 @@ pub(super) async fn pass_on(settings: &Settings, request: &mut Request, passed: 
         return;
     }
     let plan = request.plan();
-    let unable = request.head.version < Version::Http11 || request.client.is_stream();
+    let unable = request.head.version < Version::Http11 || request.depth > 0;
     if unable || request.aborted || !plan.core.early_hints.wanted(request) {
+        return;
+    }
+    if request.client.is_stream() {
+        let Some(head) = http2::head::hints(fields(settings, &request.upstream)) else { return };
+        request.sent += http2::head::size(&head);
+        // A client that is gone shows when its answer comes.
+        let _ = request.client.stream().and_then(|stream| stream.send_hints(head));
         return;
     }
     let mut text = request.thread.buffer();
     text.extend_from_slice(LINE);
-    let record = &request.upstream;
-    for header in record.head.headers.iter() {
-        let name = header.name.of(&record.buffer);
-        if header.known != Known::Connection && !settings.hide.has(header.known, name) {
-            text.extend_from_slice(name);
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(header.value.of(&record.buffer));
-            text.extend_from_slice(b"\r\n");
-        }
+    for (name, value) in fields(settings, &request.upstream) {
+        text.extend_from_slice(name);
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n");
     }
     if text.len() == LINE.len() {
         return request.thread.give_buffer(text);
     }
     text.extend_from_slice(b"\r\n");
-    // A client that is gone shows when its answer comes.
     let _ = output::write_all(request, text).await;
+}
+
+/// Names and values that go on.
+fn fields<'a>(settings: &'a Settings, record: &'a Record) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let all = record.head.headers.iter().map(|header| {
+        let text = &record.buffer;
+        (header.known, header.name.of(text), header.value.of(text))
+    });
+    let goes_on = |known, name: &[u8]| known != Known::Connection && !settings.hide.has(known, name);
+    all.filter(move |(known, name, _)| goes_on(*known, name)).map(|(_, name, value)| (name, value))
 }

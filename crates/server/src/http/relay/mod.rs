@@ -15,6 +15,7 @@
 //! | `target.rs` | the servers behind a name |
 //! | `gateway.rs`, `params.rs`, `script.rs` | what protocols have in common that begin with parameters and end as CGI does |
 //! | `cache/`, `refresh.rs` | answers that are kept |
+//! | `store.rs` | answers that become files |
 //! | `body.rs`, `pace.rs`, `spill.rs`, `tunnel.rs` | what follows it |
 
 mod ask;
@@ -33,6 +34,7 @@ pub(crate) mod script;
 mod send;
 mod settings;
 mod spill;
+pub(crate) mod store;
 pub(crate) mod target;
 pub(crate) mod tls;
 mod tunnel;

@@ -3,10 +3,11 @@
 use wire::{Known, Method, ResponseFraming, Span};
 
 use super::ask::Tries;
-use super::body::{Coding, Parts, UpstreamBody};
+use super::body::{Coding, Keeper, Parts, UpstreamBody};
 use super::cache::{self, Kept};
 use super::protocol::{Protocol, Reader};
 use super::settings::Settings;
+use super::store;
 use super::written::ignored;
 use crate::cache::Opened;
 use crate::http::paths;
@@ -44,11 +45,11 @@ pub(super) async fn respond(
                 wire::Version::Http09 => ResponseFraming::UntilClose,
                 _ => record.head.framing(method, &record.buffer).unwrap_or(ResponseFraming::UntilClose),
             };
-            (Coding::http(framing), record.head.keep_alive(framing, &record.buffer))
+            (Coding::http(framing, settings), record.head.keep_alive(framing, &record.buffer))
         }
     };
     let reusable = reusable && link.as_ref().is_some_and(|link| link.requests != u32::MAX);
-    let mut parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), coding, writer: None };
+    let mut parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), coding, keeper: None };
     if let Some(opened) = revalidated(settings, kept.as_deref_mut(), request) {
         drop(UpstreamBody::begin(settings.clone(), request, parts, false));
         return cache::serve(protocol, settings, request, opened);
@@ -60,9 +61,12 @@ pub(super) async fn respond(
     }
     let buffering = buffering(settings, request);
     if let (Some(kept), Some(cache), true) = (kept, &settings.cache, buffering) {
-        parts.writer = kept.keep(cache, settings, request);
+        parts.keeper = kept.keep(cache, settings, request).map(|writer| Box::new(Keeper::Cache(writer)));
     }
-    request.response.unconditional = parts.writer.is_none();
+    request.response.unconditional = parts.keeper.is_none();
+    if buffering && let Some(storing) = store::begin(settings, request) {
+        parts.keeper = Some(Box::new(Keeper::File(storing)));
+    }
     request.response.single_range = true;
     copy_head(protocol, settings, request);
     request.response.body = UpstreamBody::begin(settings.clone(), request, parts, buffering);

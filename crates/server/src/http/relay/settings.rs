@@ -6,6 +6,7 @@ use conf::{Error, Scope};
 use wire::Known;
 
 use super::cache::{self, Cache};
+use super::store::{self, Store};
 use super::written::{Bind, Once, Written, again, local_address};
 use crate::http::variables::Template;
 use crate::temp::TempPath;
@@ -45,6 +46,10 @@ pub struct Settings {
     pub(super) options: Options,
     pub(super) bind: Option<(Template, bool)>,
     pub(super) force_ranges: bool,
+    /// `.._pass_trailers`
+    pub(super) pass_trailers: bool,
+    /// `.._store`
+    pub(super) store: Option<Store>,
     /// `.._cache` and its companions.
     pub cache: Option<Cache>,
     pub(super) limit_rate: Option<Template>,
@@ -142,6 +147,7 @@ pub fn compile(
         local,
         transparent: bind.as_ref().is_some_and(|(_, transparent)| *transparent),
     };
+    let store = store::compile(c);
     let place = format!("place {} {} {options:?}", kind.scheme, kind.transport);
     Ok(Settings {
         scheme: kind.scheme,
@@ -164,10 +170,13 @@ pub fn compile(
         read_timeout: time(&c.read_timeout, 60_000),
         intercept_errors: c.intercept_errors.or(kind.only_asks),
         intercept_404: kind.only_asks,
-        ignore_client_abort: c.ignore_client_abort.or(false),
+        // What becomes a file is wanted whatever the client does.
+        ignore_client_abort: c.ignore_client_abort.or(false) || store.is_some(),
         options,
         bind,
         force_ranges: c.force_ranges.or(kind.only_asks),
+        pass_trailers: c.pass_trailers.or(false),
+        store,
         cache: cache::compile(at, lists, kind.prefix)?,
         limit_rate: c.limit_rate.written().filter(|rate| rate.as_literal() != Some(b"0")).cloned(),
         own_place: number(&format!("{place} {}", at.at)),

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use conf::{Args, Error, Inherit, Scope};
 
+use super::store::Wish;
+use crate::access::Access;
 use crate::http::variables::Template;
 use crate::modules::settings;
 use crate::temp::TempPath;
@@ -114,9 +116,21 @@ macro_rules! relay_directives {
             directive(concat!($prefix, "_cache"), IN_HTTP, exactly(1), |at, a| {
                 let zone = match a.str(0) {
                     "off" => None,
-                    _ => Some($crate::http::variables::Template::compile(at, a, 0)?),
+                    _ => {
+                        $crate::http::relay::store::check_cache(a, &at.own::<$own>().0.once.store)?;
+                        Some($crate::http::variables::Template::compile(at, a, 0)?)
+                    }
                 };
                 at.own::<$own>().0.once.cache.set(zone)
+            }),
+            directive(concat!($prefix, "_store"), IN_HTTP, exactly(1), |at, a| {
+                let kept = at.own::<$own>().0.once.cache.clone();
+                let wish = $crate::http::relay::store::wish(at, a, &kept)?;
+                at.own::<$own>().0.once.store.set(wish)
+            }),
+            directive(concat!($prefix, "_store_access"), IN_HTTP, between(1, 3), |at, a| {
+                let access = $crate::access::Access::read(a)?;
+                at.own::<$own>().0.once.store_access.set(access)
             }),
             directive(concat!($prefix, "_cache_path"), conf::HTTP, at_least(2), $crate::cache::declare),
             directive(concat!($prefix, "_cache_key"), IN_HTTP, exactly(1), |at, a| {
@@ -191,12 +205,26 @@ pub struct Written {
 }
 impl Inherit for Written {
     fn inherit(&mut self, outer: &Written) {
+        self.one_way_to_keep();
         self.once.inherit(&outer.once);
         take(&mut self.pass_header, &outer.pass_header);
         take(&mut self.hide_header, &outer.hide_header);
         take(&mut self.cache_valid, &outer.cache_valid);
         take(&mut self.cache_bypass, &outer.cache_bypass);
         take(&mut self.no_cache, &outer.no_cache);
+    }
+}
+
+impl Written {
+    /// A block that stores answers takes no cache from around it, and the other way round.
+    fn one_way_to_keep(&mut self) {
+        let Once { cache, store, .. } = &mut self.once;
+        // Nothing is written where nothing was, so neither can be a duplicate.
+        if matches!(store.written(), Some(Wish::On | Wish::To(_))) && !cache.is_written() {
+            let _ = cache.set(None);
+        } else if matches!(cache.written(), Some(Some(_))) && !store.is_written() {
+            let _ = store.set(Wish::Off);
+        }
     }
 }
 
@@ -236,7 +264,10 @@ settings! {
         send_lowat: u64,
         bind: Bind,
         force_ranges: bool,
+        pass_trailers: bool,
         limit_rate: Template,
+        store: Wish,
+        store_access: Access,
         cache: Option<Template>,
         cache_key: Template,
         cache_methods: u32,

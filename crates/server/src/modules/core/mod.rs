@@ -147,6 +147,9 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("log_subrequest", ANY, conf::flag(), |at, a| at.own::<Conf>().log_subrequest.set(a.flag(0)?)),
     directive("satisfy", ANY, conf::exactly(1), satisfy),
     directive("auth_delay", ANY, conf::exactly(1), |at, a| at.own::<Conf>().auth_delay.set(a.msec(0)?)),
+    directive("post_action", ANY.or(IF_LOCATION), conf::exactly(1), |at, a| {
+        at.own::<Conf>().post_action.set(a.bytes(0).into())
+    }),
     server_name::HASH_MAX_SIZE,
     server_name::HASH_BUCKET_SIZE,
     server_name::VARIABLES_HASH_MAX_SIZE,
@@ -217,6 +220,7 @@ settings! {
         log_subrequest: bool,
         satisfy_any: bool,
         auth_delay: u64,
+        post_action: Arc<[u8]>,
     }
 }
 
@@ -319,6 +323,8 @@ pub struct Core {
     pub(crate) satisfy_any: bool,
     /// How long a 401 takes.
     pub(crate) auth_delay: Duration,
+    /// Where to go when the answer is sent.
+    pub(crate) post_action: Option<Arc<[u8]>>,
 }
 
 /// Completes what is written in a block with nginx's defaults.
@@ -385,6 +391,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         log_subrequest: c.log_subrequest.or(false),
         satisfy_any: c.satisfy_any.or(false),
         auth_delay: time(&c.auth_delay, 0),
+        post_action: c.post_action.written().filter(|to| !to.is_empty()).cloned(),
     })
 }
 

@@ -20,6 +20,7 @@ use wire::{Framing, Known, Method};
 
 use self::tree::{Content, Fault};
 use super::Module;
+use crate::access::Access;
 use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
@@ -38,7 +39,7 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Conf>().min_delete_depth.set(a.number(0)?)
         }),
         directive("dav_access", IN_HTTP, between(1, 3), |at, a| {
-            let access = access(a)?;
+            let access = Access::read(a)?;
             at.own::<Conf>().access.set(access)
         }),
     ],
@@ -51,7 +52,7 @@ settings! {
         methods: Vec<Method>,
         create_full_put_path: bool,
         min_delete_depth: usize,
-        access: u32,
+        access: Access,
     }
 }
 
@@ -72,33 +73,12 @@ fn methods(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     at.own::<Conf>().methods.set(methods)
 }
 
-/// Rights as a file's mode has them; the user's are `rw` unless they are said.
-fn access(a: &Args<'_>) -> Result<u32, Error> {
-    let (mut access, mut user) = (0, 0o600);
-    for text in a.iter() {
-        let wrong = || a.error(format!("invalid value \"{text}\""));
-        let (who, rights) = text.split_once(':').ok_or_else(wrong)?;
-        let rights = match rights {
-            "rw" => 6,
-            "r" => 4,
-            _ => return Err(wrong()),
-        };
-        match who {
-            "user" => user = rights << 6,
-            "group" => access |= rights << 3,
-            "all" => access |= rights,
-            _ => return Err(wrong()),
-        }
-    }
-    Ok(access | user)
-}
-
 /// As run.
 struct Dav {
     methods: Vec<Method>,
     create_full_put_path: bool,
     min_delete_depth: usize,
-    access: u32,
+    access: Access,
 }
 
 pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
@@ -111,7 +91,7 @@ pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn
         methods,
         create_full_put_path: conf.create_full_put_path.or(false),
         min_delete_depth: conf.min_delete_depth.or(0),
-        access: conf.access.or(0o600),
+        access: conf.access.or(Access::default()),
     })))
 }
 
@@ -122,11 +102,6 @@ impl Handler for Dav {
             false => Next::Go.into(),
         }
     }
-}
-
-/// A directory may also be entered where its files may be read.
-fn directory(access: u32) -> u32 {
-    access | (access & 0o444) >> 2
 }
 
 impl Dav {
@@ -157,8 +132,8 @@ impl Dav {
         };
         let date = request.header(Known::Date).and_then(wire::date::parse);
         let how = tree::Put {
-            access: self.access,
-            create_path: self.create_full_put_path.then(|| directory(self.access)),
+            access: self.access.0,
+            create_path: self.create_full_put_path.then(|| self.access.folder()),
             modified: date.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
         };
         match elsewhere(request, move || tree::put(&path, content, &how)).await? {
@@ -213,7 +188,7 @@ impl Dav {
             return Err(409);
         }
         let path = path(request)?;
-        let mode = directory(self.access);
+        let mode = self.access.folder();
         match elsewhere(request, move || tree::make_folder(&path, mode)).await? {
             Ok(()) => Ok(created(request)),
             Err(fault) => Err(failed(request, &fault, 409)),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use wire::Method;
 
 use super::tree::{self, Fault};
-use super::{Dav, Depth, directory, elsewhere, empty, errno, failed, field, refuse_body, remove};
+use super::{Dav, Depth, elsewhere, empty, errno, failed, field, refuse_body, remove};
 use crate::http::phases::Next;
 use crate::http::request::Request;
 
@@ -90,7 +90,7 @@ impl Dav {
     }
 
     async fn file(&self, request: &mut Request, from: PathBuf, to: PathBuf) -> Result<Next, u16> {
-        let mode = directory(self.access);
+        let mode = self.access.folder();
         let moves = request.method == Method::Move;
         let work = move || match moves {
             true => tree::move_file(&from, &to, mode),

@@ -16,13 +16,11 @@ use wire::fastcgi::{put_begin, put_pair, put_params, put_stdin};
 pub(crate) use self::names::Names;
 pub(crate) use self::names::compile as names;
 use super::Module;
-use crate::http::phases::Next;
-use crate::http::relay::gateway::{self, Gateway, Speaks};
+use crate::http::relay::gateway::{self, Gateway, Passed, Speaks};
 use crate::http::relay::written::relay_directives;
-use crate::http::relay::{Frame, Kind, Message, Payload, Protocol, Reader, Written, params};
+use crate::http::relay::{Frame, Message, Payload, Protocol, Reader, params};
 use crate::http::request::Request;
-use crate::http::steps::{Handler, Outcome};
-use crate::upstream::Group;
+use crate::http::steps::Handler;
 use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module =
@@ -44,13 +42,7 @@ static DIRECTIVES: &[conf::Directive] = relay_directives!(
 );
 
 /// What all modules have that pass requests on.
-#[derive(Default)]
-struct Passing(Written);
-impl Inherit for Passing {
-    fn inherit(&mut self, outer: &Passing) {
-        self.0.inherit(&outer.0);
-    }
-}
+type Passing = gateway::Passing<Fastcgi>;
 
 /// As written.
 #[derive(Default)]
@@ -83,31 +75,16 @@ pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<
     let none = Conf::default();
     let conf = at.conf::<Conf>().unwrap_or(&none);
     let keep_conn = conf.keep_conn.or(false);
-    let kind = Kind {
-        prefix: "fastcgi",
-        scheme: "fastcgi://",
-        hidden: gateway::HIDDEN,
-        transport: format!("{keep_conn}"),
-        only_asks: false,
+    let Some(gateway) = gateway::compile::<Fastcgi>(at, format!("{keep_conn}"), with)? else {
+        return Ok(None);
     };
-    let written = at.conf::<Passing>().map(|passing| &passing.0);
-    let Some(gateway) = gateway::compile::<Fastcgi>(at, written, &kind, with)? else { return Ok(None) };
     let catch_stderr = conf.catch_stderr.clone().into();
-    Ok(Some(Box::new(Fastcgi { gateway, keep_conn, catch_stderr })))
+    Ok(Some(Box::new(Passed(Fastcgi { gateway, keep_conn, catch_stderr }))))
 }
 
-impl gateway::Module for Fastcgi {}
-
-impl Handler for Fastcgi {
-    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
-        Outcome::wait(self.gateway.answer(self, request))
-    }
-    fn passes_on(&self) -> bool {
-        true
-    }
-    fn asks(&self) -> Option<&Arc<Group>> {
-        self.gateway.fixed()
-    }
+impl gateway::Module for Fastcgi {
+    const PREFIX: &'static str = "fastcgi";
+    const SHOWN: &'static str = "fastcgi://";
 }
 
 impl Protocol for Fastcgi {
@@ -118,6 +95,9 @@ impl Protocol for Fastcgi {
 }
 
 impl Speaks for Fastcgi {
+    fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
     fn message(&self, request: &mut Request, payload: Payload) -> Result<Message, u16> {
         let mut pairs = request.thread.buffer();
         self.gateway.put_params(request, put_pair, &mut pairs);

@@ -1,62 +1,47 @@
 //! `limit_req`: how often, as a leaking bucket for each key; what is too early waits, or is rejected.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use conf::{Args, Error, HTTP, IN_HTTP, Inherit, Level, Scope, Setting, directive};
+use conf::{Args, Error, HTTP, Inherit, Level, Scope};
 
-use self::rates::{Found, Held, Limit, Rates, ZoneOfRates};
+use self::rates::{Found, Held, Limit, Rates};
 use super::Module;
 use crate::flow::Verdict;
 use crate::http::request::Request;
 use crate::http::steps::{self, Outcome, Step};
-use crate::http::variables::{Template, Variable, variable};
+use crate::http::variables::{Variable, variable};
 use crate::worker::generation::Compiler;
 use crate::worker::zones;
+use crate::worker::zones::keyed::{self, Declared, Manner, Refusal, limit_directives};
 
 mod rates;
 
-pub(crate) static MODULE: Module = Module {
-    name: "limit_req",
-    directives: &[
-        directive("limit_req_zone", HTTP, conf::exactly(3), zone),
+pub(crate) static MODULE: Module = Module { name: "limit_req", directives: DIRECTIVES, variables: VARIABLES };
+
+static DIRECTIVES: &[conf::Directive] = limit_directives!(
+    "limit_req",
+    Conf,
+    [
+        directive("limit_req_zone", HTTP, exactly(3), zone),
         directive("limit_req", IN_HTTP, conf::between(1, 3), limit),
-        directive("limit_req_log_level", IN_HTTP, conf::exactly(1), |at, a| {
-            at.own::<Conf>().log_level.set(a.one_of(0, LEVELS)?)
-        }),
-        directive("limit_req_status", IN_HTTP, conf::exactly(1), |at, a| {
-            at.own::<Conf>().status.set(a.number_within(0, 400, 599)? as u16)
-        }),
-        directive("limit_req_dry_run", IN_HTTP, conf::flag(), |at, a| {
-            at.own::<Conf>().dry_run.set(a.flag(0)?)
-        }),
-    ],
-    variables: VARIABLES,
-};
+    ]
+);
 
 static VARIABLES: &[Variable] = &[variable("limit_req_status", |request, out| {
     let status = request.kept::<Status>();
     status.map(|status| out.extend_from_slice(status.name())).is_some()
 })];
 
-const LEVELS: &[(&str, Level)] =
-    &[("info", Level::Info), ("notice", Level::Notice), ("warn", Level::Warn), ("error", Level::Error)];
-
 /// As written.
 #[derive(Default)]
 struct Conf {
     limits: conf::List<Written>,
-    log_level: Setting<Level>,
-    status: Setting<u16>,
-    dry_run: Setting<bool>,
+    manner: Manner,
 }
 impl Inherit for Conf {
     fn inherit(&mut self, outer: &Conf) {
         self.limits.inherit(&outer.limits);
-        self.log_level.inherit(&outer.log_level);
-        self.status.inherit(&outer.status);
-        self.dry_run.inherit(&outer.dry_run);
+        self.manner.inherit(&outer.manner);
     }
 }
 #[derive(Clone)]
@@ -68,20 +53,11 @@ struct Written {
     delay: u64,
 }
 
-/// The zones of one configuration.
-#[derive(Default)]
-struct Zones(Mutex<HashMap<String, Declared>>);
-struct Declared {
-    key: Template,
-    text: Box<str>,
-    size: u64,
-    rate: u64,
-    zone: OnceLock<ZoneOfRates>,
-}
+/// The zones of one configuration, and each one's rate.
+type Zones = keyed::Zones<Rates, u64>;
 
 /// `limit_req_zone key zone=name:size rate=rate`
 fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let key = Template::compile(at, a, 0)?;
     let (mut place, mut rate) = (None, 1000);
     for text in a.iter().skip(1) {
         if let Some(value) = text.strip_prefix("zone=") {
@@ -96,15 +72,8 @@ fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         return Err(a.error("\"limit_req_zone\" must have \"zone\" parameter"));
     };
     zones::declare(at, a, "limit_req", name, size)?;
-    let all = at.shared::<Zones>();
-    let mut all = all.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(other) = all.get(name) {
-        let text = format!("limit_req_zone \"{name}\" is already bound to key \"{}\"", other.text);
-        return Err(a.error(text));
-    }
-    let declared = Declared { key, text: a.str(0).into(), size, rate, zone: OnceLock::new() };
-    all.insert(name.into(), declared);
-    Ok(())
+    let declared = Declared::new(at, a, size, rate)?;
+    at.shared::<Zones>().add(a, name, declared)
 }
 
 /// `10r/s`, `30r/m`: thousandths of a request in a second.
@@ -173,37 +142,20 @@ impl Status {
 /// As run: exists only where a `limit_req` is in force.
 struct Gate {
     limits: Box<[Limit]>,
-    log_level: Level,
-    status: u16,
-    dry_run: bool,
+    refusal: Refusal,
 }
 
 pub(crate) fn preaccess(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Step>>, Error> {
     let Some(conf) = at.conf::<Conf>().filter(|conf| !conf.limits.is_empty()) else { return Ok(None) };
     let zones = at.shared::<Zones>();
-    let zones = zones.0.lock().unwrap_or_else(PoisonError::into_inner);
     let limit = |written: &Written| {
-        let missing = || Error::emerg(format!("zero size shared memory zone \"{}\"", written.zone)).nowhere();
-        let declared = zones.get(&written.zone).ok_or_else(missing)?;
+        let declared = zones.find(&written.zone)?;
+        let zone = declared.living("limit_req", &written.zone, Rates::new)?;
         let (burst, delay) = (written.burst, written.delay);
-        let zone = living(&written.zone, declared)?;
-        Ok(Limit { zone, key: declared.key.clone(), rate: declared.rate, burst, delay })
+        Ok(Limit { zone, key: declared.key.clone(), rate: declared.more, burst, delay })
     };
-    Ok(Some(Box::new(Gate {
-        limits: conf.limits.iter().map(limit).collect::<Result<_, Error>>()?,
-        log_level: conf.log_level.or(Level::Error),
-        status: conf.status.or(503),
-        dry_run: conf.dry_run.or(false),
-    })))
-}
-
-fn living(name: &str, declared: &Declared) -> Result<ZoneOfRates, Error> {
-    if let Some(zone) = declared.zone.get() {
-        return Ok(zone.clone());
-    }
-    let room = zones::room(declared.size);
-    let zone = zones::zone("limit_req", name, &declared.text, declared.size, || Rates::new(room))?;
-    Ok(declared.zone.get_or_init(|| Arc::clone(&zone)).clone())
+    let limits = conf.limits.iter().map(limit).collect::<Result<_, Error>>()?;
+    Ok(Some(Box::new(Gate { limits, refusal: conf.manner.refusal() })))
 }
 
 impl Step for Gate {
@@ -260,25 +212,25 @@ impl Gate {
         let name = &limit.zone.name;
         match found {
             Found::Over(excess) => {
-                let dry = if self.dry_run { ", dry run" } else { "" };
+                let dry = if self.refusal.dry_run { ", dry run" } else { "" };
                 let text = format_args!(
                     "limiting requests{dry}, excess: {}.{:03} by zone \"{name}\"",
                     excess / 1000,
                     excess % 1000
                 );
-                request.note(self.log_level, text);
+                request.note(self.refusal.log_level, text);
             }
             _ => {
                 let text = format_args!("could not allocate node in limit_req zone \"{name}\"");
                 request.thread.process.log(Level::Alert, text);
             }
         }
-        if self.dry_run {
+        if self.refusal.dry_run {
             request.keep(Status::RejectedDryRun);
             return Verdict::Next;
         }
         request.keep(Status::Rejected);
-        Verdict::Reject(self.status)
+        Verdict::Reject(self.refusal.status)
     }
 
     fn delay<'a>(
@@ -288,15 +240,15 @@ impl Gate {
         excess: u64,
         delay: Duration,
     ) -> Outcome<'a, Verdict> {
-        let dry = if self.dry_run { ", dry run" } else { "" };
+        let dry = if self.refusal.dry_run { ", dry run" } else { "" };
         let name = self.limits.get(limit).map_or("", |limit| &limit.zone.name);
         let text = format_args!(
             "delaying request{dry}, excess: {}.{:03}, by zone \"{name}\"",
             excess / 1000,
             excess % 1000
         );
-        request.note(below(self.log_level), text);
-        if self.dry_run {
+        request.note(below(self.refusal.log_level), text);
+        if self.refusal.dry_run {
             request.keep(Status::DelayedDryRun);
             return Verdict::Next.into();
         }

@@ -82,7 +82,9 @@ pub(super) static DIRECTIVES: &[conf::Directive] = relay_directives!(
             let body = Template::compile(at, a, 0)?;
             at.own::<Conf>().set_body.set(body)
         }),
-        directive("proxy_pass_trailers", IN_HTTP, conf::flag(), pass_trailers),
+        directive("proxy_pass_trailers", IN_HTTP, conf::flag(), |at, a| {
+            at.own::<Passing>().0.once.pass_trailers.set(a.flag(0)?)
+        }),
         directive("proxy_headers_hash_max_size", IN_HTTP, conf::exactly(1), needless),
         directive("proxy_headers_hash_bucket_size", IN_HTTP, conf::exactly(1), needless),
     ]
@@ -315,13 +317,6 @@ fn http_version(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         other => return Err(a.error(format!("invalid value \"{other}\""))),
     };
     at.own::<Conf>().http_11.set(http_11)
-}
-
-fn pass_trailers(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    match a.flag(0)? {
-        false => Ok(()),
-        true => Err(a.error("\"proxy_pass_trailers on\" is not supported by plimsoll")),
-    }
 }
 
 /// A size that is checked, and has no effect: no such table is limited.

@@ -18,7 +18,7 @@ impl Kept {
         cache: &Cache,
         settings: &Settings,
         request: &mut Request,
-    ) -> Option<Box<Writer>> {
+    ) -> Option<Writer> {
         let fresh = self.freshness(cache, settings, request)?;
         if any(&cache.no_cache, request) {
             return None;
@@ -49,7 +49,7 @@ impl Kept {
             head: head(&record.head, &record.buffer),
         };
         match Writer::begin(&self.zone, self.hash, cached, self.fetch.take()) {
-            Ok(writer) => Some(Box::new(writer)),
+            Ok(writer) => Some(writer),
             Err((error, path)) => {
                 log_crit!(request, "open() \"{}\" failed ({})", path.display(), crate::log::Errno(&error));
                 None

@@ -40,6 +40,12 @@ pub fn server_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
     push_port(request.client.local_port(), out)
 }
 
+/// `$tcpinfo_*`: what the kernel knows of the client's connection, where it is one over TCP.
+pub fn tcp(request: &mut Request, out: &mut Vec<u8>, value: fn(&sys::net::TcpInfo) -> u32) -> bool {
+    let information = request.client.tcp_information();
+    information.is_some_and(|information| number(value(&information).into(), out))
+}
+
 /// A unix socket has no port: the value is empty.
 fn push_port(port: u16, out: &mut Vec<u8>) -> bool {
     port == 0 || number(port.into(), out)

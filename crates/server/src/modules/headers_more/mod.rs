@@ -1,5 +1,8 @@
 //! `more_set_headers` and `more_clear_headers`, as OpenResty's headers-more module has them: headers replaced or taken
-//! away whatever made them, on every status unless `-s` says which, on every type unless `-t` does.
+//! away whatever made them, on every status unless `-s` says which, on every type unless `-t` does. `input.rs` does the
+//! same to the client's.
+
+pub(crate) mod input;
 
 use conf::{Args, Arity, Error, IF_LOCATION, IN_HTTP, Inherit, Scope, directive};
 use wire::Known;
@@ -18,6 +21,10 @@ pub(crate) static MODULE: Module = Module {
     directives: &[
         directive("more_set_headers", IN_HTTP.or(IF_LOCATION), SOME, |at, a| read(at, a, true)),
         directive("more_clear_headers", IN_HTTP.or(IF_LOCATION), SOME, |at, a| read(at, a, false)),
+        directive("more_set_input_headers", IN_HTTP.or(IF_LOCATION), SOME, |at, a| input::read(at, a, true)),
+        directive("more_clear_input_headers", IN_HTTP.or(IF_LOCATION), SOME, |at, a| {
+            input::read(at, a, false)
+        }),
     ],
     variables: &[],
 };
@@ -37,13 +44,23 @@ struct Change {
     statuses: Vec<u16>,
     types: Vec<Box<[u8]>>,
     append: bool,
-    headers: Vec<Header>,
+    headers: Vec<Named>,
 }
+/// A header to be set or taken away.
 #[derive(Clone)]
-struct Header {
+struct Named {
     name: Box<[u8]>,
     /// `None`: it is taken away.
     value: Option<Template>,
+}
+impl Named {
+    /// `X-Hidden-*` is every name that begins so.
+    fn is(&self, name: &[u8]) -> bool {
+        match self.name.strip_suffix(b"*") {
+            Some(start) => name.get(..start.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(start)),
+            None => self.name.eq_ignore_ascii_case(name),
+        }
+    }
 }
 
 fn read(at: &mut Scope, a: &Args<'_>, sets: bool) -> Result<(), Error> {
@@ -52,19 +69,17 @@ fn read(at: &mut Scope, a: &Args<'_>, sets: bool) -> Result<(), Error> {
     while let Some(word) = words.next() {
         match word {
             "-a" if sets => change.append = true,
-            "-s" | "-t" => {
-                let list = words.next().ok_or_else(|| a.error(format!("\"{word}\" takes an argument")))?;
-                change.condition(word, list).map_err(|text| a.error(text))?;
-            }
+            "-s" => statuses(a, words.next(), &mut change.statuses)?,
+            "-t" => types(a, words.next(), &mut change.types)?,
             _ if word.starts_with('-') => return Err(a.error(format!("invalid option name: \"{word}\""))),
-            _ => change.headers.push(header(at, a, word, sets)?),
+            _ => change.headers.push(named(at, a, word, sets)?),
         }
     }
     at.own::<Conf>().0.push(change);
     Ok(())
 }
 
-fn header(at: &Scope, a: &Args<'_>, word: &str, sets: bool) -> Result<Header, Error> {
+fn named(at: &Scope, a: &Args<'_>, word: &str, sets: bool) -> Result<Named, Error> {
     let (name, value) = word.split_once(':').unwrap_or((word, ""));
     let (name, value) = (name.trim(), value.trim_start());
     if name.is_empty() {
@@ -74,27 +89,39 @@ fn header(at: &Scope, a: &Args<'_>, word: &str, sets: bool) -> Result<Header, Er
         true => Some(Template::parse(at, value).map_err(|error| a.error(error.message))?),
         false => None,
     };
-    Ok(Header { name: name.as_bytes().into(), value })
+    Ok(Named { name: name.as_bytes().into(), value })
+}
+
+/// The words behind an option.
+fn list<'a>(
+    a: &Args<'_>,
+    option: &str,
+    list: Option<&'a str>,
+) -> Result<impl Iterator<Item = &'a str> + use<'a>, Error> {
+    let list = list.ok_or_else(|| a.error(format!("\"{option}\" takes an argument")))?;
+    Ok(list.split_whitespace())
+}
+fn statuses(a: &Args<'_>, words: Option<&str>, statuses: &mut Vec<u16>) -> Result<(), Error> {
+    for word in list(a, "-s", words)? {
+        let status = word.parse().map_err(|_| a.error(format!("invalid status code: \"{word}\"")))?;
+        statuses.push(status);
+    }
+    Ok(())
+}
+fn types(a: &Args<'_>, words: Option<&str>, types: &mut Vec<Box<[u8]>>) -> Result<(), Error> {
+    types.extend(list(a, "-t", words)?.map(|word| word.as_bytes().into()));
+    Ok(())
+}
+/// Whether a `Content-Type` is one of a list, or the list is empty.
+fn is_of(types: &[Box<[u8]>], kind: &[u8]) -> bool {
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
+    types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case(kind))
 }
 
 impl Change {
-    fn condition(&mut self, option: &str, list: &str) -> Result<(), String> {
-        for word in list.split_whitespace() {
-            match option {
-                "-t" => self.types.push(word.as_bytes().into()),
-                _ => {
-                    let status = word.parse().map_err(|_| format!("invalid status code: \"{word}\""))?;
-                    self.statuses.push(status);
-                }
-            }
-        }
-        Ok(())
-    }
     fn applies(&self, response: &Response) -> bool {
-        let kind = response.content_type.of(&response.text);
-        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
         (self.statuses.is_empty() || self.statuses.contains(&response.status))
-            && (self.types.is_empty() || self.types.iter().any(|t| t.eq_ignore_ascii_case(kind)))
+            && is_of(&self.types, response.content_type.of(&response.text))
     }
 }
 
@@ -118,7 +145,7 @@ impl HeaderFilter for Changes {
                 if let Some(template) = &header.value {
                     template.render(request, &mut value);
                 }
-                set(&mut request.response, &header.name, &value, change.append);
+                set(&mut request.response, header, &value, change.append);
             }
         }
         request.thread.give_buffer(value);
@@ -127,7 +154,8 @@ impl HeaderFilter for Changes {
 }
 
 /// Puts a header in the place of what there is of that name, or behind it; nothing takes it away.
-fn set(response: &mut Response, name: &[u8], value: &[u8], append: bool) {
+fn set(response: &mut Response, header: &Named, value: &[u8], append: bool) {
+    let name = &*header.name;
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
     let stored = (!value.is_empty()).then(|| response.store(value));
     if is(b"Server") {
@@ -147,7 +175,7 @@ fn set(response: &mut Response, name: &[u8], value: &[u8], append: bool) {
         response.location_is_ours = false;
     } else {
         if !append {
-            remove(response, name);
+            remove(response, header);
         }
         if !value.is_empty() {
             response.add(Known::of(name), name, value);
@@ -155,12 +183,7 @@ fn set(response: &mut Response, name: &[u8], value: &[u8], append: bool) {
     }
 }
 
-/// Takes headers of a name away; `X-Hidden-*` is every name that begins so.
-fn remove(response: &mut Response, name: &[u8]) {
-    let Some(start) = name.strip_suffix(b"*") else { return response.remove(name) };
+fn remove(response: &mut Response, header: &Named) {
     let Response { headers, text, .. } = response;
-    headers.retain(|field| {
-        let begins = field.name.of(text).get(..start.len());
-        !begins.is_some_and(|begins| begins.eq_ignore_ascii_case(start))
-    });
+    headers.retain(|field| !header.is(field.name.of(text)));
 }

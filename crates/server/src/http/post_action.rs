@@ -1,0 +1,41 @@
+//! `post_action`: once the client has its answer, another path is asked with all that is known of the request. Nobody
+//! gets its answer; the log line is written behind it.
+
+use super::phases::{self, Next};
+use super::request::Request;
+use super::response::Body;
+use super::router;
+
+/// Goes wherever the location in force leads, and on from there; as often as internal redirects may follow one another.
+pub async fn run(request: &mut Request) {
+    // Whether the client is still there is no matter any more.
+    let client = request.client.shadow();
+    let client = std::mem::replace(&mut request.client, client);
+    let (keep_alive, aborted) = (request.keep_alive, std::mem::take(&mut request.aborted));
+    loop {
+        let plan = request.plan();
+        let Some(to) = plan.core.post_action.as_deref() else { break };
+        if request.redirects > router::MAX_REDIRECTS {
+            break;
+        }
+        account(request);
+        request.response.reset();
+        let next = match to.starts_with(b"/") {
+            true => {
+                request.redirect_to(to, Some(b""));
+                Next::Locate
+            }
+            false => router::enter_named(request, to),
+        };
+        phases::decide(request, next).await;
+    }
+    request.client = client;
+    (request.keep_alive, request.aborted) = (keep_alive, aborted);
+}
+
+/// What the body knows of the upstream it came from is lost with it.
+fn account(request: &mut Request) {
+    if let Body::Upstream(body) = &request.response.body {
+        body.account(&mut request.upstream);
+    }
+}
