@@ -4,9 +4,10 @@
 //! that do not are compared by their error.
 
 use super::dice::Dice;
+use super::themes::{Rows, Themes};
 
 /// What may stand in `http`, `server` and `location` alike, at most one of each row.
-const ANYWHERE: &[&[&str]] = &[
+const ANYWHERE: Rows = &[
     &[
         "add_header X-A \"$uri|$args\";",
         "add_header X-A $host always;",
@@ -53,7 +54,13 @@ const ANYWHERE: &[&[&str]] = &[
     &["satisfy any;"],
 ];
 /// Which rows of [`ANYWHERE`] a location may not have.
-const NOT_IN_LOCATION: &[&str] = &["merge_slashes", "underscores_in_headers", "ignore_invalid_headers"];
+const NOT_IN_LOCATION: &[&str] = &[
+    "merge_slashes",
+    "underscores_in_headers",
+    "ignore_invalid_headers",
+    "client_header_buffer_size",
+    "large_client_header_buffers",
+];
 
 /// Steps of the rewrite module, in any order and number.
 const SCRIPT: &[&str] = &[
@@ -106,7 +113,7 @@ const CONTENT: &[&str] = &[
     "limit_except GET { deny all; } proxy_pass http://%%ORIGIN%%;",
 ];
 /// At most one of each row, where a location proxies.
-const PROXY: &[&[&str]] = &[
+const PROXY: Rows = &[
     &[
         "proxy_set_header Host $host; proxy_set_header Connection '';",
         "proxy_set_header Host ''; proxy_set_header X-Q $args; proxy_set_header Connection '';",
@@ -154,36 +161,63 @@ const NAMES: &[&str] = &[
     "~ ^/e",
 ];
 
+/// Directives that may stand in a block more than once.
+const OFTEN: &[&str] = &[
+    "add_header",
+    "allow",
+    "deny",
+    "error_page",
+    "if",
+    "limit_req",
+    "limit_conn",
+    "mirror",
+    "proxy_set_header",
+    "rewrite",
+    "set",
+    "set_real_ip_from",
+    "sub_filter",
+    "fastcgi_param",
+];
+
 /// One configuration, as the text of `http {}`.
-pub fn generate(dice: &mut Dice) -> String {
+pub fn generate(dice: &mut Dice, themes: Themes) -> String {
     let mut text = String::from(
         "worker_processes 1;\nevents { }\nhttp {\nlog_format diff '$request|$status|$body_bytes_sent|$uri|$args|$host\
-         |$server_name|$request_method|$upstream_status|$upstream_response_length\
-         |$sent_http_content_type|$sent_http_location|$request_length|$request_completion|$v|$http_referer';\n\
+         |$server_name|$request_method|$upstream_status|$upstream_response_length|$upstream_cache_status|$remote_addr|$remote_user\
+         |$limit_req_status|$sent_http_content_encoding|$sent_http_transfer_encoding\
+         |$sent_http_content_type|$sent_http_location|%%LENGTH%%|$request_completion|$v|$http_referer';\n\
          access_log logs/diff.log diff;\nerror_log logs/error.log info;\ntypes { text/html html; text/plain txt; \
          image/png png; }\nmap $arg_m $mapped { default none; 1 one; 2 two; ~^x(.+)$ re$1; *.dom dom; }\n\
          upstream group { server %%ORIGIN%% max_fails=0; server %%DOWN%% max_fails=0; server %%ORIGIN2%% backup; keepalive 4; }\n\
          proxy_read_timeout 900ms; proxy_connect_timeout 1s; client_body_timeout 1s; client_header_timeout 1s;\n\
          lingering_timeout 300ms; lingering_time 1s;\n",
     );
+    // How much of what is refused was read is not compared where much is refused.
+    text = text.replace("%%LENGTH%%", if themes.0.is_empty() { "$request_length" } else { "-" });
     // A connection that is not kept is closed at a moment that nobody can foresee.
     text.push_str("proxy_http_version 1.1; proxy_set_header Connection '';\n");
+    themes.each().for_each(|theme| text.push_str(theme.http));
+    let start = text.len();
     options(dice, 3, ANYWHERE, &[], &mut text);
-    server(dice, "listen 127.0.0.1:%%PORT%%; server_name main.example *.wild.example;", &mut text);
+    themed_options(dice, themes, &[], start, &mut text);
+    server(dice, themes, "listen 127.0.0.1:%%PORT%%; server_name main.example *.wild.example;", &mut text);
     if dice.once_in(2) {
         let name =
             dice.one(&["other.example", "~^re(?<num>\\d+)\\.example$", "main.*", ".dot.example", "\"\""]);
-        server(dice, &format!("listen 127.0.0.1:%%PORT%%; server_name {name};"), &mut text);
+        server(dice, themes, &format!("listen 127.0.0.1:%%PORT%%; server_name {name};"), &mut text);
     }
     text.push_str("}\n");
     text
 }
 
-fn server(dice: &mut Dice, opening: &str, text: &mut String) {
+fn server(dice: &mut Dice, themes: Themes, opening: &str, text: &mut String) {
     text.push_str(&format!(
         "server {{ {opening}\nset $v ''; set $w '';\nlocation = /end {{ return 200 end; }}\n"
     ));
+    themes.each().for_each(|theme| text.push_str(theme.server));
+    let start = text.len();
     options(dice, 4, ANYWHERE, &[], text);
+    themed_options(dice, themes, &[], start, text);
     if dice.once_in(3) {
         script(dice, 2, text);
     }
@@ -194,12 +228,16 @@ fn server(dice: &mut Dice, opening: &str, text: &mut String) {
             "try_files $uri /found.txt;\n",
         ]));
     }
-    let mut used = Vec::new();
+    let mut used: Vec<&str> = Vec::new();
     for _ in 0..2 + dice.below(6) {
-        let name = dice.one(NAMES);
-        if !used.contains(&name) {
+        let name = match themes.pick(dice, |theme| theme.names) {
+            Some(name) => name,
+            None => dice.one(NAMES),
+        };
+        let declared = themes.each().any(|theme| theme.server.contains(&format!("location {name} ")));
+        if !used.contains(&name) && !declared {
             used.push(name);
-            location(dice, name, 0, text);
+            location(dice, themes, name, 0, text);
         }
     }
     if !used.contains(&"@named") {
@@ -208,13 +246,18 @@ fn server(dice: &mut Dice, opening: &str, text: &mut String) {
     text.push_str("}\n");
 }
 
-fn location(dice: &mut Dice, name: &str, depth: usize, text: &mut String) {
+fn location(dice: &mut Dice, themes: Themes, name: &str, depth: usize, text: &mut String) {
     text.push_str(&format!("location {name} {{\n"));
+    let start = text.len();
     options(dice, 3, ANYWHERE, NOT_IN_LOCATION, text);
+    themed_options(dice, themes, NOT_IN_LOCATION, start, text);
+    for theme in themes.each() {
+        checked(dice, 1, theme.location, &[], start, text);
+    }
     if dice.once_in(3) {
         script(dice, 2, text);
     }
-    let content = dice.one(CONTENT);
+    let content = content(dice, themes, start, text);
     let alias = depth == 0 && !name.starts_with(['@', '~', '=']) && dice.once_in(6);
     if alias && content.is_empty() {
         text.push_str(if name.ends_with('/') { "alias html/deep/;\n" } else { "alias html/deep;\n" });
@@ -227,13 +270,26 @@ fn location(dice: &mut Dice, name: &str, depth: usize, text: &mut String) {
         text.push('\n');
     }
     if content.contains("proxy_pass") {
-        options(dice, 4, PROXY, &[], text);
+        match themes.0.is_empty() {
+            true => options(dice, 4, PROXY, &[], text),
+            false => checked(dice, 2, PROXY, &[], start, text),
+        }
     }
     if depth == 0 && name == "/a/" && dice.once_in(2) {
-        location(dice, "/a/deep/", 1, text);
-        location(dice, "~ \\.html$", 1, text);
+        location(dice, themes, "/a/deep/", 1, text);
+        location(dice, themes, "~ \\.html$", 1, text);
     }
     text.push_str("}\n");
+}
+
+/// What the location that is open from `start` on does.
+fn content(dice: &mut Dice, themes: Themes, start: usize, text: &str) -> &'static str {
+    let content = match themes.pick(dice, |theme| theme.content) {
+        Some(content) => content,
+        None => dice.one(CONTENT),
+    };
+    let clashes = !themes.0.is_empty() && names(content).any(|name| written(&text[start..], name));
+    if clashes { "" } else { content }
 }
 
 fn script(dice: &mut Dice, most: usize, text: &mut String) {
@@ -244,7 +300,7 @@ fn script(dice: &mut Dice, most: usize, text: &mut String) {
 }
 
 /// Up to `most` rows, one of each.
-fn options(dice: &mut Dice, most: usize, rows: &[&[&str]], without: &[&str], text: &mut String) {
+fn options(dice: &mut Dice, most: usize, rows: Rows, without: &[&str], text: &mut String) {
     let mut used = Vec::new();
     for _ in 0..dice.below(most + 1) {
         let row = dice.below(rows.len());
@@ -255,4 +311,37 @@ fn options(dice: &mut Dice, most: usize, rows: &[&[&str]], without: &[&str], tex
             text.push('\n');
         }
     }
+}
+
+/// What the themes have for any place.
+fn themed_options(dice: &mut Dice, themes: Themes, without: &[&str], start: usize, text: &mut String) {
+    for theme in themes.each() {
+        checked(dice, 4, theme.anywhere, without, start, text);
+    }
+}
+
+/// As [`options`], without what the block that is open from `start` on has already.
+fn checked(dice: &mut Dice, most: usize, rows: Rows, without: &[&str], start: usize, text: &mut String) {
+    if rows.is_empty() {
+        return;
+    }
+    for _ in 0..dice.below(most + 1) {
+        let row = dice.below(rows.len());
+        let option = dice.one(rows[row]);
+        let fits = !names(option).any(|name| without.contains(&name) || written(&text[start..], name));
+        if fits {
+            text.push_str(option);
+            text.push('\n');
+        }
+    }
+}
+
+/// The directives of some statements that a block may have once.
+fn names(statements: &str) -> impl Iterator<Item = &str> {
+    let all = statements.split([';', '{', '}']).filter_map(|statement| statement.split_whitespace().next());
+    all.filter(|name| !OFTEN.contains(name))
+}
+
+fn written(block: &str, name: &str) -> bool {
+    block.split([';', '{', '}']).any(|statement| statement.split_whitespace().next() == Some(name))
 }

@@ -1,12 +1,19 @@
 //! `diff`: configurations and requests by chance on Plimsoll and on nginx, and every difference between the two.
 //!
-//! A seed is a case: one configuration and some connections. A difference counts when it comes three times with the
-//! same text; one that does not is a matter of timing, printed and counted apart.
+//! A seed is a case: one configuration and some connections, about everything (`17`) or about a theme (`access-17`).
+//! A difference counts when it comes three times with the same text; one that does not is a matter of timing, printed
+//! and counted apart. The environment's `NGINX` names another oracle than Debian's: where versions of nginx differ, the
+//! newest is right, and an older one is not asked.
 
+mod answer;
 mod config;
 mod dice;
-mod peer;
+mod oracle;
+mod peers;
 mod run;
+mod seed;
+mod site;
+mod themes;
 mod traffic;
 
 use std::time::{Duration, Instant};
@@ -14,16 +21,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use testkit::Binary;
 
-use self::dice::Dice;
+use self::oracle::Oracle;
 use self::run::{Outcome, World, run};
+use self::seed::Seed;
 use crate::bench::with_plimsoll;
 use crate::run::has;
 
-/// The seeds of the gate, and how long it may take.
-const GATE: (u64, u64, Duration) = (1, 300, Duration::from_secs(120));
+/// The gate: plain seeds up to this, themed ones up to that, and how long all may take.
+const GATE: (u64, u64, Duration) = (300, 0, Duration::from_secs(120));
 /// Seeds of the gate whose difference is known and still to be mended: a body that an `error_page` for CONNECT should
 /// pass on (119), and `Keep-Alive` in the head of a 405 (266). Only the gate leaves them out.
-const OPEN: &[u64] = &[119, 266];
+const OPEN: &[&str] = &["119", "266"];
 /// Connections of a case.
 const CONNECTIONS: usize = 14;
 /// How often a difference must come.
@@ -32,17 +40,28 @@ const TIMES: usize = 3;
 /// `diff gate | diff case SEED | diff SECONDS SEED`.
 pub fn diff(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let number = |text: &str| text.parse::<u64>().with_context(|| format!("{text:?} is no number"));
-    let (gate_first, gate_last, gate_most) = GATE;
     let run: Box<dyn FnOnce() -> Result<()>> = match words[..] {
-        ["gate"] => Box::new(move || sweep(gate_first, gate_last, gate_most, OPEN)),
+        ["gate"] => Box::new(|| {
+            let (plain, themed, most) = GATE;
+            let open = |seed: &Seed| OPEN.contains(&seed.to_string().as_str());
+            let seeds = (1..=plain).map(Seed::plain).chain((1..=themed).flat_map(Seed::themed));
+            sweep(seeds.filter(|seed| !open(seed)), most)
+        }),
         ["case", seed] => {
-            let seed = number(seed)?;
+            let seed = seed.parse()?;
             Box::new(move || one(seed))
         }
-        [seconds, seed] => {
-            let (first, most) = (number(seed)?, Duration::from_secs(number(seconds)?));
-            Box::new(move || sweep(first, u64::MAX, most, &[]))
+        [seconds, first] => {
+            let most =
+                Duration::from_secs(seconds.parse().with_context(|| format!("{seconds:?} is no number"))?);
+            let seeds: Box<dyn Iterator<Item = Seed>> = match first.strip_prefix("all-") {
+                // One of each theme, again and again.
+                Some(first) => Box::new((first.parse()?..).flat_map(Seed::themed)),
+                None => {
+                    Box::new(std::iter::successors(Some(first.parse::<Seed>()?), |seed| Some(seed.next())))
+                }
+            };
+            Box::new(move || sweep(seeds, most))
         }
         _ => bail!("diff gate | diff case SEED | diff SECONDS SEED"),
     };
@@ -60,16 +79,16 @@ pub fn gate() -> Result<()> {
 }
 
 /// Runs seed after seed; fails if one differs.
-fn sweep(first: u64, last: u64, most: Duration, without: &[u64]) -> Result<()> {
-    let world = World::new();
+fn sweep(seeds: impl Iterator<Item = Seed>, most: Duration) -> Result<()> {
+    let (world, oracle) = (World::new(), Oracle::find()?);
     let end = Instant::now() + most;
     let (mut cases, mut unsteady, mut found) = (0, 0, Vec::new());
-    for seed in (first..=last).filter(|seed| !without.contains(seed)) {
+    for seed in seeds {
         if Instant::now() > end {
             break;
         }
         cases += 1;
-        match judge(&world, seed) {
+        match judge(&world, &oracle, seed) {
             Verdict::Same => {}
             Verdict::Unsteady(text) => {
                 unsteady += 1;
@@ -77,7 +96,7 @@ fn sweep(first: u64, last: u64, most: Duration, without: &[u64]) -> Result<()> {
             }
             Verdict::Differs(text) => {
                 eprintln!("seed {seed} differs:\n{text}");
-                found.push(seed);
+                found.push(seed.to_string());
             }
         }
     }
@@ -87,19 +106,20 @@ fn sweep(first: u64, last: u64, most: Duration, without: &[u64]) -> Result<()> {
         found.len()
     );
     if !found.is_empty() {
-        bail!("differences: cargo xtask diff case SEED, with SEED one of {found:?}");
+        bail!("differences: cargo xtask diff case SEED, with SEED one of {}", found.join(" "));
     }
     Ok(())
 }
 
 /// One case with everything it has to show.
-fn one(seed: u64) -> Result<()> {
-    let (text, traffic) = case(seed);
+fn one(seed: Seed) -> Result<()> {
+    let oracle = Oracle::find()?;
+    let (text, traffic) = case(&oracle, seed);
     println!("{text}");
     for bytes in traffic {
         println!("{:?}", String::from_utf8_lossy(&bytes));
     }
-    match judge(&World::new(), seed) {
+    match judge(&World::new(), &oracle, seed) {
         Verdict::Same => println!("no difference"),
         Verdict::Unsteady(text) => println!("not again:\n{text}"),
         Verdict::Differs(text) => bail!("differs:\n{text}"),
@@ -107,11 +127,11 @@ fn one(seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// What belongs to a seed.
-fn case(seed: u64) -> (String, Vec<Vec<u8>>) {
-    let mut dice = Dice::new(seed);
-    let text = config::generate(&mut dice);
-    let traffic = (0..CONNECTIONS).map(|_| traffic::connection(&mut dice)).collect();
+/// What belongs to a seed, as far as the oracle knows it.
+fn case(oracle: &Oracle, seed: Seed) -> (String, Vec<Vec<u8>>) {
+    let (mut dice, themes) = seed.dice();
+    let text = oracle.configuration(config::generate(&mut dice, themes));
+    let traffic = (0..CONNECTIONS).map(|_| oracle.traffic(traffic::connection(&mut dice, themes))).collect();
     (text, traffic)
 }
 
@@ -121,8 +141,8 @@ enum Verdict {
     Differs(String),
 }
 
-fn judge(world: &World, seed: u64) -> Verdict {
-    let (text, traffic) = case(seed);
+fn judge(world: &World, oracle: &Oracle, seed: Seed) -> Verdict {
+    let (text, traffic) = case(oracle, seed);
     let mut before: Option<String> = None;
     for _ in 0..TIMES {
         let ours = run(Binary::Plimsoll, world, &text, &traffic);
@@ -143,8 +163,8 @@ fn difference(ours: &Outcome, theirs: &Outcome, traffic: &[Vec<u8>]) -> Option<S
         return None;
     }
     let (
-        Outcome::Served { answers, access, errors },
-        Outcome::Served { answers: answers_n, access: access_n, errors: errors_n },
+        Outcome::Served { answers, access, errors, files },
+        Outcome::Served { answers: answers_n, access: access_n, errors: errors_n, files: files_n },
     ) = (ours, theirs)
     else {
         return Some(format!("  plimsoll: {}\n  nginx:    {}", ours.start(), theirs.start()));
@@ -155,7 +175,9 @@ fn difference(ours: &Outcome, theirs: &Outcome, traffic: &[Vec<u8>]) -> Option<S
             return Some(format!("  sent:     {sent:?}\n  plimsoll: {ours:?}\n  nginx:    {theirs:?}"));
         }
     }
-    lines("access log", access, access_n).or_else(|| lines("error log", errors, errors_n))
+    lines("access log", access, access_n)
+        .or_else(|| lines("error log", errors, errors_n))
+        .or_else(|| lines("files", files, files_n))
 }
 
 /// The lines that only one has.

@@ -11,43 +11,38 @@ use regex::Regex;
 
 use testkit::{Binary, Exit, Origin, Port, Server, Site, normal};
 
+use super::{answer, peers, site};
+
 /// Longer than every timeout in the configurations.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What everything outside the servers is; the same for both.
 pub struct World {
-    origin: Origin,
-    second: Origin,
+    /// By the names that configurations have for them; those that begin as others do stand before them.
+    peers: Vec<(&'static str, Origin)>,
     down: Port,
 }
 
 impl World {
-    /// Two origins that live, and an address where nobody is.
+    /// Peers that live, and an address where nobody is.
     pub fn new() -> World {
-        World { origin: super::peer::origin(), second: super::peer::origin(), down: Port::free() }
+        let peers = vec![
+            ("ORIGIN2", peers::origin()),
+            ("ORIGIN", peers::origin()),
+            ("GOOD", peers::good()),
+            ("FASTCGI", peers::fastcgi()),
+            ("SCGI", peers::scgi()),
+            ("UWSGI", peers::uwsgi()),
+            ("MEMCACHED", peers::memcached()),
+        ];
+        World { peers, down: Port::free() }
     }
 
     /// The configuration with its files and addresses.
     pub fn site(&self, text: &str) -> Site {
         let down = format!("127.0.0.1:{}", self.down.number());
-        Site::new(text)
-            .with("ORIGIN2", self.second.address())
-            .with("ORIGIN", self.origin.address())
-            .with("DOWN", down)
-            .file("users", "a:{PLAIN}b\n")
-            .file("html/index.html", "<p>one text, text one</p>\n")
-            .file("html/a/x.html", "<p>one x text</p>\n")
-            .file("html/a/index.html", "<p>index of a</p>\n")
-            .file("html/a/deep/x.html", "deep x\n")
-            .file("html/deep/a/x.html", "deep root x\n")
-            .file("html/deep/x.html", "alias x\n")
-            .file("html/dir/x.txt", "dir x one\n")
-            .file("html/found.txt", "found: one text\n")
-            .file("html/50x.html", "five hundred\n")
-            .file("html/empty.txt", "")
-            .file("html/pic.png", "png")
-            .file("html/a b/index.html", "a b\n")
-            .file("html/big.txt", "one line of text\n".repeat(3000))
+        let site = site::site(text).with("DOWN", down);
+        self.peers.iter().fold(site, |site, (name, peer)| site.with(name, peer.address()))
     }
 
     /// What differs from run to run, replaced.
@@ -60,22 +55,28 @@ impl World {
         static REFUSED: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(r"^([^|]*\|400\|.*\|)\d+(\|[^|]*\|[^|]*\|[^|]*)$").expect("a pattern of ours")
         });
-        /// Where a body is cut into chunks is nobody's concern.
-        static CHUNK: LazyLock<Regex> =
-            LazyLock::new(|| Regex::new(r"\r\n[0-9a-f]+\r\n").expect("a pattern of ours"));
+        /// Compressed bodies and those in chunks are of other lengths, and pages with a server's name in them.
+        static GZIPPED: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"^([^|]*\|\d+\|)[1-9]\d*(\|.*\|(?:gzip|chunked|text/html[^|]*)\|)")
+                .expect("a pattern of ours")
+        });
         static LINE: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"^([^|]*\|[345]\d\d\|)[1-9]\d+").expect("a pattern of ours"));
         // What is not there and what is empty; how much of a refused request was read.
         let text = text.replace("||", "|-|").replace("||", "|-|");
+        // What is known of a client when it is refused.
+        static PADDED: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new("(<!-- a padding to disable [^\r]*\r\n){6}").expect("a pattern of ours")
+        });
+        let text = PADDED.replace_all(&text, "");
         let text = REFUSED.replace(&text, "${1}N${2}");
-        let text = CHUNK.replace_all(&text, "");
+        let text = GZIPPED.replace(&text, "${1}N${2}");
         let text = LINE.replace(&text, "${1}N");
         let text = PAGE.replace_all(&text, "${1}N");
         let mut text = text.replace(&server.path("").to_string_lossy().into_owned(), "DIR/");
-        for (port, name) in
-            [(self.origin.port(), ":ORIGIN"), (self.second.port(), ":ORIGIN2"), (self.down.number(), ":DOWN")]
-        {
-            text = text.replace(&format!(":{port}"), name);
+        let down = (self.down.number(), "DOWN");
+        for (port, name) in self.peers.iter().map(|(name, peer)| (peer.port(), *name)).chain([down]) {
+            text = text.replace(&format!(":{port}"), &format!(":{name}"));
         }
         static SOON: LazyLock<Regex> = LazyLock::new(|| {
             // What is counted from now, as against what is counted from a file's age.
@@ -90,8 +91,8 @@ impl World {
 pub enum Outcome {
     /// It refused the configuration with this.
     Refused(String),
-    /// Answers by connection, lines of the access log, messages of the error log.
-    Served { answers: Vec<String>, access: Vec<String>, errors: Vec<String> },
+    /// Answers by connection, lines of the access log, messages of the error log, the files afterwards.
+    Served { answers: Vec<String>, access: Vec<String>, errors: Vec<String>, files: Vec<String> },
 }
 
 impl Outcome {
@@ -113,7 +114,7 @@ pub fn run(binary: Binary, world: &World, text: &str, traffic: &[Vec<u8>]) -> Ou
     set_times(&server.path("html"));
     let mut answers = Vec::new();
     for bytes in traffic {
-        let answer = converse(server.port(), bytes);
+        let answer = answer::readable(&converse(server.port(), bytes));
         answers.push(world.blind(&normal(&answer, server.port()), &server));
     }
     let access = access_log(&server).iter().map(|line| world.blind(line, &server)).collect();
@@ -125,7 +126,25 @@ pub fn run(binary: Binary, world: &World, text: &str, traffic: &[Vec<u8>]) -> Ou
         .map(|line| world.blind(&line, &server))
         .collect();
     errors.sort();
-    Outcome::Served { answers, access, errors }
+    let mut files = Vec::new();
+    list(&server.path("html"), "", &mut files);
+    files.sort();
+    Outcome::Served { answers, access, errors, files }
+}
+
+/// The files of a folder, with what they hold where that is little, and the folders in it.
+fn list(folder: &Path, name: &str, out: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), format!("{name}/{}", entry.file_name().to_string_lossy()));
+        if path.is_dir() {
+            out.push(format!("{name}/"));
+            list(&path, &name, out);
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap_or_default();
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
+        out.push(format!("{name}: {} {shown:?}", bytes.len()));
+    }
 }
 
 /// All files the same age on both: 2026 began.
@@ -186,12 +205,14 @@ fn access_log(server: &Server) -> Vec<String> {
 fn message(line: &str) -> Option<String> {
     let (_, rest) = line.split_once(" [")?;
     let (level, rest) = rest.split_once("] ")?;
-    if !matches!(level, "warn" | "error" | "crit" | "alert" | "emerg") {
+    let (_, rest) = rest.split_once(": ")?;
+    // Which of the lines before a refusal are read is a matter of buffers.
+    let refusal = level == "info" && rest.contains(" client sent ") && !rest.contains("header line");
+    if !refusal && !matches!(level, "warn" | "error" | "crit" | "alert" | "emerg") {
         return None;
     }
-    let (_, rest) = rest.split_once(": ")?;
-    // Advice about nginx's own tables.
-    if rest.starts_with("could not build optimal") {
+    // Advice about nginx's own tables; what depends on how fast a client reads.
+    if rest.starts_with("could not build optimal") || rest.contains("an upstream response is buffered to") {
         return None;
     }
     // Said of the same bytes while one thing is read, or the next.
@@ -201,6 +222,14 @@ fn message(line: &str) -> Option<String> {
         Some(numbered) => numbered.split_once(' ')?.1,
         None => rest,
     };
+    /// What time has taken from a count; how many files there were before.
+    static COUNTED: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(excess: |temp/\w+/)[0-9./]+").expect("a pattern of ours"));
+    let text = COUNTED.replace_all(text, "${1}N");
+    // nginx waits for the body of a request that it has thrown away to be mirrored.
+    if text.contains("timed out") && text.contains("subrequest: \"/mirrored\"") {
+        return None;
+    }
     // What clients sent and no terminal should see is not shown here.
     let text: String = text.chars().map(|c| if c.is_ascii_control() { '?' } else { c }).collect();
     Some(format!("[{level}] {text}"))

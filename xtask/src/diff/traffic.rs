@@ -1,6 +1,7 @@
 //! Requests by chance: valid, odd and hostile.
 
 use super::dice::Dice;
+use super::themes::Themes;
 
 const TARGETS: &[&str] = &[
     "/",
@@ -152,16 +153,20 @@ const FIELDS: &[&str] = &[
 ];
 
 /// What goes over one connection, the last request of which closes it.
-pub fn connection(dice: &mut Dice) -> Vec<u8> {
+pub fn connection(dice: &mut Dice, themes: Themes) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..1 + dice.below(3) {
-        request(dice, &mut bytes);
+        request(dice, themes, &mut bytes);
     }
     bytes.extend_from_slice(b"GET /end HTTP/1.1\r\nHost: main.example\r\nConnection: close\r\n\r\n");
     bytes
 }
 
-fn request(dice: &mut Dice, out: &mut Vec<u8>) {
+fn request(dice: &mut Dice, themes: Themes, out: &mut Vec<u8>) {
+    if themes.each().any(|theme| !theme.raw.is_empty()) && dice.once_in(4) {
+        let raw = themes.pick(dice, |theme| theme.raw).unwrap_or("\r\n");
+        return out.extend_from_slice(raw.as_bytes());
+    }
     if dice.once_in(40) {
         out.extend_from_slice(
             dice.one(&[
@@ -182,12 +187,21 @@ fn request(dice: &mut Dice, out: &mut Vec<u8>) {
         return;
     }
     let version = if dice.once_in(12) { "1.0" } else { "1.1" };
-    let line = format!("{} {} HTTP/{version}\r\n", dice.one(METHODS), dice.one(TARGETS));
-    out.extend_from_slice(line.as_bytes());
+    let method = themes.pick(dice, |theme| theme.methods).unwrap_or_else(|| dice.one(METHODS));
+    let target = themes.pick(dice, |theme| theme.targets).unwrap_or_else(|| dice.one(TARGETS));
+    out.extend_from_slice(format!("{method} {target} HTTP/{version}\r\n").as_bytes());
     let mut fields = dice.some(3, FIELDS);
+    fields.extend(themes.pick(dice, |theme| theme.fields));
+    fields.extend(themes.pick(dice, |theme| theme.fields));
     // Which of two is one too many is a matter of the log alone.
-    let name = |field: &&str| field.split(':').next().map(str::to_owned);
-    fields.dedup_by_key(|field| name(&*field));
+    let name = |field: &str| field.split(':').next().map(str::to_owned);
+    fields.dedup_by_key(|field| name(field));
+    if themes.each().next().is_some() {
+        let all = fields.clone();
+        let mut at = 0..;
+        fields
+            .retain(|field| !all.iter().take(at.next().unwrap_or(0)).any(|other| name(other) == name(field)));
+    }
     if !fields.iter().any(|field| field.starts_with("Host")) && !dice.once_in(30) {
         out.extend_from_slice(dice.one(&["Host: main.example\r\n", "Host: nobody\r\n"]).as_bytes());
     }
