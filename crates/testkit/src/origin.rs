@@ -1,5 +1,6 @@
 //! A scriptable upstream server: threads, no HTTP library, every byte as the script says.
 
+use std::collections::HashMap;
 use std::fs::Permissions;
 use std::io;
 use std::net::{Shutdown, TcpListener};
@@ -22,7 +23,8 @@ pub struct Origin {
     port: u16,
     door: Socket,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    /// Ends with the threads of all connections; false if one of them panicked.
+    acceptor: Option<JoinHandle<bool>>,
     _dir: Option<TempDir>,
 }
 
@@ -32,8 +34,8 @@ struct Shared {
     connections: AtomicUsize,
     open: AtomicUsize,
     stopping: AtomicBool,
-    wires: Mutex<Vec<Wire>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Second handles on the connections that are open, by number.
+    wires: Mutex<HashMap<usize, Wire>>,
 }
 
 /// One request of one connection, for the script to answer.
@@ -193,35 +195,41 @@ impl Drop for Origin {
         self.shared.stopping.store(true, Ordering::SeqCst);
         // Wakes the thread that waits in accept.
         let _ = self.door.shutdown(Shutdown::Both);
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
-        for wire in lock(&self.shared.wires).drain(..) {
+        for wire in lock(&self.shared.wires).values() {
             let _ = wire.shutdown(Shutdown::Both);
         }
-        let threads: Vec<JoinHandle<()>> = lock(&self.shared.threads).drain(..).collect();
-        for thread in threads {
-            if thread.join().is_err() && !thread::panicking() {
-                panic!("the script of an origin panicked");
-            }
+        let well = self.acceptor.take().is_none_or(|acceptor| acceptor.join().unwrap_or(false));
+        if !well && !thread::panicking() {
+            panic!("the script of an origin panicked");
         }
     }
 }
 
 type Serve = dyn Fn(&mut Wire, &Shared, usize) + Send + Sync;
 
-fn accept_all<S>(accept: &impl Fn() -> io::Result<Wire>, shared: &Arc<Shared>, serve: &Arc<S>)
+fn accept_all<S>(accept: &impl Fn() -> io::Result<Wire>, shared: &Arc<Shared>, serve: &Arc<S>) -> bool
 where
     S: Fn(&mut Wire, &Shared, usize) + Send + Sync + 'static,
 {
-    while let Ok(mut wire) = accept() {
-        if shared.stopping.load(Ordering::SeqCst) {
-            return;
-        }
+    let (mut threads, mut well) = (Vec::new(), true);
+    loop {
+        let mut wire = match accept() {
+            Ok(wire) => wire,
+            Err(_) if shared.stopping.load(Ordering::SeqCst) => break,
+            Err(error) => {
+                eprintln!("an origin accepts no more: {error}");
+                break;
+            }
+        };
         let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
         shared.open.fetch_add(1, Ordering::SeqCst);
-        if let Ok(twin) = wire.twin() {
-            lock(&shared.wires).push(twin);
+        let twin = wire.twin();
+        if let Ok(twin) = twin {
+            lock(&shared.wires).insert(connection, twin);
+        }
+        // Who stops this looks at the connections after it has said so: one of the two sees this one.
+        if shared.stopping.load(Ordering::SeqCst) {
+            break;
         }
         let (mine, serve) = (shared.clone(), serve.clone());
         let run = move || {
@@ -229,10 +237,16 @@ where
             serve(&mut wire, &mine, connection);
             // The twin kept for stopping would keep the socket open.
             let _ = wire.shutdown(Shutdown::Both);
+            lock(&mine.wires).remove(&connection);
             mine.open.fetch_sub(1, Ordering::SeqCst);
         };
-        lock(&shared.threads).push(thread::spawn(run));
+        // A long test has many thousands of connections: none leaves anything behind.
+        for ended in threads.extract_if(.., |thread: &mut JoinHandle<()>| thread.is_finished()) {
+            well &= ended.join().is_ok();
+        }
+        threads.push(thread::spawn(run));
     }
+    threads.into_iter().fold(well, |well, thread| thread.join().is_ok() && well)
 }
 
 fn exchanges(wire: &mut Wire, shared: &Shared, connection: usize, script: &dyn Fn(&mut Exchange)) {

@@ -38,8 +38,13 @@ fn a_dead_worker_costs_what_was_in_flight() {
             assert!(lost.iter().filter(|lost| lost.kind == kind).count() <= *clients, "{lost:#?}");
         }
     }
-    eprintln!("serving again after {pauses:?}");
-    assert!(pauses.iter().any(|pause| *pause <= BACK_AGAIN), "{pauses:?}");
+    // A machine that is busy with other things is slow at everything: a new worker may take as long as a few checks of
+    // its configuration, which are the larger part of its work.
+    let begun = Instant::now();
+    assert!(server.again(&["-t", "-q"]).success());
+    let most = BACK_AGAIN.max(begun.elapsed() * 4);
+    eprintln!("serving again after {pauses:?}, at most {most:?}");
+    assert!(pauses.iter().any(|pause| *pause <= most), "{pauses:?}, at most {most:?}");
 }
 
 /// Ends the worker; when it was told so.

@@ -166,7 +166,9 @@ fn play(kind: usize, [main, reuseport, tls]: [u16; 3], shared: &Shared) {
                 Ok(served) => drop(shared.served[kind].fetch_add(served, Relaxed)),
                 Err(error) => {
                     let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                    shared.lost().push(Lost { kind, error: error.to_string(), refused });
+                    if !part.kept().is_some_and(|talk| talk.overslept(&error)) {
+                        shared.lost().push(Lost { kind, error: error.to_string(), refused });
+                    }
                     part.reset();
                 }
             }

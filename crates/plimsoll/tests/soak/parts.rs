@@ -12,6 +12,10 @@ pub trait Part: Send {
     fn step(&mut self, doors: &Doors) -> io::Result<u64>;
     /// Nothing is under way that would be lost if it stopped here.
     fn is_at_rest(&self) -> bool;
+    /// Its connection, if it is one that is used again.
+    fn kept(&self) -> Option<&Talk> {
+        None
+    }
     /// Starts over, with a new connection.
     fn reset(&mut self);
 }
@@ -45,6 +49,9 @@ impl Part for KeepAlive {
     }
     fn is_at_rest(&self) -> bool {
         !self.asked
+    }
+    fn kept(&self) -> Option<&Talk> {
+        self.talk.as_ref()
     }
     fn reset(&mut self) {
         (self.talk, self.asked) = (None, false);
@@ -104,6 +111,9 @@ impl Part for Upload {
     fn is_at_rest(&self) -> bool {
         self.sent == 0
     }
+    fn kept(&self) -> Option<&Talk> {
+        self.talk.as_ref()
+    }
     fn reset(&mut self) {
         *self = Upload::default();
     }
@@ -115,12 +125,11 @@ pub struct Download {
     talk: Option<Talk>,
     got: usize,
     close: bool,
-    reused: bool,
 }
 
 impl Download {
     pub fn of(target: &'static str) -> Download {
-        Download { target, talk: None, got: 0, close: false, reused: false }
+        Download { target, talk: None, got: 0, close: false }
     }
 }
 
@@ -133,15 +142,7 @@ impl Part for Download {
         let Some(talk) = &mut self.talk else { return Ok(0) };
         if self.got == 0 {
             talk.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.target).as_bytes())?;
-            let head = match talk.head() {
-                // The server was done long before the client, which is slow: one that leaves does not wait for it to
-                // ask again. Every client asks once more then, on another connection (RFC 9112 9.3.1).
-                Err(e) if self.reused && e.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.reset();
-                    return Ok(0);
-                }
-                head => head?,
-            };
+            let head = talk.head()?;
             self.close = head.close;
             if (head.status, head.length) != (200, FILE) {
                 return Err(bad(format!("status {}, {} bytes", head.status, head.length)));
@@ -157,7 +158,8 @@ impl Part for Download {
         if self.got < FILE {
             return Ok(0);
         }
-        (self.got, self.reused) = (0, !self.close);
+        talk.rest();
+        self.got = 0;
         if self.close {
             self.talk = None;
         }
@@ -165,6 +167,9 @@ impl Part for Download {
     }
     fn is_at_rest(&self) -> bool {
         self.got == 0
+    }
+    fn kept(&self) -> Option<&Talk> {
+        self.talk.as_ref()
     }
     fn reset(&mut self) {
         *self = Download::of(self.target);

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -11,6 +11,8 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 /// Longer than any answer may take; what takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A worker that leaves gives an idle connection so long for one more request.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
 
 enum Stream {
     Plain(TcpStream),
@@ -21,6 +23,12 @@ enum Stream {
 pub struct Talk {
     stream: Stream,
     buffer: Vec<u8>,
+    /// When something was sent last.
+    sent: Instant,
+    /// The last answer is complete, and no request has begun since.
+    rests: bool,
+    /// The request came so late that the server may have closed before it, and nothing of its answer has come.
+    late: bool,
 }
 
 /// What is in the head of an answer.
@@ -33,16 +41,32 @@ pub struct Head {
 
 impl Talk {
     pub fn plain(port: u16) -> io::Result<Talk> {
-        Ok(Talk { stream: Stream::Plain(connect(port)?), buffer: Vec::new() })
+        Ok(Talk::over(Stream::Plain(connect(port)?)))
     }
 
     pub fn tls(port: u16) -> io::Result<Talk> {
         let session = ClientConnection::new(tls_config(), ServerName::try_from("localhost").map_err(bad)?);
         let stream = StreamOwned::new(session.map_err(bad)?, connect(port)?);
-        Ok(Talk { stream: Stream::Tls(Box::new(stream)), buffer: Vec::new() })
+        Ok(Talk::over(Stream::Tls(Box::new(stream))))
+    }
+
+    fn over(stream: Stream) -> Talk {
+        Talk { stream, buffer: Vec::new(), sent: Instant::now(), rests: false, late: false }
+    }
+
+    /// Whether an error means that the server closed an idle connection while a client that was slow, as on a busy
+    /// machine, sent its next request: nothing is lost, every client asks once more then (RFC 9112 9.3.1).
+    pub fn overslept(&self, error: &io::Error) -> bool {
+        let closed = [ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+        self.late && closed.contains(&error.kind())
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if std::mem::take(&mut self.rests) {
+            // The last answer came after the last request was sent, so the server has waited no longer than this.
+            self.late = self.sent.elapsed() >= LAST_CHANCE;
+        }
+        self.sent = Instant::now();
         match &mut self.stream {
             Stream::Plain(s) => s.write_all(bytes),
             Stream::Tls(s) => s.write_all(bytes).and_then(|()| s.flush()),
@@ -84,10 +108,16 @@ impl Talk {
     pub fn answer(&mut self) -> io::Result<(Vec<u8>, bool)> {
         let head = self.head()?;
         let body = self.exactly(head.length)?;
+        self.rest();
         match head.status {
             200 => Ok((body, head.close)),
             status => Err(bad(format!("status {status}"))),
         }
+    }
+
+    /// What was asked for has come.
+    pub fn rest(&mut self) {
+        self.rests = true;
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
@@ -102,6 +132,7 @@ impl Talk {
             Stream::Tls(s) => s.read(&mut self.buffer[had..]),
         };
         self.buffer.truncate(had + *read.as_ref().unwrap_or(&0));
+        self.late &= !matches!(read, Ok(1..));
         match read? {
             0 => Err(io::Error::new(ErrorKind::UnexpectedEof, format!("closed after {had} bytes"))),
             _ => Ok(()),
