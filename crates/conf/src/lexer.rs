@@ -8,6 +8,8 @@ use crate::Word;
 
 /// nginx's configuration buffer: a word with its quotes, or with the character that ends it, must fit in.
 const BUFFER: usize = 4096;
+/// Words of a statement, at most: each takes more memory than it has bytes in the file.
+const MOST_WORDS: usize = 1 << 18;
 
 /// What ended a statement, or the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,11 @@ impl Lexer {
             match byte {
                 b';' | b'{' | b'}' => return self.stop(byte, words),
                 b'#' => self.comment()?,
+                _ if words.len() == MOST_WORDS => {
+                    return Err(
+                        self.flaw(format!("more than {MOST_WORDS} parameters in \"{}\" directive", words[0]))
+                    );
+                }
                 b'"' | b'\'' => words.push(self.quoted(byte)?),
                 _ => words.push(self.bare()?),
             }

@@ -160,6 +160,8 @@ fn what_has_no_end_is_given_up_on() {
 #[test]
 fn hostile_texts() {
     let mb = 1 << 20;
+    let words = error(&tree(format!("a {}", "b ".repeat(mb))));
+    assert_eq!(words, "more than 262144 parameters in \"a\" directive in /etc/t.conf:1");
     assert_eq!(error(&tree("a {".repeat(mb))), "blocks are nested more than 200 deep in /etc/t.conf:1");
     assert_eq!(error(&tree("{".repeat(mb))), "unexpected \"{\" in /etc/t.conf:1");
     assert_eq!(error(&tree("a;\nb \0;")), "unexpected NUL byte in /etc/t.conf:2");

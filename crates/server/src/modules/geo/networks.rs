@@ -1,16 +1,17 @@
 //! Networks within networks: the smallest one that an address is in counts.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::values::Number;
 use crate::network::Network;
 
-/// While they are read: by address and mask.
+/// While they are read: by address and mask, so in order, and what lies in another behind it. Long lists are made by
+/// programs and in order already, which a tree takes quickly.
 #[derive(Default)]
 pub struct Networks {
-    v4: HashMap<(u32, u32), Number>,
-    v6: HashMap<(u128, u128), Number>,
+    v4: BTreeMap<(u32, u32), Number>,
+    v6: BTreeMap<(u128, u128), Number>,
 }
 
 impl Networks {
@@ -36,7 +37,7 @@ impl Networks {
     pub fn build(self) -> Found {
         let v4 = self.v4.into_iter().map(|((net, mask), value)| (net, net | !mask, value));
         let v6 = self.v6.into_iter().map(|((net, mask), value)| (net, net | !mask, value));
-        Found { v4: flat(v4.collect(), |n| n.checked_add(1)), v6: flat(v6.collect(), |n| n.checked_add(1)) }
+        Found { v4: flat(v4, |n| n.checked_add(1)), v6: flat(v6, |n| n.checked_add(1)) }
     }
 }
 
@@ -65,10 +66,11 @@ impl<A: Ord + Copy> Stretches<A> {
     }
 }
 
-/// Of networks (first address, last address, value), which lie in one another or apart.
-fn flat<A: Ord + Copy>(mut networks: Vec<(A, A, Number)>, after: impl Fn(A) -> Option<A>) -> Stretches<A> {
-    // The outer ones first.
-    networks.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+/// Of networks (first address, last address, value) in order, which lie in one another (the outer ones come first) or apart.
+fn flat<A: Ord + Copy>(
+    networks: impl Iterator<Item = (A, A, Number)>,
+    after: impl Fn(A) -> Option<A>,
+) -> Stretches<A> {
     let mut out: Vec<(A, Option<Number>)> = Vec::new();
     let mut put = |start, value| {
         // What begins where another begins hides it.
@@ -104,6 +106,8 @@ fn flat<A: Ord + Copy>(mut networks: Vec<(A, A, Number)>, after: impl Fn(A) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     proptest! {
