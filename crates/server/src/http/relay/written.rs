@@ -12,7 +12,19 @@ use crate::temp::TempPath;
 
 /// A module's table of directives: its own rows behind those that all such modules have. `$prefix` is what the names
 /// begin with, `$own` the module's settings, a structure around [`Written`].
+///
+/// Inside, `@once` is the row of a directive that has one value, sets the field of its name, and may stand once in a block.
 macro_rules! relay_directives {
+    (@once $prefix:literal, $own:ident, $name:literal, $field:ident, flag) => {
+        directive(concat!($prefix, $name), IN_HTTP, flag(), |at, a| {
+            at.own::<$own>().0.once.$field.set(a.flag(0)?)
+        })
+    };
+    (@once $prefix:literal, $own:ident, $name:literal, $field:ident, $read:ident) => {
+        directive(concat!($prefix, $name), IN_HTTP, exactly(1), |at, a| {
+            at.own::<$own>().0.once.$field.set(a.$read(0)?)
+        })
+    };
     ($prefix:literal, $own:ident, [$($row:expr,)*]) => {{
         use conf::{IN_HTTP, at_least, between, directive, exactly, flag};
         use $crate::http::relay::written::{self, AGAIN, IGNORED};
@@ -33,67 +45,31 @@ macro_rules! relay_directives {
                 let mask = written::mask(at, a, AGAIN)?;
                 at.own::<$own>().0.once.next_upstream.set(mask)
             }),
-            directive(concat!($prefix, "_next_upstream_tries"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.next_upstream_tries.set(a.number(0)?)
-            }),
-            directive(concat!($prefix, "_next_upstream_timeout"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.next_upstream_timeout.set(a.msec(0)?)
-            }),
-            directive(concat!($prefix, "_pass_request_headers"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.pass_request_headers.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_pass_request_body"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.pass_request_body.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_request_buffering"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.request_buffering.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_buffering"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.buffering.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_buffer_size"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.buffer_size.set(a.size(0)?)
-            }),
+            relay_directives!(@once $prefix, $own, "_next_upstream_tries", next_upstream_tries, number),
+            relay_directives!(@once $prefix, $own, "_next_upstream_timeout", next_upstream_timeout, msec),
+            relay_directives!(@once $prefix, $own, "_pass_request_headers", pass_request_headers, flag),
+            relay_directives!(@once $prefix, $own, "_pass_request_body", pass_request_body, flag),
+            relay_directives!(@once $prefix, $own, "_request_buffering", request_buffering, flag),
+            relay_directives!(@once $prefix, $own, "_buffering", buffering, flag),
+            relay_directives!(@once $prefix, $own, "_buffer_size", buffer_size, size),
             directive(concat!($prefix, "_buffers"), IN_HTTP, exactly(2), |at, a| {
                 at.own::<$own>().0.once.buffers.set((a.number(0)?, a.size(1)?))
             }),
-            directive(concat!($prefix, "_busy_buffers_size"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.busy_buffers_size.set(a.size(0)?)
-            }),
-            directive(concat!($prefix, "_max_temp_file_size"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.max_temp_file_size.set(a.size(0)?)
-            }),
-            directive(concat!($prefix, "_temp_file_write_size"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.temp_file_write_size.set(a.size(0)?)
-            }),
+            relay_directives!(@once $prefix, $own, "_busy_buffers_size", busy_buffers_size, size),
+            relay_directives!(@once $prefix, $own, "_max_temp_file_size", max_temp_file_size, size),
+            relay_directives!(@once $prefix, $own, "_temp_file_write_size", temp_file_write_size, size),
             directive(concat!($prefix, "_temp_path"), IN_HTTP, between(1, 4), |at, a| {
                 let path = $crate::temp::TempPath::read(at, a)?;
                 at.own::<$own>().0.once.temp_path.set(path)
             }),
-            directive(concat!($prefix, "_connect_timeout"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.connect_timeout.set(a.msec(0)?)
-            }),
-            directive(concat!($prefix, "_send_timeout"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.send_timeout.set(a.msec(0)?)
-            }),
-            directive(concat!($prefix, "_read_timeout"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.read_timeout.set(a.msec(0)?)
-            }),
-            directive(concat!($prefix, "_intercept_errors"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.intercept_errors.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_ignore_client_abort"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.ignore_client_abort.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_socket_keepalive"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.socket_keepalive.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_socket_rcvbuf"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.socket_rcvbuf.set(a.size(0)?)
-            }),
-            directive(concat!($prefix, "_socket_sndbuf"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.socket_sndbuf.set(a.size(0)?)
-            }),
+            relay_directives!(@once $prefix, $own, "_connect_timeout", connect_timeout, msec),
+            relay_directives!(@once $prefix, $own, "_send_timeout", send_timeout, msec),
+            relay_directives!(@once $prefix, $own, "_read_timeout", read_timeout, msec),
+            relay_directives!(@once $prefix, $own, "_intercept_errors", intercept_errors, flag),
+            relay_directives!(@once $prefix, $own, "_ignore_client_abort", ignore_client_abort, flag),
+            relay_directives!(@once $prefix, $own, "_socket_keepalive", socket_keepalive, flag),
+            relay_directives!(@once $prefix, $own, "_socket_rcvbuf", socket_rcvbuf, size),
+            relay_directives!(@once $prefix, $own, "_socket_sndbuf", socket_sndbuf, size),
             directive(concat!($prefix, "_send_lowat"), IN_HTTP, exactly(1), |at, a| {
                 let lowat = a.size(0)?;
                 at.warn(a.warning(format!("\"{}\" is not supported, ignored", a.directive)));
@@ -103,9 +79,7 @@ macro_rules! relay_directives {
                 let bind = written::bind(at, a)?;
                 at.own::<$own>().0.once.bind.set(bind)
             }),
-            directive(concat!($prefix, "_force_ranges"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.force_ranges.set(a.flag(0)?)
-            }),
+            relay_directives!(@once $prefix, $own, "_force_ranges", force_ranges, flag),
             directive(concat!($prefix, "_limit_rate"), IN_HTTP, exactly(1), |at, a| {
                 let rate = $crate::http::variables::Template::compile(at, a, 0)?;
                 if rate.as_literal().is_some() {
@@ -146,31 +120,17 @@ macro_rules! relay_directives {
                 let methods = $crate::http::relay::cache::methods(at, a)?;
                 at.own::<$own>().0.once.cache_methods.set(methods)
             }),
-            directive(concat!($prefix, "_cache_min_uses"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.cache_min_uses.set(a.number(0)?)
-            }),
-            directive(concat!($prefix, "_cache_max_range_offset"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.cache_max_range_offset.set(a.offset(0)?)
-            }),
+            relay_directives!(@once $prefix, $own, "_cache_min_uses", cache_min_uses, number),
+            relay_directives!(@once $prefix, $own, "_cache_max_range_offset", cache_max_range_offset, offset),
             directive(concat!($prefix, "_cache_use_stale"), IN_HTTP, at_least(1), |at, a| {
                 let mask = written::mask(at, a, written::STALE)?;
                 at.own::<$own>().0.once.cache_use_stale.set(mask)
             }),
-            directive(concat!($prefix, "_cache_background_update"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.cache_background_update.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_cache_lock"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.cache_lock.set(a.flag(0)?)
-            }),
-            directive(concat!($prefix, "_cache_lock_age"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.cache_lock_age.set(a.msec(0)?)
-            }),
-            directive(concat!($prefix, "_cache_lock_timeout"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.once.cache_lock_timeout.set(a.msec(0)?)
-            }),
-            directive(concat!($prefix, "_cache_revalidate"), IN_HTTP, flag(), |at, a| {
-                at.own::<$own>().0.once.cache_revalidate.set(a.flag(0)?)
-            }),
+            relay_directives!(@once $prefix, $own, "_cache_background_update", cache_background_update, flag),
+            relay_directives!(@once $prefix, $own, "_cache_lock", cache_lock, flag),
+            relay_directives!(@once $prefix, $own, "_cache_lock_age", cache_lock_age, msec),
+            relay_directives!(@once $prefix, $own, "_cache_lock_timeout", cache_lock_timeout, msec),
+            relay_directives!(@once $prefix, $own, "_cache_revalidate", cache_revalidate, flag),
             directive(concat!($prefix, "_cache_bypass"), IN_HTTP, at_least(1), |at, a| {
                 let all = written::templates(at, a)?;
                 at.own::<$own>().0.cache_bypass.extend(all);
@@ -341,16 +301,11 @@ pub(crate) const IGNORED: &[(&str, u32)] = &[
     ("X-Accel-Expires", ignored::EXPIRES_ACCEL),
     ("X-Accel-Limit-Rate", 1 << 2),
     ("X-Accel-Buffering", ignored::BUFFERING),
-    ("X-Accel-Charset", 1 << 4),
+    ("X-Accel-Charset", ignored::CHARSET),
     ("Expires", ignored::EXPIRES),
     ("Cache-Control", ignored::CACHE_CONTROL),
     ("Set-Cookie", ignored::SET_COOKIE),
     ("Vary", ignored::VARY),
-    ("X-Accel-Charset", ignored::CHARSET),
-    ("Expires", 1 << 5),
-    ("Cache-Control", 1 << 6),
-    ("Set-Cookie", 1 << 7),
-    ("Vary", 1 << 8),
 ];
 /// Their bits.
 pub(crate) mod ignored {
