@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::{FULL, Link};
+use crate::link::{FULL, Kind, Link};
 use crate::mix::Mix;
 
 /// The links of one server, and the traffic that they are compared for.
@@ -81,7 +81,8 @@ impl Chain {
         match self.binding() {
             None => "Nothing known bounds the load.".to_owned(),
             Some(Binding { link, why: Why::Full }) => {
-                format!("No room left: {} is full ({} of {}).", link.name(), link.used, shown(link.ceiling))
+                let (name, are) = (link.name(), link.are());
+                format!("No room left: {name} {are} full ({} of {}).", link.used, shown(link.ceiling))
             }
             Some(Binding { link, why: Why::Headroom(times) }) => {
                 format!(
@@ -98,6 +99,12 @@ impl Chain {
 }
 
 impl Link {
+    fn are(&self) -> &'static str {
+        match self.kind {
+            Kind::Slots | Kind::Descriptors | Kind::EventLoop | Kind::Ports => "are",
+            Kind::AcceptQueue | Kind::UpstreamQueue | Kind::Memory => "is",
+        }
+    }
     fn order(&self, other: &Link) -> std::cmp::Ordering {
         (self.kind, &self.of).cmp(&(other.kind, &other.of))
     }

@@ -12,6 +12,7 @@
 mod advice;
 mod chain;
 pub mod draw;
+pub mod exposition;
 mod finding;
 mod link;
 mod mix;

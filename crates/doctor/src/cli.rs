@@ -7,10 +7,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::diagnose::diagnose;
+use capacity::NEARLY_FULL;
+
+use crate::diagnose::{Diagnosis, diagnose};
+use crate::exporter;
 use crate::facts::Facts;
 use crate::flags::{self, Doctor, Output};
-use crate::report::{json, markdown, text};
+use crate::logs::Follower;
+use crate::report::{html, json, markdown, text};
 use crate::{explain, fix, input, probe, size};
 
 /// What the program exits with when it could not look.
@@ -43,6 +47,9 @@ fn doctor(args: &[String]) -> Result<u8, String> {
         say(&explain::explain(code)?);
         return Ok(0);
     }
+    if let Some(address) = &flags.listen {
+        return exporter::serve(address, &flags.wanted);
+    }
     if flags.watch {
         return watch(&flags);
     }
@@ -62,7 +69,9 @@ fn doctor(args: &[String]) -> Result<u8, String> {
 fn facts(flags: &Doctor) -> Result<Facts, String> {
     let Some(file) = &flags.facts else { return Ok(probe::look(&flags.wanted)) };
     let bytes = input::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", file.display()))
+    let saved: Facts =
+        serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(if flags.wanted.only_files() { saved.with(probe::look(&flags.wanted)) } else { saved })
 }
 
 fn save(facts: &Facts, file: &PathBuf) -> Result<(), String> {
@@ -74,6 +83,7 @@ fn report(facts: &Facts, flags: &Doctor) -> String {
     let diagnosis = diagnose(facts);
     match flags.output {
         Output::Json => json::json(facts, &diagnosis),
+        Output::Html => html::html(facts, &diagnosis),
         Output::Markdown => markdown::markdown(facts, &diagnosis),
         Output::Text => {
             let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -84,15 +94,33 @@ fn report(facts: &Facts, flags: &Doctor) -> String {
 
 /// Looks again and again, until it is interrupted or nobody reads any more.
 fn watch(flags: &Doctor) -> Result<u8, String> {
+    let terminal = std::io::stdout().is_terminal();
+    let first = facts(flags)?;
+    let mut follower = Follower::new(flags.wanted.window);
+    let mut alarmed = false;
     loop {
-        let facts = facts(flags)?;
-        let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
-        let text = format!("{clear}{}", report(&facts, flags));
+        let mut seen = probe::look_again(&flags.wanted, &mut follower);
+        seen.access.clone_from(&first.access);
+        let diagnosis = diagnose(&seen);
+        let alarm = alarm(&diagnosis);
+        let clear = if terminal { "\x1b[H\x1b[2J" } else { "" };
+        // The bell rings once.
+        let bell = if terminal && !alarmed && alarm.is_some() { "\x07" } else { "" };
+        alarmed = alarm.is_some();
+        let text = format!("{clear}{bell}{}{}", alarm.unwrap_or_default(), report(&seen, flags));
         if std::io::stdout().write_all(text.as_bytes()).is_err() {
-            return Ok(diagnose(&facts).exit_code(&facts));
+            return Ok(diagnosis.exit_code(&seen));
         }
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// The links that are nearly full, in one line.
+fn alarm(diagnosis: &Diagnosis) -> Option<String> {
+    let nearly = diagnosis.chain.links.iter().filter(|link| link.used > 0 && link.fullness() >= NEARLY_FULL);
+    let words: Vec<String> =
+        nearly.map(|link| format!("{} {:.0}%", link.name(), link.fullness() * 100.0)).collect();
+    (!words.is_empty()).then(|| format!("ALERT {}\n\n", words.join(", ")))
 }
 
 /// Whoever reads may stop reading (`| head`).

@@ -1,22 +1,67 @@
-//! What each finding means: the pages of docs/doctor.md.
+//! What each finding means: the pages of docs/findings.
 
-/// The page of documentation that has a section for each finding.
-const PAGE: &str = include_str!("../../../docs/doctor.md");
-
-/// The section of a finding's code.
-pub fn explain(code: &str) -> Result<String, String> {
-    let heading = format!("### `{code}`");
-    let start = PAGE.find(&format!("{heading}\n"));
-    let Some(section) = start.and_then(|start| PAGE.get(start + heading.len()..)) else {
-        return Err(format!("no finding \"{code}\"; there are: {}", codes().collect::<Vec<_>>().join(", ")));
+/// Each code with its page.
+macro_rules! pages {
+    ($($code:literal,)*) => {
+        &[$(($code, include_str!(concat!("../../../docs/findings/", $code, ".md")))),*]
     };
-    let end = section.find("\n#").unwrap_or(section.len());
-    Ok(format!("{code}\n{}\n", section[..end].trim_end()))
+}
+
+/// All of them, link by link.
+const PAGES: &[(&str, &str)] = pages![
+    "accept_queue_full",
+    "accept_queue_overflows",
+    "accept_queue_overflowed",
+    "machine_overflows",
+    "queue_shorter",
+    "backlog_clamped",
+    "slots_full",
+    "slots_low",
+    "slots_for_listeners",
+    "peak_near_ceiling",
+    "idle_clients",
+    "idle_upstream",
+    "proxy_loop",
+    "descriptors_full",
+    "descriptors_short",
+    "descriptors_master",
+    "descriptors_machine",
+    "limit_not_landed",
+    "limit_of_shell",
+    "rlimit_refused",
+    "rlimit_over_nr_open",
+    "event_loop_busy",
+    "quota_used_up",
+    "processors_taken",
+    "uneven_workers",
+    "workers_over_quota",
+    "upstream_queue_full",
+    "application_busy",
+    "upstream_slow",
+    "upstream_down",
+    "no_live_upstreams",
+    "ports_exhausted",
+    "ports_short",
+    "fixed_port",
+    "memory_full",
+    "memory_short",
+    "kernel_memory",
+    "worker_killed",
+    "old_workers",
+    "configuration_broken",
+    "limited",
+];
+
+/// The page of a finding's code.
+pub fn explain(code: &str) -> Result<String, String> {
+    let found = PAGES.iter().find(|(known, _)| *known == code);
+    let missing = || format!("no finding \"{code}\"; there are: {}", codes().collect::<Vec<_>>().join(", "));
+    found.map(|(_, page)| (*page).to_owned()).ok_or_else(missing)
 }
 
 /// All codes that are explained.
 pub fn codes() -> impl Iterator<Item = &'static str> {
-    PAGE.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'))
+    PAGES.iter().map(|(code, _)| *code)
 }
 
 #[cfg(test)]
@@ -29,13 +74,28 @@ mod tests {
         assert!(explain("nothing").is_err_and(|error| error.contains("slots_full")));
     }
 
+    /// Every page is whole, fits a terminal and stands in the index.
+    #[test]
+    fn pages_are_alike() {
+        const INDEX: &str = include_str!("../../../docs/doctor.md");
+        for (code, page) in PAGES {
+            assert!(page.starts_with(&format!("# {code}\n")), "{code}");
+            let headings: Vec<&str> = page.lines().filter(|line| line.starts_with("## ")).collect();
+            assert_eq!(headings, ["## Seen", "## Change", "## Verify", "## Not this"], "{code}");
+            assert!(page.lines().all(|line| line.chars().count() <= 80), "{code}");
+            assert!(INDEX.contains(&format!("[`{code}`](findings/{code}.md)")), "{code} is not in the index");
+        }
+        assert_eq!(INDEX.matches("](findings/").count(), PAGES.len());
+    }
+
     /// Every code that the sources give to a finding, here and in `capacity`.
     #[test]
-    fn no_code_lacks_its_section() {
+    fn no_code_lacks_its_page() {
         let sources = [
             include_str!("diagnose/live.rs"),
             include_str!("diagnose/events.rs"),
             include_str!("diagnose/processors.rs"),
+            include_str!("diagnose/traffic.rs"),
             include_str!("../../capacity/src/rules.rs"),
         ];
         let known: Vec<&str> = codes().collect();
@@ -44,7 +104,7 @@ mod tests {
             let near = words.find('"').is_some_and(|at| at < 40);
             let is_code =
                 near && literal.contains('_') && literal.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-            assert!(!is_code || known.contains(&literal), "docs/doctor.md has no section for {literal}");
+            assert!(!is_code || known.contains(&literal), "docs/findings has no page for {literal}");
         }
     }
 }

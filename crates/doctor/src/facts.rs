@@ -73,6 +73,7 @@ pub struct Running {
 
 /// A limit of descriptors; `None` is "unlimited".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limit {
     /// What is enforced.
     pub soft: Option<u64>,
@@ -102,6 +103,7 @@ pub struct Worker {
 
 /// Descriptors by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Open {
     /// Sockets.
     pub sockets: u64,
@@ -126,6 +128,7 @@ impl From<&Descriptors> for Open {
 
 /// Counters of the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Growing {
     /// Since the machine started.
     pub total: Counters,
@@ -167,6 +170,7 @@ pub struct Upstream {
 
 /// `stub_status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// Clients connected.
     pub active: u64,
@@ -185,6 +189,18 @@ pub struct Status {
 }
 
 impl Facts {
+    /// These, with what was read of files besides.
+    pub fn with(self, files: Facts) -> Facts {
+        let logs = if files.events.logs.is_empty() { self.events } else { files.events };
+        Facts {
+            config: files.config.or(self.config),
+            events: logs,
+            access: files.access.or(self.access),
+            unread: self.unread.into_iter().chain(files.unread).collect(),
+            ..self
+        }
+    }
+
     /// Whether there is anything to judge.
     pub fn is_empty(&self) -> bool {
         let logs = self.events.logs.is_empty() && self.access.is_none();

@@ -26,10 +26,13 @@ nothing.
   --since T, --until T  lines from then, until then: 2h, 30m, 1d ago,
                       or \"2026-11-22 12:00:00\"; a running server: the last day
   --seconds N         how long counters are watched (1)
-  --watch             look again and again
+  --watch             look again and again; what fills up is named above
+  --listen ADDRESS    serve metrics for Prometheus, e.g. 127.0.0.1:9113
   --json              the report for programs (schema 1)
   --markdown          the report for a ticket
-  --save FILE         write what was seen; --facts FILE reads it
+  --html              the report as a page with pictures, in one file
+  --save FILE         write what was seen; --facts FILE reads it, and takes logs
+                      and a configuration from other flags, where given
   --explain CODE      what a finding means
   --fix DIR           write the changes as files (sysctl, systemd drop-in, a
                       diff of the configuration); nothing is applied
@@ -48,6 +51,8 @@ pub enum Output {
     Json,
     /// For a ticket.
     Markdown,
+    /// A page with pictures.
+    Html,
 }
 
 /// What `plimsoll doctor` is asked for.
@@ -59,6 +64,8 @@ pub struct Doctor {
     pub output: Output,
     /// `--watch`
     pub watch: bool,
+    /// `--listen`
+    pub listen: Option<String>,
     /// `--save`
     pub save: Option<PathBuf>,
     /// `--facts`
@@ -133,7 +140,9 @@ pub fn doctor(args: &[String]) -> Result<Doctor, String> {
             "--until" => wanted.window.until = Some(time(words.value()?, now)?),
             "--seconds" => seconds = words.number()?,
             "--watch" => flags.watch = true,
+            "--listen" => flags.listen = Some(words.value()?.to_owned()),
             "--markdown" => flags.output = Output::Markdown,
+            "--html" => flags.output = Output::Html,
             "--json" => flags.output = Output::Json,
             "--save" => flags.save = Some(words.value()?.into()),
             "--facts" => flags.facts = Some(words.value()?.into()),

@@ -66,6 +66,11 @@ impl Whole {
         Whole { file, at: 0, length }
     }
 
+    /// A part of a file, from one byte to another.
+    pub(crate) fn from(file: File, at: u64, length: u64) -> Whole {
+        Whole { file, at, length }
+    }
+
     /// Over a hole, if one is here: whether there was one.
     fn skip_hole(&mut self) -> bool {
         let data = match seek(&self.file, rustix::fs::SeekFrom::Data(self.at)) {

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod diagnose;
 pub mod explain;
+mod exporter;
 pub mod facts;
 pub mod fix;
 mod flags;

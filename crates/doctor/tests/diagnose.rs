@@ -6,8 +6,9 @@ use std::path::Path;
 use capacity::{Kind, Link, Severity};
 use doctor::diagnose::{Diagnosis, diagnose};
 use doctor::facts::{Facts, Growing, Limit, Open, Running, Status, Throttled, Upstream, Worker};
-use doctor::logs::Blocks;
+use doctor::logs::access::Access;
 use doctor::logs::error::{Scanner, Window};
+use doctor::logs::{Blocks, Concurrency};
 use doctor::probe::config::Config;
 use machine::kernel::Settings;
 use machine::sockets::{Held, Queue, Towards};
@@ -265,6 +266,11 @@ fn live_links() {
     assert_eq!(first(&quota, "quota_used_up").exit_code(&quota), 2);
     let quota = changed(&|facts| facts.throttled = throttled(0));
     assert_eq!(first(&quota, "quota_used_up").exit_code(&quota), 1);
+    let peak = changed(&|facts| {
+        let found = Concurrency { peak: 900, ..Concurrency::default() };
+        facts.access = Some(Access { requests: 9, concurrency: Some(found), ..Access::default() });
+    });
+    assert!(first(&peak, "peak_near_ceiling").findings[0].title.contains("900"));
     let own = changed(&|facts| {
         let link = Link::new(Kind::Slots, Some(1000), "").peak(1000);
         facts.own = vec![Link { refused: 7, ..link }];

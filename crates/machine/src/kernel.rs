@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the kernel allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// net.core.somaxconn
     pub somaxconn: Option<u32>,
@@ -24,6 +25,7 @@ pub struct Settings {
 
 /// What the kernel counts, since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// Connections lost because an accept queue was full.
     pub listen_overflows: u64,

@@ -9,6 +9,7 @@ use sys::sock_diag::{State, States, Tcp, Unix, tcp, unix};
 
 /// A listening socket's accept queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Queue {
     /// `127.0.0.1:80`, `[::]:80`, `unix:/run/app.sock`.
     pub address: String,
@@ -46,6 +47,7 @@ pub fn listening() -> io::Result<Vec<Queue>> {
 
 /// What goes on towards one destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Towards {
     /// Connections that the server has open.
     pub open: u64,
@@ -57,6 +59,7 @@ pub struct Towards {
 
 /// What one process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Held {
     /// Listening sockets.
     pub listening: u64,

@@ -6,6 +6,7 @@ mod events;
 mod live;
 mod processors;
 mod setup;
+mod traffic;
 
 use capacity::{Chain, Finding, Kind, Severity};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,7 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     let mut findings = setup.as_ref().map(capacity::Setup::findings).unwrap_or_default();
     findings.extend(live::findings(facts, &chain, setup.as_ref()));
     findings.extend(events::findings(facts, setup.as_ref()));
+    findings.extend(traffic::findings(facts, &chain));
     Diagnosis { chain, findings: ordered(findings) }
 }
 
@@ -91,15 +93,16 @@ fn rank(finding: &Finding) -> u8 {
         "worker_killed" => 1,
         "no_live_upstreams" => 20,
         "limited" => 21,
+        "quota_used_up" => 4,
         _ => match finding.link {
             Some(Kind::Ports) => 2,
             Some(Kind::UpstreamQueue) => 3,
-            Some(Kind::EventLoop) => 4,
-            Some(Kind::Descriptors) => 5,
-            Some(Kind::Slots) => 6,
-            Some(Kind::AcceptQueue) => 7,
-            Some(Kind::Memory) => 8,
-            None => 9,
+            Some(Kind::EventLoop) => 5,
+            Some(Kind::Descriptors) => 6,
+            Some(Kind::Slots) => 7,
+            Some(Kind::AcceptQueue) => 8,
+            Some(Kind::Memory) => 9,
+            None => 10,
         },
     }
 }

@@ -56,6 +56,93 @@ pub enum Cause {
     Killed,
 }
 
+impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 23] = [
+        Cause::SlotsOnAccept,
+        Cause::SlotsToUpstream,
+        Cause::SlotsReusing,
+        Cause::SlotsForListeners,
+        Cause::SlotsOverLimit,
+        Cause::RlimitRefused,
+        Cause::FilesOnAccept,
+        Cause::FilesToUpstream,
+        Cause::FilesOpen,
+        Cause::FilesOfMaster,
+        Cause::FilesOfMachine,
+        Cause::UpstreamQueue,
+        Cause::ConnectTimeout,
+        Cause::UpstreamSlow,
+        Cause::UpstreamDown,
+        Cause::Ports,
+        Cause::BindInUse,
+        Cause::KernelMemory,
+        Cause::NoLiveUpstreams,
+        Cause::UpstreamDisabled,
+        Cause::Limited,
+        Cause::Application,
+        Cause::Killed,
+    ];
+
+    /// What programs call it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Cause::SlotsOnAccept => "slots_on_accept",
+            Cause::SlotsToUpstream => "slots_to_upstream",
+            Cause::SlotsReusing => "slots_reusing",
+            Cause::SlotsForListeners => "slots_for_listeners",
+            Cause::SlotsOverLimit => "slots_over_limit",
+            Cause::RlimitRefused => "rlimit_refused",
+            Cause::FilesOnAccept => "files_on_accept",
+            Cause::FilesToUpstream => "files_to_upstream",
+            Cause::FilesOpen => "files_open",
+            Cause::FilesOfMaster => "files_of_master",
+            Cause::FilesOfMachine => "files_of_machine",
+            Cause::UpstreamQueue => "upstream_queue",
+            Cause::ConnectTimeout => "connect_timeout",
+            Cause::UpstreamSlow => "upstream_slow",
+            Cause::UpstreamDown => "upstream_down",
+            Cause::Ports => "ports",
+            Cause::BindInUse => "bind_in_use",
+            Cause::KernelMemory => "kernel_memory",
+            Cause::NoLiveUpstreams => "no_live_upstreams",
+            Cause::UpstreamDisabled => "upstream_disabled",
+            Cause::Limited => "limited",
+            Cause::Application => "application",
+            Cause::Killed => "killed",
+        }
+    }
+
+    /// A few words, for a picture.
+    pub fn words(self) -> &'static str {
+        match self {
+            Cause::SlotsOnAccept => "no slot for a client",
+            Cause::SlotsToUpstream => "no slot towards an upstream",
+            Cause::SlotsReusing => "idle clients closed to make room",
+            Cause::SlotsForListeners => "fewer slots than listening sockets",
+            Cause::SlotsOverLimit => "more slots than descriptors",
+            Cause::RlimitRefused => "worker_rlimit_nofile refused",
+            Cause::FilesOnAccept => "no descriptor for a client (24)",
+            Cause::FilesToUpstream => "no descriptor towards an upstream (24)",
+            Cause::FilesOpen => "no descriptor for a file (24)",
+            Cause::FilesOfMaster => "no descriptor for the master (24)",
+            Cause::FilesOfMachine => "no descriptor on the machine (23)",
+            Cause::UpstreamQueue => "the application's accept queue is full (11)",
+            Cause::ConnectTimeout => "no answer to a connect (110)",
+            Cause::UpstreamSlow => "the application answers too late (110)",
+            Cause::UpstreamDown => "nobody listens at the upstream (111)",
+            Cause::Ports => "no local port left (99)",
+            Cause::BindInUse => "the port of proxy_bind is taken (98)",
+            Cause::KernelMemory => "no kernel memory for a socket (105)",
+            Cause::NoLiveUpstreams => "no live upstreams",
+            Cause::UpstreamDisabled => "a server was set aside",
+            Cause::Limited => "limit_conn or limit_req refused",
+            Cause::Application => "the application says it is busy",
+            Cause::Killed => "a worker was killed",
+        }
+    }
+}
+
 /// What every line that means something has in it, one or the other. They begin with what is rare in logs: that is what
 /// is searched for first.
 pub(crate) const NEEDLES: &[&str] = &[
@@ -286,6 +373,14 @@ mod tests {
         ];
         for (level, text, expected) in table {
             check(level, text, *expected);
+        }
+    }
+
+    #[test]
+    fn programs_know_them_by_one_name() {
+        for cause in Cause::ALL {
+            let written = serde_json::to_string(&cause).unwrap_or_default();
+            assert_eq!(written, format!("\"{}\"", cause.key()));
         }
     }
 

@@ -91,18 +91,29 @@ impl Scanner {
 
     /// Reads a log whole.
     pub fn read<R: Read>(&mut self, name: &str, blocks: &mut Blocks<R>) -> io::Result<()> {
-        self.read.logs.push(name.to_owned());
-        let mut line = 1;
+        self.read_from(name, 1, blocks).map(|_| ())
+    }
+
+    /// Reads a part of a log that begins with this line. Gives the number of the line behind it.
+    pub fn read_from<R: Read>(&mut self, name: &str, first: u64, blocks: &mut Blocks<R>) -> io::Result<u64> {
+        if !self.read.logs.iter().any(|known| known == name) {
+            self.read.logs.push(name.to_owned());
+        }
+        let mut line = first;
         while let Some(block) = blocks.next_block()? {
             line = self.block(name, line, block);
         }
-        Ok(())
+        Ok(line)
+    }
+
+    /// Everything found so far.
+    pub fn seen(&self) -> Events {
+        Events { events: self.events.values().cloned().collect(), ..self.read.clone() }
     }
 
     /// Everything found.
-    pub fn finish(mut self) -> Events {
-        self.read.events = self.events.into_values().collect();
-        self.read
+    pub fn finish(self) -> Events {
+        self.seen()
     }
 
     /// Goes from needle to needle; lines without one are only counted. Gives the number of the line after the block.

@@ -12,6 +12,8 @@ pub struct Format {
 
 struct Part {
     variable: String,
+    /// Whether it may have a value for each server that was tried.
+    list: bool,
     /// `None`: the rest of the line.
     end: Option<Finder<'static>>,
 }
@@ -54,7 +56,8 @@ impl Format {
             }
             rest = after;
             format.end_last(std::mem::take(&mut literal));
-            format.parts.push(Part { variable: name.to_owned(), end: None });
+            let list = name.starts_with("upstream_");
+            format.parts.push(Part { variable: name.to_owned(), list, end: None });
         }
         literal.push_str(rest);
         if !literal.is_empty() {
@@ -84,12 +87,22 @@ impl Format {
                 value(index, rest);
                 return true;
             };
-            let Some(found) = end.find(rest) else { return false };
+            let Some(mut found) = end.find(rest) else { return false };
+            // Where a request was retried, a value is a list: `a, b : c`.
+            while part.list && in_list(&rest[..found], end.needle()) {
+                let Some(next) = end.find(&rest[found + 1..]) else { return false };
+                found += 1 + next;
+            }
             value(index, &rest[..found]);
             rest = &rest[found + end.needle().len()..];
         }
         true
     }
+}
+
+/// Whether what looks like the end of a value only parts it.
+fn in_list(value: &[u8], end: &[u8]) -> bool {
+    end.first() == Some(&b' ') && (value.ends_with(b",") || value.ends_with(b" :"))
 }
 
 #[cfg(test)]
@@ -113,6 +126,8 @@ mod tests {
         );
         assert_eq!(values("a=${x}b=$y;", "a=1b=2;"), Some(vec!["1", "2"]));
         assert_eq!(values("{\"t\":$msec,\"u\":\"$uri\"}", "{\"t\":1.5,\"u\":\"/\"}"), Some(vec!["1.5", "/"]));
+        let listed = values("$upstream_addr $status", "1.1.1.1:80, 2.2.2.2:80 502");
+        assert_eq!(listed, Some(vec!["1.1.1.1:80, 2.2.2.2:80", "502"]));
         assert_eq!(values("a $x b", "c 1 b"), None);
         assert_eq!(values("$ $x", "$ 1"), Some(vec!["1"]));
         assert_eq!(Format::new(COMBINED).variables().nth(4), Some("status"));

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod cause;
 pub mod error;
+mod follow;
 pub mod format;
 mod journal;
 mod lines;
@@ -15,6 +16,7 @@ mod request;
 mod source;
 pub mod timeline;
 
+pub use follow::Follower;
 pub use lines::Blocks;
 pub use overlap::{Concurrency, Overlap};
 pub use quantiles::Quantiles;

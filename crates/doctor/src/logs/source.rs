@@ -70,7 +70,8 @@ fn beginning(mut input: impl Read + 'static, with: &[u8]) -> io::Result<(bool, B
     Ok((start == with, Box::new(io::Cursor::new(start).chain(input))))
 }
 
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// How a packed file begins.
+pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What is unpacked. No log becomes five hundred times as large: what does is meant to be endless.
 struct Unpacked {

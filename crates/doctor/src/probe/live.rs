@@ -14,7 +14,7 @@ use machine::servers::Server;
 use machine::sockets::{self, Sockets};
 use machine::{descriptors, namespace};
 
-use super::{Wanted, status};
+use super::{Wanted, lua, status};
 use crate::facts::{Facts, Growing, Limit, Open, Running, Throttled, Upstream, Worker};
 use crate::input;
 
@@ -74,7 +74,8 @@ impl Rooted {
 
 impl Inputs for Rooted {
     fn read(&self, path: &Path) -> io::Result<Arc<[u8]>> {
-        input::read(&self.inside(path)).map(Into::into)
+        let text = input::read(&self.inside(path))?;
+        Ok(lua::without_lua(&text).into_owned().into())
     }
     fn glob(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
         let found = SystemInputs.glob(&self.inside(Path::new(pattern)).to_string_lossy())?;

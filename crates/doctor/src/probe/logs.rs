@@ -13,13 +13,21 @@ use crate::facts::Facts;
 use crate::logs::access::Reader;
 use crate::logs::error::Scanner;
 use crate::logs::format::COMBINED;
-use crate::logs::{Source, rotated};
+use crate::logs::{Follower, Source, rotated};
 
 /// Of a running server, logs that were written to within this time are read.
 const RECENT: Duration = Duration::from_secs(24 * 3600);
 
+/// How logs are read.
+pub(super) enum Reading<'a> {
+    /// Whole.
+    Once,
+    /// What was added since the last look.
+    Following(&'a mut Follower),
+}
+
 /// Reads them.
-pub(super) fn look(wanted: &Wanted, server: Option<&Server>, facts: &mut Facts) {
+pub(super) fn look(wanted: &Wanted, server: Option<&Server>, reading: Reading<'_>, facts: &mut Facts) {
     let root = server.map(|server| namespace::root_of(server.master.pid));
     let of_server = |paths: Vec<String>| match &root {
         Some(root) => paths.iter().flat_map(|path| recent(&inside(root, path))).collect(),
@@ -33,8 +41,18 @@ pub(super) fn look(wanted: &Wanted, server: Option<&Server>, facts: &mut Facts) 
     if let (true, Some(config), true) = (wanted.access_logs.is_empty(), &facts.config, server.is_some()) {
         accesses = of_server(config.access_logs.iter().map(|(path, _)| path.clone()).collect());
     }
-    read_errors(&errors, wanted, facts);
-    read_accesses(&accesses, wanted, facts);
+    match reading {
+        Reading::Once => {
+            read_errors(&errors, wanted, facts);
+            read_accesses(&accesses, wanted, facts);
+        }
+        Reading::Following(follower) => {
+            follower.look(errors.iter().map(PathBuf::as_path), |log, error| {
+                facts.unread.push(format!("{}: {error}{}", log.display(), live::right(&error)));
+            });
+            facts.events = follower.seen();
+        }
+    }
 }
 
 fn error_logs(server: &Server, facts: &Facts) -> Vec<String> {

@@ -5,6 +5,7 @@ pub mod config;
 pub mod dump;
 mod live;
 mod logs;
+mod lua;
 pub mod status;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use machine::servers::{self, Server};
 
 use crate::facts::Facts;
 use crate::input;
+use crate::logs::Follower;
 use crate::logs::error::Window;
 use config::Config;
 
@@ -43,7 +45,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// Whether files are given: then the machine this runs on is not looked at.
-    fn only_files(&self) -> bool {
+    pub(crate) fn only_files(&self) -> bool {
         let files = self.conf.is_some() || !self.logs.is_empty() || !self.access_logs.is_empty();
         files && self.pid.is_none()
     }
@@ -51,6 +53,15 @@ impl Wanted {
 
 /// Looks.
 pub fn look(wanted: &Wanted) -> Facts {
+    look_at(wanted, logs::Reading::Once)
+}
+
+/// Looks again: of error logs, only what was added is read; access logs are not.
+pub fn look_again(wanted: &Wanted, follower: &mut Follower) -> Facts {
+    look_at(wanted, logs::Reading::Following(follower))
+}
+
+fn look_at(wanted: &Wanted, reading: logs::Reading<'_>) -> Facts {
     let mut facts = Facts::default();
     let server = if wanted.only_files() { None } else { find(wanted, &mut facts) };
     facts.config = match (&wanted.conf, &server) {
@@ -61,7 +72,7 @@ pub fn look(wanted: &Wanted) -> Facts {
     if let Some(server) = &server {
         live::look(server, wanted, &mut facts);
     }
-    logs::look(wanted, server.as_ref(), &mut facts);
+    logs::look(wanted, server.as_ref(), reading, &mut facts);
     facts
 }
 
@@ -88,7 +99,7 @@ fn find(wanted: &Wanted, facts: &mut Facts) -> Option<Server> {
 
 fn read_config(file: &Path, wanted: &Wanted, facts: &mut Facts) -> Option<Config> {
     let text = match input::read(file) {
-        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Ok(text) => String::from_utf8_lossy(&lua::without_lua(&text)).into_owned(),
         Err(error) => {
             facts.unread.push(format!("{}: {error}", file.display()));
             return None;

@@ -33,7 +33,11 @@ impl Colour {
 
 /// The whole of it.
 pub fn text(facts: &Facts, diagnosis: &Diagnosis, colour: Colour) -> String {
-    let mut out = heading(facts);
+    let mut out = String::new();
+    heading(facts).iter().for_each(|line| wrapped(&mut out, "", line));
+    if !out.is_empty() {
+        out.push('\n');
+    }
     if !diagnosis.chain.links.is_empty() {
         chain(&mut out, diagnosis, colour);
     }
@@ -41,7 +45,7 @@ pub fn text(facts: &Facts, diagnosis: &Diagnosis, colour: Colour) -> String {
     let notes = diagnosis.findings.iter().enumerate();
     notes.for_each(|(index, found)| finding(&mut out, index + 1, found, colour));
     if diagnosis.findings.is_empty() && !facts.is_empty() {
-        out.push_str("Nothing is wrong with what was looked at.\n");
+        let _ = writeln!(out, "{}", verdict(diagnosis));
     }
     for unread in &facts.unread {
         wrapped(&mut out, "not read  ", unread);
@@ -50,7 +54,8 @@ pub fn text(facts: &Facts, diagnosis: &Diagnosis, colour: Colour) -> String {
     out
 }
 
-fn heading(facts: &Facts) -> String {
+/// What was looked at, a line for each kind.
+pub(super) fn heading(facts: &Facts) -> Vec<String> {
     let mut words = Vec::new();
     if let Some(running) = &facts.running {
         words.push(format!("{} {}", running.name, running.version).trim().to_owned());
@@ -61,20 +66,32 @@ fn heading(facts: &Facts) -> String {
         });
     }
     words.extend(facts.config.as_ref().map(|config| config.path.clone()));
-    let mut out = String::new();
-    let mut line = |text: String| {
-        if !text.is_empty() {
-            wrapped(&mut out, "", &text);
-        }
-    };
-    line(words.join(", "));
+    let mut lines = vec![words.join(", ")];
     if !facts.events.logs.is_empty() {
-        line(format!("{} of error logs, {} lines", draw::bytes(facts.events.bytes), facts.events.lines));
+        lines.push(format!(
+            "{} of error logs, {} lines",
+            draw::bytes(facts.events.bytes),
+            facts.events.lines
+        ));
     }
-    if !out.is_empty() {
-        out.push('\n');
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+/// The findings in one sentence.
+pub(super) fn verdict(diagnosis: &Diagnosis) -> &str {
+    let first = diagnosis.findings.first().map(|finding| finding.title.as_str());
+    first.unwrap_or("Nothing is wrong with what was looked at.")
+}
+
+/// `0.21 of 2 cores busy`, `1530 of 1536`.
+pub(super) fn figures(link: &Link) -> String {
+    let ceiling = capacity::ceiling_words(link);
+    match link.kind {
+        Kind::EventLoop => format!("{:.2} of {ceiling} busy", link.used as f64 / 1000.0),
+        Kind::Memory => format!("{} of {ceiling}", draw::bytes(link.used)),
+        _ => format!("{} of {ceiling}", link.used),
     }
-    out
 }
 
 fn chain(out: &mut String, diagnosis: &Diagnosis, colour: Colour) {
@@ -98,24 +115,20 @@ fn chain(out: &mut String, diagnosis: &Diagnosis, colour: Colour) {
 fn row(out: &mut String, link: &Link, mark: &str, colour: Colour) {
     const NAME: usize = 24;
     const FIGURES: usize = 21;
-    let figures = match link.kind {
-        Kind::EventLoop => {
-            format!("{:.2} of {} busy", link.used as f64 / 1000.0, capacity::ceiling_words(link))
-        }
-        Kind::Memory => format!("{} of {}", draw::bytes(link.used), capacity::ceiling_words(link)),
-        _ => format!("{} of {}", link.used, capacity::ceiling_words(link)),
-    };
+    let figures = figures(link);
     let name = link.name();
     let bar = draw::bar(link.fullness(), BAR);
     let mark = if mark == "FULL" { colour.paint("1;31", mark) } else { mark.to_owned() };
     // A long name has a line of its own.
-    let name = if name.chars().count() > NAME {
-        wrapped(out, "  ", &name);
-        String::new()
-    } else {
-        name
+    let room = (NAME + FIGURES).checked_sub(name.chars().count() + figures.chars().count());
+    let (name, room) = match room {
+        Some(room) => (name, room),
+        None => {
+            wrapped(out, "  ", &name);
+            (String::new(), (NAME + FIGURES).saturating_sub(figures.chars().count()))
+        }
     };
-    let line = format!("  {name:NAME$} {figures:>FIGURES$} {bar} {mark}");
+    let line = format!("  {name}{:room$} {figures} {bar} {mark}", "");
     let _ = writeln!(out, "{}", line.trim_end());
 }
 

@@ -14,7 +14,7 @@ mod reading;
 
 pub use kernel::Kernel;
 pub use meter::{Cause, Meter, sample};
-pub use reading::{Reading, Shown, read};
+pub use reading::{Reading, read};
 
 pub use capacity::OTHERS;
 

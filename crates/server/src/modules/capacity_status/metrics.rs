@@ -1,53 +1,13 @@
 //! The chain as metrics: the names that dashboards for nginx's exporter know, and ours for each link.
 
-use std::fmt::{Display, Write as _};
+use capacity::Link;
+use capacity::exposition::{Type, Writer};
 
 use crate::chain::Reading;
 
-/// What a metric is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Type {
-    Gauge,
-    Counter,
-    /// A counter whose name OpenMetrics would refuse: nginx's exporter leaves `_total` out.
-    OldCounter,
-}
-
-struct Writer {
-    text: String,
-    open: bool,
-}
-
-impl Writer {
-    fn family(&mut self, name: &str, kind: Type, help: &str) {
-        let (shown, kind) = match (kind, self.open) {
-            (Type::Counter, true) => (name.strip_suffix("_total").unwrap_or(name), "counter"),
-            (Type::OldCounter, true) => (name, "unknown"),
-            (Type::Gauge, _) => (name, "gauge"),
-            (_, false) => (name, "counter"),
-        };
-        // Writing to a String cannot fail.
-        let _ = write!(self.text, "# HELP {shown} {help}\n# TYPE {shown} {kind}\n");
-    }
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> =
-            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        let _ = writeln!(self.text, "{name}{labels} {value}");
-    }
-    fn single(&mut self, name: &str, kind: Type, help: &str, value: impl Display) {
-        self.family(name, kind, help);
-        self.sample(name, &[], value);
-    }
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
 /// All metrics of one reading.
 pub fn metrics(reading: &Reading, open: bool) -> String {
-    let mut w = Writer { text: String::new(), open };
+    let mut w = Writer::new(open);
     nginx(&mut w, reading);
     links(&mut w, reading);
     doors(&mut w, reading);
@@ -58,10 +18,7 @@ pub fn metrics(reading: &Reading, open: bool) -> String {
         let labels = [("link", refusal.link.key()), ("cause", refusal.cause)];
         w.sample("plimsoll_refused_total", &labels, refusal.count);
     }
-    if open {
-        w.text += "# EOF\n";
-    }
-    w.text
+    w.finish()
 }
 
 fn nginx(w: &mut Writer, reading: &Reading) {
@@ -92,30 +49,9 @@ fn nginx(w: &mut Writer, reading: &Reading) {
 }
 
 fn links(w: &mut Writer, reading: &Reading) {
-    if let Some(headroom) = reading.headroom {
-        w.single("plimsoll_headroom_ratio", Type::Gauge, "How many times the present load fits.", headroom);
-    }
-    let of = |shown: &crate::chain::Shown| [shown.link.kind.key().to_owned(), shown.link.of.clone()];
-    let mut family = |name: &str, kind, help: &str, value: &dyn Fn(&crate::chain::Shown) -> Option<f64>| {
-        w.family(name, kind, help);
-        for shown in &reading.links {
-            let [link, of] = of(shown);
-            if let Some(value) = value(shown) {
-                w.sample(name, &[("link", &link), ("of", &of)], value);
-            }
-        }
-    };
-    family("plimsoll_link_used", Type::Gauge, "What is taken of a link.", &|s| Some(s.link.used as f64));
-    family("plimsoll_link_peak", Type::Gauge, "The most that was taken.", &|s| Some(s.link.peak as f64));
-    family("plimsoll_link_ceiling", Type::Gauge, "What fits.", &|s| s.link.ceiling.map(|c| c as f64));
-    family("plimsoll_link_refused_total", Type::Counter, "Who found no place.", &|s| {
-        Some(s.link.refused as f64)
-    });
-    let binds = |s: &crate::chain::Shown| {
-        let binds = reading.binding.as_ref().is_some_and(|b| b.kind == s.link.kind && b.of == s.link.of);
-        Some(f64::from(u8::from(binds)))
-    };
-    family("plimsoll_link_binding", Type::Gauge, "1 for the link that binds.", &binds);
+    let binding = reading.binding.as_ref().map(|binding| (binding.kind, binding.of.as_str()));
+    let links: Vec<&Link> = reading.links.iter().map(|shown| &shown.link).collect();
+    w.links(&links, binding, reading.headroom);
 }
 
 fn doors(w: &mut Writer, reading: &Reading) {

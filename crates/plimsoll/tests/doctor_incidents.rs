@@ -1,0 +1,99 @@
+//! Incidents that were had elsewhere, as the files that somebody sent: logs, a configuration, what was seen live. Each
+//! folder of `incidents/` and of `shapes/` is one; its `expect` says what the doctor must say.
+//!
+//! Lines of `expect`: `exit N`; `first CODE` (or `none`), the first finding; `binding LINK`; `says TEXT`, somewhere in the
+//! report; `config TEXT`, somewhere in what was made of the configuration.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use testkit::Binary;
+
+fn folders(kind: &str) -> Vec<PathBuf> {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(kind);
+    let mut all: Vec<_> = fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
+/// The doctor's flags for the files of a folder.
+fn flags(folder: &Path) -> Vec<String> {
+    let mut flags = Vec::new();
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    for file in names {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let flag = match name {
+            "nginx.conf" | "nginx.dump" => "--conf",
+            "facts.json" => "--facts",
+            _ if name.starts_with("access.log") => "--access-log",
+            _ if name.contains(".log") || name.contains("journal") => "--log",
+            _ => continue,
+        };
+        flags.extend([flag.to_owned(), file.to_str().unwrap().to_owned()]);
+    }
+    flags
+}
+
+fn doctor(flags: &[String], form: &[&str]) -> Output {
+    Command::new(Binary::Plimsoll.path()).arg("doctor").args(flags).args(form).output().unwrap()
+}
+
+#[track_caller]
+fn check(folder: &Path) {
+    let flags = flags(folder);
+    let (json, text) = (doctor(&flags, &["--json"]), doctor(&flags, &[]));
+    let text = String::from_utf8(text.stdout).unwrap();
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap_or_else(|error| {
+        panic!("{}: {error}: {}", folder.display(), String::from_utf8_lossy(&json.stderr))
+    });
+    let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+    assert_eq!(wide, Vec::<&str>::new(), "{}", folder.display());
+    let codes: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().map(|found| found["code"].as_str().unwrap()).collect();
+    // Where lines were broken does not matter.
+    let said = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in fs::read_to_string(folder.join("expect")).unwrap().lines() {
+        let (what, wanted) = line.split_once(' ').unwrap();
+        let right = match what {
+            "exit" => json.status.code() == wanted.parse().ok(),
+            "first" => codes.first().copied().unwrap_or("none") == wanted,
+            "binding" => report["binding"] == wanted,
+            "says" => said.contains(wanted) || codes.contains(&wanted),
+            "config" => report["facts"]["config"].to_string().contains(wanted),
+            other => panic!("{}: \"{other}\" is no word of expect", folder.display()),
+        };
+        assert!(right, "{}: {line}\n{codes:?}\n{text}\n{}", folder.display(), report["facts"]["config"]);
+    }
+}
+
+#[test]
+fn incidents() {
+    let all = folders("incidents");
+    assert!(all.len() >= 12);
+    all.iter().for_each(|folder| check(folder));
+}
+
+#[test]
+fn shapes_of_logs_and_configurations() {
+    let all = folders("shapes");
+    assert!(all.len() >= 6);
+    all.iter().for_each(|folder| check(folder));
+}
+
+/// One incident in every form of the report.
+#[test]
+fn forms() {
+    let all = folders("incidents");
+    for folder in all.iter().take(4) {
+        for (form, beginning) in [("--html", "<!DOCTYPE html>"), ("--markdown", "# "), ("--json", "{")] {
+            let output = doctor(&flags(folder), &[form]);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.starts_with(beginning) && output.status.code() != Some(3), "{form}: {text}");
+        }
+    }
+}
