@@ -93,7 +93,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "counts the certificates that the server sends between its own and a trusted one",
     ),
     ("proxy_ssl_session_reuse", "sessions belong to their location"),
-    ("proxy_http_version", "`2` is refused"),
+    (
+        "proxy_http_version",
+        "with `2` several requests share a connection where `keepalive` keeps it; a client's body over HTTP/1 is read whole first",
+    ),
     (
         "proxy_buffers",
         "their sum is what is kept in memory for a slow client; quick clients get what came at once",
@@ -101,6 +104,21 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("proxy_bind", "`transparent` needs the right to it (`user root`, or a capability of the worker's)"),
     ("proxy_send_lowat", "no effect, as in nginx on Linux"),
     ("proxy_limit_rate", "counted without steps: a second's worth at once, then evenly"),
+    (
+        "grpc_pass",
+        "several requests share a connection where `keepalive` keeps it; a client's body over HTTP/1 is read whole first",
+    ),
+    (
+        "grpc_next_upstream",
+        "requests that the server says it has not begun with are asked again, whatever their method",
+    ),
+    ("grpc_ssl_protocols", "as `proxy_ssl_protocols`"),
+    ("grpc_ssl_ciphers", "as `ssl_ciphers`"),
+    ("grpc_ssl_certificate", "a file: variables are refused"),
+    ("grpc_ssl_certificate_key", "a file: variables are refused"),
+    ("grpc_ssl_verify", "as `proxy_ssl_verify`"),
+    ("grpc_ssl_verify_depth", "as `proxy_ssl_verify_depth`"),
+    ("grpc_ssl_session_reuse", "as `proxy_ssl_session_reuse`"),
     (
         "proxy_cache_path",
         "files have nginx's names and a form of their own; `use_temp_path` changes nothing: a file is written beside its \

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{self as proc, Pid, Signal};
@@ -44,6 +44,17 @@ impl App {
     /// A websocket server that sends every message back, under Node.
     pub fn websocket_echo() -> Option<App> {
         App::node("ws", "websocket.js")
+    }
+
+    /// A server of gRPC under Node; over TLS with these files of a key and a certificate.
+    pub fn grpc(tls: Option<(&Path, &Path)>) -> Option<App> {
+        let port = Port::free();
+        let mut command = Command::new(peers::require("node")?);
+        command.arg(samples().join("grpc.js")).arg(port.number().to_string());
+        if let Some((key, certificate)) = tls {
+            command.args([key, certificate]);
+        }
+        Some(App::start(command, folder(), format!("127.0.0.1:{}", port.number()), Some(port)))
     }
 
     /// PHP's FastCGI server on a unix socket; its sample scripts are in [`App::php_scripts`].

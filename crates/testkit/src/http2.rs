@@ -55,17 +55,42 @@ impl Frames {
     /// Connects to the server's first port, with these settings (identifier and value).
     #[track_caller]
     pub fn connect(server: &Server, settings: &[(u16, u32)]) -> Frames {
-        let mut client = server.client();
+        Frames::at(server, 0, settings)
+    }
+    /// As [`Frames::connect`], at the server's port `%%PORT_n%%`.
+    #[track_caller]
+    pub fn at(server: &Server, port: usize, settings: &[(u16, u32)]) -> Frames {
+        let mut client = server.client_on(port);
         client.send(PREFACE);
         let wire = client.wire().twin().expect("a second handle");
         let mut frames = Frames { wire };
-        let mut payload = Vec::new();
-        for (id, value) in settings {
-            payload.extend_from_slice(&id.to_be_bytes());
-            payload.extend_from_slice(&value.to_be_bytes());
-        }
-        frames.send(kind::SETTINGS, 0, 0, &payload);
+        frames.send(kind::SETTINGS, 0, 0, &payload(settings));
         frames
+    }
+    /// The other side of a connection, for an origin: reads the preface and sends these settings. `None` when nobody
+    /// is there.
+    pub fn accept(wire: &Wire, settings: &[(u16, u32)]) -> Option<Frames> {
+        let mut frames = Frames { wire: wire.twin().ok()? };
+        frames.wire.read_exact(PREFACE.len()).ok().filter(|preface| preface == PREFACE)?;
+        frames.try_send(kind::SETTINGS, 0, 0, &payload(settings)).ok()?;
+        Some(frames)
+    }
+    /// Another handle on the connection, for another thread.
+    pub fn twin(&self) -> Frames {
+        Frames { wire: self.wire.twin().expect("a second handle") }
+    }
+    /// The stream of the next request; the rest of what comes is passed over.
+    pub fn next_request(&mut self) -> Option<u32> {
+        loop {
+            let frame = self.receive()?;
+            match frame.kind {
+                kind::HEADERS => return Some(frame.stream),
+                kind::SETTINGS if frame.flags & END_STREAM == 0 => {
+                    self.try_send(kind::SETTINGS, END_STREAM, 0, &[]).ok()?;
+                }
+                _ => {}
+            }
+        }
     }
     /// Sends a frame.
     #[track_caller]
@@ -138,8 +163,19 @@ pub fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     if !fields.iter().any(|(name, _)| *name == ":authority") {
         all.push((":authority", "localhost"));
     }
+    all.extend(fields.iter().filter(|(_, value)| *value != "-"));
+    block(&all)
+}
+
+fn payload(settings: &[(u16, u32)]) -> Vec<u8> {
+    let bytes = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
+    settings.iter().flat_map(bytes).collect()
+}
+
+/// Fields as a block of HPACK without compression.
+pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
-    for (name, value) in all.iter().chain(fields).filter(|(_, value)| *value != "-") {
+    for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
             push_length(text.len(), &mut block);

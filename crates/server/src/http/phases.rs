@@ -21,7 +21,7 @@ use crate::flow::Verdict;
 use crate::modules::core::Core;
 use crate::modules::{
     access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core, dav,
-    empty_gif, fastcgi, files, flv, gzip, headers, headers_more, http2, limit_conn, limit_req, log,
+    empty_gif, fastcgi, files, flv, grpc, gzip, headers, headers_more, http2, limit_conn, limit_req, log,
     memcached, mirror, mp4, not_modified, proxy, random_index, range, realip, referer, rewrite, scgi,
     secure_link, ssi, stub_status, sub, try_files, upstream, upstream_api, userid, uwsgi,
 };
@@ -135,6 +135,7 @@ const HANDLERS: &[Make<dyn Handler>] = &[
     uwsgi::handler,
     scgi::handler,
     memcached::handler,
+    grpc::handler,
     empty_gif::handler,
     flv::handler,
     mp4::handler,

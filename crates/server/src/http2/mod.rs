@@ -21,6 +21,7 @@ use crate::modules::http2::Http2;
 use crate::worker::thread::{LocalGeneration, Thread};
 
 mod conversation;
+pub mod deadline;
 pub mod head;
 mod io;
 pub mod stream;
@@ -151,10 +152,11 @@ impl Speaker {
                 Poll::Ready(()) => return self.end(cx),
                 Poll::Pending => {}
             }
-            if self.conversation.is_flooding() {
+            if self.conversation.is_flooding() && !self.sending {
                 self.conversation.note(Level::Info, format_args!("http2 flood detected"));
                 self.sending = true;
-                return Poll::Ready(());
+                self.close(Reason::ENHANCE_YOUR_CALM);
+                continue;
             }
             self.leave_in_time();
             let flushed = match self.conversation.poll_flush(cx) {

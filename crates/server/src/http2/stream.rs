@@ -2,9 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,13 +11,14 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::conversation::Conversation;
-use crate::connection::Rest;
+use super::deadline::Deadline;
 
 /// One stream of a connection.
 pub struct Stream {
     conversation: Rc<Conversation>,
     id: u32,
-    body: RecvStream,
+    /// The request's body, unless somebody else reads it.
+    inlet: Option<Inlet>,
     out: RefCell<Out>,
     /// Bytes of the answer's body still to come, where its head says how many.
     left: Option<u64>,
@@ -45,8 +45,8 @@ impl Stream {
         Stream {
             id: answer.stream_id().into(),
             deadline: Deadline::new(conversation.thread.handle.clone()),
+            inlet: Some(Inlet { conversation: conversation.clone(), body }),
             conversation,
-            body,
             out: RefCell::new(Out::Head(answer)),
             left: None,
             chunk: usize::MAX,
@@ -63,7 +63,11 @@ impl Stream {
     }
     /// Whether the client sent all of its request.
     pub fn is_body_complete(&self) -> bool {
-        self.body.is_end_stream()
+        self.inlet.as_ref().is_none_or(|inlet| inlet.body.is_end_stream())
+    }
+    /// The request's body, for somebody who reads it while the answer goes out.
+    pub fn take_inlet(&mut self) -> Option<Inlet> {
+        self.inlet.take()
     }
     /// Bytes of a head that are not the frames around it.
     pub fn add_payload(&self, bytes: usize) {
@@ -71,22 +75,15 @@ impl Stream {
     }
     /// Appends what came of the request's body; 0 at its end.
     pub fn poll_data(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        loop {
-            match self.body.poll_data(cx) {
-                Poll::Pending => return self.deadline.poll(cx).map(Err),
-                Poll::Ready(None) => return Poll::Ready(Ok(0)),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(self.fault(error))),
-                Poll::Ready(Some(Ok(data))) => {
-                    // Fails only where the stream is over; then there is nothing to be released.
-                    let _ = self.body.flow_control().release_capacity(data.len());
-                    if !data.is_empty() {
-                        self.deadline.stop_waiting();
-                        self.conversation.add_payload(data.len());
-                        into.extend_from_slice(&data);
-                        return Poll::Ready(Ok(data.len()));
-                    }
-                }
+        let Some(inlet) = &mut self.inlet else { return Poll::Ready(Ok(0)) };
+        match inlet.poll_next(cx) {
+            Poll::Pending => self.deadline.poll(cx).map(Err),
+            Poll::Ready(Ok(data)) => {
+                self.deadline.stop_waiting();
+                into.extend_from_slice(&data);
+                Poll::Ready(Ok(data.len()))
             }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.fault(error))),
         }
     }
     /// Sends a head before the answer's: 103 Early Hints.
@@ -206,8 +203,30 @@ impl Drop for Stream {
     }
 }
 
+/// The body of one stream's request.
+pub struct Inlet {
+    conversation: Rc<Conversation>,
+    body: RecvStream,
+}
+impl Inlet {
+    /// What came; nothing at the end.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, h2::Error>> {
+        loop {
+            let Some(data) = ready!(self.body.poll_data(cx)).transpose()? else {
+                return Poll::Ready(Ok(Bytes::new()));
+            };
+            // Fails only where the stream is over; then there is nothing to be released.
+            let _ = self.body.flow_control().release_capacity(data.len());
+            if !data.is_empty() {
+                self.conversation.add_payload(data.len());
+                return Poll::Ready(Ok(data));
+            }
+        }
+    }
+}
+
 /// How many bytes the windows allow, `wanted` at most.
-fn poll_room(
+pub fn poll_room(
     body: &mut SendStream<Bytes>,
     cx: &mut Context<'_>,
     wanted: usize,
@@ -231,40 +250,4 @@ fn gather(slices: &[IoSlice<'_>], most: usize) -> Bytes {
         data.extend_from_slice(&slice[..slice.len().min(left)]);
     }
     data.into()
-}
-
-/// A stream's own deadline: the connection's belongs to all of them.
-struct Deadline {
-    handle: reactor::Handle<Rest>,
-    until: Cell<Option<Instant>>,
-    sleep: RefCell<Option<Pin<Box<reactor::Sleep<Rest>>>>>,
-    waiting: RefCell<Option<Waker>>,
-}
-
-impl Deadline {
-    fn new(handle: reactor::Handle<Rest>) -> Deadline {
-        Deadline { handle, until: Cell::new(None), sleep: RefCell::default(), waiting: RefCell::default() }
-    }
-    /// Whoever waits already is woken by the new time.
-    fn set(&self, until: Option<Instant>) {
-        self.until.set(until);
-        *self.sleep.borrow_mut() = None;
-        let waiting = self.waiting.borrow().clone();
-        if let Some(waker) = waiting
-            && self.poll(&mut Context::from_waker(&waker)).is_ready()
-        {
-            waker.wake();
-        }
-    }
-    fn stop_waiting(&self) {
-        *self.waiting.borrow_mut() = None;
-    }
-    /// Ready with an error when the time is over.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        *self.waiting.borrow_mut() = Some(cx.waker().clone());
-        let Some(until) = self.until.get() else { return Poll::Pending };
-        let mut sleep = self.sleep.borrow_mut();
-        let sleep = sleep.get_or_insert_with(|| Box::pin(self.handle.sleep_until(until)));
-        sleep.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
-    }
 }

@@ -61,6 +61,7 @@ pub mod fastcgi;
 pub mod files;
 pub mod flv;
 pub mod geo;
+pub mod grpc;
 pub mod gzip;
 pub mod headers;
 pub mod headers_more;
@@ -130,6 +131,8 @@ pub static ALL: &[&Module] = &[
     &mp4::MODULE,
     &random_index::MODULE,
     &files::MODULE,
+    &grpc::MODULE,
+    &grpc::SSL,
     &gzip::MODULE,
     &headers::MODULE,
     &headers_more::MODULE,
@@ -140,6 +143,7 @@ pub static ALL: &[&Module] = &[
     &map::MODULE,
     &not_modified::MODULE,
     &proxy::MODULE,
+    &proxy::SSL,
     &range::MODULE,
     &resolver::MODULE,
     &rewrite::MODULE,

@@ -3,12 +3,13 @@
 //! A connection at rest stays registered with its loop: that its server closed it is known from its event, without a
 //! system call. Those that aged or were closed are dropped by a sweep once a second, which runs only while there are any.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::group::KeepAlive;
+use super::line::Line;
 use super::secure::Secure;
 use crate::connection::Socket;
 use crate::worker::Seat;
@@ -54,6 +55,8 @@ pub struct ThreadState {
     /// By number of group; the connection used last is at the back.
     pools: RefCell<Vec<VecDeque<Idle>>>,
     resting: Cell<usize>,
+    /// Those that serve several requests at once, resting or not.
+    lines: RefCell<Vec<Rc<Line>>>,
     sweeping: Cell<bool>,
 }
 
@@ -74,9 +77,24 @@ impl ThreadState {
             }
         }
     }
+    /// A connection that leads there and has room for one request more.
+    pub fn line(&self, group: u32, key: Key, now: Instant) -> Option<Rc<Line>> {
+        self.lines.borrow().iter().find(|line| line.takes(group, key, now)).cloned()
+    }
+    pub(super) fn lines(&self) -> RefMut<'_, Vec<Rc<Line>>> {
+        self.lines.borrow_mut()
+    }
+    /// How many of a group's lines are at rest.
+    pub(super) fn resting_lines(&self, group: u32) -> usize {
+        self.lines.borrow().iter().filter(|line| line.rests() && line.group() == Some(group)).count()
+    }
     /// How many connections are at rest.
     pub fn resting(&self) -> usize {
         self.resting.get()
+    }
+    pub(super) fn count_resting_line(&self, one_more: bool) {
+        let resting = self.resting.get();
+        self.resting.set(if one_more { resting + 1 } else { resting.saturating_sub(1) });
     }
     /// Closes the connection that rested longest in some pool; `false` if there is none.
     pub fn evict(&self) -> bool {
@@ -85,15 +103,22 @@ impl ThreadState {
             pools.iter_mut().filter(|p| !p.is_empty()).min_by_key(|p| p.front().map(|idle| idle.until));
         let evicted = oldest.and_then(VecDeque::pop_front);
         self.resting.set(self.resting.get() - usize::from(evicted.is_some()));
-        evicted.is_some()
+        evicted.is_some() || self.evict_line()
     }
-    /// Closes all.
+    fn evict_line(&self) -> bool {
+        let mut lines = self.lines.borrow_mut();
+        let at = lines.iter().position(|line| line.rests());
+        let line = at.map(|at| lines.swap_remove(at));
+        line.inspect(|line| line.close()).is_some()
+    }
+    /// Closes all that rest.
     pub fn clear(&self) {
+        while self.evict_line() {}
         self.pools.borrow_mut().clear();
         self.resting.set(0);
     }
     fn sweep(&self, now: Instant) {
-        let mut resting = 0;
+        let mut resting = self.lines.borrow().iter().filter(|line| line.rests()).count();
         for pool in self.pools.borrow_mut().iter_mut() {
             pool.retain(|idle| {
                 idle.until > now && !idle.link.maybe_readable() && !idle.link.socket.peer_closed()
@@ -130,7 +155,12 @@ pub fn rest(thread: &Rc<Thread>, group: u32, key: Key, keep: &KeepAlive, link: L
     }
     pool.push_back(Idle { link, key, until: now + keep.timeout });
     drop(pools);
-    if !state.sweeping.replace(true) {
+    begin_sweeping(thread);
+}
+
+/// From now on there is a connection at rest.
+pub(super) fn begin_sweeping(thread: &Rc<Thread>) {
+    if !thread.upstreams.sweeping.replace(true) {
         thread.handle.spawn(sweep(thread.clone()));
     }
 }

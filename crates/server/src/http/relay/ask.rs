@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use wire::Method;
 
+use super::body::UpstreamSource;
 use super::cache::{self, Kept};
 use super::failure::{self, During, Failure, Verdict};
 use super::protocol::{Message, Payload, Protocol, Reader};
 use super::settings::Settings;
 use super::tls::{self, Secured};
 use super::written::{again, local_address};
-use super::{receive, respond, send};
+use super::{http2, receive, respond, send};
 use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
-use crate::upstream::{self, CacheStatus, Group, Held, Key, Link, NoLink, NoTurn, Turn};
+use crate::upstream::{self, CacheStatus, Group, Held, Key, Line, Link, NoLink, NoTurn, Turn};
 use crate::worker::{Seat, admission};
 
 /// Reads the client's body, unless it is passed on while it comes: `may_stream` says whether the request's form allows it.
@@ -211,12 +212,17 @@ impl<'a> Tries<'a> {
             if let Some(last) = request.upstream.last().filter(|_| waited) {
                 last.queued = Some(now.saturating_duration_since(before));
             }
-            let mut link = None;
+            let mut source = None;
             let mut reader = protocol.reader(message);
-            let failure = match self.attempt(request, &held, message, &mut reader, &mut link).await {
+            let tried = match reader {
+                // Boxed: what few requests do must not make every request's future larger.
+                Reader::Stream => Box::pin(self.attempt_stream(request, &held, message, &mut source)).await,
+                _ => self.attempt(request, &held, message, &mut reader, &mut source).await,
+            };
+            let failure = match tried {
                 Ok(()) => match self.objection(request, message) {
                     None => {
-                        let answer = respond::Answered { held, link, reader, method: message.method };
+                        let answer = respond::Answered { held, source, reader, method: message.method };
                         let status = request.upstream.head.status;
                         return match status_bit(status).and_then(|bit| self.old(protocol, request, bit)) {
                             Some(old) => old,
@@ -227,8 +233,8 @@ impl<'a> Tries<'a> {
                 },
                 Err(failure) => failure,
             };
-            let sent = link.is_some();
-            let reused = link.is_some_and(|link| link.reused);
+            let sent = source.is_some() && !matches!(failure, Failure::Unprocessed(_));
+            let reused = source.is_some_and(|source| source.is_reused());
             let bit = match failure.verdict() {
                 Verdict::Failed(_, bit) => bit,
                 Verdict::Gone | Verdict::Refuse(_) => 0,
@@ -279,7 +285,7 @@ impl<'a> Tries<'a> {
         held: &Held,
         message: &Message,
         reader: &mut Reader,
-        at: &mut Option<Link>,
+        at: &mut Option<UpstreamSource>,
     ) -> Result<(), Failure> {
         let now = request.thread.handle.now();
         let pooled = self.key(held).and_then(|key| request.thread.upstreams.take(self.number, key, now));
@@ -288,23 +294,58 @@ impl<'a> Tries<'a> {
                 request.client.spare();
                 Link { reused: true, ..link }
             }
-            None => {
-                let last = self.left <= 1 || !self.allows(request, message, again::ERROR, false);
-                let mut link = connect(self.settings, request, held, last).await?;
-                if let Some(secured) = &self.secured {
-                    Box::pin(tls::handshake(self.settings, request, &mut link, secured)).await?;
-                }
-                link
-            }
+            None => self.connect(request, held, message).await?,
         };
         request.upstream.connected(request.thread.handle.now());
         link.requests += 1;
-        let link = at.insert(link);
+        let UpstreamSource::Link(link) = at.insert(UpstreamSource::Link(link)) else { return Ok(()) };
         if send::send(self.settings, request, link, message).await? == send::Sent::Early {
             // The rest of the request is owed: nothing else can follow on this connection.
             link.requests = u32::MAX;
         }
         receive::head(self.settings, request, link, reader, message.method).await
+    }
+
+    /// As [`Tries::attempt`], where requests are streams of connections that may have several.
+    async fn attempt_stream(
+        &self,
+        request: &mut Request,
+        held: &Held,
+        message: &Message,
+        at: &mut Option<UpstreamSource>,
+    ) -> Result<(), Failure> {
+        let now = request.thread.handle.now();
+        let key = self.key(held);
+        let there = key.and_then(|key| request.thread.upstreams.line(self.number, key, now));
+        let reused = there.is_some();
+        let line = match there {
+            Some(line) => {
+                request.client.spare();
+                line
+            }
+            None => {
+                let link = self.connect(request, held, message).await?;
+                let kept = key.and_then(|key| Some((self.number, key, self.group.keepalive?)));
+                let longest = self.settings.buffer_size.saturating_mul(2);
+                Line::begin(&request.thread, link, kept, longest).await.map_err(http2::failure)?
+            }
+        };
+        request.upstream.connected(request.thread.handle.now());
+        let mut stream =
+            Box::new(http2::begin(self.settings, request, &line, message, self.secured.is_some())?);
+        stream.reused = reused;
+        let UpstreamSource::Stream(stream) = at.insert(UpstreamSource::Stream(stream)) else { return Ok(()) };
+        http2::head(self.settings, request, stream).await
+    }
+
+    /// A new connection, encrypted where it is to be.
+    async fn connect(&self, request: &mut Request, held: &Held, message: &Message) -> Result<Link, Failure> {
+        let last = self.left <= 1 || !self.allows(request, message, again::ERROR, false);
+        let mut link = connect(self.settings, request, held, last).await?;
+        if let Some(secured) = &self.secured {
+            Box::pin(tls::handshake(self.settings, request, &mut link, secured)).await?;
+        }
+        Ok(link)
     }
 
     fn key(&self, held: &Held) -> Option<Key> {

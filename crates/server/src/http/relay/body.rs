@@ -14,6 +14,8 @@ use std::time::Instant;
 use wire::ResponseFraming;
 use wire::chunked::{BadChunk, Decoder, Step};
 
+use super::failure;
+use super::http2::Stream;
 use super::pace::Pace;
 use super::protocol::{Answer, Part};
 use super::settings::Settings;
@@ -37,6 +39,31 @@ pub struct Rests {
 
 /// What a tunnel takes over: the connection, its place, its timeouts, and the bytes behind the head.
 pub(super) type TunnelParts = (Link, Option<Held>, Arc<Settings>, Vec<u8>);
+
+/// Where an answer comes from.
+pub enum UpstreamSource {
+    /// A connection of its own.
+    Link(Link),
+    /// A stream of one that may have several.
+    Stream(Box<Stream>),
+}
+impl UpstreamSource {
+    /// Whether the connection served others before.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            UpstreamSource::Link(link) => link.reused,
+            UpstreamSource::Stream(stream) => stream.reused,
+        }
+    }
+    /// Whether the request was sent whole, so that others can follow.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self, UpstreamSource::Link(link) if link.requests != u32::MAX)
+    }
+    /// Whether nothing follows the head.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self, UpstreamSource::Stream(stream) if stream.is_end())
+    }
+}
 
 /// How a body is delimited.
 pub(super) enum Coding {
@@ -75,7 +102,7 @@ impl Coding {
 
 /// What a response's body is read from.
 pub struct Parts {
-    pub(super) link: Option<Link>,
+    pub(super) source: Option<UpstreamSource>,
     pub(super) held: Option<Held>,
     /// `None`: the connection closes.
     pub(super) rests: Option<Rests>,
@@ -146,7 +173,7 @@ impl Drop for UpstreamBody {
 struct Inner {
     thread: Rc<Thread>,
     settings: Arc<Settings>,
-    link: Option<Link>,
+    source: Option<UpstreamSource>,
     held: Option<Held>,
     rests: Option<Rests>,
     coding: Coding,
@@ -165,7 +192,11 @@ struct Inner {
     pace: Option<Box<Pace>>,
     /// Bytes read with the head.
     with_head: u64,
+    /// Bytes sent with the request's head, where its body may still follow.
+    sent: u64,
     received: u64,
+    /// What stood behind a stream's body.
+    trailers: Vec<u8>,
     /// Bytes of the body with its framing (`$upstream_response_length`).
     length: u64,
     ended: Option<Instant>,
@@ -195,7 +226,7 @@ impl UpstreamBody {
         let record = &mut request.upstream;
         let first = record.part_from_head(thread.buffer());
         let mut inner = Inner {
-            link: parts.link,
+            source: parts.source,
             held: parts.held,
             rests: parts.rests,
             coding: parts.coding,
@@ -211,7 +242,9 @@ impl UpstreamBody {
             pace,
             settings,
             with_head: record.last().map_or(0, |last| last.received),
+            sent: 0,
             received: 0,
+            trailers: Vec::new(),
             length: 0,
             ended: None,
             thread,
@@ -221,9 +254,22 @@ impl UpstreamBody {
             inner.spill = Spill::begin(first);
             return Body::Upstream(UpstreamBody::new(inner));
         }
-        request.response.expects_trailers |=
-            inner.settings.pass_trailers && matches!(inner.coding, Coding::Chunked(_));
+        request.response.expects_trailers |= inner.settings.pass_trailers
+            && match &inner.source {
+                // What has a length is given it, unless frames say where it ends.
+                Some(UpstreamSource::Stream(stream)) => {
+                    let unknown = request.response.content_length.is_none();
+                    !stream.is_end() && (unknown || request.client.is_stream())
+                }
+                _ => matches!(inner.coding, Coding::Chunked(_)),
+            };
         let decoded = inner.decode(first);
+        if let Some(UpstreamSource::Stream(stream)) = &inner.source {
+            inner.sent = request.upstream.last().map_or(0, |last| last.sent).saturating_sub(stream.sent());
+            if stream.is_end() {
+                inner.end();
+            }
+        }
         inner.account(&mut request.upstream);
         inner.log(request);
         if inner.complete {
@@ -247,10 +293,15 @@ impl UpstreamBody {
             None => Poll::Ready(Ok(None)),
         }
     }
-    /// While the client is busy: takes what the upstream has, as far as it is to be buffered.
+    /// While the client is busy: takes what the upstream has, as far as it is to be buffered, and sends it what it has to get.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) {
-        if let Some(inner) = self.inner_mut().filter(|inner| inner.buffering) {
+        let Some(inner) = self.inner_mut() else { return };
+        if inner.buffering {
             inner.fill(cx);
+        } else if let Some(UpstreamSource::Stream(stream)) = &mut inner.source
+            && let Err(failure) = stream.send(cx)
+        {
+            inner.fail(failure::of_body(failure));
         }
     }
     /// Tells the record of the try what was read so far.
@@ -283,7 +334,8 @@ impl UpstreamBody {
     pub(super) fn into_tunnel(mut self) -> Option<TunnelParts> {
         let mut inner = self.place.as_mut()?.take()?;
         let first = inner.spill.pop(|| inner.thread.buffer()).unwrap_or_default().into_vec();
-        Some((inner.link.take()?, inner.held.take(), inner.settings.clone(), first))
+        let UpstreamSource::Link(link) = inner.source.take()? else { return None };
+        Some((link, inner.held.take(), inner.settings.clone(), first))
     }
 }
 
@@ -294,12 +346,18 @@ impl Inner {
         if let Some(last) = record.last() {
             last.length = self.length;
             last.received = self.with_head + self.received;
+            if let Some(UpstreamSource::Stream(stream)) = &self.source {
+                last.sent = self.sent + stream.sent();
+            }
         }
-        if self.ended.is_some()
-            && record.trailers.is_empty()
-            && let Coding::Chunked(decoder) = &self.coding
-        {
-            record.trailers.extend_from_slice(decoder.trailers());
+        if self.ended.is_some() && record.trailers.is_empty() {
+            record.trailers.extend_from_slice(self.trailers());
+        }
+    }
+    fn trailers(&self) -> &[u8] {
+        match &self.coding {
+            Coding::Chunked(decoder) => decoder.trailers(),
+            _ => &self.trailers,
         }
     }
     fn log(&mut self, request: &Request) {
@@ -368,9 +426,13 @@ impl Inner {
 
     /// What the upstream has; empty when that is nothing any more.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
-        let Some(link) = &self.link else {
-            self.end();
-            return Poll::Ready(Piece::default());
+        let link = match &mut self.source {
+            Some(UpstreamSource::Link(link)) => &*link,
+            Some(UpstreamSource::Stream(_)) => return self.read_stream(cx),
+            None => {
+                self.end();
+                return Poll::Ready(Piece::default());
+            }
         };
         let mut most = usize::MAX;
         if let Some(pace) = &mut self.pace {
@@ -424,6 +486,26 @@ impl Inner {
                 self.fail("upstream timed out (110: Connection timed out)".into());
             }
             Some(e) => self.fail(format!("readv() failed ({})", crate::log::Errno(&e))),
+        }
+        Poll::Ready(Piece::default())
+    }
+
+    fn read_stream(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        if let Some(pace) = &mut self.pace {
+            ready!(pace.poll(cx, &self.thread, self.with_head + self.received));
+        }
+        let Some(UpstreamSource::Stream(stream)) = &mut self.source else {
+            return Poll::Ready(Piece::default());
+        };
+        match ready!(stream.poll_body(cx, &mut self.trailers)) {
+            Ok(bytes) if bytes.is_empty() => self.end(),
+            Err(failure) => self.fail(failure::of_body(failure)),
+            Ok(bytes) => {
+                self.received += bytes.len() as u64;
+                let mut buffer = self.thread.buffer();
+                buffer.extend_from_slice(&bytes);
+                return Poll::Ready(buffer.into());
+            }
         }
         Poll::Ready(Piece::default())
     }
@@ -546,8 +628,7 @@ impl Inner {
 
     /// `.._pass_trailers`
     fn pass_trailers(&self, response: &mut Response) {
-        let Coding::Chunked(decoder) = &self.coding else { return };
-        let text = decoder.trailers();
+        let text = if self.settings.pass_trailers { self.trailers() } else { &[] };
         let mut fields = wire::Headers::default();
         wire::parse_fields(text, &mut fields);
         for field in &fields {
@@ -576,7 +657,7 @@ impl Inner {
         if let Some(mut held) = self.held.take() {
             held.finished(self.thread.handle.unix_time());
         }
-        let Some(link) = self.link.take() else { return };
+        let Some(UpstreamSource::Link(link)) = self.source.take() else { return };
         let reusable = match &self.coding {
             Coding::Other(answer) => answer.is_reusable(),
             _ => true,

@@ -34,6 +34,10 @@ pub(super) enum Failure {
     ClientGone(During),
     /// The client's body cannot be had: what to answer.
     Client(u16),
+    /// Likewise; what is logged.
+    ClientBody(String, u16),
+    /// The server says that it has not begun with the request: what is logged.
+    Unprocessed(String),
 }
 
 /// How far a try came.
@@ -62,7 +66,7 @@ impl Failure {
     pub fn verdict(&self) -> Verdict {
         match self {
             Failure::ClientGone(_) => Verdict::Gone,
-            Failure::Client(status) => Verdict::Refuse(*status),
+            Failure::Client(status) | Failure::ClientBody(_, status) => Verdict::Refuse(*status),
             Failure::NoLink(NoLink::Full) => Verdict::Refuse(503),
             Failure::NoLink(NoLink::Failed(e)) if e.kind() == io::ErrorKind::TimedOut => {
                 Verdict::Failed(504, again::TIMEOUT)
@@ -71,6 +75,7 @@ impl Failure {
             | Failure::NoLink(_)
             | Failure::Send(_)
             | Failure::Receive(_)
+            | Failure::Unprocessed(_)
             | Failure::Closed => Verdict::Failed(502, again::ERROR),
             Failure::SendTimeout | Failure::ReceiveTimeout | Failure::TlsTimeout => {
                 Verdict::Failed(504, again::TIMEOUT)
@@ -84,7 +89,7 @@ impl Failure {
         match self {
             Failure::NoLink(_) => " while connecting to upstream",
             Failure::Tls(_) | Failure::TlsTimeout => " while SSL handshaking to upstream",
-            Failure::Send(_) | Failure::SendTimeout | Failure::Client(_) => {
+            Failure::Send(_) | Failure::SendTimeout | Failure::Client(_) | Failure::ClientBody(..) => {
                 " while sending request to upstream"
             }
             Failure::ClientGone(During::Connecting) => " while connecting to upstream",
@@ -147,11 +152,28 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
             bad.log_text(&request.upstream.buffer, &mut text);
             log_error!(request, "{}{during}", String::from_utf8_lossy(&text));
         }
-        Failure::Invalid(BadHead::Framing(what)) => log_error!(request, "{what}{during}"),
+        Failure::Invalid(BadHead::Framing(what)) | Failure::Unprocessed(what) => {
+            log_error!(request, "{what}{during}")
+        }
+        Failure::ClientBody(what, 408) => log_info!(request, "{what}"),
+        Failure::ClientBody(what, _) => log_error!(request, "{what}"),
         Failure::ClientGone(_) => log_gone(request, during),
         Failure::Invalid(BadHead::Noted) | Failure::Status(_) | Failure::Client(_) => {}
     }
 }
+
+/// What the log says of a body that broke off.
+pub(super) fn of_body(failure: Failure) -> String {
+    match failure {
+        Failure::Unprocessed(what) | Failure::ClientBody(what, _) => what,
+        Failure::Invalid(BadHead::Framing(what)) => what,
+        Failure::SendTimeout | Failure::ReceiveTimeout => TIMED_OUT.into(),
+        Failure::Receive(error) | Failure::Send(error) => format!("recv() failed ({})", Errno(&error)),
+        _ => "upstream prematurely closed connection".into(),
+    }
+}
+
+const TIMED_OUT: &str = "upstream timed out (110: Connection timed out)";
 
 /// `connect()` failed at once.
 fn refused(request: &Request, held: &Held, error: &io::Error, behind: std::fmt::Arguments<'_>) {
@@ -171,5 +193,5 @@ pub(super) fn log_gone(request: &Request, during: &str) {
 }
 
 fn timed_out(request: &Request, during: &str) {
-    log_error!(request, "upstream timed out (110: Connection timed out){during}");
+    log_error!(request, "{TIMED_OUT}{during}");
 }

@@ -96,7 +96,14 @@ pub fn pass<M: Module>(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 
 /// Takes `host:port`, `unix:path` or the name of a group apart.
 fn server<M: Module>(text: &str) -> Result<Server<'_>, String> {
-    let text = text.strip_prefix(M::SCHEME).unwrap_or(text);
+    address(text.strip_prefix(M::SCHEME).unwrap_or(text))
+}
+
+/// Takes an address without a scheme apart.
+///
+/// # Errors
+/// nginx's words.
+pub fn address(text: &str) -> Result<Server<'_>, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_suffix(':').unwrap_or(path);
         return match path {
@@ -178,8 +185,14 @@ pub fn compile<M: Module>(
         Target::Fixed(group, _) => group.keepalive.as_ref(),
         Target::Variable(..) => None,
     };
-    let kind =
-        Kind { prefix: M::PREFIX, scheme: M::SHOWN, hidden: M::HIDDEN, transport, only_asks: M::ONLY_ASKS };
+    let kind = Kind {
+        prefix: M::PREFIX,
+        scheme: M::SHOWN,
+        hidden: M::HIDDEN,
+        transport,
+        only_asks: M::ONLY_ASKS,
+        streams: false,
+    };
     let written = at.conf::<Passing<M>>().map(|passing| &passing.0);
     let settings = Arc::new(settings::compile(at, written, &kind, keepalive, with)?);
     Ok(Some(Gateway { settings, params: Params::compile::<M>(at)?, target }))

@@ -11,6 +11,8 @@
 //! | `ask.rs`, `failure.rs` | one request: who is asked, what is tried again |
 //! | `send.rs` | the request to the server |
 //! | `receive.rs`, `hints.rs`, `respond.rs` | the answer's head |
+//! | `create.rs` | a request of HTTP |
+//! | `http2/` | servers that speak HTTP/2 |
 //! | `tls.rs` | encrypted connections |
 //! | `target.rs` | the servers behind a name |
 //! | `gateway.rs`, `params.rs`, `script.rs` | what protocols have in common that begin with parameters and end as CGI does |
@@ -21,9 +23,11 @@
 mod ask;
 mod body;
 pub(crate) mod cache;
+pub(crate) mod create;
 mod failure;
 pub(crate) mod gateway;
 mod hints;
+mod http2;
 mod pace;
 pub(crate) mod params;
 mod protocol;
@@ -44,6 +48,6 @@ pub use ask::{Asked, ask, read_body};
 pub use body::UpstreamBody;
 pub use cache::{Cache, Kept, Looked, look};
 pub use protocol::{Answer, BadHead, Frame, Message, Part, Payload, Protocol, Reader};
-pub use settings::{Kind, Names, Settings, compile};
+pub use settings::{Kind, Settings, compile};
 pub use tunnel::tunnel;
 pub use written::Written;

@@ -56,6 +56,8 @@ pub enum Reader {
     Http(ResponseParser),
     /// Another protocol.
     Other(Box<dyn Answer>),
+    /// HTTP/2: request and answer are a stream of a connection that may have several.
+    Stream,
 }
 
 /// Reads one answer of a protocol other than HTTP/1.

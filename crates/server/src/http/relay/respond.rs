@@ -3,7 +3,7 @@
 use wire::{Known, Method, ResponseFraming, Span};
 
 use super::ask::Tries;
-use super::body::{Coding, Keeper, Parts, UpstreamBody};
+use super::body::{Coding, Keeper, Parts, UpstreamBody, UpstreamSource};
 use super::cache::{self, Kept};
 use super::protocol::{Protocol, Reader};
 use super::settings::Settings;
@@ -15,12 +15,12 @@ use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::router;
-use crate::upstream::{Held, Link};
+use crate::upstream::Held;
 
 /// A server that answered: its head was read.
 pub(super) struct Answered {
     pub held: Held,
-    pub link: Option<Link>,
+    pub source: Option<UpstreamSource>,
     pub reader: Reader,
     pub method: Method,
 }
@@ -33,13 +33,14 @@ pub(super) async fn respond(
     tries: &mut Tries<'_>,
 ) -> Next {
     let settings = tries.settings;
-    let Answered { mut held, link, reader, method } = answered;
+    let Answered { mut held, source, reader, method } = answered;
     tries.answered(request, &mut held);
     let mut kept = tries.kept.take();
     let rests = tries.rests(&held);
     let record = &request.upstream;
     let (coding, reusable) = match reader {
         Reader::Other(answer) => (Coding::Other(answer), true),
+        Reader::Stream => (Coding::UntilClose, false),
         Reader::Http(_) => {
             let framing = match record.head.version {
                 wire::Version::Http09 => ResponseFraming::UntilClose,
@@ -48,8 +49,9 @@ pub(super) async fn respond(
             (Coding::http(framing, settings), record.head.keep_alive(framing, &record.buffer))
         }
     };
-    let reusable = reusable && link.as_ref().is_some_and(|link| link.requests != u32::MAX);
-    let mut parts = Parts { link, held: Some(held), rests: rests.filter(|_| reusable), coding, keeper: None };
+    let reusable = reusable && source.as_ref().is_some_and(UpstreamSource::is_whole);
+    let mut parts =
+        Parts { source, held: Some(held), rests: rests.filter(|_| reusable), coding, keeper: None };
     if let Some(opened) = revalidated(settings, kept.as_deref_mut(), request) {
         drop(UpstreamBody::begin(settings.clone(), request, parts, false));
         return cache::serve(protocol, settings, request, opened);
@@ -69,6 +71,9 @@ pub(super) async fn respond(
     }
     request.response.single_range = true;
     copy_head(protocol, settings, request);
+    if parts.source.as_ref().is_some_and(UpstreamSource::is_end) {
+        request.response.content_length.get_or_insert(0);
+    }
     request.response.body = UpstreamBody::begin(settings.clone(), request, parts, buffering);
     Next::Respond
 }
@@ -86,9 +91,6 @@ pub(super) fn accel(settings: &Settings, request: &mut Request) -> Option<Next> 
 
 /// Something else is the answer.
 fn instead(settings: &Settings, kept: Option<&Kept>, request: &mut Request) -> Option<Next> {
-    if let Some(next) = accel(settings, request) {
-        return Some(next);
-    }
     let record = &request.upstream;
     let status = record.head.status;
     if settings.intercept_404 && status == 404 {
@@ -106,7 +108,7 @@ fn instead(settings: &Settings, kept: Option<&Kept>, request: &mut Request) -> O
         }
         return Some(Next::Status(status));
     }
-    None
+    accel(settings, request)
 }
 
 /// `X-Accel-Redirect`: the upstream names the path to answer with; a few of its headers stay.

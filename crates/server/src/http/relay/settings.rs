@@ -103,6 +103,8 @@ pub struct Kind {
     pub transport: String,
     /// Requests have no body, answers are never stored, and one that finds nothing is answered with a page of our own.
     pub only_asks: bool,
+    /// Request and answer are streams: nothing is gathered, no answer is stored, and trailers are passed on.
+    pub streams: bool,
 }
 
 /// A page: the unit of nginx's default buffers.
@@ -123,7 +125,7 @@ pub fn compile(
     let lists = written.unwrap_or(&none);
     let c = &lists.once;
     let time = |setting: &conf::Setting<u64>, default| Duration::from_millis(setting.or(default));
-    let buffers = match kind.only_asks {
+    let buffers = match kind.only_asks || kind.streams {
         true => (c.buffer_size.or(PAGE), 8 * c.buffer_size.or(PAGE).max(PAGE)),
         false => buffers(c, kind.prefix).map_err(|what| Error::emerg(what).at(at.at.clone()))?,
     };
@@ -131,7 +133,7 @@ pub fn compile(
         Some(path) => path.clone(),
         None => TempPath::flat(with.prefix_path(&format!("{}_temp", kind.prefix))),
     };
-    if !kind.only_asks {
+    if !(kind.only_asks || kind.streams) {
         with.temp_path(&temp_path.path);
     }
     let bind = match c.bind.written() {
@@ -153,13 +155,13 @@ pub fn compile(
         scheme: kind.scheme,
         pass_headers: c.pass_request_headers.or(true),
         pass_body: c.pass_request_body.or(!kind.only_asks),
-        request_buffering: c.request_buffering.or(true),
+        request_buffering: c.request_buffering.or(!kind.streams),
         hide: hidden(kind.hidden, lists),
         ignore_headers: c.ignore_headers.or(0),
         next_upstream: c.next_upstream.or(again::ERROR | again::TIMEOUT),
         next_upstream_tries: c.next_upstream_tries.or(0),
         next_upstream_timeout: time(&c.next_upstream_timeout, 0),
-        buffering: c.buffering.or(!kind.only_asks),
+        buffering: c.buffering.or(!(kind.only_asks || kind.streams)),
         buffer_size: buffers.0 as usize,
         memory: buffers.1 as usize,
         max_temp_file_size: c.max_temp_file_size.or(1 << 30),
@@ -175,9 +177,9 @@ pub fn compile(
         options,
         bind,
         force_ranges: c.force_ranges.or(kind.only_asks),
-        pass_trailers: c.pass_trailers.or(false),
         store,
         cache: cache::compile(at, lists, kind.prefix)?,
+        pass_trailers: c.pass_trailers.or(kind.streams),
         limit_rate: c.limit_rate.written().filter(|rate| rate.as_literal() != Some(b"0")).cloned(),
         own_place: number(&format!("{place} {}", at.at)),
         shared_place: number(&place),

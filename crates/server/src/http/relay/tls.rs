@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use conf::{Error, Scope};
+use conf::{Args, Error, Scope};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::aws_lc_rs;
@@ -44,6 +44,91 @@ settings! {
     }
 }
 
+/// A module's `.._ssl_*` directives: `$prefix` is what their names begin with, `$own` a structure around [`SslWritten`].
+macro_rules! ssl_directives {
+    ($prefix:literal, $own:ident) => {{
+        use conf::{IN_HTTP, at_least, directive, exactly, flag};
+        use $crate::http::relay::tls::{file, protocols};
+        &[
+            directive(concat!($prefix, "_ssl_verify"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.verify.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_ssl_server_name"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.server_name.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_ssl_session_reuse"), IN_HTTP, flag(), |at, a| {
+                at.own::<$own>().0.session_reuse.set(a.flag(0)?)
+            }),
+            directive(concat!($prefix, "_ssl_verify_depth"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.verify_depth.set(a.number(0)?)
+            }),
+            directive(concat!($prefix, "_ssl_ciphers"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.ciphers.set(a.str(0).into())
+            }),
+            directive(concat!($prefix, "_ssl_protocols"), IN_HTTP, at_least(1), |at, a| {
+                let offered = protocols(at, a)?;
+                at.own::<$own>().0.protocols.set(offered)
+            }),
+            directive(concat!($prefix, "_ssl_name"), IN_HTTP, exactly(1), |at, a| {
+                let name = $crate::http::variables::Template::compile(at, a, 0)?;
+                at.own::<$own>().0.name.set(name)
+            }),
+            directive(concat!($prefix, "_ssl_trusted_certificate"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.trusted_certificate.set(file(a)?)
+            }),
+            directive(concat!($prefix, "_ssl_crl"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.crl.set(file(a)?)
+            }),
+            directive(concat!($prefix, "_ssl_certificate"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.certificate.set(file(a)?)
+            }),
+            directive(concat!($prefix, "_ssl_certificate_key"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.certificate_key.set(file(a)?)
+            }),
+            directive(concat!($prefix, "_ssl_password_file"), IN_HTTP, exactly(1), |at, a| {
+                at.own::<$own>().0.password_file.set(file(a)?)
+            }),
+        ]
+    }};
+}
+pub(crate) use ssl_directives;
+
+/// The path of a file; one that depends on the request is not taken.
+///
+/// # Errors
+/// What cannot be had.
+pub(crate) fn file(a: &Args<'_>) -> Result<String, Error> {
+    match a.str(0) {
+        name if name.contains('$') => {
+            Err(a.error(format!("variables in \"{}\" are not supported by plimsoll", a.directive)))
+        }
+        "" => Ok(String::new()),
+        name => Ok(a.conf_path(name)),
+    }
+}
+
+/// Whether TLS 1.2 and 1.3 are spoken.
+///
+/// # Errors
+/// Unknown protocols, and lists without one that can be had.
+pub(crate) fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(bool, bool), Error> {
+    let mut protocols = (false, false);
+    for i in 0..a.words.len() {
+        match a.str(i) {
+            "TLSv1.2" => protocols.0 = true,
+            "TLSv1.3" => protocols.1 = true,
+            old @ ("SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1") => {
+                at.warn(a.warning(format!("\"{old}\" is not offered by plimsoll: it is broken, ignored")));
+            }
+            other => return Err(a.error(format!("invalid value \"{other}\""))),
+        }
+    }
+    if protocols == (false, false) {
+        return Err(a.error(format!("no usable protocol in \"{}\": add TLSv1.2 or TLSv1.3", a.directive)));
+    }
+    Ok(protocols)
+}
+
 /// How a location's connections are encrypted.
 pub struct Tls {
     config: Arc<ClientConfig>,
@@ -65,6 +150,7 @@ pub fn compile(
     at: &Scope,
     written: &SslWritten,
     prefix: &str,
+    http2: bool,
     with: &mut Compiler<'_>,
 ) -> Result<Arc<Tls>, Error> {
     let here = |what: String| Error::emerg(what).at(at.at.clone());
@@ -105,6 +191,9 @@ pub fn compile(
             })?
         }
     };
+    if http2 {
+        config.alpn_protocols = vec![crate::http2::ALPN.to_vec()];
+    }
     config.enable_sni = written.server_name.or(false);
     if !written.session_reuse.or(true) {
         config.resumption = Resumption::disabled();

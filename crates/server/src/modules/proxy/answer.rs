@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use wire::{Framing, ResponseParser};
 
-use super::create::{self, Place};
 use super::pass::{self, Target};
 use super::settings::Settings;
 use crate::http::phases::Next;
+use crate::http::relay::create::{self, HttpVersion, Place};
 use crate::http::relay::tls::Secured;
 use crate::http::relay::{self, Asked, Cache, Kept, Looked, Message, Protocol, Reader};
 use crate::http::request::Request;
@@ -48,7 +48,13 @@ impl Proxy {
     /// Whether the body can be passed on while it comes.
     fn may_stream(&self, request: &Request) -> bool {
         let s = &self.settings;
-        s.set_body.is_none() && (s.http_11 || request.body.framing != Framing::Chunked)
+        let takes = match s.create.version {
+            HttpVersion::Http10 => request.body.framing != Framing::Chunked,
+            HttpVersion::Http11 => true,
+            // While the answer comes the body must be able to go on: that of one stream can.
+            HttpVersion::Http2 => request.client.is_stream(),
+        };
+        takes && s.create.set_body.is_none()
     }
 
     /// What to ask whom; unless the answer is known already.
@@ -93,7 +99,10 @@ impl Proxy {
         };
         let for_cache = kept.as_ref().is_some_and(|kept| kept.asks_for_all());
         let head = request.thread.buffer();
-        Ok((create::create(&self.settings, request, place, for_cache, head), kept))
+        Ok((
+            create::create(&self.settings.create, &self.settings.relay, request, place, for_cache, head),
+            kept,
+        ))
     }
 
     /// Looks into the cache.
@@ -122,7 +131,10 @@ impl Proxy {
 
 impl Protocol for Settings {
     fn reader(&self, _: &Message) -> Reader {
-        Reader::Http(ResponseParser::new())
+        match self.create.version {
+            HttpVersion::Http2 => Reader::Stream,
+            _ => Reader::Http(ResponseParser::new()),
+        }
     }
     fn header(&self, request: &mut Request, known: wire::Known, name: &[u8], value: &[u8]) -> bool {
         self.rewrite(request, known, name, value)

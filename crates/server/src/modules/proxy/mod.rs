@@ -5,7 +5,6 @@
 //! | `written.rs` | the directives as written |
 //! | `settings.rs`, `pass.rs`, `redirect.rs`, `cookies.rs` | as run |
 //! | `answer.rs` | one request |
-//! | `create.rs` | the request to the upstream |
 //! | `response.rs` | headers of the answer that change on their way |
 //!
 //! Whatever does not depend on HTTP being spoken is in [`crate::http::relay`].
@@ -17,7 +16,6 @@ use crate::worker::generation::Compiler;
 
 mod answer;
 mod cookies;
-mod create;
 mod pass;
 mod redirect;
 mod response;
@@ -29,6 +27,9 @@ pub use answer::Proxy;
 
 pub(crate) static MODULE: Module =
     Module { name: "proxy", directives: written::DIRECTIVES, variables: variables::VARIABLES };
+
+/// `proxy_ssl_*`: how connections to servers are encrypted.
+pub(crate) static SSL: Module = Module { name: "proxy", directives: written::SSL_DIRECTIVES, variables: &[] };
 
 /// What a location with `proxy_pass` does.
 ///

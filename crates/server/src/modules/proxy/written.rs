@@ -8,7 +8,8 @@ use super::cookies::{Flags, Which};
 use super::redirect::Rule;
 use crate::http::regex::Regex;
 use crate::http::relay::Written;
-use crate::http::relay::tls::SslWritten;
+use crate::http::relay::create::HttpVersion;
+use crate::http::relay::tls::{SslWritten, ssl_directives};
 use crate::http::relay::written::{relay_directives, take};
 use crate::http::variables::Template;
 use crate::modules::core::location::Place;
@@ -33,44 +34,6 @@ pub(super) static DIRECTIVES: &[conf::Directive] = relay_directives!(
         }),
         directive("proxy_cache_convert_head", IN_HTTP, flag(), |at, a| {
             at.own::<Passing>().0.once.cache_convert_head.set(a.flag(0)?)
-        }),
-        directive("proxy_ssl_verify", IN_HTTP, flag(), |at, a| { at.own::<Ssl>().0.verify.set(a.flag(0)?) }),
-        directive("proxy_ssl_server_name", IN_HTTP, flag(), |at, a| {
-            at.own::<Ssl>().0.server_name.set(a.flag(0)?)
-        }),
-        directive("proxy_ssl_session_reuse", IN_HTTP, flag(), |at, a| {
-            at.own::<Ssl>().0.session_reuse.set(a.flag(0)?)
-        }),
-        directive("proxy_ssl_verify_depth", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Ssl>().0.verify_depth.set(a.number(0)?)
-        }),
-        directive("proxy_ssl_ciphers", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Ssl>().0.ciphers.set(a.str(0).into())
-        }),
-        directive("proxy_ssl_protocols", IN_HTTP, at_least(1), ssl_protocols),
-        directive("proxy_ssl_name", IN_HTTP, exactly(1), |at, a| {
-            let name = Template::compile(at, a, 0)?;
-            at.own::<Ssl>().0.name.set(name)
-        }),
-        directive("proxy_ssl_trusted_certificate", IN_HTTP, exactly(1), |at, a| {
-            let path = file(a)?;
-            at.own::<Ssl>().0.trusted_certificate.set(path)
-        }),
-        directive("proxy_ssl_crl", IN_HTTP, exactly(1), |at, a| {
-            let path = file(a)?;
-            at.own::<Ssl>().0.crl.set(path)
-        }),
-        directive("proxy_ssl_certificate", IN_HTTP, exactly(1), |at, a| {
-            let path = file(a)?;
-            at.own::<Ssl>().0.certificate.set(path)
-        }),
-        directive("proxy_ssl_certificate_key", IN_HTTP, exactly(1), |at, a| {
-            let path = file(a)?;
-            at.own::<Ssl>().0.certificate_key.set(path)
-        }),
-        directive("proxy_ssl_password_file", IN_HTTP, exactly(1), |at, a| {
-            let path = file(a)?;
-            at.own::<Ssl>().0.password_file.set(path)
         }),
         directive("proxy_set_header", IN_HTTP, conf::exactly(2), set_header),
         directive("proxy_http_version", IN_HTTP, conf::exactly(1), http_version),
@@ -98,35 +61,7 @@ impl Inherit for Ssl {
         self.0.inherit(&outer.0);
     }
 }
-
-/// The path of a file; one that depends on the request is not taken.
-fn file(a: &Args<'_>) -> Result<String, Error> {
-    match a.str(0) {
-        name if name.contains('$') => {
-            Err(a.error(format!("variables in \"{}\" are not supported by plimsoll", a.directive)))
-        }
-        "" => Ok(String::new()),
-        name => Ok(a.conf_path(name)),
-    }
-}
-
-fn ssl_protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut protocols = (false, false);
-    for i in 0..a.words.len() {
-        match a.str(i) {
-            "TLSv1.2" => protocols.0 = true,
-            "TLSv1.3" => protocols.1 = true,
-            old @ ("SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1") => {
-                at.warn(a.warning(format!("\"{old}\" is not offered by plimsoll: it is broken, ignored")));
-            }
-            other => return Err(a.error(format!("invalid value \"{other}\""))),
-        }
-    }
-    if protocols == (false, false) {
-        return Err(a.error("no usable protocol in \"proxy_ssl_protocols\": add TLSv1.2 or TLSv1.3"));
-    }
-    at.own::<Ssl>().0.protocols.set(protocols)
-}
+pub(super) static SSL_DIRECTIVES: &[conf::Directive] = ssl_directives!("proxy", Ssl);
 
 /// What all modules have that pass requests on.
 #[derive(Default)]
@@ -140,7 +75,7 @@ impl Inherit for Passing {
 settings! {
     /// What is written once per block.
     pub(super) struct Conf {
-        http_11: bool,
+        version: HttpVersion,
         method: Template,
         set_body: Template,
     }
@@ -310,13 +245,13 @@ fn set_header(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 }
 
 fn http_version(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let http_11 = match a.str(0) {
-        "1.0" => false,
-        "1.1" => true,
-        "2" => return Err(a.error("\"proxy_http_version 2\" is not supported by plimsoll")),
+    let version = match a.str(0) {
+        "1.0" => HttpVersion::Http10,
+        "1.1" => HttpVersion::Http11,
+        "2" => HttpVersion::Http2,
         other => return Err(a.error(format!("invalid value \"{other}\""))),
     };
-    at.own::<Conf>().http_11.set(http_11)
+    at.own::<Conf>().version.set(version)
 }
 
 /// A size that is checked, and has no effect: no such table is limited.

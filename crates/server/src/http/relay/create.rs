@@ -1,13 +1,96 @@
-//! The request to the upstream: its head is re-written slice by slice into one buffer.
+//! The request to an HTTP server: its head is re-written slice by slice into one buffer.
 
-use wire::{Framing, Method};
+use wire::{Framing, Known, Method};
 
-use super::settings::{SetHeaders, Settings, Value};
-use crate::http::relay::{Frame, Message, Payload};
+use super::protocol::{Frame, Message, Payload};
+use super::settings::{Names, Settings};
 use crate::http::request::Request;
+use crate::http::variables::Template;
 
-/// Where the request goes.
-pub(super) struct Place<'a> {
+/// What a location's requests are made of.
+pub struct Create {
+    /// Which HTTP is spoken.
+    pub version: HttpVersion,
+    /// What is sent beside the client's headers.
+    pub headers: SetHeaders,
+    /// Those of a request whose answer is to be kept: what the client has already is no matter.
+    pub cache_headers: Option<SetHeaders>,
+    /// `proxy_method`
+    pub method: Option<Template>,
+    /// `proxy_set_body`
+    pub set_body: Option<Template>,
+}
+
+/// `proxy_http_version`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// A connection for each request.
+    Http10,
+    /// The usual one.
+    Http11,
+    /// Many requests side by side on one connection.
+    Http2,
+}
+
+/// What is sent to the upstream beside the client's headers, and which of those are not.
+pub struct SetHeaders {
+    set: Box<[(Box<[u8]>, Value)]>,
+    replaced: Names,
+}
+/// A header's value.
+pub enum Value {
+    /// As the configuration has it.
+    Text(Template),
+    /// `$proxy_host`
+    ProxyHost,
+    /// The length of the body sent, if it is known.
+    BodyLength,
+    /// `chunked`, if the body is.
+    Chunked,
+    /// `trailers`, if the client takes some.
+    Trailers,
+    /// `$upstream_cache_last_modified`: what the cache has.
+    OldDate,
+    /// `$upstream_cache_etag`, likewise.
+    OldTag,
+    /// Not sent at all.
+    Nothing,
+}
+
+/// A header and what it is by default.
+pub type Preset = (&'static [u8], fn() -> Value);
+
+impl SetHeaders {
+    /// What the configuration sets; and by default, what is preset.
+    pub fn new<'a>(
+        written: &[(Box<[u8]>, Template)],
+        presets: impl IntoIterator<Item = &'a Preset>,
+    ) -> SetHeaders {
+        let mut replaced = Names::default();
+        let mut set = Vec::new();
+        let line = |name: &[u8]| [name, b": "].concat().into_boxed_slice();
+        for (name, value) in written {
+            replaced.add(name);
+            if value.as_literal() != Some(b"") {
+                set.push((line(name), Value::Text(value.clone())));
+            }
+        }
+        for (name, value) in presets {
+            if replaced.has(Known::of(name), name) {
+                continue;
+            }
+            replaced.add(name);
+            match value() {
+                Value::Nothing => {}
+                value => set.push((line(name), value)),
+            }
+        }
+        SetHeaders { set: set.into(), replaced }
+    }
+}
+
+/// Where a request goes.
+pub struct Place<'a> {
     /// What `Host` says by default.
     pub host: &'a [u8],
     /// What replaces the location's path; for a URL with variables the whole URI.
@@ -17,33 +100,39 @@ pub(super) struct Place<'a> {
 }
 
 /// Writes the request's head into `head`, and its URI into the record for the error log.
-pub(super) fn create(
+pub fn create(
+    how: &Create,
     settings: &Settings,
     request: &mut Request,
     place: &Place<'_>,
     for_cache: bool,
     mut head: Vec<u8>,
 ) -> Message {
-    let payload = payload(settings, request);
-    let chunked = payload == Payload::Stream && request.body.framing == Framing::Chunked;
+    let payload = payload(how, settings, request);
+    let chunked = payload == Payload::Stream
+        && request.body.framing == Framing::Chunked
+        && how.version != HttpVersion::Http2;
     let frame = if chunked { Frame::Chunked } else { Frame::Raw };
-    let method = put_method(settings, request, for_cache, &mut head);
+    let method = put_method(how, settings, request, for_cache, &mut head);
     head.push(b' ');
     let start = head.len();
     put_uri(request, place, &mut head);
     request.upstream.uri.extend_from_slice(&head[start..]);
-    head.extend_from_slice(if settings.http_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
-    let body = settings.set_body.as_ref().map(|template| {
+    head.extend_from_slice(match how.version {
+        HttpVersion::Http10 => b" HTTP/1.0\r\n",
+        _ => b" HTTP/1.1\r\n",
+    });
+    let body = how.set_body.as_ref().map(|template| {
         let mut body = request.thread.buffer();
         template.render(request, &mut body);
         body
     });
     let length = body_length(request, body.as_deref(), payload);
-    let headers = settings.cache_headers.as_ref().filter(|_| for_cache).unwrap_or(&settings.headers);
+    let headers = how.cache_headers.as_ref().filter(|_| for_cache).unwrap_or(&how.headers);
     for (name, value) in &headers.set {
         put_header(request, place, name, value, length, chunked, &mut head);
     }
-    if settings.relay.pass_headers {
+    if settings.pass_headers {
         pass_headers(headers, request, &mut head);
     }
     head.extend_from_slice(b"\r\n");
@@ -55,8 +144,8 @@ pub(super) fn create(
 }
 
 /// What will be sent as body.
-fn payload(settings: &Settings, request: &Request) -> Payload {
-    if settings.set_body.is_some() || !settings.relay.pass_body {
+fn payload(how: &Create, settings: &Settings, request: &Request) -> Payload {
+    if how.set_body.is_some() || !settings.pass_body {
         return Payload::Nothing;
     }
     match request.body.framing {
@@ -79,9 +168,15 @@ fn body_length(request: &Request, set: Option<&[u8]>, payload: Payload) -> Optio
     }
 }
 
-fn put_method(settings: &Settings, request: &mut Request, for_cache: bool, head: &mut Vec<u8>) -> Method {
-    let converts = for_cache && settings.relay.cache.as_ref().is_some_and(|cache| cache.convert_head);
-    match &settings.method {
+fn put_method(
+    how: &Create,
+    settings: &Settings,
+    request: &mut Request,
+    for_cache: bool,
+    head: &mut Vec<u8>,
+) -> Method {
+    let converts = for_cache && settings.cache.as_ref().is_some_and(|cache| cache.convert_head);
+    match &how.method {
         Some(method) => method.render(request, head),
         None if converts && request.method == Method::Head => head.extend_from_slice(b"GET"),
         None if request.method == request.head.method => {
@@ -95,7 +190,7 @@ fn put_method(settings: &Settings, request: &mut Request, for_cache: bool, head:
 }
 
 /// The client's URI as sent, unless the configuration or a rewrite changes it.
-pub(super) fn put_uri(request: &Request, place: &Place<'_>, head: &mut Vec<u8>) {
+pub fn put_uri(request: &Request, place: &Place<'_>, head: &mut Vec<u8>) {
     let start = head.len();
     match place.uri {
         Some(uri) if place.whole => {
@@ -155,8 +250,9 @@ fn put_header(
         Value::BodyLength => length.into_iter().for_each(|n| wire::push_decimal(head, n)),
         Value::OldDate => head.extend_from_slice(&request.upstream.cache.last_modified),
         Value::OldTag => head.extend_from_slice(&request.upstream.cache.etag),
+        Value::Trailers if takes_trailers(request) => head.extend_from_slice(b"trailers"),
         Value::Chunked if chunked => head.extend_from_slice(b"chunked"),
-        Value::Chunked | Value::Nothing => {}
+        Value::Chunked | Value::Trailers | Value::Nothing => {}
     }
     match head.len() == value_start {
         true => head.truncate(start),
@@ -176,4 +272,11 @@ fn pass_headers(headers: &SetHeaders, request: &Request, head: &mut Vec<u8>) {
         head.extend_from_slice(header.value.of(text));
         head.extend_from_slice(b"\r\n");
     }
+}
+
+/// Whether the client says so.
+fn takes_trailers(request: &Request) -> bool {
+    let header = request.head.headers.find(Known::Te);
+    let said = header.map(|header| request.text(header.value).to_ascii_lowercase());
+    said.is_some_and(|said| memchr::memmem::find(&said, b"trailers").is_some())
 }

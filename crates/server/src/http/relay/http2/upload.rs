@@ -1,0 +1,173 @@
+//! A request's body on its way to the server, while the answer may be coming already.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+
+use super::super::failure::{During, Failure};
+use super::super::protocol::{Message, Payload};
+use crate::http::request::Request;
+use crate::http2::deadline::Deadline;
+use crate::http2::stream::{Inlet, poll_room};
+use crate::worker::thread::Thread;
+
+/// What a file is read in.
+const PART: u64 = 32 * 1024;
+
+/// Where a body comes from.
+pub enum Source {
+    /// All of it is in the part.
+    Memory,
+    /// A file, from here to there.
+    File(File, u64, u64),
+    /// A client of HTTP/2, as it comes.
+    Client(Client),
+}
+
+/// A client that sends a body.
+pub struct Client {
+    inlet: Inlet,
+    deadline: Deadline,
+    timeout: Duration,
+    /// `client_max_body_size`; 0 for none.
+    limit: u64,
+}
+
+/// See the module.
+pub struct Upload {
+    /// `None`: everything is handed over.
+    to: Option<SendStream<Bytes>>,
+    part: Bytes,
+    source: Source,
+    deadline: Deadline,
+    timeout: Duration,
+    /// Bytes handed over.
+    pub sent: u64,
+}
+
+impl Source {
+    /// The body of a request; `given` is one that the configuration gives. And what is there of it.
+    ///
+    /// # Errors
+    /// When a file cannot be held open a second time.
+    pub fn of(request: &mut Request, message: &Message, given: &[u8]) -> io::Result<(Source, Bytes)> {
+        match message.payload {
+            Payload::Nothing => Ok((Source::Memory, Bytes::copy_from_slice(given))),
+            Payload::Whole => {
+                let memory = Bytes::copy_from_slice(&request.body.memory);
+                match &request.body.file {
+                    Some(file) => Ok((Source::File(file.try_clone()?, 0, request.body.read), memory)),
+                    None => Ok((Source::Memory, memory)),
+                }
+            }
+            Payload::Stream => {
+                let timeout = request.plan().core.client_body_timeout;
+                let deadline = Deadline::new(request.thread.handle.clone());
+                let limit = request.body.limit;
+                let inlet = request.client.stream()?.take_inlet();
+                request.body.complete = true;
+                let client = |inlet| Source::Client(Client { inlet, deadline, timeout, limit });
+                Ok((inlet.map_or(Source::Memory, client), Bytes::new()))
+            }
+        }
+    }
+    /// Whether nothing follows what is there already.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Source::Memory => true,
+            Source::File(_, from, to) => from == to,
+            Source::Client(_) => false,
+        }
+    }
+    /// More of it; nothing at its end.
+    fn poll_next(&mut self, cx: &mut Context<'_>, before: u64) -> Poll<Result<Bytes, Failure>> {
+        match self {
+            Source::Memory => Poll::Ready(Ok(Bytes::new())),
+            Source::File(file, from, to) => {
+                let mut part = vec![0; (*to - *from).min(PART) as usize];
+                let read = file.read_exact_at(&mut part, *from);
+                *from += part.len() as u64;
+                Poll::Ready(read.map(|()| part.into()).map_err(Failure::Send))
+            }
+            Source::Client(client) => client.poll_next(cx, before),
+        }
+    }
+}
+
+impl Client {
+    fn poll_next(&mut self, cx: &mut Context<'_>, before: u64) -> Poll<Result<Bytes, Failure>> {
+        let came = match self.inlet.poll_next(cx) {
+            Poll::Ready(came) => came,
+            Poll::Pending => {
+                ready!(self.deadline.poll_within(cx, self.timeout));
+                let what = "client timed out (110: Connection timed out)".into();
+                return Poll::Ready(Err(Failure::ClientBody(what, 408)));
+            }
+        };
+        self.deadline.stop_waiting();
+        Poll::Ready(match came {
+            Ok(bytes) if self.limit != 0 && before + bytes.len() as u64 > self.limit => {
+                let what = format!(
+                    "client intended to send too large chunked body: {} bytes",
+                    before + bytes.len() as u64
+                );
+                Err(Failure::ClientBody(what, 413))
+            }
+            Ok(bytes) => Ok(bytes),
+            Err(_) => Err(Failure::ClientGone(During::Sending)),
+        })
+    }
+}
+
+impl Upload {
+    /// Begins with what is there.
+    pub fn new(
+        thread: &Thread,
+        to: Option<SendStream<Bytes>>,
+        (source, part): (Source, Bytes),
+        timeout: Duration,
+    ) -> Upload {
+        Upload { to, part, source, deadline: Deadline::new(thread.handle.clone()), timeout, sent: 0 }
+    }
+    /// Whether everything is handed over.
+    pub fn is_done(&self) -> bool {
+        self.to.is_none()
+    }
+    /// Hands over what there is and what the server's window allows; ready when that was all.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        while let Some(to) = &mut self.to {
+            if self.part.is_empty() {
+                self.part = ready!(self.source.poll_next(cx, self.sent))?;
+                if self.part.is_empty() {
+                    // Fails only where the stream is over: what became of it tells who reads the answer.
+                    let _ = to.send_data(Bytes::new(), true);
+                    self.to = None;
+                    break;
+                }
+            }
+            let room = match poll_room(to, cx, self.part.len()) {
+                Poll::Ready(Ok(room)) => room.min(self.part.len()),
+                Poll::Ready(Err(_)) => {
+                    self.to = None;
+                    break;
+                }
+                Poll::Pending => {
+                    ready!(self.deadline.poll_within(cx, self.timeout));
+                    return Poll::Ready(Err(Failure::SendTimeout));
+                }
+            };
+            self.deadline.stop_waiting();
+            let last = room == self.part.len() && self.source.is_empty();
+            self.sent += room as u64;
+            if to.send_data(self.part.split_to(room), last).is_err() || last {
+                self.to = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

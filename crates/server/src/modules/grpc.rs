@@ -1,0 +1,326 @@
+//! `grpc_pass`: a request is asked of a gRPC server. Request and answer are streams, side by side.
+
+use std::sync::Arc;
+
+use conf::{Args, Error, IF_LOCATION, IN_HTTP, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within};
+use conf::{at_least, between, directive, exactly, flag};
+
+use super::Module;
+use crate::http::phases::Next;
+use crate::http::relay::create::{self, Create, HttpVersion, Place, Preset, SetHeaders, Value};
+use crate::http::relay::gateway::address;
+use crate::http::relay::target::group;
+use crate::http::relay::tls::{self, SslWritten, Tls, ssl_directives};
+use crate::http::relay::written::{self, AGAIN, IGNORED, take};
+use crate::http::relay::{self, Asked, Kind, Message, Protocol, Reader, Written};
+use crate::http::request::Request;
+use crate::http::steps::{Handler, Outcome};
+use crate::http::variables::Template;
+use crate::resolver::Names;
+use crate::upstream::{self, Group, group_number};
+use crate::worker::generation::Compiler;
+
+pub(crate) static MODULE: Module = Module { name: "grpc", directives: DIRECTIVES, variables: &[] };
+/// `grpc_ssl_*`: how connections to servers are encrypted.
+pub(crate) static SSL: Module =
+    Module { name: "grpc", directives: ssl_directives!("grpc", Ssl), variables: &[] };
+
+static DIRECTIVES: &[conf::Directive] = &[
+    directive("grpc_pass", LOCATION.or(IF_LOCATION), exactly(1), pass),
+    directive("grpc_set_header", IN_HTTP, exactly(2), |at, a| {
+        let value = Template::compile(at, a, 1)?;
+        at.own::<Conf>().set_header.push((a.bytes(0).into(), value));
+        Ok(())
+    }),
+    directive("grpc_pass_header", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.pass_header.push(a.bytes(0).into());
+        Ok(())
+    }),
+    directive("grpc_hide_header", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.hide_header.push(a.bytes(0).into());
+        Ok(())
+    }),
+    directive("grpc_ignore_headers", IN_HTTP, at_least(1), |at, a| {
+        let mask = written::mask(at, a, IGNORED)?;
+        at.own::<Conf>().relay.once.ignore_headers.set(mask)
+    }),
+    directive("grpc_intercept_errors", IN_HTTP, flag(), |at, a| {
+        at.own::<Conf>().relay.once.intercept_errors.set(a.flag(0)?)
+    }),
+    directive("grpc_buffer_size", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.once.buffer_size.set(a.size(0)?)
+    }),
+    directive("grpc_connect_timeout", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.once.connect_timeout.set(a.msec(0)?)
+    }),
+    directive("grpc_send_timeout", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.once.send_timeout.set(a.msec(0)?)
+    }),
+    directive("grpc_read_timeout", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.once.read_timeout.set(a.msec(0)?)
+    }),
+    directive("grpc_bind", IN_HTTP, between(1, 2), |at, a| {
+        let bind = written::bind(at, a)?;
+        at.own::<Conf>().relay.once.bind.set(bind)
+    }),
+    directive("grpc_socket_keepalive", IN_HTTP, flag(), |at, a| {
+        at.own::<Conf>().relay.once.socket_keepalive.set(a.flag(0)?)
+    }),
+    directive("grpc_socket_rcvbuf", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.once.socket_rcvbuf.set(a.size(0)?)
+    }),
+    directive("grpc_socket_sndbuf", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.once.socket_sndbuf.set(a.size(0)?)
+    }),
+    directive("grpc_next_upstream", IN_HTTP, at_least(1), |at, a| {
+        let mask = written::mask(at, a, AGAIN)?;
+        at.own::<Conf>().relay.once.next_upstream.set(mask)
+    }),
+    directive("grpc_next_upstream_tries", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.once.next_upstream_tries.set(a.number(0)?)
+    }),
+    directive("grpc_next_upstream_timeout", IN_HTTP, exactly(1), |at, a| {
+        at.own::<Conf>().relay.once.next_upstream_timeout.set(a.msec(0)?)
+    }),
+];
+
+/// As written.
+#[derive(Default)]
+struct Conf {
+    relay: Written,
+    /// A block that has any takes none from around it.
+    set_header: Vec<(Box<[u8]>, Template)>,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        self.relay.inherit(&outer.relay);
+        take(&mut self.set_header, &outer.set_header);
+    }
+}
+
+/// `grpc_ssl_*`
+#[derive(Default)]
+struct Ssl(SslWritten);
+impl Inherit for Ssl {
+    fn inherit(&mut self, outer: &Ssl) {
+        self.0.inherit(&outer.0);
+    }
+}
+
+/// `grpc_pass`; only blocks that stand for their location inherit it.
+#[derive(Default)]
+struct Pass(Option<(Template, Position)>);
+impl Inherit for Pass {
+    fn inherit(&mut self, outer: &Pass) {
+        if self.0.is_none() {
+            self.0.clone_from(&outer.0);
+        }
+    }
+    fn reaches(kind: Within) -> bool {
+        kind == IF_LOCATION || kind == LIMIT_EXCEPT
+    }
+}
+
+fn pass(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    if at.own::<Pass>().0.is_some() {
+        return Err(Error::directive("is duplicate"));
+    }
+    let to = Template::compile(at, a, 0)?;
+    if let Some(text) = to.as_literal() {
+        address(split_scheme(&String::from_utf8_lossy(text)).1).map_err(|what| a.error(what))?;
+    }
+    at.own::<Pass>().0 = Some((to, a.at()));
+    Ok(())
+}
+
+const PLAIN: &str = "grpc://";
+const ENCRYPTED: &str = "grpcs://";
+
+/// Whether a URL's server is asked over TLS, and what follows the scheme.
+fn split_scheme(url: &str) -> (bool, &str) {
+    let after = |scheme: &str| {
+        let has = url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        has.then(|| &url[scheme.len()..])
+    };
+    match (after(ENCRYPTED), after(PLAIN)) {
+        (Some(rest), _) => (true, rest),
+        (None, rest) => (false, rest.unwrap_or(url)),
+    }
+}
+fn scheme(encrypted: bool) -> &'static str {
+    if encrypted { ENCRYPTED } else { PLAIN }
+}
+/// What `:authority` says by default.
+fn authority(server: &str) -> &str {
+    if server.starts_with("unix:") { "localhost" } else { server }
+}
+
+/// As run.
+struct Grpc {
+    settings: Arc<relay::Settings>,
+    create: Create,
+    /// How connections are encrypted, where some may be.
+    tls: Option<Arc<Tls>>,
+    target: Target,
+}
+/// Whom to ask.
+enum Target {
+    /// The same for every request.
+    Fixed(Found),
+    /// Known when the variables are.
+    Variable(Template, Names),
+}
+#[derive(Clone)]
+struct Found {
+    group: Arc<Group>,
+    number: u32,
+    authority: Arc<str>,
+    encrypted: bool,
+}
+
+/// What nginx never passes on from a server unless told to.
+const HIDDEN: [&[u8]; 7] = [
+    b"Date",
+    b"Server",
+    b"X-Accel-Expires",
+    b"X-Accel-Redirect",
+    b"X-Accel-Limit-Rate",
+    b"X-Accel-Buffering",
+    b"X-Accel-Charset",
+];
+/// What is sent unless the configuration says otherwise.
+const PRESETS: [Preset; 9] = [
+    (b"Host", || Value::ProxyHost),
+    (b"Content-Length", || Value::BodyLength),
+    (b"TE", || Value::Trailers),
+    (b"Connection", || Value::Nothing),
+    (b"Proxy-Connection", || Value::Nothing),
+    (b"Transfer-Encoding", || Value::Nothing),
+    (b"Keep-Alive", || Value::Nothing),
+    (b"Expect", || Value::Nothing),
+    (b"Upgrade", || Value::Nothing),
+];
+
+pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
+    let Some((to, place)) = at.conf::<Pass>().and_then(|pass| pass.0.as_ref()) else { return Ok(None) };
+    let target = match to.as_literal() {
+        None => Target::Variable(to.clone(), Names::of(at)),
+        Some(text) => {
+            let text = String::from_utf8_lossy(text);
+            let (encrypted, server) = split_scheme(&text);
+            let found = address(server).and_then(|server| group(server, with));
+            let group = found.map_err(|what| Error::emerg(what).at(place.clone()))?;
+            let (number, authority) = (group_number(&group), authority(server).into());
+            Target::Fixed(Found { group, number, authority, encrypted })
+        }
+    };
+    let (none, plain) = (Conf::default(), matches!(&target, Target::Fixed(found) if !found.encrypted));
+    let conf = at.conf::<Conf>().unwrap_or(&none);
+    let tls = match plain {
+        true => None,
+        false => {
+            let none = Ssl::default();
+            Some(tls::compile(at, &at.conf::<Ssl>().unwrap_or(&none).0, "grpc", true, with)?)
+        }
+    };
+    let kind = Kind {
+        prefix: "grpc",
+        scheme: scheme(!plain),
+        hidden: &HIDDEN,
+        // What is encrypted is encrypted as this place has it.
+        transport: if plain { String::new() } else { at.at.to_string() },
+        only_asks: false,
+        streams: true,
+    };
+    let keepalive = match &target {
+        Target::Fixed(found) => found.group.keepalive.as_ref(),
+        Target::Variable(..) => None,
+    };
+    let settings = Arc::new(relay::compile(at, Some(&conf.relay), &kind, keepalive, with)?);
+    let create = Create {
+        version: HttpVersion::Http2,
+        headers: SetHeaders::new(&conf.set_header, &PRESETS),
+        cache_headers: None,
+        method: None,
+        set_body: None,
+    };
+    Ok(Some(Box::new(Grpc { settings, create, tls, target })))
+}
+
+impl Grpc {
+    async fn pass(&self, request: &mut Request) -> Next {
+        // While the answer comes the body must be able to go on: that of one stream can.
+        let streams = request.client.is_stream();
+        if let Err(status) = relay::read_body(&self.settings, request, streams).await {
+            return Next::Status(status);
+        }
+        request.upstream.begin(self.settings.scheme);
+        let found = match &self.target {
+            Target::Fixed(found) => found.clone(),
+            Target::Variable(template, names) => match find(template, names, request).await {
+                Ok(found) => found,
+                Err(status) => return Next::Status(status),
+            },
+        };
+        let Found { group, number, authority, encrypted } = found;
+        let place = Place { host: authority.as_bytes(), uri: None, whole: false };
+        let head = request.thread.buffer();
+        let message = create::create(&self.create, &self.settings, request, &place, false, head);
+        let tls = self.tls.as_ref().filter(|_| encrypted);
+        let secured = tls.map(|tls| Box::new(tls.secured(request, authority.as_bytes())));
+        relay::ask(self, &self.settings, request, Asked { message, group, number, kept: None, secured }).await
+    }
+}
+
+/// Fills in the variables of an address.
+async fn find(template: &Template, names: &Names, request: &mut Request) -> Result<Found, u16> {
+    let mut text = request.thread.buffer();
+    template.render(request, &mut text);
+    let url = String::from_utf8_lossy(&text).into_owned();
+    request.thread.give_buffer(text);
+    let (encrypted, server) = split_scheme(&url);
+    request.upstream.set_scheme(scheme(encrypted));
+    let parsed = address(server).map_err(|what| {
+        log_error!(request, "{what}");
+        500_u16
+    })?;
+    let group = upstream::find(request, names, parsed.host, parsed.port, parsed.default).await?;
+    Ok(Found { number: group_number(&group), group, authority: authority(server).into(), encrypted })
+}
+
+impl Handler for Grpc {
+    fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
+        Outcome::wait(self.pass(request))
+    }
+    fn passes_on(&self) -> bool {
+        true
+    }
+    fn asks(&self) -> Option<&Arc<Group>> {
+        match &self.target {
+            Target::Fixed(found) => Some(&found.group),
+            Target::Variable(..) => None,
+        }
+    }
+}
+
+impl Protocol for Grpc {
+    fn reader(&self, _: &Message) -> Reader {
+        Reader::Stream
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{authority, split_scheme};
+
+    #[test]
+    fn urls_are_taken_apart() {
+        for (url, found) in
+            [("a:1", (false, "a:1")), ("grpc://a:1", (false, "a:1")), ("GRPCS://unix:/a", (true, "unix:/a"))]
+        {
+            assert_eq!(split_scheme(url), found);
+        }
+        assert_eq!(authority("a:1"), "a:1");
+        assert_eq!(authority("unix:/a"), "localhost");
+    }
+}
