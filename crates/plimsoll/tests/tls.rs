@@ -294,6 +294,30 @@ fn sessions_are_resumed_where_that_is_on() {
 }
 
 #[test]
+fn shared_sessions_go_on_over_a_reload() {
+    let text = |name: &str| {
+        let cache = "ssl_session_cache shared:S:1m; ssl_session_tickets off; ssl_protocols TLSv1.2 TLSv1.3;";
+        format!(
+            "listen 127.0.0.1:%%PORT%% ssl; ssl_certificate a.crt; ssl_certificate_key a.key; server_name {name}; {cache} {V}"
+        )
+    };
+    each(|binary| {
+        let server = binary.serve(site(&text("before")));
+        let file = |version: &str| server.path(&format!("session{version}")).to_string_lossy().into_owned();
+        for version in ["-tls1_2", "-tls1_3"] {
+            assert!(report(&server, &[version, "-sess_out", &file(version)]).contains("\nNew, "));
+        }
+        server.rewrite(&text("after"));
+        server.signal(rustix::process::Signal::HUP);
+        testkit::eventually("the new configuration", || report(&server, &[]).contains(" after"));
+        for version in ["-tls1_2", "-tls1_3"] {
+            let again = report(&server, &[version, "-sess_in", &file(version)]);
+            assert!(again.contains("\nReused, "), "{again}");
+        }
+    });
+}
+
+#[test]
 fn a_plain_request_gets_400() {
     on_both(one("location / { return 200 hello; }"), |server| {
         let answer = server.normal("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -70,8 +70,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("http2_recv_buffer_size", "checked, no effect"),
     ("http2_pool_size", "checked, no effect"),
     ("http2_streams_index_size", "checked, no effect"),
-    ("ssl_session_cache", "in the worker's memory; empty after a reload"),
-    ("ssl_session_tickets", "with keys of our own for each server, new after a reload"),
+    ("ssl_session_cache", "in the worker's memory; `shared` goes on over a reload"),
+    (
+        "ssl_session_tickets",
+        "with keys of our own: those of the shared session cache, else of each server and new after a reload",
+    ),
     ("lingering_close", "the end of the answer is signalled before the wait, not after it (RFC 9112 9.6)"),
     ("access_log", "`buffer` is per thread"),
     (

@@ -79,6 +79,10 @@ impl Frames {
     pub fn twin(&self) -> Frames {
         Frames { wire: self.wire.twin().expect("a second handle") }
     }
+    /// Closes the connection for both.
+    pub fn leave(&self) {
+        let _ = self.wire.shutdown(std::net::Shutdown::Both);
+    }
     /// The stream of the next request; the rest of what comes is passed over.
     pub fn next_request(&mut self) -> Option<u32> {
         loop {

@@ -77,7 +77,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Configured>
 /// Sessions that are taken up again: from a cache, from tickets.
 fn resumption(at: &Scope, conf: &Conf, config: &mut ServerConfig, with: &Compiler<'_>) -> Result<(), Error> {
     let timeout = conf.session_timeout.or(300);
-    config.session_storage = sessions::storage(at, conf.session_cache.as_ref(), timeout);
+    config.session_storage = sessions::storage(conf.session_cache.as_ref(), timeout)?;
     if conf.early_data.or(false) {
         let message = "\"ssl_early_data\": plimsoll takes no early data, clients send it after the handshake";
         at.warn(Error::warn(message).at(at.at.clone()));
@@ -89,7 +89,7 @@ fn resumption(at: &Scope, conf: &Conf, config: &mut ServerConfig, with: &Compile
         return Ok(());
     }
     config.ticketer = match conf.ticket_keys.is_empty() {
-        true => sessions::Tickets::fresh(timeout)?,
+        true => sessions::tickets(conf.session_cache.as_ref(), timeout)?,
         false => {
             let read = |file: &super::written::Named| {
                 let bytes = certificates::read("session ticket key", &file.path, with)?;

@@ -152,6 +152,9 @@ fn text(
 /// A TLS record of a handshake begins with this byte; no HTTP request does.
 const HANDSHAKE: u8 = 0x16;
 
+/// What SSL 2 begins with has this bit; it is told as a handshake that failed.
+const SSL2: u8 = 0x80;
+
 /// The handshake of a connection to a `listen .. ssl`. Plain HTTP is answered with 497.
 pub async fn handshake(request: &mut Request) -> Result<(), ()> {
     let generation = request.generation.clone();
@@ -171,7 +174,7 @@ pub async fn handshake(request: &mut Request) -> Result<(), ()> {
             return Err(());
         }
     }
-    if request.buffer[0] != HANDSHAKE {
+    if request.buffer[0] != HANDSHAKE && request.buffer[0] & SSL2 == 0 {
         request.client.plain_on_ssl = true;
         return Ok(());
     }

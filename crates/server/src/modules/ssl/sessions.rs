@@ -1,7 +1,6 @@
 //! `ssl_session_cache`: rustls's cache, with nginx's names, sizes and `ssl_session_timeout`.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -10,6 +9,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
 };
+
+use crate::worker::zones::{self, Zone};
 
 /// nginx keeps about 4000 sessions in a megabyte.
 const SESSIONS_PER_MEGABYTE: u64 = 4000;
@@ -25,16 +26,15 @@ pub enum Cache {
     None,
     /// `builtin`: so many sessions of its own.
     Own(usize),
-    /// `shared`: a zone by its name.
-    Zone(String),
+    /// `shared`: a zone by its name and size.
+    Zone(String, u64),
 }
 
-/// The zones of a configuration by name.
-#[derive(Default)]
-struct Zones(Mutex<HashMap<String, Zone>>);
-struct Zone {
-    size: u64,
-    storage: Option<Arc<Timed>>,
+/// What is in a zone: sessions, and the keys of those that clients keep. Both go on over a reload.
+struct Shared {
+    cache: Arc<ServerSessionMemoryCache>,
+    keys: Option<Arc<dyn ProducesTickets>>,
+    start: Instant,
 }
 
 /// Reads the directive's words; the last one counts, so that `builtin:1000 shared:SSL:10m` shares.
@@ -55,8 +55,8 @@ pub fn read(at: &Scope, a: &Args<'_>) -> Result<Cache, Error> {
                 if size < SMALLEST_ZONE {
                     return Err(a.error(format!("session cache \"{word}\" is too small")));
                 }
-                declare(at, a, name, size)?;
-                Cache::Zone(name.into())
+                zones::declare(at, a, "ssl_session_cache", name, size)?;
+                Cache::Zone(name.into(), size)
             }
             _ => return Err(invalid()),
         };
@@ -64,45 +64,75 @@ pub fn read(at: &Scope, a: &Args<'_>) -> Result<Cache, Error> {
     Ok(cache)
 }
 
-fn declare(at: &Scope, a: &Args<'_>, name: &str, size: u64) -> Result<(), Error> {
-    let zones = at.shared::<Zones>();
-    let mut zones = zones.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = zones.entry(name.into()).or_insert(Zone { size, storage: None }).size;
-    if known == size {
-        return Ok(());
+impl Cache {
+    /// The zone, if it is one: that of a configuration before, or a new one.
+    fn zone(&self) -> Result<Option<Arc<Zone<Shared>>>, Error> {
+        let Cache::Zone(name, size) = self else { return Ok(None) };
+        let sessions = ((size * SESSIONS_PER_MEGABYTE) >> 20).max(1) as usize;
+        let fresh =
+            || Shared { cache: ServerSessionMemoryCache::new(sessions), keys: None, start: Instant::now() };
+        zones::zone("ssl_session_cache", name, "", *size, fresh).map(Some)
     }
-    Err(a.error(format!(
-        "the size {size} of shared memory zone \"{name}\" conflicts with already declared size {known}"
-    )))
 }
 
 /// The storage of a server whose sessions last so many seconds.
-pub fn storage(at: &Scope, cache: Option<&Cache>, timeout: u64) -> Arc<dyn StoresServerSessions> {
-    let name = match cache {
-        None | Some(Cache::None) => return Arc::new(NoServerSessionStorage {}),
-        Some(Cache::Own(sessions)) => return Timed::new(*sessions, timeout),
-        Some(Cache::Zone(name)) => name,
+///
+/// # Errors
+/// None that is not a mistake of this program.
+pub fn storage(cache: Option<&Cache>, timeout: u64) -> Result<Arc<dyn StoresServerSessions>, Error> {
+    Ok(match cache {
+        None | Some(Cache::None) => Arc::new(NoServerSessionStorage {}),
+        Some(Cache::Own(sessions)) => Timed::new(*sessions, timeout),
+        Some(cache) => match cache.zone()? {
+            Some(zone) => Timed::shared(zone, timeout),
+            None => Arc::new(NoServerSessionStorage {}),
+        },
+    })
+}
+
+/// Tickets with keys of our own, good for so many seconds: a zone's, or new ones.
+///
+/// # Errors
+/// When there is no key to be had.
+pub fn tickets(cache: Option<&Cache>, timeout: u64) -> Result<Arc<Tickets>, Error> {
+    let Some(zone) = cache.map_or(Ok(None), Cache::zone)? else { return Tickets::fresh(timeout) };
+    let mut shared = zone.lock();
+    let keys = match &shared.keys {
+        Some(keys) => keys.clone(),
+        None => shared.keys.insert(new_keys()?).clone(),
     };
-    let zones = at.shared::<Zones>();
-    let mut zones = zones.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(zone) = zones.get_mut(name) else { return Arc::new(NoServerSessionStorage {}) };
-    let sessions = ((zone.size * SESSIONS_PER_MEGABYTE) >> 20).max(1) as usize;
-    zone.storage.get_or_insert_with(|| Timed::new(sessions, timeout)).clone()
+    Ok(Tickets::with(keys, timeout, Clock::Since(shared.start)))
+}
+
+fn new_keys() -> Result<Arc<dyn ProducesTickets>, Error> {
+    aws_lc_rs::Ticketer::new().map_err(|e| Error::emerg(format!("session tickets: {e}")))
 }
 
 /// A cache whose entries end after a time.
-#[derive(Debug)]
 pub struct Timed {
     cache: Arc<ServerSessionMemoryCache>,
     timeout: Duration,
     /// Times are kept as seconds since this moment.
     start: Instant,
+    /// The zone lives as long as somebody has it.
+    zone: Option<Arc<Zone<Shared>>>,
+}
+impl std::fmt::Debug for Timed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Timed").field("timeout", &self.timeout).field("shared", &self.zone.is_some()).finish()
+    }
 }
 impl Timed {
     /// A cache for so many sessions, each good for so many seconds.
     pub fn new(sessions: usize, timeout: u64) -> Arc<Timed> {
         let cache = ServerSessionMemoryCache::new(sessions);
-        Arc::new(Timed { cache, timeout: Duration::from_secs(timeout), start: Instant::now() })
+        Arc::new(Timed { cache, timeout: Duration::from_secs(timeout), start: Instant::now(), zone: None })
+    }
+    fn shared(zone: Arc<Zone<Shared>>, timeout: u64) -> Arc<Timed> {
+        let shared = zone.lock();
+        let (cache, start) = (shared.cache.clone(), shared.start);
+        drop(shared);
+        Arc::new(Timed { cache, timeout: Duration::from_secs(timeout), start, zone: Some(zone) })
     }
     fn seconds(&self) -> u64 {
         self.start.elapsed().as_secs()
@@ -154,9 +184,8 @@ impl Tickets {
     /// # Errors
     /// When there is no key to be had.
     pub fn fresh(timeout: u64) -> Result<Arc<Tickets>, Error> {
-        let keys = aws_lc_rs::Ticketer::new().map_err(|e| Error::emerg(format!("session tickets: {e}")))?;
         // rustls forgets a key after twelve hours: what is promised beyond is a full handshake.
-        Ok(Tickets::with(keys, timeout, Clock::Since(Instant::now())))
+        Ok(Tickets::with(new_keys()?, timeout, Clock::Since(Instant::now())))
     }
     /// Tickets with the keys of `ssl_session_ticket_key`: the first encrypts, all decrypt.
     pub fn given(keys: Vec<TicketKey>, timeout: u64) -> Arc<Tickets> {
