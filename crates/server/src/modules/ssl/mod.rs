@@ -228,6 +228,10 @@ fn note(request: &Request, failure: &Failure) {
         Failure::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
             note(Level::Info, format_args!("client timed out (110: Connection timed out)"));
         }
+        // It is rustls that would not read on.
+        Failure::Io(e) if e.raw_os_error().is_none() => {
+            note(Level::Info, format_args!("SSL_do_handshake() failed (SSL: {e})"));
+        }
         Failure::Io(e) => {
             note(Level::Info, format_args!("SSL_do_handshake() failed ({})", crate::log::Errno(e)))
         }

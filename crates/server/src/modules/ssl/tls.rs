@@ -94,6 +94,10 @@ impl Tls {
         match self.connection.read_tls(&mut Wire(socket)) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return socket.poll_readable(cx),
             Err(e) => return Poll::Ready(Err(e)),
+            // The end stays readable: nobody may wait for more.
+            Ok(0) if self.connection.is_handshaking() => {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
             Ok(_) => {}
         }
         let processed = self.connection.process_new_packets().map_err(broken);
@@ -270,12 +274,8 @@ async fn finish(request: &mut Request, mut tls: Box<Tls>) -> Result<Box<Tls>, Fa
     std::future::poll_fn(|cx| {
         ready!(tls.poll_flush(socket, cx))?;
         while tls.connection.is_handshaking() {
-            let before = tls.connection.is_handshaking();
             ready!(tls.poll_receive(socket, cx))?;
             ready!(tls.poll_flush(socket, cx))?;
-            if before && socket.peer_closed() && tls.connection.is_handshaking() && !socket.maybe_readable() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
         }
         tls.poll_flush(socket, cx)
     })
