@@ -97,6 +97,13 @@ impl<'a> Args<'a> {
         value::size(self.bytes(i)).ok_or_else(|| self.invalid())
     }
 
+    /// A number and a size of buffers: two words, neither of them zero.
+    pub fn buffers(&self) -> Result<(u64, u64)> {
+        let (number, size) = (value::number(self.bytes(0)), value::size(self.bytes(1)));
+        let both = number.zip(size).filter(|(number, size)| *number > 0 && *size > 0);
+        both.ok_or_else(|| self.invalid())
+    }
+
     /// Bytes where `g` is allowed too.
     pub fn offset(&self, i: usize) -> Result<u64> {
         value::offset(self.bytes(i)).ok_or_else(|| self.invalid())

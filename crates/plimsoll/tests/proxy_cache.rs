@@ -461,3 +461,38 @@ fn what_is_written_wrong_is_refused() {
         });
     }
 }
+
+#[test]
+fn answers_are_taken_out_on_request() {
+    let text = "proxy_cache_path %%DIR%%/cache keys_zone=z:1m; server { listen %%PORT%%;\n\
+        proxy_cache z; proxy_cache_valid 1h; proxy_cache_key $uri; add_header X-Cache $upstream_cache_status;\n\
+        location / { proxy_pass http://%%ORIGIN%%; proxy_cache_purge $http_x_purge; } }";
+    let origin = Origin::new(|exchange| {
+        let kind = exchange.request.header("x-kind").unwrap_or("none").to_owned();
+        let vary = if exchange.request.target == "/v" { "Vary: X-Kind\r\n" } else { "" };
+        exchange.send(format!("HTTP/1.1 200 OK\r\n{vary}Content-Length: {}\r\n\r\n{kind}", kind.len()));
+    });
+    let server = Binary::Plimsoll.serve(Site::new(text).with("ORIGIN", origin.address()));
+    let cached = |path: &str, kind: &str| {
+        server.get_with(path, &[("X-Kind", kind)]).header("x-cache").unwrap_or_default().to_owned()
+    };
+    let purge = |path: &str| server.request("PURGE", path, &[("X-Purge", "1")], b"").status;
+    for path in ["/a", "/b/1", "/b/2"] {
+        assert_eq!((cached(path, "k"), cached(path, "k")), ("MISS".into(), "HIT".into()));
+    }
+    assert_eq!((purge("/none"), purge("/a"), purge("/a")), (404, 204, 404));
+    assert_eq!((cached("/a", "k").as_str(), cached("/b/1", "k").as_str()), ("MISS", "HIT"));
+    assert_eq!((purge("/b/*"), purge("/b/*")), (204, 404));
+    assert_eq!((cached("/a", "k").as_str(), cached("/b/1", "k").as_str()), ("HIT", "MISS"));
+    assert_eq!(
+        (cached("/v", "x").as_str(), cached("/v", "y").as_str(), cached("/v", "x").as_str()),
+        ("MISS", "MISS", "HIT")
+    );
+    assert_eq!(purge("/v"), 204);
+    assert_eq!((cached("/v", "y").as_str(), cached("/v", "x").as_str()), ("MISS", "MISS"));
+    assert_eq!(
+        server.request("PURGE", "/a", &[], b"").status,
+        200,
+        "a method like any other without the header"
+    );
+}

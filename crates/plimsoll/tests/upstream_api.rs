@@ -121,3 +121,33 @@ fn what_is_refused() {
     let exit = Binary::Plimsoll.check("location / { upstream_api read; }");
     assert!(exit.stderr.contains("invalid parameter \"read\""), "{exit}");
 }
+
+#[test]
+fn what_is_changed_can_be_kept_in_a_file() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let text = "upstream u { state %%DIR%%/u.state; } server { listen %%PORT%%;\n\
+        location / { proxy_pass http://u; } location /api/ { upstream_api write=on; } }";
+    let server = Binary::Plimsoll.serve(Site::new(text).with("ORIGIN", origin.address()));
+    assert_eq!(server.get("/").status, 502);
+    let added = format!("{{\"server\": \"{}\", \"weight\": 3, \"max_fails\": 2}}", origin.address());
+    assert_eq!(server.post("/api/u", added).status, 201);
+    assert_eq!(
+        server.post("/api/u", r#"{"server": "127.0.0.1:1", "down": true, "fail_timeout": "1m"}"#).status,
+        201
+    );
+    assert_eq!(server.get("/").text(), "ok");
+    let kept = format!(
+        "server {} weight=3 max_fails=2;\nserver 127.0.0.1:1 fail_timeout=60s down;\n",
+        origin.address()
+    );
+    assert_eq!(String::from_utf8_lossy(&server.read("u.state")), kept);
+
+    server.reload(text);
+    let shown = server.get("/api/u").text();
+    assert!(shown.contains(r#""weight":3"#) && shown.contains(r#""fail_timeout":"60s""#), "{shown}");
+    assert_eq!(server.get("/").text(), "ok");
+    let first =
+        shown.split("\"id\":").nth(1).and_then(|rest| rest.split(',').next()).expect("it has a number");
+    assert_eq!(server.request("DELETE", &format!("/api/u/{first}"), &[], b"").status, 200);
+    assert_eq!(server.read("u.state"), b"server 127.0.0.1:1 fail_timeout=60s down;\n");
+}

@@ -39,10 +39,10 @@ impl TempPath {
     pub fn read(_: &Scope, a: &Args<'_>) -> Result<TempPath, Error> {
         let mut temp = TempPath::flat(a.prefix_path(a.str(0)));
         for i in 1..a.words.len() {
-            let level: usize = a.number(i)?;
+            let level: usize = a.number(i).map_err(|_| a.invalid())?;
             // All levels together have no more digits than a name.
             if level == 0 || level + temp.levels.iter().sum::<usize>() > DIGITS {
-                return Err(a.error(format!("invalid value \"{}\"", a.str(i))));
+                return Err(a.invalid());
             }
             temp.levels[i - 1] = level;
         }

@@ -6,6 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use md5::{Digest, Md5};
 
+use wire::cached::Cached;
+
+use super::file;
 use super::place::Place;
 
 /// Names an answer: the MD5 of its key, as in nginx, so that whoever computes a file's name finds it here, too.
@@ -163,6 +166,22 @@ impl Zone {
         let mut index = self.lock();
         let size = index.entries.get_mut(hash).and_then(|entry| entry.size.take());
         index.size = index.size.saturating_sub(size.unwrap_or(0));
+    }
+    /// What stands before an answer's body, if there is one.
+    pub fn read(&self, hash: &Hash) -> Option<Cached> {
+        file::read(&self.place.file(hash)).ok().flatten().map(|opened| opened.cached)
+    }
+    /// Removes an answer and its file; says whether there was one.
+    pub fn remove(&self, hash: &Hash) -> bool {
+        self.lock().remove(hash);
+        std::fs::remove_file(self.place.file(hash)).is_ok()
+    }
+    /// Removes the answers that are of a kind; says whether there were any. Of the files of an earlier process, those count
+    /// that were found again.
+    pub fn remove_where(&self, is: impl Fn(&Cached) -> bool) -> bool {
+        let all: Vec<Hash> = self.lock().entries.keys().copied().collect();
+        let of_kind = all.into_iter().filter(|hash| self.read(hash).is_some_and(|cached| is(&cached)));
+        of_kind.filter(|hash| self.remove(hash)).count() > 0
     }
     /// Keeps the index within its memory: what was not used longest goes, with its file.
     fn bound(&self, index: &mut Index) {

@@ -76,7 +76,8 @@ fn error_page(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     };
     let page = Template::compile(at, a, last)?;
     for i in 0..end {
-        let status = digits(a.str(i)).filter(|status| *status != 499).ok_or_else(|| invalid(a, i))?;
+        let status = digits(a.str(i)).filter(|status| !matches!(*status, 499 | u16::MAX));
+        let status = status.ok_or_else(|| invalid(a, i))?;
         if !(300..=599).contains(&status) {
             return Err(a.error(format!("value \"{}\" must be between 300 and 599", a.str(i))));
         }

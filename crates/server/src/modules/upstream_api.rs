@@ -173,9 +173,13 @@ fn find(request: &Request, name: &str) -> Option<Arc<Group>> {
     groups.find(|group| group.port.is_none() && group.name.eq_ignore_ascii_case(name)).cloned()
 }
 
+/// A change is done: it is noted, and kept where it is to outlive the process.
 fn note(request: &Request, group: &Group, what: &str, server: &str) {
     let message = format_args!("upstream \"{}\": server {server} was {what} by request", group.name);
     request.note(Level::Notice, message);
+    if let (Err(error), Some(path)) = (group.save(), &group.state) {
+        log_crit!(request, "writing \"{}\" failed ({})", path.display(), crate::log::Errno(&error));
+    }
 }
 
 /// What the client wants changed.

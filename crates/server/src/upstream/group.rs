@@ -1,6 +1,7 @@
 //! A group of upstream servers, and the choice of one for each try.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Group {
     pub sticky: Option<Sticky>,
     /// Requests may wait for a server.
     pub patience: Option<Patience>,
+    /// The file that keeps the servers (`state`).
+    pub state: Option<PathBuf>,
     pub(super) queue: Queue,
     /// Active checks of its servers.
     checks: Mutex<Vec<Arc<Check>>>,
@@ -219,6 +222,7 @@ impl Group {
             keepalive: None,
             sticky: None,
             patience: None,
+            state: None,
             queue: Queue::default(),
             checks: Mutex::default(),
             only,

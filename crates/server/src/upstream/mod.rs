@@ -15,6 +15,7 @@ mod queue;
 mod record;
 mod refresh;
 mod ring;
+mod save;
 mod secure;
 mod sticky;
 

@@ -53,7 +53,7 @@ macro_rules! relay_directives {
             relay_directives!(@once $prefix, $own, "_buffering", buffering, flag),
             relay_directives!(@once $prefix, $own, "_buffer_size", buffer_size, size),
             directive(concat!($prefix, "_buffers"), IN_HTTP, exactly(2), |at, a| {
-                at.own::<$own>().0.once.buffers.set((a.number(0)?, a.size(1)?))
+                at.own::<$own>().0.once.buffers.set(a.buffers()?)
             }),
             relay_directives!(@once $prefix, $own, "_busy_buffers_size", busy_buffers_size, size),
             relay_directives!(@once $prefix, $own, "_max_temp_file_size", max_temp_file_size, size),
@@ -136,6 +136,11 @@ macro_rules! relay_directives {
                 at.own::<$own>().0.cache_bypass.extend(all);
                 Ok(())
             }),
+            directive(concat!($prefix, "_cache_purge"), IN_HTTP, at_least(1), |at, a| {
+                let all = written::templates(at, a)?;
+                at.own::<$own>().0.cache_purge.extend(all);
+                Ok(())
+            }),
             directive(concat!($prefix, "_no_cache"), IN_HTTP, at_least(1), |at, a| {
                 let all = written::templates(at, a)?;
                 at.own::<$own>().0.no_cache.extend(all);
@@ -160,6 +165,8 @@ pub struct Written {
     pub cache_valid: Vec<(u16, u64)>,
     /// `.._cache_bypass`, likewise.
     pub cache_bypass: Vec<Template>,
+    /// `.._cache_purge`, likewise.
+    pub cache_purge: Vec<Template>,
     /// `.._no_cache`, likewise.
     pub no_cache: Vec<Template>,
 }
@@ -171,6 +178,7 @@ impl Inherit for Written {
         take(&mut self.hide_header, &outer.hide_header);
         take(&mut self.cache_valid, &outer.cache_valid);
         take(&mut self.cache_bypass, &outer.cache_bypass);
+        take(&mut self.cache_purge, &outer.cache_purge);
         take(&mut self.no_cache, &outer.no_cache);
     }
 }

@@ -6,8 +6,8 @@ use super::process::no_effect;
 use super::{ANY, UPPER};
 
 pub(super) const DIRECTIVES: &[Directive] = &[
-    directive("connection_pool_size", UPPER, conf::exactly(1), size),
-    directive("request_pool_size", UPPER, conf::exactly(1), size),
+    directive("connection_pool_size", UPPER, conf::exactly(1), pool_size),
+    directive("request_pool_size", UPPER, conf::exactly(1), pool_size),
     directive("subrequest_output_buffer_size", ANY, conf::exactly(1), size),
     // A body that is in memory is always in one buffer.
     directive("client_body_in_single_buffer", ANY, conf::flag(), flag),
@@ -21,6 +21,17 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
 ];
+
+/// nginx's rules about pools.
+fn pool_size(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    const LEAST: u64 = 112;
+    const UNIT: u64 = 16;
+    match a.size(0)? {
+        size if size < LEAST => Err(a.error(format!("the pool size must be no less than {LEAST}"))),
+        size if size % UNIT != 0 => Err(a.error(format!("the pool size must be a multiple of {UNIT}"))),
+        _ => no_effect(at, a),
+    }
+}
 
 fn size(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     a.size(0)?;

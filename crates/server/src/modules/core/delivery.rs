@@ -148,11 +148,7 @@ fn size_of(request: &Request, text: &[u8]) -> u64 {
 
 /// A file is read in pieces of the given size; how many wait for the client does not depend on their number.
 fn output_buffers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let number: u64 = a.number(0).map_err(|_| a.invalid())?;
-    let size = a.size(1)?;
-    if number == 0 || size == 0 {
-        return Err(a.invalid());
-    }
+    let (_, size) = a.buffers()?;
     let most = 8 << 20;
     at.own::<Conf>().output_buffer.set(usize::try_from(size).unwrap_or(most).min(most))
 }
@@ -170,7 +166,7 @@ fn aio(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         word => match word.strip_prefix("threads=") {
             Some(name) if Template::parse(at, name)?.as_literal().is_none() => {}
             Some(name) => at.shared::<Pools>().want(name, a),
-            None => return Err(a.error("invalid value")),
+            None => return Err(a.invalid()),
         },
     }
     process::no_effect(at, a)

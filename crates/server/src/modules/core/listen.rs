@@ -188,6 +188,9 @@ fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
         }
         return Ok(vec![Address::Unix(a.prefix_path(path).into())]);
     }
+    if text.contains('/') {
+        return Err(bad(a, "invalid host", text));
+    }
     if let Some(rest) = text.strip_prefix('[') {
         return Ok(vec![Address::Tcp(ipv6(a, text, rest)?)]);
     }

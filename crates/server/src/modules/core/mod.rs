@@ -54,11 +54,7 @@ static DIRECTIVES: &[conf::Directive] = &[
     block("limit_except", LOCATION, conf::at_least(1), conf::LIMIT_EXCEPT, location::open_limit_except),
     directive("listen", SERVER, conf::at_least(1), listen::listen),
     directive("server_name", SERVER, conf::at_least(1), server_name::server_name),
-    directive("internal", LOCATION, conf::exactly(0), |at, _| {
-        // Twice is no mistake to nginx.
-        let _ = at.own::<Conf>().internal.set(true);
-        Ok(())
-    }),
+    directive("internal", LOCATION, conf::exactly(0), |at, _| at.own::<Conf>().internal.set(true)),
     directive("root", ANY.or(IF_LOCATION), conf::exactly(1), |at, a| root(at, a, false)),
     directive("alias", LOCATION, conf::exactly(1), |at, a| root(at, a, true)),
     types::TYPES,
@@ -113,7 +109,7 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("keepalive_time", ANY, conf::exactly(1), |at, a| {
         at.own::<Conf>().keepalive_time.set(a.msec(0)?)
     }),
-    directive("keepalive_disable", ANY, conf::at_least(1), keepalive_disable),
+    directive("keepalive_disable", ANY, conf::between(1, 2), keepalive_disable),
     directive("lingering_close", ANY, conf::exactly(1), lingering_close),
     directive("lingering_time", ANY, conf::exactly(1), |at, a| {
         at.own::<Conf>().lingering_time.set(a.msec(0)?)
@@ -462,7 +458,7 @@ fn tcp_nopush(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if on { Ok(()) } else { process::no_effect(at, a) }
 }
 fn large_buffers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    at.own::<Conf>().large_client_header_buffers.set((a.number(0)?, a.size(1)?))
+    at.own::<Conf>().large_client_header_buffers.set(a.buffers()?)
 }
 fn keepalive_timeout(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let conf = at.own::<Conf>();

@@ -162,7 +162,7 @@ pub const TIMER_RESOLUTION: Directive = directive("timer_resolution", MAIN, conf
 });
 /// `pcre_jit on | off;`: always on where the machine has it.
 pub const PCRE_JIT: Directive = directive("pcre_jit", MAIN, conf::flag(), |at, a| match a.flag(0)? {
-    true => Ok(()),
+    true => once_here(at, a),
     false => no_effect(at, a),
 });
 /// `use method;`
@@ -192,8 +192,25 @@ fn flag_without_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     no_effect(at, a)
 }
 
+/// What blocks have that has no effect.
+#[derive(Default)]
+struct Here(Vec<Box<str>>);
+impl Inherit for Here {
+    fn inherit(&mut self, _: &Here) {}
+}
+/// Notes a directive that may stand once in a block.
+fn once_here(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let here = &mut at.own::<Here>().0;
+    if here.iter().any(|name| **name == *a.directive) {
+        return Err(Error::directive("is duplicate"));
+    }
+    here.push(a.directive.into());
+    Ok(())
+}
+
 /// Accepted so that files load, and said once: it changes nothing here.
 pub fn no_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    once_here(at, a)?;
     let mut notice = a.error(format!("the \"{}\" directive has no effect in plimsoll", a.directive));
     notice.level = conf::Level::Notice;
     at.warn(notice);

@@ -1,6 +1,7 @@
 //! `upstream` blocks: servers, their weights and limits, how one is chosen, and which connections are kept.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::upstream::{
 use crate::worker::generation::Compiler;
 
 mod health;
+mod state;
 mod sticky;
 mod variables;
 
@@ -30,6 +32,7 @@ pub(crate) static MODULE: Module =
 static DIRECTIVES: &[conf::Directive] = &[
     block("upstream", HTTP, conf::exactly(1), UPSTREAM, open),
     directive("server", UPSTREAM, conf::at_least(1), server),
+    directive("state", UPSTREAM, conf::exactly(1), state::state),
     directive("zone", UPSTREAM, conf::between(1, 2), zone),
     directive("ip_hash", UPSTREAM, conf::exactly(0), |at, a| balancer(at, a, Balancer::IpHash)),
     directive("least_conn", UPSTREAM, conf::exactly(0), |at, a| {
@@ -60,6 +63,8 @@ static DIRECTIVES: &[conf::Directive] = &[
 struct Block {
     name: String,
     servers: Vec<Server>,
+    /// The file that keeps the servers.
+    state: Setting<PathBuf>,
     zone: Setting<String>,
     balancer: Option<Balancer>,
     sticky: Setting<Sticky>,
@@ -110,20 +115,28 @@ fn open(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 const ROUTE: usize = 32;
 
 fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let url = a.str(0);
+    if at.own::<Block>().state.is_written() {
+        return Err(a.error(state::EITHER));
+    }
+    let words: Vec<&str> = a.iter().collect();
+    add_server(at, a, &words)
+}
+
+/// Adds the server that the words are about: `address [parameters]`.
+fn add_server(at: &mut Scope, a: &Args<'_>, words: &[&str]) -> Result<(), Error> {
+    let Some((url, parameters)) = words.split_first() else { return Err(a.invalid()) };
     let peer = Peer::new(Address::Unix("".into()), url, 0);
     let mut given = Parameters { peer, backup: false, resolve: false, service: None };
-    for i in 1..a.words.len() {
-        parameter(a, a.str(i), &mut given)?;
+    for what in parameters {
+        parameter(a, what, &mut given)?;
         let odd = given.backup || !given.peer.slow_start.is_zero();
         if odd && at.own::<Block>().balancer.as_ref().is_some_and(|how| !how.has_backups()) {
-            let what = a.str(i);
             return Err(a.error(format!("balancing method does not support parameter \"{what}\"")));
         }
     }
     let Parameters { peer: model, backup, .. } = &given;
     let backup = *backup;
-    if let Some(followed) = followed(a, &given)? {
+    if let Some(followed) = followed(a, url, &given)? {
         at.own::<Block>().servers.push(Server { peers: Vec::new(), backup, followed: Some(followed) });
         return Ok(());
     }
@@ -141,8 +154,7 @@ fn server(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 }
 
 /// A server with `resolve`, unless it is an address anyway.
-fn followed(a: &Args<'_>, given: &Parameters) -> Result<Option<Name>, Error> {
-    let url = a.str(0);
+fn followed(a: &Args<'_>, url: &str, given: &Parameters) -> Result<Option<Name>, Error> {
     let refuse = |what: &str| a.error(format!("service upstream \"{url}\" {what}"));
     if given.service.is_some() && !given.resolve {
         return Err(refuse("requires \"resolve\" parameter"));
@@ -309,7 +321,7 @@ fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
     if !has(false) && has(true) {
         return Err(Error::emerg(format!("no servers in upstream \"{}\"", block.name)).at(scope.at.clone()));
     }
-    if !has(false) {
+    if !has(false) && !block.state.is_written() {
         return Err(Error::emerg("no servers are inside upstream").at(scope.at.clone()));
     }
     let mut group = Group::new(&block.name, None, primary, backup);
@@ -318,6 +330,7 @@ fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
     group.followed = followed;
     group.patience = block.queue.written().copied();
     group.sticky = sticky;
+    group.state = block.state.written().cloned();
     Ok(group)
 }
 

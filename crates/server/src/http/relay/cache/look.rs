@@ -8,6 +8,7 @@ use wire::Known;
 use super::super::protocol::Protocol;
 use super::super::settings::Settings;
 use super::super::written::again;
+use super::purge;
 use super::serve::serve;
 use super::settings::{Cache, any};
 use crate::cache::{Fetch, Hash, Opened, Seen, Zone, hash};
@@ -75,7 +76,8 @@ pub async fn look(
     request: &mut Request,
     key: Vec<u8>,
 ) -> Looked {
-    if cache.methods & 1 << request.method as u32 == 0 {
+    let purges = purge::wanted(cache, request);
+    if !purges && cache.methods & 1 << request.method as u32 == 0 {
         return Looked::Not;
     }
     let zone = match cache.zone(request) {
@@ -83,6 +85,9 @@ pub async fn look(
         Ok(None) => return Looked::Not,
         Err(status) => return Looked::Answered(Next::Status(status)),
     };
+    if purges {
+        return Looked::Answered(purge::purge(request, zone, key).await);
+    }
     let main = hash([&key[..]]);
     let mut kept = Box::new(Kept {
         zone,

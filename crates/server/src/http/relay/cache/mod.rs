@@ -5,6 +5,7 @@
 //! | `settings.rs` | the directives, as run |
 //! | `look.rs` | before anybody is asked: is there an answer, may it be used, who fetches a new one |
 //! | `fresh.rs` | what an answer says of how long it holds |
+//! | `purge.rs` | requests that take answers out |
 //! | `keep.rs` | from an answer that came to one that is kept |
 //! | `serve.rs` | from an answer that was kept to the client's |
 
@@ -26,6 +27,7 @@ pub(super) fn is_condition(known: Known) -> bool {
 mod fresh;
 mod keep;
 mod look;
+mod purge;
 mod serve;
 mod settings;
 

@@ -28,6 +28,7 @@ pub struct Cache {
     pub(super) revalidate: bool,
     pub(super) bypass: Vec<Template>,
     pub(super) no_cache: Vec<Template>,
+    pub(super) purge: Vec<Template>,
     pub(super) max_range_offset: Option<u64>,
 }
 
@@ -122,6 +123,7 @@ pub fn compile(at: &Scope, written: &Written, prefix: &str) -> Result<Option<Cac
         revalidate: c.cache_revalidate.or(false),
         bypass: written.cache_bypass.clone(),
         no_cache: written.no_cache.clone(),
+        purge: written.cache_purge.clone(),
         max_range_offset: c.cache_max_range_offset.written().copied(),
     }))
 }
