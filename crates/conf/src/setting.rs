@@ -20,6 +20,10 @@ impl<T> Setting<T> {
             None => Ok(()),
         }
     }
+    /// Writes it, whatever was written before: for values that several directives make together.
+    pub fn put(&mut self, value: T) {
+        self.0 = Some(value);
+    }
     /// What was written here or, once inherited, in a block around.
     pub fn written(&self) -> Option<&T> {
         self.0.as_ref()

@@ -28,6 +28,83 @@ fn a_good_file_says_so() {
 
 /// A configuration and the error it gets.
 const REFUSED: &[(&str, &str)] = &[
+    ("events {} http { aio maybe; }", "\"aio\" directive invalid value in %%DIR%%/nginx.conf:1"),
+    ("events {} http { aio off; aio off; }", "\"aio\" directive is duplicate in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { postpone_output 1460; postpone_output 1460; }",
+        "\"postpone_output\" directive is duplicate in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { types_hash_max_size 1024; types_hash_max_size 1024; }",
+        "\"types_hash_max_size\" directive is duplicate in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { connection_pool_size 1; }",
+        "the pool size must be no less than 112 in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { request_pool_size 404; }",
+        "the pool size must be a multiple of 16 in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { large_client_header_buffers 0 8k; }",
+        "\"large_client_header_buffers\" directive invalid value in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { proxy_buffers x 8k; }",
+        "\"proxy_buffers\" directive invalid value in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { client_body_temp_path t x; }",
+        "\"client_body_temp_path\" directive invalid value in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { keepalive_disable none none none; }",
+        "invalid number of arguments in \"keepalive_disable\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { proxy_bind 127.0.0.1:0; }", "invalid address \"127.0.0.1:0\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { proxy_cookie_flags a b c d e; }",
+        "invalid number of arguments in \"proxy_cookie_flags\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { proxy_store on; proxy_store on; }",
+        "\"proxy_store\" directive is duplicate in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { proxy_store on; proxy_cache z; }",
+        "\"proxy_cache\" directive is incompatible with \"proxy_store\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { proxy_cache z; proxy_store on; }",
+        "\"proxy_store\" directive is incompatible with \"proxy_cache\" in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { proxy_store_access user:x; }", "invalid value \"user:x\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { error_page 99999999999999999999 /x; }",
+        "invalid value \"99999999999999999999\" in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { log_format x '${'; }", "invalid parameter \"${\" in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { server { listen http://127.0.0.1; } }",
+        "invalid host in \"http://127.0.0.1\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { internal; internal; } } }",
+        "\"internal\" directive is duplicate in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { proxy_buffers 1 4k; } } }",
+        "there must be at least 2 \"proxy_buffers\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { proxy_cache none; } } }",
+        "\"proxy_cache\" zone \"none\" is unknown in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { proxy_cache_path c keys_zone=a:1m; proxy_cache_path c keys_zone=b:1m; }",
+        "the same path name \"%%DIR%%/c\" used in %%DIR%%/nginx.conf:1 and in %%DIR%%/nginx.conf:1",
+    ),
     ("events {}\nbogus 1;", "unknown directive \"bogus\" in %%DIR%%/nginx.conf:2"),
     ("events {}\n\nhttp { server { listen 1 } }", "unexpected \"}\" in %%DIR%%/nginx.conf:3"),
     ("events {}\nhttp { server {", "unexpected end of file, expecting \"}\" in %%DIR%%/nginx.conf:2"),

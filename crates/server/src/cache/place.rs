@@ -1,7 +1,7 @@
 //! `.._cache_path`: where answers are kept, and how many.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +58,21 @@ impl Declared {
     }
 }
 
+/// The folders that one configuration uses, and where it says so.
+#[derive(Default)]
+struct Paths(Mutex<HashMap<PathBuf, conf::Position>>);
+impl Paths {
+    /// Takes a folder for one zone.
+    fn take(&self, a: &Args<'_>, path: &Path) -> Result<(), Error> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = all.insert(path.into(), a.at()) {
+            let text = format!("the same path name \"{}\" used in {other} and", path.display());
+            return Err(a.error(text));
+        }
+        Ok(())
+    }
+}
+
 /// The least memory of a zone: two pages.
 const LEAST: u64 = 2 * 4096;
 
@@ -84,6 +99,7 @@ pub fn declare(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if place.name.is_empty() || place.memory == 0 {
         return Err(a.error(format!("\"{}\" must have \"keys_zone\" parameter", a.directive)));
     }
+    at.shared::<Paths>().take(a, &place.path)?;
     let declared = at.shared::<Declared>();
     let mut zones = declared.0.lock().unwrap_or_else(PoisonError::into_inner);
     if zones.contains_key(&place.name) {

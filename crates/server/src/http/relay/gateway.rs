@@ -170,7 +170,13 @@ pub fn compile<M: Module>(
     transport: String,
     with: &mut Compiler<'_>,
 ) -> Result<Option<Gateway>, Error> {
-    let Some((to, place)) = at.conf::<Pass<M>>().and_then(|pass| pass.to.as_ref()) else { return Ok(None) };
+    let written = at.conf::<Passing<M>>().map(|passing| &passing.0);
+    let Some((to, place)) = at.conf::<Pass<M>>().and_then(|pass| pass.to.as_ref()) else {
+        if let Some(written) = written.filter(|_| !M::ONLY_ASKS) {
+            settings::check(at, written, M::PREFIX)?;
+        }
+        return Ok(None);
+    };
     let target = match to.as_literal() {
         None => Target::Variable(to.clone(), Names::of(at)),
         Some(text) => {
@@ -193,7 +199,6 @@ pub fn compile<M: Module>(
         only_asks: M::ONLY_ASKS,
         streams: false,
     };
-    let written = at.conf::<Passing<M>>().map(|passing| &passing.0);
     let settings = Arc::new(settings::compile(at, written, &kind, keepalive, with)?);
     Ok(Some(Gateway { settings, params: Params::compile::<M>(at)?, target }))
 }

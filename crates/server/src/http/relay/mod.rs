@@ -48,6 +48,6 @@ pub use ask::{Asked, ask, read_body};
 pub use body::UpstreamBody;
 pub use cache::{Cache, Kept, Looked, look};
 pub use protocol::{Answer, BadHead, Frame, Message, Part, Payload, Protocol, Reader};
-pub use settings::{Kind, Settings, compile};
+pub use settings::{Kind, Settings, check, compile};
 pub use tunnel::tunnel;
 pub use written::Written;

@@ -186,6 +186,15 @@ pub fn compile(
     })
 }
 
+/// Whether what is written in a block can be, though it passes nothing on itself.
+///
+/// # Errors
+/// nginx's rules about buffers, and a zone that nobody declares.
+pub fn check(at: &Scope, written: &Written, prefix: &str) -> Result<(), Error> {
+    buffers(&written.once, prefix).map_err(|what| Error::emerg(what).at(at.at.clone()))?;
+    cache::compile(at, written, prefix).map(drop)
+}
+
 /// The size for a head, and that of all buffers; nginx's rules about their sizes.
 fn buffers(c: &Once, prefix: &str) -> Result<(u64, u64), String> {
     let head = c.buffer_size.or(PAGE);

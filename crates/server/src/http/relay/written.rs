@@ -38,12 +38,16 @@ macro_rules! relay_directives {
                 Ok(())
             }),
             directive(concat!($prefix, "_ignore_headers"), IN_HTTP, at_least(1), |at, a| {
-                let mask = written::mask(at, a, IGNORED)?;
-                at.own::<$own>().0.once.ignore_headers.set(mask)
+                let before = at.own::<$own>().0.once.ignore_headers;
+                let mask = written::mask(at, a, IGNORED, before)?;
+                at.own::<$own>().0.once.ignore_headers.put(mask);
+                Ok(())
             }),
             directive(concat!($prefix, "_next_upstream"), IN_HTTP, at_least(1), |at, a| {
-                let mask = written::mask(at, a, AGAIN)?;
-                at.own::<$own>().0.once.next_upstream.set(mask)
+                let before = at.own::<$own>().0.once.next_upstream;
+                let mask = written::mask(at, a, AGAIN, before)?;
+                at.own::<$own>().0.once.next_upstream.put(mask);
+                Ok(())
             }),
             relay_directives!(@once $prefix, $own, "_next_upstream_tries", next_upstream_tries, number),
             relay_directives!(@once $prefix, $own, "_next_upstream_timeout", next_upstream_timeout, msec),
@@ -117,14 +121,18 @@ macro_rules! relay_directives {
                 Ok(())
             }),
             directive(concat!($prefix, "_cache_methods"), IN_HTTP, at_least(1), |at, a| {
-                let methods = $crate::http::relay::cache::methods(at, a)?;
-                at.own::<$own>().0.once.cache_methods.set(methods)
+                let before = at.own::<$own>().0.once.cache_methods;
+                let methods = $crate::http::relay::cache::methods(at, a, before)?;
+                at.own::<$own>().0.once.cache_methods.put(methods);
+                Ok(())
             }),
             relay_directives!(@once $prefix, $own, "_cache_min_uses", cache_min_uses, number),
             relay_directives!(@once $prefix, $own, "_cache_max_range_offset", cache_max_range_offset, offset),
             directive(concat!($prefix, "_cache_use_stale"), IN_HTTP, at_least(1), |at, a| {
-                let mask = written::mask(at, a, written::STALE)?;
-                at.own::<$own>().0.once.cache_use_stale.set(mask)
+                let before = at.own::<$own>().0.once.cache_use_stale;
+                let mask = written::mask(at, a, written::STALE, before)?;
+                at.own::<$own>().0.once.cache_use_stale.put(mask);
+                Ok(())
             }),
             relay_directives!(@once $prefix, $own, "_cache_background_update", cache_background_update, flag),
             relay_directives!(@once $prefix, $own, "_cache_lock", cache_lock, flag),
@@ -296,8 +304,8 @@ pub(crate) fn bind(at: &Scope, a: &Args<'_>) -> Result<Bind, Error> {
 /// An address with or without a port.
 pub(crate) fn local_address(text: &[u8]) -> Option<SocketAddr> {
     let text = std::str::from_utf8(text).ok()?;
-    if let Ok(address) = text.parse() {
-        return Some(address);
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(address).filter(|address| address.port() != 0);
     }
     let ip = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     Some(SocketAddr::new(ip.parse().ok()?, 0))
@@ -375,12 +383,17 @@ pub(crate) mod again {
     pub const OFF: u32 = 1 << 31;
 }
 
-/// The bits of all words.
+/// The bits of all words, and of those that the block has already.
 ///
 /// # Errors
 /// nginx's `invalid value`.
-pub(crate) fn mask(at: &Scope, a: &Args<'_>, names: &[(&str, u32)]) -> Result<u32, Error> {
-    let mut mask = 0;
+pub(crate) fn mask(
+    at: &Scope,
+    a: &Args<'_>,
+    names: &[(&str, u32)],
+    before: conf::Setting<u32>,
+) -> Result<u32, Error> {
+    let mut mask = before.or(0);
     for i in 0..a.words.len() {
         let text = a.str(i);
         let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));

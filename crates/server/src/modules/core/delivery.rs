@@ -155,6 +155,7 @@ fn output_buffers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 
 fn send_lowat(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     a.size(0)?;
+    process::once_here(at, a)?;
     at.warn(a.warning("\"send_lowat\" is not supported, ignored"));
     Ok(())
 }

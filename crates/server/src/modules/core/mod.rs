@@ -261,6 +261,8 @@ pub enum InFile {
 /// Which old browsers get no keep-alive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disable {
+    /// What was written says none; others beside it count.
+    none: bool,
     /// Old MSIE after a POST.
     pub msie6: bool,
     /// Safari on macOS.
@@ -362,7 +364,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         keepalive_header: c.keepalive_header.or(None),
         keepalive_requests: c.keepalive_requests.or(1000),
         keepalive_time: time(&c.keepalive_time, 3_600_000),
-        keepalive_disable: c.keepalive_disable.or(Disable { msie6: true, safari: false }),
+        keepalive_disable: c.keepalive_disable.or(Disable { msie6: true, ..Disable::default() }),
         lingering_close: c.lingering_close.or(Lingering::On),
         lingering_time: time(&c.lingering_time, 30_000),
         lingering_timeout: time(&c.lingering_timeout, 5_000),
@@ -467,16 +469,20 @@ fn keepalive_timeout(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     conf.keepalive_header.set(header)
 }
 fn keepalive_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut disable = Disable::default();
+    let mut disable = at.own::<Conf>().keepalive_disable.or(Disable::default());
     for i in 0..a.words.len() {
-        match a.str(i) {
-            "none" => disable = Disable::default(),
-            "msie6" => disable.msie6 = true,
-            "safari" => disable.safari = true,
+        let bit = match a.str(i) {
+            "none" => &mut disable.none,
+            "msie6" => &mut disable.msie6,
+            "safari" => &mut disable.safari,
             other => return Err(a.error(format!("invalid value \"{other}\""))),
+        };
+        if std::mem::replace(bit, true) {
+            at.warn(a.warning(format!("duplicate value \"{}\"", a.str(i))));
         }
     }
-    at.own::<Conf>().keepalive_disable.set(disable)
+    at.own::<Conf>().keepalive_disable.put(disable);
+    Ok(())
 }
 fn lingering_close(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let value =

@@ -199,7 +199,7 @@ impl Inherit for Here {
     fn inherit(&mut self, _: &Here) {}
 }
 /// Notes a directive that may stand once in a block.
-fn once_here(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+pub fn once_here(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let here = &mut at.own::<Here>().0;
     if here.iter().any(|name| **name == *a.directive) {
         return Err(Error::directive("is duplicate"));

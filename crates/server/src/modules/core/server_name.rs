@@ -43,7 +43,7 @@ fn name(at: &mut Scope, a: &Args<'_>, text: &str) -> Result<Name, Error> {
         return Ok(Name::Regex(Regex::new(at, pattern, true).map_err(|e| a.error(e.message))?));
     }
     if text.contains('/') {
-        at.warn(a.error(format!("server name \"{text}\" has suspicious symbols")));
+        at.warn(a.warning(format!("server name \"{text}\" has suspicious symbols")));
     }
     if text == "$hostname" {
         return Ok(Name::Text(sys::process::hostname().to_ascii_lowercase()));
@@ -57,8 +57,9 @@ fn name(at: &mut Scope, a: &Args<'_>, text: &str) -> Result<Name, Error> {
 }
 
 /// A size that is checked, and needs no setting here: these tables grow as they must.
-fn needless(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    a.number::<u32>(0).map(drop)
+fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.number::<u32>(0)?;
+    super::process::once_here(at, a)
 }
 /// `server_names_hash_max_size`
 pub const HASH_MAX_SIZE: Directive =

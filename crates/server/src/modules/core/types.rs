@@ -38,8 +38,9 @@ pub const TYPES_HASH_MAX_SIZE: Directive =
 pub const TYPES_HASH_BUCKET_SIZE: Directive =
     directive("types_hash_bucket_size", super::ANY, conf::exactly(1), needless);
 
-fn needless(_: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    a.number::<u32>(0).map(drop)
+fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.number::<u32>(0)?;
+    super::process::once_here(at, a)
 }
 
 fn types(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {

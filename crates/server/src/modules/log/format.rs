@@ -116,7 +116,7 @@ fn variable(text: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let end =
         rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').unwrap_or(rest.len());
     let (name, rest) = rest.split_at(end);
-    if braced && rest.first() != Some(&b'}') {
+    if braced && rest.first() != Some(&b'}') && !name.is_empty() {
         let name = String::from_utf8_lossy(name);
         return Err(format!("the closing bracket in \"{name}\" variable is missing"));
     }

@@ -12,6 +12,7 @@
 use conf::{Error, Scope};
 
 use super::Module;
+use crate::http::relay;
 use crate::worker::generation::Compiler;
 
 mod answer;
@@ -36,7 +37,12 @@ pub(crate) static SSL: Module = Module { name: "proxy", directives: written::SSL
 /// # Errors
 /// Unknown hosts, and URLs that the location cannot have.
 pub fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Option<Proxy>, Error> {
-    let Some(pass) = scope.conf::<written::Pass>() else { return Ok(None) };
+    let Some(pass) = scope.conf::<written::Pass>() else {
+        if let Some(passing) = scope.conf::<written::Passing>() {
+            relay::check(scope, &passing.0, "proxy")?;
+        }
+        return Ok(None);
+    };
     let target = pass::target(pass, scope, with)?;
     let settings = settings::compile(scope, &target, with)?;
     Ok(Some(Proxy::new(settings, target)))

@@ -28,7 +28,7 @@ pub(super) static DIRECTIVES: &[conf::Directive] = relay_directives!(
             let rule = cookie(at, a, Rule::Prefix)?;
             add_cookie(&mut at.own::<Lists>().cookie_path, rule)
         }),
-        directive("proxy_cookie_flags", IN_HTTP, at_least(1), |at, a| {
+        directive("proxy_cookie_flags", IN_HTTP, between(1, 4), |at, a| {
             let rule = cookie_flags(at, a)?;
             add_cookie(&mut at.own::<Lists>().cookie_flags, rule)
         }),
@@ -209,8 +209,9 @@ fn cookie(at: &Scope, a: &Args<'_>, plain: fn(Template, Template) -> Rule) -> Re
     };
     // Domains have no case; paths have, unless the pattern begins with `~*`.
     let (pattern, caseless) = match pattern.strip_prefix('*') {
+        _ if a.directive == "proxy_cookie_domain" => (pattern, true),
         Some(pattern) => (pattern, true),
-        None => (pattern, a.directive == "proxy_cookie_domain"),
+        None => (pattern, false),
     };
     let regex = Regex::new(at, pattern, caseless).map_err(|e| a.error(e.message))?;
     Ok(Some(Rule::Regex(regex, to)))

@@ -60,8 +60,8 @@ const METHODS: &[(&str, u32)] = &[
 ///
 /// # Errors
 /// nginx's `invalid value`.
-pub fn methods(at: &Scope, a: &Args<'_>) -> Result<u32, Error> {
-    super::super::written::mask(at, a, METHODS)
+pub fn methods(at: &Scope, a: &Args<'_>, before: conf::Setting<u32>) -> Result<u32, Error> {
+    super::super::written::mask(at, a, METHODS, before)
 }
 
 /// Reads `.._cache_valid [code ..] time`: statuses, 0 for any, and seconds.
