@@ -28,6 +28,22 @@ fn a_good_file_says_so() {
 
 /// A configuration and the error it gets.
 const REFUSED: &[(&str, &str)] = &[
+    ("events {} worker_priority x;", "\"worker_priority\" directive invalid number in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} timer_resolution 1s; timer_resolution 1s;",
+        "\"timer_resolution\" directive is duplicate in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { upstream u { zone z; server 127.0.0.1:1; } }", "zero size shared memory zone \"z\""),
+    (
+        "events {} http { proxy_headers_hash_max_size 512; proxy_headers_hash_max_size 512; }",
+        "\"proxy_headers_hash_max_size\" directive is duplicate in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { limit_except GET {} limit_except GET {} } } }",
+        "\"limit_except\" directive is duplicate in %%DIR%%/nginx.conf:1",
+    ),
+    ("events { worker_connections x; }", "invalid number \"x\" in %%DIR%%/nginx.conf:1"),
+    ("events { use epoll; use epoll; }", "\"use\" directive is duplicate in %%DIR%%/nginx.conf:1"),
     ("events {} http { aio maybe; }", "\"aio\" directive invalid value in %%DIR%%/nginx.conf:1"),
     ("events {} http { aio off; aio off; }", "\"aio\" directive is duplicate in %%DIR%%/nginx.conf:1"),
     (

@@ -209,7 +209,11 @@ impl LimitExcept {
 
 /// The `limit_except` block of a location.
 pub fn limit_except(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<LimitExcept>, Error> {
-    let Some(child) = at.children.iter().find(|c| c.kind == LIMIT_EXCEPT) else { return Ok(None) };
+    let mut blocks = at.children.iter().filter(|c| c.kind == LIMIT_EXCEPT);
+    let Some(child) = blocks.next() else { return Ok(None) };
+    if let Some(second) = blocks.next() {
+        return Err(Error::emerg("\"limit_except\" directive is duplicate").at(second.at.clone()));
+    }
     let methods = child.conf::<Except>().map(|e| e.methods.clone()).unwrap_or_default();
     Ok(Some(LimitExcept { methods, plan: with.plan(child)? }))
 }

@@ -100,7 +100,10 @@ pub const WORKER_CONNECTIONS: Directive =
     directive("worker_connections", IN_EVENTS, conf::exactly(1), |at, a| {
         let connections = match a.str(0) {
             "auto" => Connections::Auto,
-            _ => Connections::Number(a.number(0)?),
+            text => {
+                let number = a.number(0).map_err(|_| a.error(format!("invalid number \"{text}\"")))?;
+                Connections::Number(number)
+            }
         };
         at.own::<Conf>().worker_connections.set(connections)
     });
@@ -119,7 +122,7 @@ pub const WORKER_PRIORITY: Directive = directive("worker_priority", MAIN, conf::
         Some(digits) => (-1, digits),
         None => (1, a.str(0).strip_prefix('+').unwrap_or(a.str(0))),
     };
-    let number: i32 = digits.parse().map_err(|_| a.error("invalid number"))?;
+    let number: i32 = digits.parse().map_err(|_| Error::directive("invalid number"))?;
     at.own::<Conf>().worker_priority.set(sign * number)
 });
 /// `worker_cpu_affinity mask ..;`
@@ -145,7 +148,11 @@ pub const ENV: Directive = directive("env", MAIN, conf::exactly(1), |at, a| {
 });
 /// `pid file;`
 pub const PID: Directive = directive("pid", MAIN, conf::exactly(1), |at, a| {
-    at.own::<Conf>().pid.set(a.prefix_path(a.str(0)).into())
+    match a.str(0) {
+        // As if nothing was said.
+        "" => Ok(()),
+        path => at.own::<Conf>().pid.set(a.prefix_path(path).into()),
+    }
 });
 /// `lock_file file;`: this server needs none.
 pub const LOCK_FILE: Directive = directive("lock_file", MAIN, conf::exactly(1), no_effect);

@@ -258,6 +258,7 @@ fn http_version(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 /// A size that is checked, and has no effect: no such table is limited.
 fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     a.number::<u32>(0)?;
+    crate::modules::core::process::once_here(at, a)?;
     at.warn(a.notice(format!("\"{}\" has no effect: the table grows as it must", a.directive)));
     Ok(())
 }

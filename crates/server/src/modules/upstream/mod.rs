@@ -18,6 +18,7 @@ use crate::upstream::{
     split,
 };
 use crate::worker::generation::Compiler;
+use crate::worker::zones;
 
 mod health;
 mod state;
@@ -65,7 +66,7 @@ struct Block {
     servers: Vec<Server>,
     /// The file that keeps the servers.
     state: Setting<PathBuf>,
-    zone: Setting<String>,
+    zone: Setting<Zone>,
     balancer: Option<Balancer>,
     sticky: Setting<Sticky>,
     queue: Setting<Patience>,
@@ -216,6 +217,13 @@ fn parameter(a: &Args<'_>, text: &str, given: &mut Parameters) -> Result<(), Err
     Ok(())
 }
 
+/// `zone name [size]`: without a size it is another group's.
+#[derive(Clone)]
+struct Zone {
+    name: String,
+    has_size: bool,
+}
+
 /// The threads share every group's state anyway; a zone is only named.
 fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if a.str(0).is_empty() {
@@ -226,7 +234,12 @@ fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if a.words.len() == 2 && a.size(1)? < LEAST {
         return Err(a.error(format!("zone \"{}\" is too small", a.str(0))));
     }
-    at.own::<Block>().zone.set(a.str(0).into())
+    let has_size = a.words.len() == 2;
+    if has_size {
+        zones::declare(at, a, "upstream", a.str(0), a.size(1)?)?;
+    }
+    at.own::<Block>().zone.put(Zone { name: a.str(0).into(), has_size });
+    Ok(())
 }
 
 fn balancer(at: &mut Scope, a: &Args<'_>, how: Balancer) -> Result<(), Error> {
@@ -297,12 +310,28 @@ fn keepalive(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 /// # Errors
 /// `no servers are inside upstream`
 pub fn compile(http: &Scope, with: &mut Compiler<'_>) -> Result<(), Error> {
+    check_zones(http)?;
     for scope in http.children.iter().filter(|c| c.kind == UPSTREAM) {
         if let Some(block) = scope.conf::<Block>() {
             with.upstreams.push(Arc::new(group(block, scope)?));
         }
     }
     Ok(())
+}
+
+/// Every zone has a size somewhere.
+fn check_zones(http: &Scope) -> Result<(), Error> {
+    let blocks =
+        http.children.iter().filter(|c| c.kind == UPSTREAM).filter_map(|scope| scope.conf::<Block>());
+    let all: Vec<&Zone> = blocks.filter_map(|block| block.zone.written()).collect();
+    let sized: HashSet<&str> = all.iter().filter(|zone| zone.has_size).map(|zone| &*zone.name).collect();
+    match all.iter().find(|zone| !sized.contains(&*zone.name)) {
+        None => Ok(()),
+        Some(zone) => {
+            let text = format!("zero size shared memory zone \"{}\"", zone.name);
+            Err(Error::emerg(text).nowhere())
+        }
+    }
 }
 
 fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
