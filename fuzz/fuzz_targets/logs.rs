@@ -1,7 +1,6 @@
-//! Whatever stands in a log, a format or a status page is survived, and every line is counted.
+//! Whatever stands in an error log, a time or a status page is survived, and every line is counted.
 #![no_main]
 
-use doctor::logs::access::Reader;
 use doctor::logs::error::{Scanner, Window};
 use doctor::logs::{Blocks, moment};
 use doctor::probe::status;
@@ -16,12 +15,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(read.events.iter().map(|event| event.count).sum::<u64>() <= lines);
 
     let text = String::from_utf8_lossy(data);
-    let (format, log) = text.split_once('\n').unwrap_or((&text, ""));
-    let mut reader = Reader::new(format);
-    reader.read(&mut Blocks::new(log.as_bytes())).expect("memory can be read");
-    let access = reader.finish();
-    assert!(access.proxied <= access.requests);
-
     let _ = (moment::of_time_local(data), moment::of_iso8601(data), moment::millis(data));
-    let _ = (status::parse(&text), status::split(&text));
+    let _ = (moment::of_line(data), moment::of_journal(&text));
+    let _ = (status::parse(&text), status::parse_own(&text), status::split(&text));
 });

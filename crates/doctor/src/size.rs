@@ -3,18 +3,20 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use capacity::{Mix, Need};
+use capacity::{Mix, Need, draw};
 
 use crate::flags::Words;
 use crate::logs::access::{Access, Reader};
 use crate::logs::{Source, moment};
+use crate::report::text;
 
 const USAGE: &str = "\
 usage: plimsoll size --access-log FILE [--format TEXT] [options]
        plimsoll size --rate N --seconds T [options]
 
-  --access-log FILE   measured: how many requests were served at once; may be repeated
-  --format TEXT       its log_format, if that is not combined with $request_time behind
+  --access-log FILE   measured: how many requests were served at once; may be
+                      repeated
+  --format TEXT       its log_format, if it is none of the well-known ones
   --rate N            guessed: requests a second at the peak ..
   --seconds T         .. and how long one takes on average
   --proxied PERCENT   how many of them are passed on (100)
@@ -87,6 +89,10 @@ pub struct Size {
     pub limit: u64,
     /// `backlog=` and net.core.somaxconn
     pub backlog: u64,
+    /// `keepalive` of the upstream group, of each worker
+    pub keepalive: u64,
+    /// Bytes of memory, with the buffers of every request filled
+    pub memory: u64,
 }
 
 /// Files that a process holds whatever the traffic: logs, epoll, the configuration while it is read.
@@ -111,7 +117,23 @@ pub fn size(load: &Load) -> Size {
         descriptors,
         limit: descriptors.saturating_mul(2),
         backlog: round((load.at_once * load.headroom).max(511.0)),
+        keepalive: keepalive(load),
+        memory: memory(load),
     }
+}
+
+/// Idle upstream connections that a worker keeps: as many as it uses at the peak, within bounds that people recognise.
+fn keepalive(load: &Load) -> u64 {
+    let each = load.at_once * load.proxied / load.workers.max(1.0);
+    if each < 1.0 { 0 } else { (each.min(1024.0).ceil() as u64).next_power_of_two().max(16) }
+}
+
+/// A connection costs a little, a request its buffers, a worker itself.
+fn memory(load: &Load) -> u64 {
+    const IDLE: f64 = 1024.0;
+    const REQUEST: f64 = 64.0 * 1024.0;
+    const WORKER: f64 = 8.0 * 1024.0 * 1024.0;
+    ((load.at_once * REQUEST + load.idle * IDLE) * load.headroom + load.workers * WORKER) as u64
 }
 
 /// The next power of two, or three quarters of it: figures that people recognise.
@@ -216,25 +238,44 @@ fn idle_clients(access: &Access, keepalive: f64) -> f64 {
 
 fn told(first: &str, load: &Load, guessed: &[String]) -> String {
     let size = size(load);
-    let mut out = format!("{first}\n\n");
-    let _ = writeln!(
-        out,
-        "  worker_processes {};",
-        if load.workers == sys::proc::usable_cpus() as f64 {
-            "auto".to_owned()
-        } else {
-            load.workers.to_string()
-        }
-    );
-    let _ = writeln!(out, "  worker_rlimit_nofile {};", size.descriptors);
-    let _ = writeln!(out, "  events {{ worker_connections {}; }}", size.connections);
-    let _ =
-        writeln!(out, "  listen .. backlog={};       net.core.somaxconn = {}", size.backlog, size.backlog);
-    let _ = writeln!(out, "  LimitNOFILE={}            in the service's unit", size.limit);
+    let mut out = String::new();
+    text::wrapped(&mut out, "", first);
+    out.push('\n');
+    settings(&mut out, load, &size);
+    out.push('\n');
+    working(&mut out, load, &size);
+    picture(&mut out, load, &size);
+    out.push('\n');
+    for guess in guessed {
+        text::wrapped(&mut out, "  guessed  ", guess);
+    }
+    out
+}
+
+fn settings(out: &mut String, load: &Load, size: &Size) {
+    let here = sys::proc::usable_cpus() as f64;
+    let workers = if load.workers == here { "auto".to_owned() } else { load.workers.to_string() };
+    let mut line = |setting: String, place: &str| {
+        let _ = writeln!(out, "{}", format!("  {setting:46} {place}").trim_end());
+    };
+    line(format!("worker_processes {workers};"), "");
+    line(format!("worker_rlimit_nofile {};", size.descriptors), "");
+    line(format!("events {{ worker_connections {}; }}", size.connections), "");
+    line(format!("listen .. backlog={};", size.backlog), "");
+    if size.keepalive > 0 {
+        line(format!("keepalive {};", size.keepalive), "in the upstream group");
+    }
+    line(format!("net.core.somaxconn = {}", size.backlog), "in /etc/sysctl.d/");
+    line(format!("LimitNOFILE={}", size.limit), "in the service's unit");
+    line(format!("MemoryMax={}M", size.memory.div_ceil(1 << 20)), "or more; buffers filled");
+}
+
+fn working(out: &mut String, load: &Load, size: &Size) {
     let files = 1.0 - load.proxied;
-    let _ = writeln!(
-        out,
-        "\n  why  {:.0} at once x {:.2} slots + {:.0} idle, x {} headroom = {} slots\n       / {} workers + {} listens + 1 -> worker_connections {}\n       + {:.0} files served at once and {HELD:.0} held -> worker_rlimit_nofile {}",
+    let mut why = |text: String| text::wrapped(out, "  why      ", &text);
+    why(format!(
+        "{:.0} at once x {:.2} slots + {:.0} idle, x {} headroom = {} slots; / {} workers + {} listens + 1 -> \
+         worker_connections {}",
         load.at_once,
         1.0 + load.proxied,
         load.idle,
@@ -242,26 +283,37 @@ fn told(first: &str, load: &Load, guessed: &[String]) -> String {
         size.slots,
         load.workers,
         load.listens,
-        size.connections,
+        size.connections
+    ));
+    why(format!(
+        "+ {:.0} files served at once and {HELD:.0} held -> worker_rlimit_nofile {}",
         load.at_once * files * load.headroom / load.workers.max(1.0),
         size.descriptors
-    );
-    let _ = writeln!(
-        out,
-        "       the same for plimsoll: its threads share the slots, so no worker is full beside\n       an idle one, and idle clients give way"
-    );
+    ));
+    why(format!(
+        "for plimsoll the same: its threads share all {} slots, so that none is full beside an idle one, and idle \
+         clients give way",
+        size.connections.saturating_mul(load.workers as u64)
+    ));
+}
+
+/// How full the slots are at the peak, and at more than that.
+fn picture(out: &mut String, load: &Load, size: &Size) {
     let fits = size.connections as f64 * load.workers;
-    let used = load.at_once * (1.0 + load.proxied) + load.idle;
-    let _ = writeln!(
-        out,
-        "\n  at the peak  {} {:.0} of {fits:.0} slots",
-        capacity::draw::bar(used / fits, 30),
-        used
-    );
-    for guess in guessed {
-        let _ = writeln!(out, "  (guessed: {guess})");
+    let peak = load.at_once * (1.0 + load.proxied) + load.idle;
+    out.push('\n');
+    for (times, name) in [
+        (0.5, "half the peak"),
+        (1.0, "the peak"),
+        (1.5, "1.5 x the peak"),
+        (2.0, "2 x the peak"),
+        (3.0, "3 x the peak"),
+    ] {
+        let used = peak * times;
+        let mark = if used > fits { " too much" } else { "" };
+        let _ =
+            writeln!(out, "  {name:15} {} {used:.0} of {fits:.0}{mark}", draw::bar(used / fits.max(1.0), 30));
     }
-    out
 }
 
 #[cfg(test)]
@@ -276,7 +328,8 @@ mod tests {
             Load { at_once: 412.0, proxied: 1.0, idle: 280.0, headroom: 1.5, workers: 2.0, listens: 2.0 };
         let size = size(&load);
         assert_eq!((size.slots, size.connections, size.descriptors), (1656, 1024, 1536));
-        assert_eq!((size.limit, size.backlog), (3072, 768));
+        assert_eq!((size.limit, size.backlog, size.keepalive), (3072, 768, 256));
+        assert!(size.memory > 50 << 20 && size.memory < 100 << 20, "{}", size.memory);
     }
 
     #[test]
@@ -284,7 +337,7 @@ mod tests {
         let run = |line: &str| command(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
         let said = run("--rate 100 --seconds 2 --workers 2 --headroom 3").unwrap();
         assert!(said.contains("200 at once") && said.contains("worker_connections 768;"), "{said}");
-        assert!(said.lines().all(|line| line.chars().count() <= 90), "{said}");
+        assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
         assert!(run("--rate 5").is_err() && run("--access-log /nowhere").is_err());
     }
 
@@ -297,6 +350,7 @@ mod tests {
         std::fs::write(log.path(), (0..40).map(line).collect::<String>()).unwrap();
         let said = command(&["--access-log".to_owned(), log.path().display().to_string()]).unwrap();
         assert!(said.contains("peak concurrency 40") && said.contains("guessed"), "{said}");
+        assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     }
 
     proptest! {

@@ -27,7 +27,7 @@ pub(super) fn chain(facts: &Facts, setup: Option<&Setup>) -> Chain {
     }));
     links.extend(facts.upstreams.iter().filter_map(|upstream| {
         let towards = &upstream.towards;
-        let used = towards.open + towards.connecting + towards.time_wait;
+        let used = sum([towards.open, towards.connecting, towards.time_wait]);
         let ports =
             facts.kernel.local_ports().filter(|_| !upstream.address.starts_with("unix:") && used > 0)?;
         let link = Link::new(Kind::Ports, Some(ports), "net.ipv4.ip_local_port_range");
@@ -47,7 +47,7 @@ fn remembered(link: Link, facts: &Facts) -> Link {
 
 fn used(link: Link, facts: &Facts) -> Link {
     let Some(running) = &facts.running else { return link };
-    let sum = |of: &dyn Fn(&Worker) -> u64| running.workers.iter().map(of).sum::<u64>();
+    let sum = |of: &dyn Fn(&Worker) -> u64| sum(running.workers.iter().map(of));
     match link.kind {
         // Without the right to see the sockets, the server's own count of clients is better than nothing.
         Kind::Slots => {
@@ -56,7 +56,8 @@ fn used(link: Link, facts: &Facts) -> Link {
         }
         Kind::Descriptors => {
             let limits = running.workers.iter().map(|worker| worker.limit.soft);
-            let ceiling = limits.sum::<Option<u64>>().filter(|sum| *sum > 0).or(link.ceiling);
+            let ceiling =
+                limits.collect::<Option<Vec<u64>>>().map(self::sum).filter(|sum| *sum > 0).or(link.ceiling);
             Link { ceiling, ..link }.used(sum(&|worker| worker.open.map_or(0, |open| open.all)))
         }
         Kind::EventLoop => link.used(sum(&|worker| (worker.busy.unwrap_or(0.0) * 1000.0) as u64)),
@@ -67,5 +68,10 @@ fn used(link: Link, facts: &Facts) -> Link {
 
 /// Connections that take a slot of this worker, beside its listening sockets and the channel.
 pub(super) fn slots_of(worker: &Worker) -> u64 {
-    worker.held.clients + worker.held.upstreams
+    worker.held.clients.saturating_add(worker.held.upstreams)
+}
+
+/// What was saved, or made up, may be more than can be.
+pub(super) fn sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
 }

@@ -4,7 +4,7 @@ use capacity::{
     Chain, Change, Effect, FULL, Finding, Kind, Link, NEARLY_FULL, Setup, Severity, not_this, raise,
 };
 
-use super::chain::slots_of;
+use super::chain::{slots_of, sum};
 use super::{application, processors};
 use machine::sockets::Queue;
 
@@ -136,10 +136,10 @@ pub(super) fn means(kind: Kind, facts: &Facts) -> String {
 /// What holds the slots: who makes clients wait is the cause, and more slots are no cure.
 pub(super) fn holders(facts: &Facts) -> Option<String> {
     let running = facts.running.as_ref()?;
-    let clients: u64 = running.workers.iter().map(|worker| worker.held.clients).sum();
-    let upstreams: u64 = running.workers.iter().map(|worker| worker.held.upstreams).sum();
+    let clients = sum(running.workers.iter().map(|worker| worker.held.clients));
+    let upstreams = sum(running.workers.iter().map(|worker| worker.held.upstreams));
     let idle = facts.status.map(|status| status.waiting);
-    let (mut words, total) = (Vec::new(), clients + upstreams);
+    let (mut words, total) = (Vec::new(), clients.saturating_add(upstreams));
     if total == 0 {
         return None;
     }
@@ -241,7 +241,7 @@ fn full_worker(running: &Running, setup: Option<&Setup>) -> Option<Finding> {
     let setup = setup.filter(|setup| setup.server == capacity::Server::Nginx && running.workers.len() > 1)?;
     let room = setup.slots() / setup.workers.max(1);
     let fullest = running.workers.iter().max_by_key(|worker| slots_of(worker))?;
-    let all: u64 = running.workers.iter().map(slots_of).sum();
+    let all = sum(running.workers.iter().map(slots_of));
     let full = |used: u64, of: u64| used as f64 >= of as f64 * FULL;
     if !full(slots_of(fullest), room) || full(all, setup.slots()) {
         return None;

@@ -40,7 +40,7 @@ pub(super) fn setup(facts: &Facts) -> Option<Setup> {
         somaxconn: facts.kernel.somaxconn.map(u64::from),
         listens: listens(facts, config),
         others: (config.error_logs.len() + config.access_logs.len()) as u64 + 5,
-        idle_upstream: config.groups.iter().filter_map(|group| group.keepalive).sum(),
+        idle_upstream: super::chain::sum(config.groups.iter().filter_map(|group| group.keepalive)),
         loops: loops(config),
         destinations: config.destinations().into_iter().filter(|to| !to.starts_with("unix:")).collect(),
         ports: facts.kernel.local_ports(),

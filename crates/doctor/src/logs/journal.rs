@@ -13,7 +13,7 @@ pub(super) const BEGINNING: &[u8] = b"__CURSOR=";
 const MOST: usize = 64 << 10;
 
 /// Lines out of entries: `2026-06-27 12:03:12 nginx[7]: MESSAGE`.
-pub(super) struct Journal<R> {
+pub struct Journal<R> {
     input: BufReader<R>,
     entry: Entry,
     line: Vec<u8>,
@@ -30,7 +30,8 @@ struct Entry {
 }
 
 impl<R: Read> Journal<R> {
-    pub(super) fn new(input: R) -> Journal<R> {
+    /// The lines of this export.
+    pub fn new(input: R) -> Journal<R> {
         let input = BufReader::with_capacity(1 << 18, input);
         Journal { input, entry: Entry::default(), line: Vec::new(), given: 0, ended: false }
     }
@@ -99,7 +100,9 @@ impl<R: Read> Journal<R> {
 
 impl Entry {
     fn set(&mut self, name: &[u8], value: Vec<u8>) {
-        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        // Names and numbers are short; every line of a message begins with them.
+        const SHORT: usize = 64;
+        let text = |value: Vec<u8>| String::from_utf8_lossy(&value[..value.len().min(SHORT)]).into_owned();
         match name {
             b"MESSAGE" => self.message = value,
             b"__REALTIME_TIMESTAMP" => self.time = text(value),

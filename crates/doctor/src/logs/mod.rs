@@ -7,7 +7,7 @@ pub mod cause;
 pub mod error;
 mod follow;
 pub mod format;
-mod journal;
+pub mod journal;
 mod lines;
 pub mod moment;
 mod overlap;

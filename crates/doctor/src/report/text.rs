@@ -109,7 +109,9 @@ fn chain(out: &mut String, diagnosis: &Diagnosis, colour: Colour) {
         };
         row(out, link, mark, colour);
     }
-    let _ = writeln!(out, "\n{}\n", diagnosis.chain.sentence());
+    out.push('\n');
+    wrapped(out, "", &diagnosis.chain.sentence());
+    out.push('\n');
 }
 
 fn row(out: &mut String, link: &Link, mark: &str, colour: Colour) {
@@ -128,6 +130,8 @@ fn row(out: &mut String, link: &Link, mark: &str, colour: Colour) {
             (String::new(), (NAME + FIGURES).saturating_sub(figures.chars().count()))
         }
     };
+    // Figures that nobody has are cut, too.
+    let figures: String = figures.chars().take(NAME + FIGURES).collect();
     let line = format!("  {name}{:room$} {figures} {bar} {mark}", "");
     let _ = writeln!(out, "{}", line.trim_end());
 }
@@ -188,7 +192,7 @@ fn section(out: &mut String, name: &str, lines: &[String]) {
 }
 
 /// Words in lines that fit, each line after the first indented as the first.
-fn wrapped(out: &mut String, indent: &str, text: &str) {
+pub(crate) fn wrapped(out: &mut String, indent: &str, text: &str) {
     let width = indent.chars().count();
     let mut line = indent.to_owned();
     let mut begun = false;
