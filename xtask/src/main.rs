@@ -33,7 +33,12 @@ usage: cargo xtask <command>
   diff SECONDS SEED    as many as fit, from this seed on; SEED is 17, access-17 or all-17; NGINX=PATH: against that nginx
   lab [NAME..]     incidents made with a real nginx; the doctor must name the right link
   overload [--quick] [NAME..]   more load than there is room for, on nginx and Plimsoll: who got what
-  bench [CASE..]   CPU, memory and system calls per request, nginx and Plimsoll in turn
+  bench [--cpu] [--latency] [--counts] [--rounds=N] [--seconds=N] [CASE..]
+                   what a request costs, nginx (or $NGINX) and Plimsoll in turn
+  bench list       the cases
+  bench growth [AXIS..]   what a request costs while something grows to 10,000
+  bench worst      requests made to be dear
+  bench document   docs/bench.md from what was measured
 ";
 
 fn main() -> ExitCode {

@@ -8,8 +8,13 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Polls until the condition gives something, for at most [`PATIENCE`].
-pub fn within<T>(mut condition: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + PATIENCE;
+pub fn within<T>(condition: impl FnMut() -> Option<T>) -> Option<T> {
+    within_time(PATIENCE, condition)
+}
+
+/// Polls until the condition gives something, for at most this long.
+pub(crate) fn within_time<T>(time: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + time;
     loop {
         if let Some(found) = condition() {
             return Some(found);

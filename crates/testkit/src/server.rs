@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::binary::Binary;
 use crate::client::Client;
-use crate::gate::{PATIENCE, eventually, within};
+use crate::gate::{PATIENCE, eventually, within_time};
 use crate::log::LogFile;
 use crate::message::Response;
 use crate::normal::normal;
@@ -123,7 +123,9 @@ pub(crate) fn run(binary: Binary, site: &Site, flags: &[&str]) -> Exit {
 pub(crate) fn start(binary: Binary, site: Site, wrapper: &[String]) -> Result<Server, Box<Exit>> {
     let place = Place::new(binary, &site);
     let mut child = spawn(&mut place.command(binary, &site, wrapper, &[]));
-    match until_ready(&mut child, &place, &site) {
+    // Under valgrind everything takes some fifty times as long.
+    let patience = if wrapper.is_empty() { PATIENCE } else { 20 * PATIENCE };
+    match until_ready(&mut child, &place, &site, patience) {
         None => Ok(Server { binary, site, dir: place.dir, ports: place.ports, child }),
         Some(status) => {
             end(&mut child);
@@ -139,11 +141,11 @@ fn spawn(command: &mut Command) -> Child {
 
 /// `None` when the server accepts, else how it ended. The listening sockets are open when the pid file has been
 /// written, so no connection is needed to find out, which would show in counters and logs.
-fn until_ready(child: &mut Child, place: &Place, site: &Site) -> Option<ExitStatus> {
+fn until_ready(child: &mut Child, place: &Place, site: &Site, patience: Duration) -> Option<ExitStatus> {
     let pid_file = place.dir.path().join("logs/nginx.pid");
     let port = place.ports.first().map_or(0, Port::number);
     let begun = Instant::now();
-    let end = within(|| {
+    let end = within_time(patience, || {
         if fs::read(&pid_file).is_ok_and(|text| !text.is_empty()) {
             return Some(None);
         }
@@ -155,7 +157,7 @@ fn until_ready(child: &mut Child, place: &Place, site: &Site) -> Option<ExitStat
     });
     end.unwrap_or_else(|| {
         self::end(child);
-        panic!("neither started nor exited within {PATIENCE:?}: {}", place.exit(None))
+        panic!("neither started nor exited within {patience:?}: {}", place.exit(None))
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use testkit::Binary;
+use testkit::{Binary, Server, Site};
 
 use super::cases::Case;
 use super::load::one_by_one;
@@ -24,22 +24,35 @@ pub struct Work {
 const WARM: usize = 200;
 const MEASURED: usize = 1000;
 
-/// Runs the case twice under callgrind, with different numbers of requests: the difference has no start-up in it.
-pub fn work(binary: Binary, case: &Case, origin: &str) -> Result<Work> {
-    let few = callgrind(binary, case, origin, WARM)?;
-    let many = callgrind(binary, case, origin, WARM + MEASURED)?;
-    let each = |few: u64, many: u64| many.saturating_sub(few) as f64 / MEASURED as f64;
+/// One request's share of what the server does for so many: `ask` makes the requests. It runs twice under callgrind,
+/// with different numbers: the difference has no start-up in it.
+pub fn work_of(
+    binary: Binary,
+    site: &Site,
+    (warm, measured): (usize, usize),
+    ask: impl Fn(&Server, usize) -> Result<()>,
+) -> Result<Work> {
+    let few = callgrind(binary, site, |server| ask(server, warm))?;
+    let many = callgrind(binary, site, |server| ask(server, warm + measured))?;
+    let each = |few: u64, many: u64| many.saturating_sub(few) as f64 / measured as f64;
     Ok(Work { instructions: each(few.0, many.0), allocations: each(few.1, many.1) })
 }
 
-/// Instructions and allocations of a whole run that answers so many requests.
-fn callgrind(binary: Binary, case: &Case, origin: &str, requests: usize) -> Result<(u64, u64)> {
+/// As [`work_of`], for a case.
+pub fn work(binary: Binary, case: &Case, origin: &str) -> Result<Work> {
+    let measured = if case.heavy() { MEASURED / 20 } else { MEASURED };
+    let site = case.site(origin, true);
+    work_of(binary, &site, (WARM, measured), |server, requests| one_by_one(server, case, requests))
+}
+
+/// Instructions and allocations of a whole run.
+fn callgrind(binary: Binary, site: &Site, ask: impl Fn(&Server) -> Result<()>) -> Result<(u64, u64)> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
     let file = format!("--callgrind-out-file={}", out.display());
     let wrapper = ["valgrind", "--quiet", "--tool=callgrind", &file].map(str::to_owned);
-    let mut server = binary.serve_under(&wrapper, case.site(origin, true));
-    one_by_one(&server, case, requests);
+    let mut server = binary.serve_under(&wrapper, site.clone());
+    ask(&server)?;
     server.stop();
     read_profile(&out).with_context(|| format!("callgrind's output for {}", binary.name()))
 }
@@ -75,7 +88,7 @@ fn allocations(text: &str) -> u64 {
 /// System calls per request, over requests that come one by one.
 pub fn system_calls(binary: Binary, case: &Case, origin: &str) -> Result<f64> {
     let server = binary.serve(case.site(origin, false));
-    one_by_one(&server, case, WARM);
+    one_by_one(&server, case, WARM)?;
     let folder = tempfile::tempdir()?;
     let table = folder.path().join("table");
     let mut strace = Command::new("strace");
@@ -92,7 +105,7 @@ pub fn system_calls(binary: Binary, case: &Case, origin: &str) -> Result<f64> {
     if attached < processes.len() {
         bail!("strace could not attach");
     }
-    one_by_one(&server, case, MEASURED);
+    one_by_one(&server, case, MEASURED)?;
     let mut stop = Command::new("kill");
     crate::run::quiet_status("kill", stop.args(["-INT", &child.id().to_string()]))?;
     child.wait()?;

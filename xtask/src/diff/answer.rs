@@ -49,8 +49,7 @@ fn has(head: &[u8], field: &str) -> bool {
 /// A body without its chunks (and how it ends, where it does not end well), and what follows it.
 fn unchunked(mut bytes: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut body = Vec::new();
-    loop {
-        let Some(end) = find(bytes, b"\r\n") else { break };
+    while let Some(end) = find(bytes, b"\r\n") {
         let Ok(size) = usize::from_str_radix(&String::from_utf8_lossy(&bytes[..end]), 16) else { break };
         bytes = &bytes[end + 2..];
         if size == 0 {

@@ -1,21 +1,21 @@
 //! `gzip`: responses compressed on their way out; what is compressed already, for clients that want it or do not.
 
 mod clients;
+mod compressor;
 mod gunzip;
 mod precompressed;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::rc::Rc;
 
 use conf::{Args, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Setting, Within, directive};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use wire::{Known, Version};
 
 pub(crate) use self::clients::Clients;
 use self::clients::Proxied;
+use self::compressor::{Compressor, Until};
 pub(crate) use self::gunzip::filter as gunzip;
 pub(crate) use self::precompressed::handler as precompressed;
 use super::Module;
@@ -207,9 +207,11 @@ impl Gzip {
     }
 }
 
-/// The compressor of one response.
+/// The body of one response on its way through a compressor.
 struct Body {
-    encoder: GzEncoder<Vec<u8>>,
+    /// There until the response is over.
+    compressor: Option<Compressor>,
+    packed: Vec<u8>,
     piece: usize,
     read: u64,
     made: u64,
@@ -232,27 +234,30 @@ fn push_ratio(read: u64, made: u64, out: &mut Vec<u8>) {
 
 impl Body {
     fn new(gzip: &Gzip) -> Body {
-        let encoder = GzEncoder::new(Vec::new(), Compression::new(gzip.level));
-        Body { encoder, piece: gzip.piece, made: 0, read: 0, sizes: Rc::default() }
+        let compressor = Some(Compressor::take(gzip.level));
+        Body { compressor, packed: Vec::new(), piece: gzip.piece, made: 0, read: 0, sizes: Rc::default() }
     }
-    fn compress(&mut self, text: &[u8]) -> io::Result<()> {
+    fn compress(&mut self, text: &[u8], until: Until) -> io::Result<()> {
         self.read += text.len() as u64;
-        self.encoder.write_all(text)
+        match &mut self.compressor {
+            Some(compressor) => compressor.run(text, until, &mut self.packed),
+            None => Err(io::Error::other("the body is complete already")),
+        }
     }
     fn hand_over(&mut self, least: usize, out: &mut VecDeque<Chunk>) {
-        if self.encoder.get_ref().len() >= least.max(1) {
-            self.made += self.encoder.get_ref().len() as u64;
-            out.push_back(Chunk::Memory(std::mem::take(self.encoder.get_mut()).into()));
+        if self.packed.len() >= least.max(1) {
+            self.made += self.packed.len() as u64;
+            out.push_back(Chunk::Memory(std::mem::take(&mut self.packed).into()));
         }
     }
 }
 impl BodyFilter for Body {
     fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<Chunk>) -> io::Result<()> {
         match chunk {
-            Chunk::Memory(text) => self.compress(&text)?,
-            Chunk::Static(text) => self.compress(text)?,
+            Chunk::Memory(text) => self.compress(&text, Until::Taken)?,
+            Chunk::Static(text) => self.compress(text, Until::Taken)?,
             Chunk::Flush => {
-                self.encoder.flush()?;
+                self.compress(b"", Until::Flushed)?;
                 self.hand_over(1, out);
                 out.push_back(Chunk::Flush);
                 return Ok(());
@@ -263,10 +268,17 @@ impl BodyFilter for Body {
         Ok(())
     }
     fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
-        self.encoder.try_finish()?;
+        self.compress(b"", Until::Finished)?;
         self.hand_over(1, out);
         self.sizes.read.set(self.read);
         self.sizes.made.set(self.made);
         Ok(())
+    }
+}
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(compressor) = self.compressor.take() {
+            compressor.give_back();
+        }
     }
 }
