@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 
 
 def application(environ, start_response):
@@ -53,6 +54,12 @@ def redirect(environ, start_response):
     return answer(start_response, b"", "302 Found", more=[("Location", "/login?next=/"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2; Path=/")])
 
 
+def slow(environ, start_response):
+    """Takes as many milliseconds as the query says."""
+    time.sleep(int(environ.get("QUERY_STRING") or 0) / 1000)
+    return answer(start_response, b"at last\n")
+
+
 def crash(environ, start_response):
     raise RuntimeError("on purpose")
 
@@ -68,5 +75,6 @@ ROUTES = {
     "/stream": stream,
     "/download": download,
     "/redirect": redirect,
+    "/slow": slow,
     "/crash": crash,
 }

@@ -17,15 +17,15 @@ fn model(story: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn the_ceiling_holds() {
     model(|| {
-        let seats = Arc::new(Seats::new(3));
+        let seats = Arc::new(Seats::new(3, 0));
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let seats = seats.clone();
                 thread::spawn(move || {
-                    let claimed = seats.claim(2).is_some();
+                    let claimed = seats.claim(0, 2);
                     assert!(seats.taken() <= 3);
                     if claimed {
-                        seats.give(2);
+                        seats.give(0, 2);
                     }
                     claimed
                 })
@@ -40,19 +40,19 @@ fn the_ceiling_holds() {
 #[test]
 fn what_is_given_back_reaches_who_waits() {
     model(|| {
-        let seats = Arc::new(Seats::new(2));
-        assert_eq!(seats.claim(2), Some(2));
+        let seats = Arc::new(Seats::new(2, 0));
+        assert!(seats.claim(0, 2));
         let theirs = seats.clone();
         let giver = thread::spawn(move || {
-            theirs.give(1);
-            theirs.give(1);
+            theirs.give(0, 1);
+            theirs.give(0, 1);
         });
         let mut ticket = seats.wait(2);
         giver.join().unwrap();
         assert!(ticket.redeem(), "all was given back");
         assert_eq!((seats.taken(), seats.waiting()), (2, 0));
         drop(ticket);
-        seats.give(2);
+        seats.give(0, 2);
         assert_eq!(seats.taken(), 0);
     });
 }
@@ -60,28 +60,86 @@ fn what_is_given_back_reaches_who_waits() {
 #[test]
 fn who_gives_up_loses_no_seat() {
     model(|| {
-        let seats = Arc::new(Seats::new(1));
-        assert_eq!(seats.claim(1), Some(1));
+        let seats = Arc::new(Seats::new(1, 0));
+        assert!(seats.claim(0, 1));
         let impatient = seats.wait(1);
         let theirs = seats.clone();
-        let giver = thread::spawn(move || theirs.give(1));
+        let giver = thread::spawn(move || theirs.give(0, 1));
         drop(impatient);
         giver.join().unwrap();
         assert_eq!((seats.taken(), seats.waiting()), (0, 0));
-        assert_eq!(seats.claim(1), Some(1));
+        assert!(seats.claim(0, 1));
     });
 }
 
 #[test]
 fn nobody_overtakes() {
     model(|| {
-        let seats = Arc::new(Seats::new(1));
-        assert_eq!(seats.claim(1), Some(1));
+        let seats = Arc::new(Seats::new(1, 0));
+        assert!(seats.claim(0, 1));
         let mut first = seats.wait(1);
         let theirs = seats.clone();
-        let late = thread::spawn(move || theirs.claim(1).is_some());
-        seats.give(1);
+        let late = thread::spawn(move || theirs.claim(0, 1));
+        seats.give(0, 1);
         assert!(!late.join().unwrap(), "the first in the queue has it");
         assert!(first.redeem());
+    });
+}
+
+/// Sixteen seats and two lanes: one seat at once beside what is claimed.
+fn with_lanes() -> Arc<Seats> {
+    Arc::new(Seats::new(16, 2))
+}
+
+#[test]
+fn lanes_give_back_before_anybody_is_refused() {
+    model(|| {
+        let seats = with_lanes();
+        assert!(seats.claim(0, 1), "and one to spare");
+        let theirs = seats.clone();
+        let other = thread::spawn(move || {
+            let claimed = theirs.claim(1, 14);
+            assert!(theirs.taken() <= 16);
+            claimed
+        });
+        let claimed = seats.claim(0, 1);
+        let other = other.join().unwrap();
+        assert!(claimed && other, "sixteen are there for sixteen");
+        assert_eq!(seats.taken(), 16);
+        assert!(!seats.claim(0, 1) && !seats.claim(1, 1));
+    });
+}
+
+#[test]
+fn what_comes_back_to_a_lane_reaches_who_waits_elsewhere() {
+    model(|| {
+        let seats = with_lanes();
+        assert!(seats.claim(0, 16));
+        let theirs = seats.clone();
+        let giver = thread::spawn(move || {
+            theirs.give(0, 1);
+            theirs.give(0, 1);
+        });
+        let mut ticket = seats.wait(2);
+        giver.join().unwrap();
+        assert!(ticket.redeem(), "although both went to the lane of another thread");
+        assert_eq!((seats.taken(), seats.waiting()), (16, 0));
+        drop(ticket);
+        seats.give(1, 16);
+        assert_eq!(seats.taken(), 0);
+    });
+}
+
+#[test]
+fn who_waits_is_not_passed_by_a_lane() {
+    model(|| {
+        let seats = with_lanes();
+        assert!(seats.claim(0, 14));
+        let mut ticket = seats.wait(3);
+        let theirs = seats.clone();
+        let late = thread::spawn(move || theirs.claim(0, 1));
+        seats.give(1, 1);
+        assert!(!late.join().unwrap());
+        assert!(ticket.redeem());
     });
 }

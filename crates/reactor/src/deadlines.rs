@@ -64,7 +64,7 @@ impl Wheel {
     }
 
     /// The first tick that is not before `deadline`.
-    fn tick_after(&self, deadline: Instant) -> Tick {
+    pub(crate) fn tick_after(&self, deadline: Instant) -> Tick {
         let ticks = deadline.saturating_duration_since(self.start).as_nanos().div_ceil(TICK.as_nanos());
         u32::try_from(ticks).map_or(Tick::MAX, |t| t.saturating_add(1))
     }
@@ -79,6 +79,11 @@ impl Wheel {
         }
         self.unlink(dues, index);
         self.link(dues, index);
+    }
+
+    /// Lets an entry's deadline pass now.
+    pub(crate) fn pass(&mut self, dues: &mut impl Dues, index: u32) {
+        self.set(dues, index, Some(self.start));
     }
 
     fn link(&mut self, dues: &mut impl Dues, index: u32) {

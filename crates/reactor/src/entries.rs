@@ -31,6 +31,8 @@ impl State {
     /// The poller watches for room to write. Left out until a write first blocks: most connections never need it, and a
     /// unix socket would wake us each time its peer reads.
     pub(crate) const WATCHES_WRITE: State = State(8);
+    /// It may be asked to give way while it is being served.
+    const YIELDS: State = State(16);
 
     pub(crate) fn has(self, bits: State) -> bool {
         self.0 & bits.0 != 0
@@ -65,7 +67,12 @@ pub(crate) struct Waiting {
     pub(crate) read: Option<Waker>,
     pub(crate) write: Option<Waker>,
     pub(crate) closed: Option<Waker>,
+    /// From when on the connection may be asked to give way, if it may at all.
+    yields_from: Tick,
 }
+
+/// So many of those that may give way are looked at: the first ones may not have had their time yet.
+const LOOKED_AT: usize = 64;
 
 enum Body<R> {
     Free { next: u32 },
@@ -119,7 +126,7 @@ impl<R> Dues for Pages<R> {
     }
 }
 
-/// The same entries seen as the members of the list of connections at rest.
+/// The same entries seen as the members of the list of connections at rest, or of those that may be asked to give way.
 struct Rested<'a, R>(&'a mut Pages<R>);
 
 impl<R> Links for Rested<'_, R> {
@@ -134,6 +141,8 @@ pub(crate) struct Entries<R> {
     free: u32,
     /// Connections at rest, the longest first.
     lru: List,
+    /// Connections that are being served and may be asked to give way, the longest first.
+    yielding: List,
     resting: usize,
     used: usize,
     wheel: Wheel,
@@ -146,6 +155,7 @@ impl<R> Entries<R> {
             pages: Pages(Vec::new()),
             free: NONE,
             lru: List::EMPTY,
+            yielding: List::EMPTY,
             resting: 0,
             used: 0,
             wheel: Wheel::new(start),
@@ -198,6 +208,7 @@ impl<R> Entries<R> {
     /// Frees the entry of a socket that was dropped. What waited for it is returned, to be dropped outside.
     pub(crate) fn remove(&mut self, index: u32) -> Option<Waiting> {
         self.wheel.unlink(&mut self.pages, index);
+        self.set_yielding(index, None);
         let free = Body::Free { next: self.free };
         let entry = self.pages.at(index);
         // The top bit of a key says that it is not a connection's.
@@ -242,6 +253,50 @@ impl<R> Entries<R> {
         self.wheel.set(&mut self.pages, index, deadline);
     }
 
+    /// The first tick that is not before a moment.
+    pub(crate) fn tick_after(&self, moment: Instant) -> Tick {
+        self.wheel.tick_after(moment)
+    }
+
+    /// Says from when on a connection that is being served may be asked to give way; `None`: it may not.
+    pub(crate) fn set_yielding(&mut self, index: u32, from: Option<Tick>) {
+        let entry = self.pages.at(index);
+        if let (Some(from), Body::Serving(waiting)) = (from, &mut entry.body) {
+            waiting.yields_from = from;
+        }
+        match (entry.state.has(State::YIELDS), from.is_some()) {
+            (false, true) => {
+                entry.state.set(State::YIELDS);
+                self.yielding.push_back(&mut Rested(&mut self.pages), index);
+            }
+            (true, false) => {
+                entry.state.clear(State::YIELDS);
+                self.yielding.remove(&mut Rested(&mut self.pages), index);
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets the deadline pass of the connection that may give way for longest. Returns who waits for it, to be woken by the
+    /// caller; `None` if there is none.
+    pub(crate) fn hurry(&mut self, now: Tick) -> Option<Waiting> {
+        let mut at = self.yielding.first();
+        for _ in 0..LOOKED_AT {
+            let index = at?;
+            let entry = self.pages.at(index);
+            at = entry.lru.next();
+            let Body::Serving(waiting) = &mut entry.body else { continue };
+            if waiting.yields_from > now {
+                continue;
+            }
+            let waiting = std::mem::take(waiting);
+            self.set_yielding(index, None);
+            self.wheel.pass(&mut self.pages, index);
+            return Some(waiting);
+        }
+        None
+    }
+
     /// When the deadlines have to be looked at next.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.wheel.next()
@@ -249,6 +304,7 @@ impl<R> Entries<R> {
 
     /// Puts a connection to rest. Returns its key, and what waited for it, to be dropped outside.
     pub(crate) fn rest(&mut self, index: u32, fd: OwnedFd, rest: R) -> (RestKey, Option<Waiting>) {
+        self.set_yielding(index, None);
         let entry = self.pages.at(index);
         let key = RestKey { index, generation: entry.generation };
         let body = std::mem::replace(&mut entry.body, Body::Resting { fd, rest });
@@ -342,12 +398,14 @@ impl Waiting {
             read: take(&mut self.read, State::READ),
             write: take(&mut self.write, State::WRITE),
             closed: take(&mut self.closed, State::CLOSED),
+            yields_from: 0,
         }
     }
 
     /// Wakes all of them.
     pub(crate) fn wake(self) {
-        for waker in [self.read, self.write, self.closed].into_iter().flatten() {
+        let Waiting { read, write, closed, .. } = self;
+        for waker in [read, write, closed].into_iter().flatten() {
             waker.wake();
         }
     }
@@ -388,6 +446,24 @@ mod tests {
         entries.rest(key.index, fd(), 1);
         assert!(matches!(entries.event(key, EventFlags::OUT), Stir::Nothing));
         assert!(matches!(entries.event(key, EventFlags::HUP), Stir::Rose(..)));
+    }
+
+    #[test]
+    fn those_that_may_give_way_are_asked_in_turn() {
+        let start = Instant::now();
+        let mut entries = Entries::<u32>::new(start);
+        let keys: Vec<_> = (0..4).map(|_| entries.insert(State::WRITE).index).collect();
+        let late = entries.tick_after(start + std::time::Duration::from_secs(1));
+        // The first is too young, the third not asked at all.
+        [(0, late), (1, 1), (3, 1)].iter().for_each(|(i, from)| entries.set_yielding(keys[*i], Some(*from)));
+        let past = |entries: &mut Entries<u32>| {
+            keys.iter().map(|k| entries.serving(*k, 1).unwrap().1).collect::<Vec<_>>()
+        };
+        assert!(entries.hurry(1).is_some());
+        assert_eq!(past(&mut entries), [false, true, false, false]);
+        entries.remove(keys[3]);
+        assert!(entries.hurry(1).is_none());
+        assert!(entries.hurry(late).is_some() && entries.hurry(late).is_none());
     }
 
     #[test]

@@ -158,6 +158,18 @@ impl<R> Handle<R> {
         at_most
     }
 
+    /// Lets the deadlines pass of up to `at_most` connections that are being served and may give way
+    /// ([`Socket::set_yielding`]), the longest first. Returns how many.
+    pub fn hurry(&self, at_most: usize) -> usize {
+        for hurried in 0..at_most {
+            let waiting = self.0.entries.borrow_mut().hurry(self.tick());
+            // After the borrow: a waker may run what uses this loop.
+            let Some(waiting) = waiting else { return hurried };
+            waiting.wake();
+        }
+        at_most
+    }
+
     /// Takes a connection out of its rest and gives it to the caller instead of [`crate::App::serve`]; `None` if it
     /// does not rest any more.
     pub fn wake(&self, key: RestKey) -> Option<(Socket<R>, R)> {

@@ -13,6 +13,11 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) const OUT: Link = Link { prev: NONE, next: NONE };
+
+    /// The entry behind this one.
+    pub(crate) fn next(self) -> Option<u32> {
+        (self.next != NONE).then_some(self.next)
+    }
 }
 
 /// Finds the link an entry has for one kind of list.

@@ -94,6 +94,14 @@ impl<R> Socket<R> {
         self.handle().0.entries.borrow_mut().set_deadline(self.index(), deadline);
     }
 
+    /// Says that from then on the connection may be asked to give way, although it is being served: its deadline passes
+    /// ([`Handle::hurry`]). `None`: it may not. Ends when the connection goes to rest.
+    pub fn set_yielding(&self, from: Option<Instant>) {
+        let mut entries = self.handle().0.entries.borrow_mut();
+        let from = from.map(|from| entries.tick_after(from));
+        entries.set_yielding(self.index(), from);
+    }
+
     /// Whether the peer closed at least its sending side, or the connection broke, as far as the poller has said.
     pub fn peer_closed(&self) -> bool {
         self.has(State::CLOSED)

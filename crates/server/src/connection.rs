@@ -14,8 +14,8 @@ use crate::log::{Context, Level};
 use crate::modules::core::Lingering;
 use crate::modules::ssl::{self, Tls};
 use crate::proxy_protocol::Proxied;
-use crate::worker::Seat;
 use crate::worker::thread::Thread;
+use crate::worker::{Seat, admission};
 
 /// A connection's socket.
 pub type Socket = reactor::Socket<Rest>;
@@ -66,6 +66,7 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
             thread.handle.rest(woken.socket, woken.rest);
         } else if (thread.draining() && woken.rest.requests == 0) || is_young(&thread, &woken.rest) {
             thread.handle.rest(woken.socket, woken.rest);
+            admission::spared(&thread);
         }
         return;
     }
@@ -93,6 +94,8 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
 
 /// How long a connection may take for its first byte before it has to give way to others.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
+/// The same for a head that has begun: what comes in several packets comes within a moment.
+const WHOLE_HEAD: Duration = Duration::from_millis(250);
 
 /// Whether a connection that is to give way has sent a request meanwhile: that is answered. In a shutdown one that has
 /// not sent its first yet may still do so, as with nginx: it was accepted, nobody else will answer it.
@@ -138,7 +141,14 @@ async fn prologue(request: &mut Request) -> Result<(), ()> {
         crate::proxy_protocol::receive(request).await?;
     }
     if listener.ssl {
+        let opened = request.client.opened;
+        request.client.set_yielding(Some(opened + FIRST_BYTE));
         ssl::handshake(request).await?;
+        if request.buffer.is_empty() {
+            // What ends or fails here is told by whoever reads next.
+            let _ = request.receive().await;
+        }
+        request.client.set_yielding(None);
     }
     Ok(())
 }
@@ -200,10 +210,14 @@ async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
                 == Progress::Done
             {
                 request.unread = request.head.length;
+                if deadline.is_some() {
+                    request.client.set_yielding(None);
+                }
                 return Ok(true);
             }
             let until = *deadline.get_or_insert(request.thread.handle.now() + core.client_header_timeout);
             request.client.set_deadline(Some(until));
+            request.client.set_yielding(Some(request.started + WHOLE_HEAD));
         }
         match request.receive().await {
             Ok(0) if request.buffer.is_empty() => {
@@ -212,9 +226,17 @@ async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
             }
             Ok(0) => return Err(Refusal::Closed),
             Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && before(deadline, request) => {
+                return Err(Refusal::GaveWay);
+            }
             Err(error) => return broken(request, &error),
         }
     }
+}
+
+/// Whether a deadline that passed was let pass before its time.
+fn before(deadline: Option<Instant>, request: &Request) -> bool {
+    deadline.is_some_and(|until| request.thread.handle.now() < until)
 }
 
 fn begin(request: &mut Request) {
@@ -286,12 +308,15 @@ enum Refusal {
     Timeout,
     /// The client closed the connection in the middle of it.
     Closed,
+    /// It was slow in coming, and others need its slot.
+    GaveWay,
 }
 
 /// A request that was refused while its head was read. A late one is logged as 408, one that broke off as 400; neither
 /// gets an answer.
 async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     request.keep_alive = false;
+    request.client.set_yielding(None);
     understand_what_is_there(request);
     let bad = match refusal {
         Refusal::Bad(bad) => bad,
@@ -299,6 +324,12 @@ async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
             log_info!(request, "client timed out (110: Connection timed out) while {}", reading(request));
             give_up(request, 408);
             return reset(request);
+        }
+        Refusal::GaveWay => {
+            log_info!(request, "client gave way to others while {}", reading(request));
+            request.overloaded = true;
+            phases::refuse(request, 503).await;
+            return Ending::Close;
         }
         Refusal::Closed => {
             log_info!(request, "client prematurely closed connection while {}", reading(request));

@@ -14,6 +14,7 @@ use conf::{Args, Error, Scope};
 use crate::http::request::Request;
 use crate::log::Level;
 use crate::modules::core::InFile;
+use crate::worker::descriptors;
 
 /// A directory for temporary files and the levels of folders below it (`client_body_temp_path`, `proxy_temp_path`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,14 +90,19 @@ impl Drop for Name {
 /// Creates a temporary file for `request`; with a name if it is to have one.
 ///
 /// # Errors
-/// 500, logged, when the directory cannot be written to.
-pub fn create(request: &Request, kind: Kind) -> Result<(File, Option<Name>), u16> {
+/// 500, logged, when the directory cannot be written to; 503 where no descriptor is left.
+pub fn create(request: &mut Request, kind: Kind) -> Result<(File, Option<Name>), u16> {
     let plan = request.plan();
     let (temp, what) = match kind {
         Kind::ClientBody => (&plan.core.client_body_temp_path, "a client request body"),
     };
     let named = plan.core.client_body_in_file_only;
-    match open_as(temp, named != InFile::Off) {
+    let open = || open_as(temp, named != InFile::Off);
+    let opened = match open() {
+        Err((error, _)) if descriptors::are_out(&error) && descriptors::make_room(&request.thread) => open(),
+        opened => opened,
+    };
+    match opened {
         Ok((file, path)) => {
             let level = if named == InFile::Off { Level::Warn } else { Level::Notice };
             let message = format_args!("{what} is buffered to a temporary file {}", path.display());
@@ -106,7 +112,8 @@ pub fn create(request: &Request, kind: Kind) -> Result<(File, Option<Name>), u16
         }
         Err((error, path)) => {
             log_crit!(request, "open() \"{}\" failed ({})", path.display(), crate::log::Errno(&error));
-            Err(500)
+            request.overloaded = descriptors::are_out(&error);
+            Err(if request.overloaded { 503 } else { 500 })
         }
     }
 }

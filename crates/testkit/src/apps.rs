@@ -27,13 +27,21 @@ impl App {
     pub fn gunicorn_unix() -> Option<App> {
         let dir = folder();
         let address = format!("unix:{}", dir.path().join("app.sock").display());
-        App::gunicorn(dir, address, None)
+        App::gunicorn(dir, address, None, &["--threads", "4"])
+    }
+
+    /// The same with one worker that serves one request at a time, and an accept queue of this length.
+    pub fn gunicorn_with_backlog(backlog: u32) -> Option<App> {
+        let dir = folder();
+        let address = format!("unix:{}", dir.path().join("app.sock").display());
+        App::gunicorn(dir, address, None, &["--backlog", &backlog.to_string()])
     }
 
     /// The WSGI sample under gunicorn, on a TCP port.
     pub fn gunicorn_tcp() -> Option<App> {
         let port = Port::free();
-        App::gunicorn(folder(), format!("127.0.0.1:{}", port.number()), Some(port))
+        let address = format!("127.0.0.1:{}", port.number());
+        App::gunicorn(folder(), address, Some(port), &["--threads", "4"])
     }
 
     /// The Express sample under Node, on a TCP port.
@@ -80,9 +88,9 @@ impl App {
         &self.address
     }
 
-    fn gunicorn(dir: TempDir, address: String, port: Option<Port>) -> Option<App> {
+    fn gunicorn(dir: TempDir, address: String, port: Option<Port>, flags: &[&str]) -> Option<App> {
         let mut command = peers::gunicorn()?;
-        command.args(["--workers", "1", "--threads", "4"]);
+        command.args(["--workers", "1"]).args(flags);
         command.args(["--bind", &address, "wsgi:application"]);
         command.arg("--chdir").arg(samples()).env("PYTHONDONTWRITEBYTECODE", "1");
         Some(App::start(command, dir, address, port))

@@ -41,15 +41,14 @@ impl AddAssign for Outcome {
 }
 
 impl Outcome {
-    fn note(&mut self, answer: &io::Result<Answer>) {
+    /// Counts an answer (its status, and whether it has `Retry-After`), or what came instead.
+    pub fn note(&mut self, answer: Result<(u16, bool), ErrorKind>) {
         let place = match answer {
-            Ok(Answer { status: 200, .. }) => &mut self.ok,
-            Ok(Answer { status: 503, retry: true, .. }) => &mut self.refused,
-            Ok(Answer { status: 502 | 504, .. }) => &mut self.gateway,
+            Ok((200, _)) => &mut self.ok,
+            Ok((503, true)) => &mut self.refused,
+            Ok((502 | 504, _)) => &mut self.gateway,
             Ok(_) => &mut self.failed,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                &mut self.silent
-            }
+            Err(kind) if is_late(kind) => &mut self.silent,
             Err(_) => &mut self.broken,
         };
         *place += 1;
@@ -95,7 +94,7 @@ impl Load<'_> {
         let mut connection = None;
         loop {
             let answer = self.ask(&mut connection);
-            outcome.note(&answer);
+            outcome.note(answer.as_ref().map(|a| (a.status, a.retry)).map_err(io::Error::kind));
             if !answer.as_ref().is_ok_and(|answer| answer.lasts) {
                 connection = None;
             }
@@ -107,7 +106,19 @@ impl Load<'_> {
             }
         }
     }
+    /// Asks. That a connection at rest was closed when the request came is no answer to it: as every client, it tries again
+    /// over a new one.
     fn ask(&self, connection: &mut Option<TcpStream>) -> io::Result<Answer> {
+        let kept = connection.is_some();
+        match self.ask_over(connection) {
+            Err(error) if kept && !is_late(error.kind()) => {
+                *connection = None;
+                self.ask_over(connection)
+            }
+            answer => answer,
+        }
+    }
+    fn ask_over(&self, connection: &mut Option<TcpStream>) -> io::Result<Answer> {
         let stream = match connection {
             Some(stream) => stream,
             None => connection.insert(self.connect()?),
@@ -122,6 +133,10 @@ impl Load<'_> {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+fn is_late(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// One answer with its body, which has a length.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,6 @@ pub struct LoopState {
 #[derive(Default)]
 pub struct Meter {
     setup: Mutex<Arc<Setup>>,
-    slots_peak: AtomicUsize,
     descriptors_peak: AtomicU64,
     refused: [AtomicU64; Cause::ALL.len()],
     /// Idle connections that gave way.
@@ -166,16 +165,6 @@ impl Meter {
     /// What the capacity follows from.
     pub fn setup(&self) -> Arc<Setup> {
         lock(&self.setup).clone()
-    }
-    /// So many slots are taken now.
-    pub fn note_slots(&self, taken: usize) {
-        if taken > self.slots_peak.load(Relaxed) {
-            self.slots_peak.fetch_max(taken, Relaxed);
-        }
-    }
-    /// The most slots that were taken.
-    pub fn slots_peak(&self) -> u64 {
-        self.slots_peak.load(Relaxed) as u64
     }
     /// So many descriptors are open; the most that were seen.
     pub fn note_descriptors(&self, open: u64) -> u64 {

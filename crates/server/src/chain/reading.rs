@@ -235,7 +235,7 @@ fn chain(process: &Process, generation: &Generation, setup: &Setup, kernel: &Ker
             Kind::Slots => {
                 link.ceiling = Some(process.seats() as u64);
                 link.used = process.seats_taken() as u64;
-                link.peak = meter.slots_peak();
+                link.peak = process.seats.peak() as u64;
             }
             Kind::Descriptors => {
                 link.used = kernel.descriptors.unwrap_or(0);

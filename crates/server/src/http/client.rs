@@ -192,6 +192,12 @@ impl Client {
             stream.set_deadline(deadline);
         }
     }
+    /// From then on the connection gives way to others where slots are short: its deadline passes. `None`: it does not.
+    pub fn set_yielding(&self, from: Option<Instant>) {
+        if let Some(socket) = &self.socket {
+            socket.set_yielding(from);
+        }
+    }
     /// Whether the peer is known to have closed its side.
     pub fn peer_closed(&self) -> bool {
         self.socket.as_ref().is_none_or(Socket::peer_closed)

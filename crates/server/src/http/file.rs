@@ -14,6 +14,7 @@ use super::phases::Next;
 use super::request::Request;
 use super::symlinks::{self, Links};
 use crate::modules::core::types;
+use crate::worker::descriptors;
 
 /// Answers a request for a part of a regular file: what is none is left to others ([`Next::Go`]).
 pub fn answer_part(
@@ -70,7 +71,7 @@ fn add_etag(request: &mut Request, modified: u64, length: u64) {
 }
 
 /// nginx's status for each way in which a file cannot be had, with its log line.
-pub fn failed(request: &Request, call: &str, path: &[u8], error: Errno) -> Next {
+pub fn failed(request: &mut Request, call: &str, path: &[u8], error: Errno) -> Next {
     let call = if request.plan().core.open_files.walks() { "openat()" } else { call };
     let shown = std::io::Error::from(error);
     let shown = crate::log::Errno(&shown);
@@ -87,7 +88,8 @@ pub fn failed(request: &Request, call: &str, path: &[u8], error: Errno) -> Next 
         }
         _ => {
             log_crit!(request, "{call} \"{}\" failed ({shown})", text(path));
-            Next::Status(500)
+            request.overloaded = descriptors::none_left(error);
+            Next::Status(if request.overloaded { 503 } else { 500 })
         }
     }
 }
@@ -118,13 +120,13 @@ pub fn find(request: &mut Request, path: &mut Vec<u8>) -> Result<Found, Errno> {
     let plan = request.plan();
     let files = &plan.core.open_files;
     let links = files.links(request, path);
-    match files.cache(links) {
+    descriptors::retry(&request.thread, || match files.cache(links) {
         None => open(path, links),
         Some(by) => {
             let now = request.thread.handle.unix_time().as_secs();
             request.generation.open_files.find(&by, path, now, |path| open(path, links))
         }
-    }
+    })
 }
 
 /// As [`find`], of something that need not be opened.

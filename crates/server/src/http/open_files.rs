@@ -12,6 +12,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::symlinks::Links;
+use crate::worker::descriptors::none_left;
 
 /// What is at a path.
 #[derive(Clone)]
@@ -77,6 +78,11 @@ impl Caches {
     ) -> Result<Found, Errno> {
         self.0.borrow_mut().entry(by.cache.id).or_default().find(by, path, now, open)
     }
+    /// Forgets everything, so that no file stays open for it; whether there was a file.
+    pub fn clear(&self) -> bool {
+        let caches = self.0.take();
+        caches.values().flat_map(|cache| cache.entries.values()).any(|entry| entry.holds_a_file())
+    }
 }
 
 #[derive(Default)]
@@ -93,6 +99,12 @@ struct Entry {
     accessed: u64,
     uses: u32,
     links: Option<(Links, usize)>,
+}
+
+impl Entry {
+    fn holds_a_file(&self) -> bool {
+        matches!(&self.kept, Kept::Found(Found { file: Some(_), .. }))
+    }
 }
 
 enum Kept {
@@ -119,7 +131,7 @@ impl Cache {
         let kept = match &found {
             Ok(found) if found.file.is_none() || uses >= by.min_uses => Kept::Found(found.clone()),
             Ok(_) => Kept::Closed,
-            Err(error) if by.errors => Kept::Failed(*error),
+            Err(error) if by.errors && !none_left(*error) => Kept::Failed(*error),
             Err(_) => {
                 self.remove(path);
                 return found;

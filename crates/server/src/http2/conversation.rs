@@ -115,6 +115,14 @@ impl Conversation {
         let until: Option<Instant> = timeout.map(|timeout| self.thread.handle.now() + timeout);
         self.client.borrow().set_deadline(until);
     }
+    /// Says from when on it gives way to others where slots are short; `None`: it does not.
+    pub fn set_yielding(&self, from: Option<Instant>) {
+        self.client.borrow().set_yielding(from);
+    }
+    /// When it was accepted.
+    pub fn opened(&self) -> Instant {
+        self.client.borrow().opened
+    }
     /// A client for a new stream: what is known of the connection, and the stream itself.
     pub fn stream_client(self: &Rc<Self>, stream: impl FnOnce(Rc<Conversation>) -> Stream) -> Client {
         self.requests.set(self.requests.get() + 1);

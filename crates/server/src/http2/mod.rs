@@ -38,6 +38,8 @@ pub const ALPN: &[u8] = b"h2";
 const SEND_BUFFER: usize = 64 * 1024;
 /// How long a client may take to leave after it was told to.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long a connection may take for its first stream before it has to give way to others.
+const FIRST_STREAM: Duration = Duration::from_secs(1);
 /// Streams that a client cancelled, beyond those it let end, before it is taken for an attacker.
 const MOST_CANCELED: u32 = 1000;
 
@@ -283,6 +285,10 @@ impl Speaker {
             Waiting::Idle => Some(core.keepalive_timeout),
         };
         conversation.set_deadline(timeout);
+        let idle = || {
+            conversation.opened() + if conversation.requests() == 0 { FIRST_STREAM } else { Duration::ZERO }
+        };
+        conversation.set_yielding((waiting == Waiting::Idle).then(idle));
     }
 
     /// Everything is said; what is still to be sent goes out as far as the client takes it at once.

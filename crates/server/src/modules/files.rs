@@ -167,7 +167,7 @@ fn missing(request: &mut Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<N
     folder.truncate(length);
     Some(next)
 }
-fn not_found(request: &Request, folder: &[u8], error: Errno) -> Next {
+fn not_found(request: &mut Request, folder: &[u8], error: Errno) -> Next {
     if error == Errno::ACCESS {
         return failed(request, "stat()", folder, error);
     }

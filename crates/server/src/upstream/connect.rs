@@ -12,14 +12,16 @@ use super::pool::Link;
 use crate::chain::Cause;
 use crate::connection::Socket;
 use crate::program::Address;
+use crate::worker::Seat;
 use crate::worker::thread::Thread;
-use crate::worker::{Kind, Seat};
 
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum NoLink {
     /// The process has no place left for one more connection (`worker_connections`).
     Full,
+    /// No descriptor is left for a socket.
+    NoDescriptor(io::Error),
     /// `connect()` failed at once.
     Refused(io::Error),
     /// The server's accept queue is full; how full, if the kernel told.
@@ -101,7 +103,7 @@ pub fn finish(link: &Link) -> Result<(), NoLink> {
 /// A place for one more connection; those at rest give way.
 pub fn seat(thread: &Rc<Thread>) -> Option<Seat> {
     loop {
-        if let Some(seat) = thread.process.seat(Kind::Upstream) {
+        if let Some(seat) = thread.bank.upstream() {
             return Some(seat);
         }
         if !thread.upstreams.evict() {

@@ -17,8 +17,8 @@ use super::peers::Peer;
 use super::pool::Link;
 use crate::http::request::Request;
 use crate::program::Address;
-use crate::worker::Seat;
 use crate::worker::thread::Thread;
+use crate::worker::{Seat, descriptors};
 
 /// `overload_wait` as written.
 #[derive(Default)]
@@ -63,6 +63,16 @@ pub fn is_overload(peer: &Peer, failure: &NoLink) -> bool {
     matches!(peer.address, Address::Unix(_)) && matches!(failure, NoLink::Refused(error) if again(error))
 }
 
+/// Whether no descriptor is left for the connection.
+pub fn no_descriptor(failure: &NoLink) -> bool {
+    matches!(failure, NoLink::Refused(error) if descriptors::are_out(error))
+}
+
+/// Whether a connection may be possible in a moment.
+pub fn may_pass(peer: &Peer, failure: &NoLink) -> bool {
+    is_overload(peer, failure) || no_descriptor(failure)
+}
+
 /// Tries again and again, until there is room or the time is up; `None`: the client left.
 ///
 /// # Errors
@@ -95,7 +105,11 @@ pub async fn wait_for_room(
             return None;
         }
         match begin(thread, peer, options, seat) {
-            Err(failure) if is_overload(peer, &failure) && thread.handle.now() < until => {}
+            Err(failure) if may_pass(peer, &failure) && thread.handle.now() < until => {
+                if no_descriptor(&failure) {
+                    descriptors::make_room(thread);
+                }
+            }
             done => return Some(done),
         }
         pause = (pause * 2).min(longest);

@@ -1,4 +1,5 @@
-//! Who is let in when seats are short: idle connections give way, new ones wait at the door, the rest is told so.
+//! Who is let in when seats are short: idle connections give way, those whose head or handshake drips in behind them;
+//! new ones wait at the door, the rest is told so.
 //!
 //! A client that finds no seat is held, and its thread stops listening: the others wait in the accept queue. At the end of
 //! each turn of the loop, while anybody is held, those are let in whom there is room for by then. Where that took longer
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use reactor::Peer;
 
+use super::Seat;
 use super::thread::{Thread, with_current};
-use super::{Kind, Seat};
 use crate::chain::Cause;
 use crate::listener;
 use crate::log::Level;
@@ -56,16 +57,16 @@ pub fn arrived(thread: &Rc<Thread>, tag: u32, fd: OwnedFd, peer: Peer) {
 }
 
 fn seat(thread: &Rc<Thread>, tag: u32) -> Option<Seat> {
-    let process = &thread.process;
+    let bank = &thread.bank;
     let generation = thread.generation_at(tag);
     let listener = generation.as_ref().and_then(|generation| generation.shared.find_listener(tag));
     let (need, reserve) = listener.map_or((0, false), |listener| (listener.need, listener.reserve));
-    let beside = reserve.then(|| process.operator()).flatten();
-    beside.or_else(|| process.admit(need)).or_else(|| {
+    let beside = reserve.then(|| bank.operator()).flatten();
+    beside.or_else(|| bank.admit(need)).or_else(|| {
         // An upstream connection at rest here has a seat already.
         let credit = thread.door.on_credit.get();
         let found = need > 0 && thread.upstreams.resting() > credit;
-        let seat = found.then(|| process.admit(need - 1)).flatten();
+        let seat = found.then(|| bank.admit(need - 1)).flatten();
         thread.door.on_credit.set(credit + usize::from(seat.is_some()));
         seat
     })
@@ -131,7 +132,7 @@ fn full(thread: &Rc<Thread>, next: Held, since: Instant) {
     let wait = thread.overload_wait(next.tag);
     let lately = thread.door.refused.get().is_some_and(|at| now < at + REFUSALS_APART);
     let seat = match now.saturating_duration_since(since) >= wait && !lately {
-        true => thread.process.refusal(),
+        true => thread.bank.refusal(),
         false => None,
     };
     match seat {
@@ -145,7 +146,8 @@ fn full(thread: &Rc<Thread>, next: Held, since: Instant) {
     report(thread);
 }
 
-/// Idle connections make room for `count` others: clients first, then upstreams, here or on another thread.
+/// Connections make room for `count` others: idle clients first, then idle upstreams, then clients that take long over
+/// their head; here or on another thread.
 fn reclaim(thread: &Rc<Thread>, count: usize) {
     let gone = leave(thread, count);
     if gone == 0 {
@@ -153,13 +155,25 @@ fn reclaim(thread: &Rc<Thread>, count: usize) {
     }
 }
 
-fn leave(thread: &Rc<Thread>, count: usize) -> usize {
+fn leave(thread: &Thread, count: usize) -> usize {
     let mut gone = thread.handle.evict(count);
     while gone < count && thread.upstreams.evict() {
         gone += 1;
     }
+    gone += thread.handle.hurry(count - gone);
     thread.process.meter.reclaimed(gone as u64);
     gone
+}
+
+/// Idle connections of this thread make room for another one.
+pub fn give_way_here(thread: &Thread) {
+    leave(thread, 1);
+}
+
+/// A connection that was to give way is too young for that: another one may.
+pub fn spared(thread: &Thread) {
+    let instead = thread.handle.hurry(1);
+    thread.process.meter.reclaimed(instead as u64);
 }
 
 /// Idle connections of the calling thread make room.
@@ -175,7 +189,7 @@ pub async fn upstream(request: &mut crate::http::request::Request) -> Option<Sea
     }
     let thread = request.thread.clone();
     let process = &thread.process;
-    if let Some(seat) = process.seat(Kind::Upstream) {
+    if let Some(seat) = thread.bank.upstream() {
         return Some(seat);
     }
     let ticket = process.seats.wait(1);
@@ -193,8 +207,7 @@ pub async fn upstream(request: &mut crate::http::request::Request) -> Option<Sea
         .await
     };
     if granted {
-        process.meter.note_slots(process.seats_taken());
-        return Some(process.seat_of(Kind::Upstream, 0));
+        return Some(thread.bank.granted());
     }
     process.meter.refused(Cause::SlotsForUpstream);
     request.overloaded = true;

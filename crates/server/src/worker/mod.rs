@@ -16,11 +16,14 @@ use crate::log::{Context, ErrorLog, Level};
 use crate::program::{Address, Program};
 
 use self::generation::Generation;
+pub use self::seat::{Kind, Seat};
 
 pub mod admission;
 pub mod channel;
+pub mod descriptors;
 pub mod generation;
 pub mod run;
+pub mod seat;
 mod settle;
 pub mod thread;
 pub mod zones;
@@ -44,7 +47,6 @@ pub struct Process {
     counters: Mutex<Vec<Arc<Counters>>>,
     /// The places of all connections.
     pub seats: Arc<Seats>,
-    clients: AtomicUsize,
     /// Clients being told that there is no room.
     refusing: AtomicUsize,
     /// Clients of listeners with a reserve of their own.
@@ -73,10 +75,19 @@ pub struct Counters {
     pub idle_upstream: AtomicUsize,
     /// Microseconds for which the loop was at work.
     pub busy: AtomicU64,
+    /// Clients connected.
+    clients: AtomicUsize,
     /// The longest turn of the loop since somebody looked, in microseconds: so long did what came next wait.
     pub lag: AtomicU64,
 }
 impl Counters {
+    /// A client more. Only its thread writes, so that no thread waits for another one's count.
+    fn add_client(&self) {
+        self.clients.store(self.clients.load(Relaxed) + 1, Relaxed);
+    }
+    fn remove_client(&self) {
+        self.clients.store(self.clients.load(Relaxed).saturating_sub(1), Relaxed);
+    }
     /// Takes note of a turn of the loop. Only its thread writes.
     pub fn turn(&self, took: Duration, idle_upstream: usize) {
         let took = took.as_micros() as u64;
@@ -85,73 +96,6 @@ impl Counters {
             self.lag.store(took, Relaxed);
         }
         self.idle_upstream.store(idle_upstream, Relaxed);
-    }
-}
-
-/// One place among the worker's connections; given back when dropped.
-pub struct Seat {
-    process: Arc<Process>,
-    kind: Kind,
-    /// Seats beside its own, kept for the upstream connection that the client's request may need.
-    extra: u8,
-    /// The listener that the connection came through, once it did.
-    listener: Option<u32>,
-}
-impl Seat {
-    /// Its connection came through this listener of the thread.
-    pub fn through(mut self, thread: &thread::Thread, listener: u32) -> Seat {
-        thread.opened(listener);
-        self.listener = Some(listener);
-        self
-    }
-    /// Who holds it.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-    /// One of the seats kept for an upstream connection.
-    pub fn take_extra(&mut self) -> Option<Seat> {
-        self.extra = self.extra.checked_sub(1)?;
-        Some(Seat { process: self.process.clone(), kind: Kind::Upstream, extra: 0, listener: None })
-    }
-    /// No upstream connection is needed: others may have the seats kept for it.
-    pub fn spare(&mut self) {
-        if self.extra > 0 {
-            self.process.seats.give(std::mem::take(&mut self.extra).into());
-        }
-    }
-}
-
-/// Who holds a seat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A client's connection.
-    Client,
-    /// A connection to an upstream.
-    Upstream,
-    /// A client that is told that there is no room: beside the pool.
-    Refused,
-    /// A client of a `listen .. capacity_reserve`: beside the pool.
-    Operator,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let process = &self.process;
-        match self.kind {
-            Kind::Upstream => process.seats.give(1),
-            Kind::Client => {
-                process.clients.fetch_sub(1, Relaxed);
-                process.seats.give(1 + usize::from(self.extra));
-            }
-            Kind::Refused => _ = process.refusing.fetch_sub(1, Relaxed),
-            Kind::Operator => {
-                process.clients.fetch_sub(1, Relaxed);
-                process.operators.fetch_sub(1, Relaxed);
-            }
-        }
-        if let Some(listener) = self.listener {
-            thread::closed(listener);
-        }
     }
 }
 
@@ -168,8 +112,7 @@ impl Process {
             handled: AtomicU64::new(0),
             meter: Meter::new(program),
             counters: Mutex::default(),
-            seats: Arc::new(Seats::new(seats(program))),
-            clients: AtomicUsize::new(0),
+            seats: Arc::new(Seats::new(seats(program), program.threads)),
             refusing: AtomicUsize::new(0),
             operators: AtomicUsize::new(0),
             pressed: AtomicUsize::new(0),
@@ -193,40 +136,15 @@ impl Process {
         }
         counters[i].clone()
     }
-    /// A place for an upstream's connection, if one is free and nobody waits for it.
-    pub fn seat(self: &Arc<Self>, kind: Kind) -> Option<Seat> {
-        self.meter.note_slots(self.seats.claim(1)?);
-        Some(self.seat_of(kind, 0))
-    }
-    /// A place that was claimed from the pool, as a seat.
-    pub fn seat_of(self: &Arc<Self>, kind: Kind, extra: u8) -> Seat {
-        if kind == Kind::Client {
-            self.clients.fetch_add(1, Relaxed);
-        }
-        Seat { process: self.clone(), kind, extra, listener: None }
-    }
-    /// A place for a client, with what its request may need upstream: whole or not at all. Where the pool is smaller than
-    /// that, all of it.
-    pub fn admit(self: &Arc<Self>, need: u8) -> Option<Seat> {
-        let extra = usize::from(need).min(self.seats.most().saturating_sub(1));
-        self.meter.note_slots(self.seats.claim(1 + extra)?);
-        Some(self.seat_of(Kind::Client, extra as u8))
-    }
-    /// A place beside the pool, for a client that is told that there is no room.
-    pub fn refusal(self: &Arc<Self>) -> Option<Seat> {
-        beside(&self.refusing, MOST_REFUSING).then(|| self.seat_of(Kind::Refused, 0))
-    }
-    /// A place beside the pool, for the operator.
-    pub fn operator(self: &Arc<Self>) -> Option<Seat> {
-        beside(&self.operators, OPERATORS).then(|| {
-            self.clients.fetch_add(1, Relaxed);
-            self.seat_of(Kind::Operator, 0)
-        })
-    }
     /// Asks the other threads to let idle connections go.
     pub fn reclaim_elsewhere(&self, thread: usize, count: usize) {
+        self.each_other(thread, move || admission::give_way(count));
+    }
+    /// Has every thread but this one do something soon.
+    pub fn each_other(&self, thread: usize, work: impl Fn() + Clone + Send + 'static) {
         for (_, remote) in lock(&self.remotes).iter().enumerate().filter(|(i, _)| *i != thread) {
-            remote.run(Box::new(move |_| admission::give_way(count)));
+            let work = work.clone();
+            remote.run(Box::new(move |_| work()));
         }
     }
     /// Seats in all.
@@ -239,7 +157,7 @@ impl Process {
     }
     /// Clients connected now (`stub_status`: active).
     pub fn clients(&self) -> u64 {
-        self.clients.load(Relaxed) as u64
+        lock(&self.counters).iter().map(|counters| counters.clients.load(Relaxed) as u64).sum()
     }
     /// A number for the boundary between parts of a response.
     pub fn next_boundary(&self) -> u64 {
@@ -269,15 +187,8 @@ impl Process {
     }
 }
 
-/// Clients at once that are told that there is no room: each does it in a moment.
-const MOST_REFUSING: usize = 16;
-/// Connections that listeners with a reserve of their own may have beside the pool.
-const OPERATORS: usize = 16;
-
-fn beside(count: &AtomicUsize, most: usize) -> bool {
-    let room = |count: usize| (count < most).then_some(count + 1);
-    count.fetch_update(Relaxed, Relaxed, room).is_ok()
-}
+/// Slots for which there have to be descriptors: with less nothing could be passed on.
+const FEWEST: u64 = 8;
 
 /// All threads share one pool of slots: no worker is full beside an idle one. There are never more than descriptors for
 /// them, each with a file beside it.
@@ -287,6 +198,7 @@ fn seats(program: &Program) -> usize {
     let configured = product.saturating_sub(program.threads.saturating_mul(listeners));
     let limit = sys::limits::descriptors().soft.unwrap_or(u64::MAX);
     let room = limit.saturating_sub(crate::chain::OTHERS + program.listens.len() as u64) / 2;
+    let room = room.max(FEWEST);
     configured.min(usize::try_from(room).unwrap_or(usize::MAX)).max(1)
 }
 

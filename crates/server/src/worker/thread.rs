@@ -15,7 +15,8 @@ use reactor::{AcceptFailure, App, Listener, Loop, Peer, Remote, Woken};
 
 use super::admission::{self, Door};
 use super::generation::Generation;
-use super::{Counters, Process};
+use super::seat::Bank;
+use super::{Counters, Process, descriptors};
 use crate::clock::Clock;
 use crate::connection::{self, Handle, Rest};
 use crate::http::open_files::Caches;
@@ -35,6 +36,8 @@ const LAST_CHANCE: Duration = Duration::from_millis(500);
 const RETIRED: Duration = Duration::from_secs(75);
 /// After running out of descriptors a listener is looked at again.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(20);
+/// What would be said of each of those looks is said once in a while.
+const SAID_APART: Duration = Duration::from_secs(1);
 
 /// A thread, as its connections see it.
 pub struct Thread {
@@ -44,6 +47,8 @@ pub struct Thread {
     pub process: Arc<Process>,
     /// Texts made from the time, fresh each turn.
     pub clock: Clock,
+    /// Its way to the places of connections.
+    pub bank: Rc<Bank>,
     /// What this thread counts.
     pub counters: Arc<Counters>,
     /// Upstream connections at rest, and what else the upstream module keeps per thread.
@@ -71,6 +76,8 @@ pub struct Thread {
     /// The capacity chain is looked at every second.
     pub sampling: Cell<bool>,
     served: Cell<usize>,
+    /// When it was said last that no descriptor is left for a client.
+    out_said: Cell<Option<Instant>>,
     drain: Cell<Option<Option<Instant>>>,
     each_turn: RefCell<Vec<EachTurn>>,
 }
@@ -217,6 +224,7 @@ impl Thread {
         let clock = Clock::new(handle.unix_time());
         Rc::new(Thread {
             handle,
+            bank: Bank::new(process.clone(), counters.clone(), i),
             process,
             clock,
             counters,
@@ -235,6 +243,7 @@ impl Thread {
             watched: Cell::new(false),
             sampling: Cell::new(false),
             served: Cell::new(0),
+            out_said: Cell::new(None),
             drain: Cell::new(None),
             each_turn: RefCell::default(),
         })
@@ -439,15 +448,21 @@ impl App for Server {
         admission::arrived(&self.0, tag, fd, peer);
     }
     fn accept_failed(&self, _: &Handle, _: u32, error: io::Error) -> AcceptFailure {
-        let code = error.raw_os_error().unwrap_or(0);
-        let out =
-            [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].iter().any(|e| e.raw_os_error() == code);
-        if out {
-            self.0.process.meter.refused(crate::chain::Cause::DescriptorsOnAccept);
+        let thread = &self.0;
+        if !descriptors::are_out(&error) {
+            thread
+                .process
+                .log(Level::Error, format_args!("accept4() failed ({})", crate::log::Errno(&error)));
+            return AcceptFailure::Continue;
         }
-        let level = if out { Level::Crit } else { Level::Error };
-        self.0.process.log(level, format_args!("accept4() failed ({})", crate::log::Errno(&error)));
-        if out { AcceptFailure::Pause(OUT_OF_DESCRIPTORS) } else { AcceptFailure::Continue }
+        thread.process.meter.refused(crate::chain::Cause::DescriptorsOnAccept);
+        descriptors::make_room(thread);
+        let now = thread.handle.now();
+        if thread.out_said.get().is_none_or(|at| now >= at + SAID_APART) {
+            thread.out_said.set(Some(now));
+            thread.process.log(Level::Crit, format_args!("accept4() failed ({})", crate::log::Errno(&error)));
+        }
+        AcceptFailure::Pause(OUT_OF_DESCRIPTORS)
     }
     fn serve(&self, woken: Woken<Rest>) -> impl Future<Output = ()> {
         connection::serve(self.0.clone(), woken)

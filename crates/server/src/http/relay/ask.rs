@@ -18,7 +18,7 @@ use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::upstream::{self, CacheStatus, Group, Held, Key, Line, Link, NoLink, NoTurn, Turn};
-use crate::worker::{Seat, admission};
+use crate::worker::{Seat, admission, descriptors};
 
 /// Reads the client's body, unless it is passed on while it comes: `may_stream` says whether the request's form allows it.
 ///
@@ -116,7 +116,7 @@ async fn connect(
     let mut seat = Some(admission::upstream(request).await.ok_or(Failure::NoLink(NoLink::Full))?);
     let begun = match upstream::begin(&request.thread, held.peer(), options, &mut seat) {
         // Boxed: what few requests do must not make every request's future larger.
-        Err(failure) if upstream::is_overload(held.peer(), &failure) => {
+        Err(failure) if upstream::may_pass(held.peer(), &failure) => {
             Box::pin(overloaded(settings, request, held, options, &mut seat, failure, last)).await
         }
         begun => begun.map_err(Failure::NoLink),
@@ -140,7 +140,8 @@ async fn connect(
     Ok(link)
 }
 
-/// The server's accept queue is full: unless another can be asked, it is waited for.
+/// The server's accept queue is full: unless another can be asked, it is waited for. Or no descriptor is left: idle
+/// connections give way.
 async fn overloaded(
     settings: &Settings,
     request: &Request,
@@ -152,12 +153,16 @@ async fn overloaded(
 ) -> Result<(Link, bool), Failure> {
     let (peer, wait) = (held.peer(), settings.overload_wait);
     let minds_client = !settings.ignore_client_abort;
-    let begun = match last && !wait.is_zero() {
+    let another = !last && !upstream::no_descriptor(&failure);
+    let begun = match !another && !wait.is_zero() {
         true => upstream::wait_for_room(request, peer, options, seat, wait, minds_client).await,
         false => Some(Err(failure)),
     };
     match begun {
         None => Err(Failure::ClientGone(During::Connecting)),
+        Some(Err(NoLink::Refused(error))) if descriptors::are_out(&error) => {
+            Err(Failure::NoLink(NoLink::NoDescriptor(error)))
+        }
         Some(Err(NoLink::Refused(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {
             let queue = upstream::queue_of(&request.thread, peer).await;
             Err(Failure::NoLink(NoLink::Overloaded(error, queue)))
@@ -421,6 +426,7 @@ impl<'a> Tries<'a> {
             }
             Verdict::Refuse(status) => {
                 held.undecided();
+                request.overloaded |= matches!(failure, Failure::NoLink(NoLink::NoDescriptor(_)));
                 return Some(Next::Status(status));
             }
             Verdict::Failed(status, bit) => (status, bit),

@@ -67,7 +67,7 @@ impl Failure {
         match self {
             Failure::ClientGone(_) => Verdict::Gone,
             Failure::Client(status) | Failure::ClientBody(_, status) => Verdict::Refuse(*status),
-            Failure::NoLink(NoLink::Full) => Verdict::Refuse(503),
+            Failure::NoLink(NoLink::Full | NoLink::NoDescriptor(_)) => Verdict::Refuse(503),
             Failure::NoLink(NoLink::Failed(e)) if e.kind() == io::ErrorKind::TimedOut => {
                 Verdict::Failed(504, again::TIMEOUT)
             }
@@ -124,6 +124,9 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
                 "{} worker_connections are not enough{during}",
                 request.thread.process.seats()
             );
+        }
+        Failure::NoLink(NoLink::NoDescriptor(error)) => {
+            log_alert!(request, "socket() failed ({}){during}", Errno(error));
         }
         Failure::NoLink(NoLink::Refused(error)) => refused(request, held, error, format_args!("{during}")),
         Failure::NoLink(NoLink::Overloaded(error, None)) => {

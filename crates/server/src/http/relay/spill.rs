@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::http::filters::Piece;
 use crate::temp::{self, TempPath};
+use crate::worker::descriptors;
 
 /// Read back at once.
 const PIECE: u64 = 32 * 1024;
@@ -22,6 +23,8 @@ pub(super) struct Spill {
     file: Option<File>,
     read: u64,
     written: u64,
+    /// There was no descriptor for a file.
+    stays_in_memory: bool,
     /// The name of a file just made, for the log.
     pub made: Option<PathBuf>,
 }
@@ -36,7 +39,7 @@ impl Spill {
     }
     /// Whether more fits.
     pub fn has_room(&self, memory: usize, most: u64) -> bool {
-        self.fits_memory(memory) || self.written < most
+        self.fits_memory(memory) || (self.written < most && !self.stays_in_memory)
     }
     fn fits_memory(&self, memory: usize) -> bool {
         self.held < memory && self.read == self.written
@@ -54,7 +57,16 @@ impl Spill {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let (file, name) = temp::open(path).map_err(|(error, _)| error)?;
+                let (file, name) = match temp::open(path) {
+                    Err((error, _)) if descriptors::are_out(&error) => {
+                        // The upstream is not read on until the client has taken this.
+                        self.stays_in_memory = true;
+                        self.held += bytes.len();
+                        self.memory.push_back(bytes);
+                        return Ok(None);
+                    }
+                    opened => opened.map_err(|(error, _)| error)?,
+                };
                 self.made = Some(name);
                 none.insert(file)
             }

@@ -79,7 +79,7 @@ impl Handler for Precompressed {
 }
 
 /// The plain file is looked for then.
-fn not_there(request: &Request, path: &[u8], error: Errno) -> Next {
+fn not_there(request: &mut Request, path: &[u8], error: Errno) -> Next {
     if !matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) {
         let _ = file::failed(request, "open()", path, error);
     }
