@@ -1,4 +1,4 @@
-//! `plimsoll doctor` and `plimsoll size`: their flags and what they do.
+//! `plimsoll doctor`, `plimsoll size` and `plimsoll top`: their flags and what they do.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,12 +15,12 @@ use crate::facts::Facts;
 use crate::flags::{self, Doctor, Output};
 use crate::logs::Follower;
 use crate::report::{html, json, markdown, text};
-use crate::{explain, fix, input, probe, size};
+use crate::{explain, fix, input, probe, size, top};
 
 /// What the program exits with when it could not look.
 const COULD_NOT_LOOK: u8 = 3;
 
-/// Runs a subcommand, if this is one of ours: `doctor` or `size`, with what follows it.
+/// Runs a subcommand, if this is one of ours: `doctor`, `size` or `top`, with what follows it.
 pub fn main(command: &str, args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
     let outcome = match command {
@@ -29,6 +29,7 @@ pub fn main(command: &str, args: impl Iterator<Item = OsString>) -> Option<ExitC
             say(&said);
             0
         }),
+        "top" => top::command(&args),
         _ => return None,
     };
     Some(ExitCode::from(outcome.unwrap_or_else(|error| {

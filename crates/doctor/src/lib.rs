@@ -16,3 +16,4 @@ pub mod logs;
 pub mod probe;
 pub mod report;
 pub mod size;
+pub mod top;

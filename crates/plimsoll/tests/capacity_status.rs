@@ -59,6 +59,8 @@ fn json_names_every_link_and_who_has_the_slots() {
     gate.open();
     assert_eq!(waiting.response().status, 200);
     eventually("the upstream's connection rests", || status(&server)["seats"]["upstream_idle"] == 1);
+    let latency = &status(&server)["upstreams"][0]["peers"][0]["latency"];
+    assert!(latency["count"] == 1 && latency["p50"] == latency["p99"], "{latency}");
 }
 
 #[test]

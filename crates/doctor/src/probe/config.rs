@@ -41,7 +41,7 @@ pub struct Config {
     pub formats: BTreeMap<String, String>,
     /// Where `stub_status` is: the address of its server and its location.
     pub status: Option<(String, String)>,
-    /// Where Plimsoll's `capacity_status` is.
+    /// Where Plimsoll's `capacity_status` is; the operator's own way in, if there is one.
     pub capacity: Option<(String, String)>,
     /// `proxy_bind` with a fixed port.
     pub fixed_port: Option<Place>,
@@ -126,6 +126,8 @@ impl Config {
             config: &mut config,
             blocks: Vec::new(),
             listens: Vec::new(),
+            reserved: None,
+            own_way: false,
             location: String::new(),
         };
         walk.statements(&tree.statements);
@@ -158,6 +160,10 @@ struct Walk<'a> {
     blocks: Vec<String>,
     /// Listening addresses of the server we are in.
     listens: Vec<String>,
+    /// One of them with `capacity_reserve`.
+    reserved: Option<String>,
+    /// The page that was found is on such a one.
+    own_way: bool,
     location: String,
 }
 
@@ -179,9 +185,13 @@ impl Walk<'_> {
             "upstream" => self.group(&words, statement),
             "server" => {
                 self.listens.clear();
+                self.reserved = None;
                 for listen in statement.statements().iter().filter(|inside| inside.name == *"listen") {
-                    self.listens
-                        .extend(listen.args.first().and_then(|word| listen_address(&word.to_string())));
+                    let address = listen.args.first().and_then(|word| listen_address(&word.to_string()));
+                    if listen.args.iter().any(|word| *word == *"capacity_reserve") {
+                        self.reserved = address.clone();
+                    }
+                    self.listens.extend(address);
                 }
             }
             "location" => self.location = words.last().cloned().unwrap_or_default(),
@@ -231,7 +241,12 @@ impl Walk<'_> {
             }
             "capacity_status" => {
                 let page = self.page();
-                self.config.capacity.get_or_insert(page);
+                let own =
+                    self.reserved.is_some() && !std::mem::replace(&mut self.own_way, self.reserved.is_some());
+                match own {
+                    true => self.config.capacity = Some(page),
+                    false => _ = self.config.capacity.get_or_insert(page),
+                }
             }
             "proxy_bind"
                 if first
@@ -247,8 +262,8 @@ impl Walk<'_> {
 
     /// The address and the path of where we are.
     fn page(&self) -> (String, String) {
-        let address = self.listens.first().cloned().unwrap_or_else(|| "0.0.0.0:80".to_owned());
-        (address, self.location.clone())
+        let address = self.reserved.as_ref().or(self.listens.first());
+        (address.cloned().unwrap_or_else(|| "0.0.0.0:80".to_owned()), self.location.clone())
     }
 
     fn listen(&mut self, words: &[String], place: Place) {

@@ -76,6 +76,19 @@ fn look_at(wanted: &Wanted, reading: logs::Reading<'_>) -> Facts {
     facts
 }
 
+/// The configuration that is asked for, or that of the running server.
+///
+/// # Errors
+/// What keeps it from being read, or that no server runs.
+pub fn configuration(wanted: &Wanted) -> Result<Config, String> {
+    let mut facts = Facts::default();
+    let config = match &wanted.conf {
+        Some(file) => read_config(file, wanted, &mut facts),
+        None => find(wanted, &mut facts).and_then(|server| config_of(&server, wanted, &mut facts)),
+    };
+    config.ok_or_else(|| facts.unread.join("; "))
+}
+
 fn find(wanted: &Wanted, facts: &mut Facts) -> Option<Server> {
     let processes: Vec<Process> = match process::all() {
         Ok(processes) => processes,

@@ -41,6 +41,20 @@ pub(super) fn ask_server(wanted: &Wanted, facts: &mut Facts, pid: u32) {
     }
 }
 
+/// The body of a page.
+///
+/// # Errors
+/// What keeps it from being had, and a status other than 200.
+pub fn body(address: &str, path: &str) -> io::Result<String> {
+    let answer = page(address, path)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or(("", &answer));
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(body.to_owned()),
+        Some(status) => Err(io::Error::other(format!("{path} is answered with {status}"))),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "that is no answer of HTTP")),
+    }
+}
+
 /// A page of the server at this address.
 fn page(address: &str, path: &str) -> io::Result<String> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: plimsoll-doctor\r\n\r\n");

@@ -17,7 +17,8 @@ const MOST_PORTS: usize = 3;
 pub struct Colour(pub bool);
 
 impl Colour {
-    fn paint(self, code: &str, text: &str) -> String {
+    /// Text in a colour, by its number.
+    pub fn paint(self, code: &str, text: &str) -> String {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 

@@ -5,6 +5,7 @@ mod connect;
 mod find;
 mod group;
 mod health;
+mod latency;
 mod line;
 mod manage;
 mod names;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use md5::{Digest, Md5};
 
 use super::health::Health;
+use super::latency::{Latencies, Latency};
 use super::ring::Ring;
 use serde::Serialize;
 
@@ -42,6 +43,8 @@ pub struct Peer {
     pub bond: Arc<str>,
     /// Which idle connections lead here: equal for equal addresses of a group, over all generations.
     pub key: u32,
+    /// How long it took for its answers.
+    pub latency: Latencies,
 }
 
 /// What a server is there for.
@@ -71,6 +74,7 @@ impl Peer {
             mode: Mode::Up,
             bond: Arc::default(),
             key,
+            latency: Latencies::default(),
         }
     }
 }
@@ -123,6 +127,9 @@ pub struct PeerState {
     pub connections: u32,
     /// Failures that count against it.
     pub fails: u32,
+    /// How long it took for its answers lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
 }
 
 /// How long requests under way have taken so far.
@@ -248,12 +255,14 @@ impl Set {
     }
     /// The servers as they are now.
     pub fn states(&self, backup: bool) -> Vec<PeerState> {
+        let now = unix_time();
         let state = |slot: &Slot| PeerState {
             name: slot.peer.name.to_string(),
             backup,
             up: slot.peer.mode == Mode::Up && !slot.state.health.out,
             connections: slot.state.conns,
             fails: slot.state.fails,
+            latency: slot.peer.latency.lately(now),
         };
         self.lock().slots.iter().map(state).collect()
     }

@@ -327,6 +327,10 @@ impl Thread {
             requests.push(request);
         }
     }
+    /// Whether some location shows the capacity chain.
+    pub fn is_watched(&self) -> bool {
+        self.watched.get()
+    }
     /// Something is being served for as long as what is returned lives: the thread does not end before.
     pub fn serving(self: &Rc<Self>) -> Serving {
         self.served.set(self.served.get() + 1);

@@ -458,6 +458,11 @@ impl Tries<'_> {
     /// A server answered, and its answer is taken.
     pub(super) fn answered(&self, request: &mut Request, held: &mut Held) {
         held.answered(request.thread.handle.unix_time());
+        if request.thread.is_watched() {
+            let took = request.upstream.last().and_then(|last| last.header);
+            let now = request.thread.handle.unix_time();
+            took.into_iter().for_each(|took| held.peer().latency.note(took, now));
+        }
         if let Some(sticky) = &self.group.sticky {
             sticky.answered(request, held);
         }

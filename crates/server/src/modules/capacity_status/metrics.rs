@@ -99,4 +99,20 @@ fn upstreams(w: &mut Writer, reading: &Reading) {
         let labels = [("upstream", upstream.name.as_str()), ("peer", peer.name.as_str())];
         w.sample("plimsoll_upstream_fails", &labels, peer.fails);
     }
+    w.family(
+        "plimsoll_upstream_latency_seconds",
+        Type::Gauge,
+        "How long a server took for the head of its answers in the last minutes; so many per cent took no longer.",
+    );
+    for (upstream, peer) in all() {
+        let Some(latency) = peer.latency else { continue };
+        for (percentile, millis) in [("50", latency.p50), ("90", latency.p90), ("99", latency.p99)] {
+            let labels = [
+                ("upstream", upstream.name.as_str()),
+                ("peer", peer.name.as_str()),
+                ("percentile", percentile),
+            ];
+            w.sample("plimsoll_upstream_latency_seconds", &labels, millis / 1000.0);
+        }
+    }
 }
