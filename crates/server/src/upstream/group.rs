@@ -39,7 +39,7 @@ pub struct Group {
     /// Active checks of its servers.
     checks: Mutex<Vec<Arc<Check>>>,
     /// The one server of a group that has no state worth keeping, and takes no lock.
-    only: Option<Peer>,
+    only: Option<Arc<Peer>>,
     /// Servers whose addresses are looked up at run time.
     pub followed: Vec<Followed>,
     /// Somebody does.
@@ -139,7 +139,7 @@ impl Held {
     pub fn peer(&self) -> &Peer {
         match &self.peer {
             Some(peer) => peer,
-            None => self.group.only.as_ref().expect("only a group with one server lends it uncounted"),
+            None => self.group.only.as_deref().expect("only a group with one server lends it uncounted"),
         }
     }
     /// Its group.
@@ -209,14 +209,14 @@ impl Drop for Held {
 impl Group {
     /// A group of these servers, with nginx's defaults for everything else.
     pub fn new(name: &str, port: Option<u16>, primary: Vec<Peer>, backup: Vec<Peer>) -> Group {
-        let only = match (&*primary, &*backup) {
-            ([one], []) if one.max_conns == 0 && one.mode == Mode::Up => Some(one.clone()),
-            _ => None,
-        };
+        let stateless = |one: &Peer| one.max_conns == 0 && one.mode == Mode::Up;
+        let alone = matches!((&*primary, &*backup), ([one], []) if stateless(one));
+        let primary = Set::new(primary);
+        let only = if alone { primary.peers().pop() } else { None };
         Group {
             name: name.into(),
             port,
-            primary: Set::new(primary),
+            primary,
             backup: Set::new(backup),
             balancer: Balancer::RoundRobin,
             keepalive: None,
@@ -272,7 +272,7 @@ impl Group {
         if backup { &self.backup } else { &self.primary }
     }
     fn only(&self) -> Option<&Peer> {
-        self.only.as_ref().filter(|_| self.followed.is_empty() && !self.counted.load(Relaxed))
+        self.only.as_deref().filter(|_| self.followed.is_empty() && !self.counted.load(Relaxed))
     }
     /// All servers, primary and backup.
     pub fn peers(&self) -> Vec<std::sync::Arc<Peer>> {
