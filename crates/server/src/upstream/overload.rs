@@ -52,8 +52,10 @@ pub struct AcceptQueue {
     pub ceiling: u32,
 }
 
-/// The first and the longest pause between two looks.
-const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(64)];
+/// The first pause between two looks, the longest, and that of those who have waited for long.
+const PAUSES: [Duration; 3] = [Duration::from_millis(2), Duration::from_millis(64), Duration::from_millis(8)];
+/// Who has waited for so long looks twice as often as who has just come, and so on: first come, first served, about.
+const SENIOR: u32 = 125;
 /// The kernel is asked for queues no more often.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -86,8 +88,9 @@ pub async fn wait_for_room(
     minds_client: bool,
 ) -> Option<Result<(Link, bool), NoLink>> {
     let thread = &request.thread;
-    let until = thread.handle.now() + wait;
-    let [mut pause, longest] = PAUSES;
+    let began = thread.handle.now();
+    let until = began + wait;
+    let [mut pause, longest, shortest] = PAUSES;
     loop {
         // Those who wait for one server must not come all at once.
         let part =
@@ -112,7 +115,9 @@ pub async fn wait_for_room(
             }
             done => return Some(done),
         }
-        pause = (pause * 2).min(longest);
+        let waited = thread.handle.now().saturating_duration_since(began).as_millis();
+        let seniority = 1 + u32::try_from(waited).unwrap_or(u32::MAX) / SENIOR;
+        pause = (longest / seniority).max(shortest);
     }
 }
 
