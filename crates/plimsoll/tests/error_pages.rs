@@ -243,3 +243,22 @@ fn error_pages_that_are_none() {
         }
     });
 }
+
+#[test]
+fn a_method_that_is_refused_may_have_a_body() {
+    let text = "error_page 405 = @asked; location @asked { proxy_pass http://%%ORIGIN%%; } location / { return 200 x; }";
+    testkit::each(|binary| {
+        let origin = testkit::Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nasked");
+        let server = binary.serve(testkit::Site::new(text).with("ORIGIN", origin.address()));
+        let chunks = "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        for body in ["Content-Length: 3\r\n\r\nabc", chunks] {
+            for method in ["CONNECT", "TRACE"] {
+                let answer =
+                    server.normal(format!("{method} /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{body}"));
+                assert!(answer.ends_with("asked"), "{answer}");
+                let asked = origin.last();
+                assert_eq!((asked.method.as_str(), &asked.body[..]), (method, &b"abc"[..]));
+            }
+        }
+    });
+}

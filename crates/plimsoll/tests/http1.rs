@@ -316,3 +316,15 @@ fn two_hundred_connections_at_once() {
         }
     });
 }
+
+#[test]
+fn what_keep_alive_says_is_inherited_by_itself() {
+    let text = "keepalive_timeout 60s 30s; server { listen %%PORT%%; location / { keepalive_timeout 20s; return 200 x; }\n\
+        location /own { keepalive_timeout 20s 10s; return 200 x; } location /none { keepalive_timeout 20s 0; return 200 x; } }";
+    on_both(text, |server| {
+        let mut client = server.client();
+        assert_eq!(client.get("/").header("keep-alive"), Some("timeout=30"));
+        assert_eq!(client.get("/own").header("keep-alive"), Some("timeout=10"));
+        assert_eq!(client.get("/none").header("keep-alive"), None);
+    });
+}

@@ -338,7 +338,9 @@ async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
         }
     };
     note_refusal(request, &bad);
-    request.unread = request.buffer.len();
+    if !request.body.is_expected() {
+        request.unread = request.buffer.len();
+    }
     phases::refuse(request, bad.status()).await;
     Ending::Linger
 }
@@ -441,7 +443,13 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
     take_path(request)?;
     take_host(request)?;
     choose_server(request);
-    let mut framing = request.head.framing(&request.buffer)?;
+    let mut framing = match request.head.framing(&request.buffer) {
+        Err(bad @ (BadRequest::Trace | BadRequest::Connect)) => {
+            request.body.begin(request.head.body(&request.buffer)?);
+            return Err(bad);
+        }
+        framing => framing?,
+    };
     if let Ok(stream) = request.client.stream()
         && framing == Framing::None
         && !stream.is_body_complete()

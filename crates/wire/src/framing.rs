@@ -36,6 +36,18 @@ impl RequestHead {
     /// [`RequestHead::host_name`] have been checked before.
     #[inline]
     pub fn framing(&self, buf: &[u8]) -> Result<Framing, BadRequest> {
+        let framing = self.body(buf)?;
+        match self.method {
+            Method::Trace => Err(BadRequest::Trace),
+            Method::Connect => Err(BadRequest::Connect),
+            _ => Ok(framing),
+        }
+    }
+
+    /// The framing of a body, whatever the method: one that is refused may have a body, too, and whoever answers for it
+    /// may want to see it.
+    #[inline]
+    pub fn body(&self, buf: &[u8]) -> Result<Framing, BadRequest> {
         if self.version == Version::Http09 {
             return Ok(Framing::None);
         }
@@ -44,12 +56,7 @@ impl RequestHead {
             return Err(BadRequest::NoHost);
         }
         let length = content_length(&self.headers, buf)?;
-        let framing = self.transfer_coding(buf, length)?;
-        match self.method {
-            Method::Trace => Err(BadRequest::Trace),
-            Method::Connect => Err(BadRequest::Connect),
-            _ => Ok(framing),
-        }
+        self.transfer_coding(buf, length)
     }
 
     #[inline]

@@ -194,7 +194,7 @@ settings! {
         send_timeout: u64,
         keepalive_timeout: u64,
         keepalive_min_timeout: u64,
-        keepalive_header: Option<u64>,
+        keepalive_header: u64,
         keepalive_requests: u32,
         keepalive_time: u64,
         keepalive_disable: Disable,
@@ -361,7 +361,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         open_files: open_files::compile(at),
         keepalive_timeout: time(&c.keepalive_timeout, 75_000),
         keepalive_min_timeout: time(&c.keepalive_min_timeout, 0),
-        keepalive_header: c.keepalive_header.or(None),
+        keepalive_header: c.keepalive_header.written().copied().filter(|seconds| *seconds > 0),
         keepalive_requests: c.keepalive_requests.or(1000),
         keepalive_time: time(&c.keepalive_time, 3_600_000),
         keepalive_disable: c.keepalive_disable.or(Disable { msie6: true, ..Disable::default() }),
@@ -465,8 +465,8 @@ fn large_buffers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 fn keepalive_timeout(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let conf = at.own::<Conf>();
     conf.keepalive_timeout.set(a.msec(0)?)?;
-    let header = if a.words.len() == 2 { Some(a.sec(1)?) } else { None };
-    conf.keepalive_header.set(header)
+    // What the header says is inherited by itself.
+    if a.words.len() == 2 { conf.keepalive_header.set(a.sec(1)?) } else { Ok(()) }
 }
 fn keepalive_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let mut disable = at.own::<Conf>().keepalive_disable.or(Disable::default());
