@@ -1,5 +1,6 @@
 //! `--listen`: metrics for Prometheus of a server that has none of its own. Each scrape is a look.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::diagnose::diagnose;
 use crate::logs::Follower;
+use crate::logs::cause::Cause;
+use crate::logs::error::Event;
 use crate::probe::{self, Wanted};
 use crate::report::metrics::metrics;
 
@@ -17,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const HEAD: usize = 16 << 10;
 /// Connections at a time; more are closed.
 const MOST: usize = 16;
+/// What a log said longer ago is no finding any more.
+const RECENT: Duration = Duration::from_secs(300);
 /// How long counters are watched for one scrape, where nothing else is said.
 const WATCH: Duration = Duration::from_millis(200);
 
@@ -26,10 +31,10 @@ pub(crate) fn serve(address: &str, wanted: &Wanted) -> Result<u8, String> {
     let listener = TcpListener::bind(full(address)?).map_err(failed)?;
     eprintln!("metrics at http://{}/metrics", listener.local_addr().map_err(failed)?);
     let wanted = Wanted { watch: wanted.watch.min(WATCH), ..wanted.clone() };
-    let mut follower = Follower::from_now();
+    let mut looker = Looker { wanted, follower: Follower::from_now(), counts: HashMap::new() };
     // From here on lines are counted.
-    probe::look_again(&wanted, &mut follower);
-    let looker = Arc::new(Mutex::new((wanted, follower)));
+    looker.metrics();
+    let looker = Arc::new(Mutex::new(looker));
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let Ok((client, _)) = listener.accept() else {
@@ -50,6 +55,33 @@ pub(crate) fn serve(address: &str, wanted: &Wanted) -> Result<u8, String> {
     }
 }
 
+/// What one scrape has from those before it.
+struct Looker {
+    wanted: Wanted,
+    follower: Follower,
+    /// How often each cause was seen, and when that last grew.
+    counts: HashMap<Cause, (u64, Instant)>,
+}
+
+impl Looker {
+    fn metrics(&mut self) -> String {
+        let facts = probe::look_again(&self.wanted, &mut self.follower);
+        let mut recent = facts.clone();
+        recent.events.events.retain(|event| self.is_recent(event));
+        metrics(&facts, &diagnose(&recent))
+    }
+
+    /// By our own clock: that of the log may be another's.
+    fn is_recent(&mut self, event: &Event) -> bool {
+        let now = Instant::now();
+        let known = self.counts.entry(event.cause).or_insert((0, now));
+        if event.count > known.0 {
+            *known = (event.count, now);
+        }
+        now.saturating_duration_since(known.1) < RECENT
+    }
+}
+
 /// `9113` and `:9113` are ports of this machine alone.
 fn full(address: &str) -> Result<SocketAddr, String> {
     let port = address.strip_prefix(':').unwrap_or(address);
@@ -57,14 +89,12 @@ fn full(address: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("--listen needs an address such as 127.0.0.1:9113, not \"{address}\""))
 }
 
-fn answer(mut client: TcpStream, looker: &Mutex<(Wanted, Follower)>) -> io::Result<()> {
+fn answer(mut client: TcpStream, looker: &Mutex<Looker>) -> io::Result<()> {
     let head = head(&mut client)?;
     let (status, text) = match target(&head) {
         Some("/metrics") => {
             let mut looker = looker.lock().unwrap_or_else(PoisonError::into_inner);
-            let (wanted, follower) = &mut *looker;
-            let facts = probe::look_again(wanted, follower);
-            ("200 OK", metrics(&facts, &diagnose(&facts)))
+            ("200 OK", looker.metrics())
         }
         Some(_) => ("404 Not Found", "metrics are at /metrics\n".to_owned()),
         None => ("400 Bad Request", String::new()),
@@ -105,6 +135,23 @@ fn target(head: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::Blocks;
+    use crate::logs::error::{Scanner, Window};
+
+    #[test]
+    fn what_happened_long_ago_is_no_finding() {
+        let mut scanner = Scanner::new(Window::default());
+        let line = b"2026/06/27 18:05:51 [alert] 7#7: 1024 worker_connections are not enough\n";
+        assert!(scanner.read("log", &mut Blocks::new(line.as_slice())).is_ok());
+        let event = scanner.finish().events.remove(0);
+        let counts = HashMap::new();
+        let mut looker = Looker { wanted: Wanted::default(), follower: Follower::from_now(), counts };
+        assert!(looker.is_recent(&event));
+        let Some(long_ago) = Instant::now().checked_sub(RECENT) else { return };
+        looker.counts.insert(event.cause, (1, long_ago));
+        assert!(!looker.is_recent(&event));
+        assert!(looker.is_recent(&Event { count: 2, ..event }));
+    }
 
     #[test]
     fn what_is_asked_for() {

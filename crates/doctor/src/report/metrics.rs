@@ -25,7 +25,8 @@ pub fn metrics(facts: &Facts, diagnosis: &Diagnosis) -> String {
     workers(&mut w, facts);
     kernel(&mut w, facts);
     log_events(&mut w, facts);
-    w.family("plimsoll_finding", Type::Gauge, "1 for what is wrong now, by code and severity.");
+    let help = "1 for what is wrong now, or was in error logs in the last five minutes.";
+    w.family("plimsoll_finding", Type::Gauge, help);
     let mut codes: Vec<_> =
         diagnosis.findings.iter().map(|found| (found.code.as_str(), found.severity.name())).collect();
     codes.sort_unstable();
