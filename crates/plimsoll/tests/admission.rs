@@ -206,3 +206,31 @@ fn subrequests_and_error_pages_share_what_there_is() {
     assert_eq!(storm(&server, 10, "/page"), only("200", 10));
     assert_eq!(storm(&server, 10, "/"), only("200", 10));
 }
+
+#[test]
+fn each_stream_claims_the_seat_it_needs() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::new(move |exchange| {
+        held.pass();
+        exchange.ok("ok");
+    });
+    let text = with_slots(8, &format!("http2 on; location / {{ proxy_pass http://{}; }}", origin.address()));
+    let server = serve(text);
+    let mut client = testkit::http2::Frames::connect(&server, &[]);
+    for stream in 0..20 {
+        client.request(2 * stream + 1, "GET", "/", &[], true);
+    }
+    origin.wait_requests(4);
+    assert!(origin.connections() < 8, "{} connections", origin.connections());
+    gate.open();
+    let mut left = 20;
+    while left > 0 {
+        let frame = client.receive().expect("a frame");
+        if frame.kind == testkit::http2::kind::HEADERS {
+            assert_eq!(frame.payload[0], 0x88);
+            left -= 1;
+        }
+    }
+    assert!(!server.error_log().text().contains("not enough"));
+}

@@ -166,13 +166,20 @@ fn what_goes_wrong() {
     });
 }
 
-/// An origin that gives its script each connection's frames.
-fn origin(script: impl Fn(&mut Frames) -> Option<()> + Send + Sync + 'static) -> Origin {
+/// As [`origin`], with settings of its own.
+fn origin_with(
+    settings: &'static [(u16, u32)],
+    script: impl Fn(&mut Frames) -> Option<()> + Send + Sync + 'static,
+) -> Origin {
     Origin::wires(move |wire| {
-        if let Some(mut frames) = Frames::accept(wire, &[]) {
+        if let Some(mut frames) = Frames::accept(wire, settings) {
             script(&mut frames);
         }
     })
+}
+/// An origin that gives its script each connection's frames.
+fn origin(script: impl Fn(&mut Frames) -> Option<()> + Send + Sync + 'static) -> Origin {
+    origin_with(&[], script)
 }
 /// A whole answer.
 fn answer(frames: &mut Frames, stream: u32, body: &str) -> Option<()> {
@@ -241,6 +248,96 @@ fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
         assert_eq!(wire.read_to_end().expect("the end"), b"");
         let log = server.error_log();
         log.wait_match("upstream rejected request with error 2 while reading upstream, .*\"grpc://127");
+    });
+}
+
+#[test]
+fn a_cancelled_request_leaves_its_connection_to_others() {
+    let origin = origin(|frames| {
+        let stream = frames.next_request()?;
+        frames.try_send(kind::HEADERS, END_HEADERS, stream, &[OK]).ok()?;
+        assert_eq!(frames.wait(kind::RST_STREAM, stream).code(), 8);
+        while let Some(stream) = frames.next_request() {
+            answer(frames, stream, "next")?;
+        }
+        Some(())
+    });
+    let server = serve(site(origin.address(), "location / { grpc_pass grpc://kept; }"));
+    let mut client = frames(&server);
+    client.request(1, "POST", "/", &[], false);
+    client.wait(kind::HEADERS, 1);
+    client.send(kind::RST_STREAM, 0, 1, &8u32.to_be_bytes());
+    assert_eq!(server.access_log().wait_lines(1), ["/ 200 200 -"]);
+    server.error_log().wait_for("client prematurely closed connection, so upstream connection is closed too");
+    client.request(3, "GET", "/", &[], true);
+    assert_eq!(client.answer(3), (OK, b"next".into()));
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn an_answer_may_come_before_the_question_ends() {
+    let origin = origin(|frames| {
+        while let Some(stream) = frames.next_request() {
+            answer(frames, stream, "early")?;
+            frames.try_send(kind::RST_STREAM, 0, stream, &NO_ERROR.to_be_bytes()).ok()?;
+        }
+        Some(())
+    });
+    let server =
+        serve(site(origin.address(), "client_max_body_size 0; location / { grpc_pass grpc://kept; }"));
+    for _ in 0..3 {
+        assert_eq!(server.post("/", vec![b'x'; 400_000]).text(), "early");
+    }
+}
+
+#[test]
+fn a_server_says_how_many_requests_it_takes_at_once() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    // SETTINGS_MAX_CONCURRENT_STREAMS
+    let origin = origin_with(&[(3, 1)], move |frames| {
+        while let Some(stream) = frames.next_request() {
+            if stream > 1 {
+                held.pass();
+            }
+            answer(frames, stream, "ok")?;
+        }
+        Some(())
+    });
+    let server = serve(site(origin.address(), "location / { grpc_pass grpc://kept; }"));
+    assert_eq!(server.get("/").text(), "ok");
+    let mut client = frames(&server);
+    client.request(1, "GET", "/", &[], true);
+    client.request(3, "GET", "/", &[], true);
+    // The second has a connection of its own.
+    assert_eq!(client.answer(3), (OK, b"ok".into()));
+    assert_eq!(origin.connections(), 2);
+    gate.open();
+    assert_eq!(client.answer(1), (OK, b"ok".into()));
+}
+
+#[test]
+fn connections_do_not_rest_for_ever() {
+    each(|binary: Binary| {
+        let origin = origin(|frames| {
+            while let Some(stream) = frames.next_request() {
+                answer(frames, stream, "ok")?;
+            }
+            Some(())
+        });
+        let group = "upstream short { server %%APP%%; keepalive 1; keepalive_timeout 100ms; }
+            upstream few { server %%APP%%; keepalive 1; keepalive_requests 2; keepalive_timeout 9s; }";
+        let text = format!(
+            "{group} server {{ listen 127.0.0.1:%%PORT%%; location /short {{ grpc_pass short; }} location /few {{ grpc_pass few; }} }}"
+        );
+        let server = binary.serve(Site::new(text).with("APP", origin.address()));
+        assert_eq!(server.get("/short").text(), "ok");
+        origin.wait_open(0);
+        for _ in 0..4 {
+            assert_eq!(server.get("/few").text(), "ok");
+        }
+        origin.wait_open(0);
+        assert_eq!(origin.connections(), 3);
     });
 }
 

@@ -157,6 +157,28 @@ fn variables_say_how_it_is_encrypted() {
 }
 
 #[test]
+fn what_a_client_offers() {
+    let text = "location /v { return 200 \"[$ssl_ciphers] [$ssl_curves]\"; }";
+    on_both(one(text), |server| {
+        let list = "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA";
+        let old =
+            report(server, &["-tls1_2", "-cipher", list, "-curves", "P-256:secp521r1:ffdhe2048:X25519"]);
+        assert!(
+            old.contains(&format!(
+                "\n[{list}:TLS_EMPTY_RENEGOTIATION_INFO_SCSV] [prime256v1:secp521r1:X25519]"
+            )),
+            "{old}"
+        );
+        let new =
+            report(server, &["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "-curves", "X448:P-384"]);
+        assert!(
+            new.contains("\n[TLS_AES_128_GCM_SHA256:TLS_EMPTY_RENEGOTIATION_INFO_SCSV] [X448:secp384r1]"),
+            "{new}"
+        );
+    });
+}
+
+#[test]
 fn curve_and_protocol_of_the_application() {
     on_both(one("location /v { return 200 \"<$ssl_curve|$ssl_alpn_protocol>\"; }"), |server| {
         let report_of = |flags: &[&str]| report(server, flags);

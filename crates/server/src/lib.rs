@@ -8,6 +8,7 @@ mod access;
 mod base64;
 mod cache;
 mod chain;
+mod ciphertext;
 mod clock;
 mod connection;
 mod embedded;

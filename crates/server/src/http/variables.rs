@@ -204,6 +204,10 @@ impl Table {
     pub fn name(&self, index: Index) -> &[u8] {
         &self.names[index.0 as usize]
     }
+    /// Whether the configuration mentions one of this name.
+    pub fn has(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
     /// Whether the configuration mentions none.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use rustls::ClientConnection;
 
 use super::pool::Link;
+use crate::ciphertext::Wire;
 use crate::connection::Socket;
 
 /// The state of a connection's encryption.
@@ -17,25 +18,6 @@ pub struct Secure {
     plain: usize,
     /// The server has sent its last.
     ended: bool,
-}
-
-/// A socket as rustls reads and writes it: `WouldBlock` where it would wait.
-struct Wire<'a>(&'a Socket);
-impl Read for Wire<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(into)
-    }
-}
-impl Write for Wire<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_writev(slices)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn waits<T>(result: &io::Result<T>) -> bool {

@@ -16,6 +16,7 @@ use crate::modules::core::listen::{self, Entry, Listens, Number};
 use crate::modules::core::server_name::{Name, Names as ServerNames};
 use crate::modules::core::types::Types;
 use crate::modules::core::{error_log, location};
+use crate::modules::ssl;
 use crate::program::{Address, Call, Listen};
 
 /// One compiled configuration.
@@ -26,6 +27,8 @@ pub struct Generation {
     pub listeners: Vec<Listener>,
     /// What each variable's index means.
     pub variables: Table,
+    /// Whether what TLS clients offer is to be remembered.
+    pub wants_offers: bool,
     /// The main error log.
     pub error_log: ErrorLog,
     /// Directories for temporary files.
@@ -183,6 +186,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         listener.need = behind.filter_map(|plan| Some(plans.get(plan)?.need)).max().unwrap_or(0);
     }
     let variables = root.shared::<variables::Names>().resolve(modules::variables())?;
+    let wants_offers = ssl::OFFERS.iter().any(|name| variables.has(name.as_bytes()));
     let error_log = error_log::compile(root, &mut with);
     let caches = root.shared::<crate::cache::Declared>().all();
     caches.iter().for_each(|zone| with.temp_path(&zone.place.path));
@@ -190,6 +194,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         listens: listens.0,
         listeners: listens.1,
         variables,
+        wants_offers,
         error_log,
         temp_paths: with.temp_paths,
         caches,

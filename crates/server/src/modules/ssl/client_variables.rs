@@ -4,6 +4,7 @@ use ::aws_lc_rs::digest;
 use x509::Certificate;
 
 use super::clients::Shown;
+use crate::base64;
 use crate::http::request::Request;
 use crate::http::variables::{Variable, variable};
 
@@ -106,18 +107,8 @@ fn read(request: &mut Request, out: &mut Vec<u8>, push: impl FnOnce(&Certificate
 fn push_pem(der: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"-----BEGIN CERTIFICATE-----\n");
     for line in der.chunks(48) {
-        line.chunks(3).for_each(|three| push_base64(three, out));
+        base64::encode(line, out);
         out.push(b'\n');
     }
     out.extend_from_slice(b"-----END CERTIFICATE-----\n");
-}
-
-/// Up to three bytes as four letters.
-fn push_base64(three: &[u8], out: &mut Vec<u8>) {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(three.get(i).copied().unwrap_or(0)));
-    for i in 0..4 {
-        let letter = LETTERS[(bits >> (18 - 6 * i) & 63) as usize];
-        out.push(if i <= three.len() { letter } else { b'=' });
-    }
 }

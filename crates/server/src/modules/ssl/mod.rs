@@ -16,12 +16,14 @@ mod client_variables;
 pub(crate) mod clients;
 mod compile;
 mod dynamic;
+mod offered;
 mod sessions;
 mod tls;
 mod written;
 
 pub use self::clients::refusal;
 pub use self::compile::{Configured, compile};
+use self::offered::Offered;
 pub use self::tls::{Agreed, Tls};
 use self::tls::{Chosen, Failure};
 use self::written::{Conf, named};
@@ -113,6 +115,8 @@ static VARIABLES: &[Variable] = &[
     variable("ssl_protocol", |r, out| text(r, out, |tls| Some(tls.protocol))),
     variable("ssl_cipher", |r, out| text(r, out, |tls| Some(tls.cipher))),
     variable("ssl_curve", |r, out| text(r, out, |tls| tls.curve)),
+    variable(OFFERS[0], |r, out| offered(r, |offered| offered.put_ciphers(out))),
+    variable(OFFERS[1], |r, out| offered(r, |offered| offered.put_curves(out))),
     variable("ssl_alpn_protocol", |r, out| text(r, out, |tls| tls.alpn_protocol.as_deref())),
     variable("ssl_server_name", |r, out| match &r.client.asked_for {
         Some(name) => {
@@ -138,6 +142,14 @@ static VARIABLES: &[Variable] = &[
     variable("ssl_early_data", |_, _| false),
     variable("ssl_session_reused", |r, out| text(r, out, |tls| Some(if tls.resumed { "r" } else { "." }))),
 ];
+/// The variables that tell what a client offered: it is only remembered where one of them is used.
+pub const OFFERS: [&str; 2] = ["ssl_ciphers", "ssl_curves"];
+
+fn offered(request: &mut Request, put: impl FnOnce(&Offered)) -> bool {
+    let agreed = request.client.agreed();
+    let offered = agreed.as_deref().and_then(|agreed| agreed.offered.as_deref());
+    offered.map(put).is_some()
+}
 fn text(
     request: &mut Request,
     out: &mut Vec<u8>,

@@ -9,6 +9,8 @@ use rustls::server::{Acceptor, ServerConfig};
 use rustls::{NamedGroup, ProtocolVersion, ServerConnection};
 
 use super::clients::{Clients, Shown};
+use super::offered::Offered;
+use crate::ciphertext::Wire;
 use crate::connection::Socket;
 use crate::http::request::Request;
 
@@ -18,6 +20,8 @@ pub struct Tls {
     /// The configuration it was made with: a connection whose server has another one now is closed.
     pub config: Arc<ServerConfig>,
     clients: Option<Arc<Clients>>,
+    /// What the client offered, where anybody asks for it.
+    offered: Option<Box<Offered>>,
     agreed: Option<Rc<Agreed>>,
 }
 
@@ -47,25 +51,8 @@ pub struct Agreed {
     pub clients: Option<Arc<Clients>>,
     /// The certificate that the client showed.
     pub shown: Option<Shown>,
-}
-
-/// A socket as rustls reads and writes it: `WouldBlock` where it would wait.
-struct Wire<'a>(&'a Socket);
-impl Read for Wire<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(into)
-    }
-}
-impl Write for Wire<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_writev(slices)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    /// What the client offered, where anybody asks for it.
+    pub offered: Option<Box<Offered>>,
 }
 
 fn broken(error: rustls::Error) -> io::Error {
@@ -162,6 +149,7 @@ impl Tls {
             server_name: self.connection.server_name().map(Into::into),
             shown: self.shown(),
             clients: self.clients.clone(),
+            offered: self.offered.take(),
             resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         });
         self.agreed.insert(agreed).clone()
@@ -241,6 +229,8 @@ pub async fn accept(
         }
     };
     let name = accepted.client_hello().server_name().map(str::to_owned);
+    let wanted = request.generation.shared.wants_offers;
+    let offered = wanted.then(|| Box::new(Offered::of(&accepted.client_hello())));
     let Chosen { config, clients } = match choose(request, name.as_deref()) {
         Ok(chosen) => chosen,
         Err(failure) => {
@@ -261,7 +251,7 @@ pub async fn accept(
             return Err(Failure::Refused(error));
         }
     };
-    finish(request, Box::new(Tls { connection, config, clients, agreed: None })).await
+    finish(request, Box::new(Tls { connection, config, clients, offered, agreed: None })).await
 }
 
 async fn send(request: &mut Request, bytes: &[u8]) {

@@ -142,7 +142,14 @@ impl Upload {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         while let Some(to) = &mut self.to {
             if self.part.is_empty() {
-                self.part = ready!(self.source.poll_next(cx, self.sent))?;
+                self.part = match ready!(self.source.poll_next(cx, self.sent)) {
+                    // Whoever answers the client finds that, too.
+                    Err(Failure::ClientGone(_)) => {
+                        self.to = None;
+                        break;
+                    }
+                    part => part?,
+                };
                 if self.part.is_empty() {
                     // Fails only where the stream is over: what became of it tells who reads the answer.
                     let _ = to.send_data(Bytes::new(), true);
