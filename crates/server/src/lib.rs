@@ -5,7 +5,6 @@
 mod log;
 
 mod access;
-mod base64;
 mod cache;
 mod chain;
 mod ciphertext;

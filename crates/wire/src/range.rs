@@ -69,6 +69,39 @@ fn parse_one(spec: &[u8], length: u64) -> Option<Range<u64>> {
     skip_spaces(rest).is_empty().then(|| start..length.min(last.saturating_add(1)))
 }
 
+/// What a `Content-Range` says: which part of how much.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContentRange {
+    /// The part.
+    pub part: Range<u64>,
+    /// The whole's length; `None` for `*`.
+    pub complete: Option<u64>,
+}
+
+impl ContentRange {
+    /// Reads `bytes first-last/complete`, with spaces where nginx takes them.
+    pub fn parse(value: &[u8]) -> Option<ContentRange> {
+        let (start, rest) = digits(skip_spaces(value.strip_prefix(b"bytes ")?))?;
+        let rest = skip_spaces(rest).strip_prefix(b"-")?;
+        let (last, rest) = digits(skip_spaces(rest))?;
+        let rest = skip_spaces(skip_spaces(rest).strip_prefix(b"/")?);
+        let (complete, rest) = match rest.strip_prefix(b"*") {
+            Some(rest) => (None, rest),
+            None => digits(rest).map(|(complete, rest)| (Some(complete), rest))?,
+        };
+        skip_spaces(rest).is_empty().then(|| ContentRange { part: start..last + 1, complete })
+    }
+}
+
+/// Where the first range begins that a client asks for, as far as that can be told without the length; else 0.
+pub fn begins(value: &[u8]) -> u64 {
+    let Some((unit, list)) = value.split_at_checked(6) else { return 0 };
+    if !unit.eq_ignore_ascii_case(b"bytes=") || list.contains(&b',') {
+        return 0;
+    }
+    digits(skip_spaces(list)).map_or(0, |(start, _)| start)
+}
+
 fn skip_spaces(text: &[u8]) -> &[u8] {
     let spaces = text.iter().take_while(|&&byte| byte == b' ').count();
     &text[spaces..]

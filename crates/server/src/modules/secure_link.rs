@@ -4,11 +4,11 @@ use conf::{Error, IN_HTTP, Inherit, Scope, Setting, directive};
 use md5::{Digest, Md5};
 
 use super::Module;
-use crate::base64;
 use crate::http::phases::Settings;
 use crate::http::request::Request;
 use crate::http::variables::{Template, variable};
 use crate::worker::generation::Compiler;
+use formats::base64;
 
 pub(crate) static MODULE: Module = Module {
     name: "secure_link",

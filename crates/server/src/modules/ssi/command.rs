@@ -1,7 +1,7 @@
 //! What commands there are, and what may be written in them.
 
-use super::parse::Command;
 use super::text::Result;
+use formats::ssi::Command;
 
 /// How many parameters a command may have.
 const PARAMETERS: usize = 16;

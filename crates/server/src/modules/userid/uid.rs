@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::base64;
+use formats::base64;
 
 /// Characters of the cookie that matter; what follows may be a mark.
 const LENGTH: usize = 22;

@@ -7,25 +7,30 @@ use super::tables::{Fault, Offsets, Span, Table, put_box, u32_at, u64_at};
 use super::track::{Sizes, Track};
 
 /// Reads the file at a place.
-pub(super) type Read<'a> = dyn Fn(u64, &mut [u8]) -> io::Result<()> + 'a;
+pub type Read<'a> = dyn Fn(u64, &mut [u8]) -> io::Result<()> + 'a;
 
 /// How much memory it may take.
-pub(super) struct Limits {
+pub struct Limits {
     /// For the `moov` box.
-    pub(super) moov: u64,
+    pub moov: u64,
 }
 
 /// What to send.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub enum Cut {
     /// The file as it is.
     Whole,
     /// New boxes, and a part of the file behind them.
-    Part { head: Vec<u8>, data: Range<u64> },
+    Part {
+        /// The new boxes.
+        head: Vec<u8>,
+        /// Where in the file the part is.
+        data: Range<u64>,
+    },
 }
 
 /// Cuts a part out of a file of `size` bytes.
-pub(super) fn cut(read: &Read<'_>, size: u64, span: Span, limits: &Limits) -> Result<Cut, Fault> {
+pub fn cut(read: &Read<'_>, size: u64, span: Span, limits: &Limits) -> Result<Cut, Fault> {
     let mut film = Film { span, size, ..Film::default() };
     if film.scan(read, limits)? {
         return Ok(Cut::Whole);

@@ -4,18 +4,18 @@ use std::io;
 
 /// The part of a film that is asked for, in milliseconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
+pub struct Span {
     /// Where it begins.
-    pub(super) start: u64,
+    pub start: u64,
     /// How long it is; 0: to the end.
-    pub(super) length: u64,
+    pub length: u64,
     /// Whether it begins with the key frame before it.
-    pub(super) key_frame: bool,
+    pub key_frame: bool,
 }
 
 /// Why a film cannot be cut.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub enum Fault {
     /// What stands behind the file's name.
     Of(String),
     /// What stands before it.

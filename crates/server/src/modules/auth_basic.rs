@@ -5,19 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use conf::{Error, HTTP, Inherit, LIMIT_EXCEPT, LOCATION, SERVER, Scope, Setting, Within, directive};
+use formats::password::{self, credentials};
 use wire::Known;
 
 use super::Module;
-use crate::base64;
 use crate::flow::Verdict;
 use crate::http::request::Request;
 use crate::http::steps::{Outcome, Step};
 use crate::http::variables::Template;
 use crate::log::Errno;
 use crate::worker::generation::Compiler;
-
-mod crypt;
-mod des;
 
 const IN: Within = HTTP.or(SERVER).or(LOCATION).or(LIMIT_EXCEPT);
 
@@ -77,7 +74,7 @@ impl Step for Basic {
         if realm == b"off" {
             return Verdict::Next.into();
         }
-        let Some((user, password)) = request.header(Known::Authorization).and_then(credentials) else {
+        let Some((user, secret)) = request.header(Known::Authorization).and_then(credentials) else {
             log_info!(request, "no user/password was provided for basic authentication");
             return ask(request, &realm).into();
         };
@@ -91,12 +88,12 @@ impl Step for Basic {
             log_error!(request, "user \"{user}\" was not found in \"{path}\"");
             return ask(request, &realm).into();
         };
-        if !crypt::is_slow(&stored) {
-            let verified = crypt::verify(&password, &stored);
+        if !password::is_slow(&stored) {
+            let verified = password::verify(&secret, &stored);
             return judge(request, &realm, &user, verified).into();
         }
         Outcome::wait(async move {
-            let work = move || crypt::verify(&password, &stored);
+            let work = move || password::verify(&secret, &stored);
             let blocking = request.thread.process.blocking.run(work);
             match blocking.await {
                 Ok(verified) => judge(request, &realm, &user, verified),
@@ -115,28 +112,10 @@ impl Basic {
     }
 }
 
-/// User and password in `Authorization: Basic ..`.
-fn credentials(authorization: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (scheme, encoded) = authorization.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"Basic ") {
-        return None;
-    }
-    let mut decoded = Vec::new();
-    if !base64::decode(encoded.trim_ascii_start(), &mut decoded) {
-        return None;
-    }
-    let colon = memchr::memchr(b':', &decoded).filter(|colon| *colon > 0)?;
-    let password = decoded[colon + 1..].to_vec();
-    decoded.truncate(colon);
-    Some((decoded, password))
-}
-
-/// What the file has of a user's password: `user:password`, with or without more behind another colon.
+/// What the file has of a user's password.
 fn stored(path: &str, user: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let text = std::fs::read(path)?;
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(user)?.strip_prefix(b":"));
-    let is_end = |byte: &u8| matches!(byte, b':' | b'\r');
-    Ok(line.map(|line| line.split(is_end).next().unwrap_or_default().to_vec()))
+    Ok(password::stored(&text, user).map(<[u8]>::to_vec))
 }
 
 fn unreadable(request: &Request, path: &str, error: &io::Error) -> Verdict {
@@ -169,24 +148,4 @@ fn ask(request: &mut Request, realm: &[u8]) -> Verdict {
     let value = [b"Basic realm=\"", realm, b"\""].concat();
     request.response.add(Known::Other, b"WWW-Authenticate", &value);
     Verdict::Reject(401)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_and_passwords() {
-        let of = |text: &[u8]| {
-            let found = credentials(text)?;
-            Some((String::from_utf8(found.0).ok()?, String::from_utf8(found.1).ok()?))
-        };
-        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
-        assert_eq!(of(b"Basic dXNlcjpwdw=="), pair("user", "pw"));
-        assert_eq!(of(b"basic   dXNlcjpwOnc="), pair("user", "p:w"));
-        assert_eq!(of(b"Basic dXNlcjo="), pair("user", ""));
-        for none in [&b"Basic"[..], b"Basic ", b"Basic OnB3", b"Basic dXNlcg==", b"Bearer x", b"Basic !"] {
-            assert_eq!(of(none), None);
-        }
-    }
 }

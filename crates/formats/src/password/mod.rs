@@ -4,8 +4,32 @@ use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::des;
 use crate::base64;
+
+mod des;
+
+/// User and password in `Authorization: Basic ..`.
+pub fn credentials(authorization: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (scheme, encoded) = authorization.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let mut decoded = Vec::new();
+    if !base64::decode(encoded.trim_ascii_start(), &mut decoded) {
+        return None;
+    }
+    let colon = memchr::memchr(b':', &decoded).filter(|colon| *colon > 0)?;
+    let password = decoded[colon + 1..].to_vec();
+    decoded.truncate(colon);
+    Some((decoded, password))
+}
+
+/// What a user file has of a user's password: `user:password`, with or without more behind another colon.
+pub fn stored<'a>(file: &'a [u8], user: &[u8]) -> Option<&'a [u8]> {
+    let line =
+        file.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(user)?.strip_prefix(b":"))?;
+    line.split(|byte| matches!(byte, b':' | b'\r')).next()
+}
 
 /// Whether comparing takes so long that a loop must not do it.
 pub fn is_slow(stored: &[u8]) -> bool {
@@ -198,6 +222,31 @@ fn sha_rounds<D: Digest>(password: &[u8], salt: &[u8], rounds: u32) -> Vec<u8> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn users_and_passwords() {
+        let of = |text: &[u8]| {
+            let found = credentials(text)?;
+            Some((String::from_utf8(found.0).ok()?, String::from_utf8(found.1).ok()?))
+        };
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(of(b"Basic dXNlcjpwdw=="), pair("user", "pw"));
+        assert_eq!(of(b"basic   dXNlcjpwOnc="), pair("user", "p:w"));
+        assert_eq!(of(b"Basic dXNlcjo="), pair("user", ""));
+        for none in [&b"Basic"[..], b"Basic ", b"Basic OnB3", b"Basic dXNlcg==", b"Bearer x", b"Basic !"] {
+            assert_eq!(of(none), None);
+        }
+    }
+
+    #[test]
+    fn lines_of_a_user_file() {
+        let file = b"a:1\nab:2:more\r\n#c:3\nd\nempty:\nab:4";
+        for (user, want) in
+            [("a", Some("1")), ("ab", Some("2")), ("c", None), ("d", None), ("empty", Some("")), ("", None)]
+        {
+            assert_eq!(stored(file, user.as_bytes()), want.map(str::as_bytes), "{user}");
+        }
+    }
 
     const LONG: &str = "a much longer password than one block of any of these hashes could ever be, really";
 

@@ -1,19 +1,14 @@
 //! `mp4`: films from the second that `?start=` names to the second that `?end=` names.
 
-mod edit;
-mod tables;
-mod track;
-
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use conf::{Error, IN_HTTP, LOCATION, Scope, directive, exactly, flag};
+use formats::mp4::{Cut, Fault, Limits, Span, cut};
 use rustix::fs::Stat;
 
-use self::edit::{Cut, Limits, cut};
-use self::tables::{Fault, Span};
 use super::Module;
 use crate::http::file;
 use crate::http::phases::Next;
