@@ -23,7 +23,7 @@ use crate::modules::{
     access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core, dav,
     empty_gif, fastcgi, files, flv, grpc, gzip, headers, headers_more, http2, limit_conn, limit_req, log,
     memcached, mirror, mp4, not_modified, proxy, random_index, range, realip, referer, rewrite, scgi,
-    secure_link, ssi, stub_status, sub, try_files, upstream, upstream_api, userid, uwsgi,
+    secure_link, slice, ssi, stub_status, sub, try_files, upstream, upstream_api, userid, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -147,6 +147,7 @@ const BEFORE_FILES: &[Make<dyn Handler>] =
     &[random_index::handler, files::index_handler, autoindex::handler, dav::handler, gzip::precompressed];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
 const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
+    slice::filter,
     not_modified::filter,
     headers_more::filter,
     headers::filter,
@@ -161,12 +162,12 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
 
 /// What variables of modules need.
 const SETTINGS: &[Make<dyn Any + Send + Sync>] =
-    &[browser::settings, userid::settings, referer::settings, secure_link::settings];
+    &[browser::settings, userid::settings, referer::settings, secure_link::settings, slice::settings];
 
 impl Plan {
     /// Compiles what is configured in a block.
     pub fn compile(scope: &Scope, with: &mut Compiler<'_>) -> Result<Plan, Error> {
-        let content = content(scope, with)?;
+        let content = made_by(scope, with)?;
         let plan = Plan {
             core: core::compile(scope, with)?,
             steps: Steps {
@@ -217,7 +218,7 @@ fn configured<Made: ?Sized>(
 }
 
 /// A location has one handler of its own, or serves files.
-fn content(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
+fn made_by(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
     if let Some(proxy) = proxy::content(scope, with)? {
         return Ok(Content::Proxy(Box::new(proxy)));
     }
@@ -245,6 +246,14 @@ pub async fn within(request: &mut Request) {
     request.internal = true;
     request.restarted = true;
     decide(request, Next::Locate).await;
+}
+
+/// Asks what answers in the location in force once more, for a request within another of the same path.
+pub async fn again(request: &mut Request) {
+    request.internal = true;
+    let plan = request.plan();
+    let next = content(&plan, request).await;
+    decide(request, next).await;
 }
 
 /// Writes the lines of a request within another, where `log_subrequest` asks for them.
@@ -378,11 +387,15 @@ async fn phases(request: &mut Request) -> Next {
     if let Some(status) = first_rejection(&plan.steps.precontent, request).await {
         return Next::Status(status);
     }
+    content(&plan, request).await
+}
+
+async fn content(plan: &Plan, request: &mut Request) -> Next {
     match &plan.content {
-        Content::Files => files(&plan, request).await,
+        Content::Files => files(plan, request).await,
         Content::Proxy(proxy) => proxy.answer(request).await,
         Content::Handler(handler) => match handler.answer(request).outcome().await {
-            Next::Go => files(&plan, request).await,
+            Next::Go => files(plan, request).await,
             next => next,
         },
     }
@@ -490,11 +503,15 @@ async fn respond(request: &mut Request) -> Result<(), u16> {
         leave_body(request).await?;
     }
     let plan = request.plan();
-    if let Some(ssi) = &plan.steps.ssi {
+    if let Some(ssi) = &plan.steps.ssi
+        && !slice::is_piece(request)
+    {
         // It may ask others, whose answers come this way, too.
         ssi.run(request).outcome().await?;
     }
-    if let Some(addition) = &plan.steps.addition {
+    if let Some(addition) = &plan.steps.addition
+        && !slice::is_piece(request)
+    {
         // It asks other locations, whose answers come this way, too.
         Box::pin(addition.add(request)).await;
     }

@@ -1,11 +1,14 @@
 //! The answer being made: status, headers as places in one buffer, and where the body comes from.
 
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use wire::{Known, Span};
 
 use super::filters::{BodyFilter, Piece};
 use super::relay::UpstreamBody;
+use super::request::Request;
 
 /// The answer to one request; pooled with it.
 #[derive(Default)]
@@ -60,6 +63,8 @@ pub struct Response {
     pub chunked: bool,
     /// `Location` was made here: a path in it is made absolute where configured.
     pub location_is_ours: bool,
+    /// So many of `headers` stand before a `Location` that stays as it is.
+    pub location_place: u16,
 }
 
 /// A header.
@@ -89,6 +94,59 @@ pub enum Body {
     Upstream(UpstreamBody),
     /// Several sources in order: what `multipart/byteranges` needs.
     Parts(std::collections::VecDeque<Body>),
+    /// Sources of which each is asked for when the one before has gone out (`slice`).
+    Series(Box<Series>),
+}
+
+/// See [`Body::Series`].
+pub struct Series {
+    /// What goes out now.
+    pub current: Body,
+    /// Where in the whole `current` begins.
+    pub offset: u64,
+    /// Who has more; `None` when all was asked for.
+    pub more: Option<Box<dyn More>>,
+}
+
+/// Asks for a body piece by piece.
+pub trait More {
+    /// Only this part of the whole is wanted. Where the piece that is there has nothing of it: where the next begins.
+    fn narrow(&mut self, wanted: std::ops::Range<u64>) -> Option<u64>;
+    /// The next piece; `None` when there is none. An error is logged already.
+    fn next<'a>(
+        &'a mut self,
+        request: &'a mut Request,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Option<Body>>> + 'a>>;
+}
+
+impl Series {
+    /// Only this part of the whole is wanted.
+    pub fn narrow(&mut self, wanted: std::ops::Range<u64>) {
+        if let Some(next) = self.more.as_mut().and_then(|more| more.narrow(wanted)) {
+            self.current = Body::Empty;
+            self.offset = next;
+        }
+    }
+    /// Asks for the next piece of the response's body, which has such a series for a body.
+    ///
+    /// # Errors
+    /// When there is no next piece where there should be one.
+    pub async fn advance(request: &mut Request) -> io::Result<()> {
+        let Body::Series(mut series) = std::mem::take(&mut request.response.body) else { return Ok(()) };
+        if let Body::Upstream(upstream) = &mut series.current {
+            upstream.account(&mut request.upstream);
+            upstream.log(request);
+        }
+        series.current = Body::Empty;
+        let Some(mut more) = series.more.take() else { return Ok(()) };
+        let next = more.next(request).await?;
+        if let Some(body) = next {
+            series.current = body;
+            series.more = Some(more);
+        }
+        request.response.body = Body::Series(series);
+        Ok(())
+    }
 }
 
 /// A part of an open file.

@@ -51,6 +51,25 @@ pub async fn ask(request: &mut Request, uri: &[u8], args: &[u8], see: impl FnOnc
     Answer { status, response: aside.response }
 }
 
+/// Asks what answers in this very location once more, with GET: no phase before the content is gone through again.
+pub async fn ask_again(request: &mut Request) -> Answer {
+    let mut aside = Aside::of(request);
+    request.uri.extend_from_slice(&aside.uri);
+    request.args.extend_from_slice(&aside.args);
+    request.location_prefix = aside.location_prefix;
+    request.location_left = aside.location_left;
+    request.unmodified_uri = aside.unmodified_uri;
+    std::mem::swap(&mut request.captures, &mut aside.captures);
+    request.depth += 1;
+    phases::again(request).await;
+    request.depth -= 1;
+    let status = request.response.status;
+    phases::log_within(request);
+    std::mem::swap(&mut request.captures, &mut aside.captures);
+    aside.swap(request);
+    Answer { status, response: aside.response }
+}
+
 /// As [`ask`], in a place of its own: requests that are made within one another, many deep, take little of the stack.
 pub fn ask_apart<'a>(
     request: &'a mut Request,

@@ -83,6 +83,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod scgi;
 pub mod secure_link;
+pub mod slice;
 pub mod split_clients;
 pub mod ssi;
 pub mod ssl;
@@ -160,6 +161,7 @@ pub static ALL: &[&Module] = &[
     &realip::MODULE,
     &referer::MODULE,
     &secure_link::MODULE,
+    &slice::MODULE,
     &split_clients::MODULE,
     &auth_request::MODULE,
     &mirror::MODULE,

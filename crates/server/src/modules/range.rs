@@ -135,8 +135,14 @@ fn cut(request: &mut Request, parts: Vec<Part>, end: Vec<u8>) {
             let take = |range: Range<u64>| text[range.start as usize..range.end as usize].to_vec();
             pieces(parts, end, |range| Body::Memory(take(range).into()))
         }
-        other => {
-            request.response.filters.push(Box::new(Cut { parts: parts.into(), end: Some(end), at: 0 }));
+        mut other => {
+            let mut at = 0;
+            if let Body::Series(series) = &mut other {
+                let first = parts.first().map_or(0, |part| part.range.start);
+                series.narrow(first..parts.last().map_or(0, |part| part.range.end));
+                at = series.offset;
+            }
+            request.response.filters.push(Box::new(Cut { parts: parts.into(), end: Some(end), at }));
             other
         }
     };

@@ -3,6 +3,7 @@
 use wire::Version;
 
 use crate::http::request::Request;
+use crate::http::response::Field;
 
 /// Appends the head to `out`.
 pub fn write(request: &mut Request, out: &mut Vec<u8>) {
@@ -63,17 +64,25 @@ pub fn write(request: &mut Request, out: &mut Vec<u8>) {
     if response.vary_encoding {
         out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
     }
+    let mut headers = &response.headers[..];
     if let (Some(to), None) = (location, absolute) {
         // As nginx has it: what is not changed stands among the other headers.
+        let (before, behind) = headers.split_at(headers.len().min(response.location_place.into()));
+        fields(before, text, out);
         field(out, b"Location: ", to);
+        headers = behind;
     }
-    for header in &response.headers {
+    fields(headers, text, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn fields(headers: &[Field], text: &[u8], out: &mut Vec<u8>) {
+    for header in headers {
         out.extend_from_slice(header.name.of(text));
         out.extend_from_slice(b": ");
         out.extend_from_slice(header.value.of(text));
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 fn connection_header(request: &Request, out: &mut Vec<u8>) {

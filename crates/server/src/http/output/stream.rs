@@ -11,7 +11,7 @@ use crate::http::filters::{self, Chunk};
 use crate::http::pace::Pace;
 use crate::http::relay::UpstreamBody;
 use crate::http::request::Request;
-use crate::http::response::{Body, Response};
+use crate::http::response::{Body, Response, Series};
 
 /// No more than this waits in the queue before the client takes some.
 const QUEUE: usize = 64 * 1024;
@@ -23,6 +23,7 @@ pub(super) async fn send(request: &mut Request, head: Vec<u8>, pace: Option<Pace
         queue: std::mem::take(&mut request.response.queue),
         filtered: std::mem::take(&mut request.response.filtered),
         ended: false,
+        between: false,
         reading: None,
         written: 0,
         failure: None,
@@ -34,7 +35,15 @@ pub(super) async fn send(request: &mut Request, head: Vec<u8>, pace: Option<Pace
     };
     sender.queue.push_back(Chunk::Memory(head.into()));
     request.client.waiting_to_send = false;
-    let result = std::future::poll_fn(|cx| sender.poll(request, cx)).await;
+    let result = loop {
+        let result = std::future::poll_fn(|cx| sender.poll(request, cx)).await;
+        if result.is_err() || !std::mem::take(&mut sender.between) {
+            break result;
+        }
+        if let Err(error) = Series::advance(request).await {
+            break Err(error);
+        }
+    };
     sender.queue.clear();
     sender.filtered.clear();
     request.response.queue = sender.queue;
@@ -63,6 +72,8 @@ pub(super) struct Sender {
     filtered: VecDeque<Chunk>,
     /// The source has given its last.
     ended: bool,
+    /// The source has given one piece of a series, and has to be asked for the next.
+    between: bool,
     /// A read that had to leave the thread because the file is not in memory.
     pub(super) reading: Option<Reading>,
     /// How much of the chunk at the front of the queue was written.
@@ -88,7 +99,7 @@ impl Sender {
             if self.queue.is_empty() {
                 return match self.failure.take() {
                     Some(error) => Poll::Ready(Err(error)),
-                    None if self.ended => Poll::Ready(Ok(())),
+                    None if self.ended || self.between => Poll::Ready(Ok(())),
                     None => client_left(request, cx),
                 };
             }
@@ -104,7 +115,7 @@ impl Sender {
 
     /// Fills the queue from the source, until the source has to be waited for.
     fn pull(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
-        while !self.ended && self.failure.is_none() && self.queued() < QUEUE {
+        while !self.ended && !self.between && self.failure.is_none() && self.queued() < QUEUE {
             if filters::more(&mut request.response.filters, &mut self.filtered)? {
                 self.encode(request);
                 continue;
@@ -149,7 +160,26 @@ impl Sender {
                 next => next,
             };
         }
+        if let Body::Series(_) = &request.response.body {
+            return self.next_of_series(request, cx);
+        }
         self.next_of(request, cx, unread)
+    }
+    /// The next chunk of a series' piece.
+    fn next_of_series(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Chunk>>> {
+        let Body::Series(mut series) = std::mem::take(&mut request.response.body) else {
+            return Poll::Ready(Ok(None));
+        };
+        std::mem::swap(&mut request.response.body, &mut series.current);
+        let next = self.next(request, cx);
+        std::mem::swap(&mut request.response.body, &mut series.current);
+        self.between = matches!(next, Poll::Ready(Ok(None))) && series.more.is_some();
+        request.response.body = Body::Series(series);
+        if self.between { Poll::Pending } else { next }
     }
     fn next_of(
         &mut self,

@@ -10,12 +10,12 @@ use super::Module;
 use crate::http::filters::HeaderFilter;
 use crate::http::request::Request;
 use crate::http::steps::Outcome;
+use crate::http::types::Types;
 use crate::http::variables::variable;
 use crate::worker::generation::Compiler;
 
 mod command;
 mod date;
-mod parse;
 mod source;
 mod text;
 mod weave;
@@ -37,8 +37,7 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Conf>().value_length.set(a.size(0)?)
         }),
         directive("ssi_types", IN_HTTP, conf::at_least(1), |at, a| {
-            at.own::<Conf>().types.get_or_insert_default().extend(a.iter().map(str::to_owned));
-            Ok(())
+            Types::read(at, a, |at| &mut at.own::<Conf>().types)
         }),
     ],
     variables: &[
@@ -55,7 +54,7 @@ struct Conf {
     last_modified: Setting<bool>,
     min_file_chunk: Setting<u64>,
     value_length: Setting<u64>,
-    types: Option<Vec<String>>,
+    types: Option<Types>,
 }
 impl Inherit for Conf {
     fn inherit(&mut self, outer: &Conf) {
@@ -77,7 +76,7 @@ pub struct Ssi {
     /// Text of a file that is longer is sent from the file.
     min_file_chunk: u64,
     value_length: usize,
-    types: Box<[String]>,
+    types: Types,
 }
 
 /// What is in force in a block, where it is switched on.
@@ -88,7 +87,7 @@ pub(crate) fn compile(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Ssi>, E
         last_modified: conf.last_modified.or(false),
         min_file_chunk: conf.min_file_chunk.or(1024),
         value_length: usize::try_from(conf.value_length.or(255)).unwrap_or(usize::MAX),
-        types: conf.types.clone().unwrap_or_default().into(),
+        types: conf.types.clone().unwrap_or_default(),
     }))
 }
 
@@ -123,11 +122,7 @@ impl Ssi {
     }
     fn fits(&self, request: &Request) -> bool {
         let response = &request.response;
-        let kind = response.content_type.of(&response.text);
-        let kind = kind.split(|b| matches!(b, b';' | b' ')).next().unwrap_or_default();
-        let listed = |t: &String| t == "*" || kind.eq_ignore_ascii_case(t.as_bytes());
-        let known = kind.eq_ignore_ascii_case(b"text/html") || self.types.iter().any(listed);
-        response.content_length != Some(0) && !kind.is_empty() && known
+        response.content_length != Some(0) && self.types.include(response.content_type.of(&response.text))
     }
 }
 

@@ -36,7 +36,8 @@ pub async fn next(request: &Request, body: &mut Body) -> io::Result<Option<Piece
                 return Ok(next);
             }
             Body::File(part) if part.offset < part.end => return read(request, part).await.map(Some),
-            Body::File(_) | Body::Empty => return Ok(None),
+            // Nobody makes a series of pieces before pages are made.
+            Body::File(_) | Body::Empty | Body::Series(_) => return Ok(None),
             Body::Upstream(upstream) => match std::future::poll_fn(|cx| upstream.poll_next(cx)).await? {
                 None => return Ok(None),
                 Some(Chunk::Memory(text)) => text.into_vec(),

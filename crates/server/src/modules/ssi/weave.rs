@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use super::command::{included, known, parameters, written};
-use super::parse::{Command, Found, OPENING, Parser};
 use super::source::{self, Piece};
 use super::text::{self, Result};
 use super::{Ssi, date, page};
@@ -11,6 +10,7 @@ use crate::http::paths;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::subrequest::{self, Answer};
+use formats::ssi::{Command, Found, OPENING, Parser};
 
 /// A page may hold this much in memory: its text, where it does not come from a file, and what is included in it.
 const MOST: usize = 16 * 1024 * 1024;
@@ -386,6 +386,7 @@ fn is_empty(body: &Body) -> bool {
         Body::Memory(text) => text.is_empty(),
         Body::Static(text) => text.is_empty(),
         Body::File(part) => part.offset >= part.end,
+        Body::Series(_) => false,
         Body::Parts(parts) => parts.iter().all(is_empty),
         Body::Upstream(_) => false,
     }
