@@ -413,3 +413,18 @@ fn mistakes_in_the_configuration() {
         }
     });
 }
+
+#[test]
+fn name_and_date_are_the_servers_unless_the_application_has_its_own() {
+    let own = "Content-Type: text/plain\r\nServer: app\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nyes";
+    with_answer("location / { fastcgi_pass %%APP%%; }", ok("yes"), |server, _| {
+        let answer = server.get("/");
+        assert!(answer.header("server").is_some_and(|name| name.starts_with(server.binary().name())));
+        assert!(answer.header("date").is_some_and(|date| !date.contains("1970")));
+    });
+    with_answer("location / { fastcgi_pass %%APP%%; }", [stdout(own), end()].concat(), |server, _| {
+        let answer = server.get("/");
+        assert_eq!(answer.all("server"), ["app"]);
+        assert_eq!(answer.all("date"), ["Thu, 01 Jan 1970 00:00:00 GMT"]);
+    });
+}

@@ -565,3 +565,21 @@ fn what_follows_a_body_is_the_next_request() {
         }
     });
 }
+
+#[test]
+fn a_location_stays_in_its_place_among_the_headers() {
+    let text =
+        "location / { proxy_pass http://%%ORIGIN%%; proxy_redirect http://a/ http://b/; add_header X-C 3; }";
+    each(|binary| {
+        for (to, sent) in [("http://c/", "http://c/"), ("http://a/x", "http://b/x"), ("/x", "/x")] {
+            let origin = Origin::answering(format!(
+                "HTTP/1.1 302 X\r\nX-A: 1\r\nLocation: {to}\r\nX-B: 2\r\nContent-Length: 0\r\n\r\n"
+            ));
+            let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+            let bytes = server.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let answer = String::from_utf8_lossy(&bytes);
+            let end = format!("X-A: 1\r\nLocation: {sent}\r\nX-B: 2\r\nX-C: 3\r\n\r\n");
+            assert!(answer.ends_with(&end), "{answer}");
+        }
+    });
+}

@@ -14,6 +14,11 @@ pub trait Protocol: Send + Sync {
         let _ = (request, known, name, value);
         false
     }
+    /// Whether answers are those of a server with a name and a clock of its own: where they are to go out and it tells
+    /// none, none goes out.
+    fn has_name_and_date(&self) -> bool {
+        false
+    }
 }
 
 /// A request to send.

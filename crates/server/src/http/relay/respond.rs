@@ -181,7 +181,9 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
     for header in head.headers.iter() {
         copy_header(protocol, settings, request, header, text);
     }
-    leave_theirs(settings, &mut request.response);
+    let theirs = |known| protocol.has_name_and_date() || head.headers.find(known).is_some();
+    let theirs = (theirs(Known::Server), theirs(Known::Date));
+    leave_theirs(settings, &mut request.response, theirs);
     for dropped in &head.dropped {
         let mut line = Vec::new();
         head.log_dropped(*dropped, text, &mut line);
@@ -190,11 +192,11 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
     request.upstream = upstream;
 }
 
-/// `Server` and `Date` that may pass are the upstream's alone: where it sent none, as in nginx, none goes out.
-fn leave_theirs(settings: &Settings, response: &mut Response) {
+/// `Server` and `Date` that may pass are the upstream's alone: where an HTTP server sent none, as in nginx, none goes out.
+fn leave_theirs(settings: &Settings, response: &mut Response, theirs: (bool, bool)) {
     let none = Some(Span::default());
-    response.server = none.filter(|_| !settings.hide.has(Known::Server, b"Server"));
-    response.date = none.filter(|_| !settings.hide.has(Known::Date, b"Date"));
+    response.server = none.filter(|_| theirs.0 && !settings.hide.has(Known::Server, b"Server"));
+    response.date = none.filter(|_| theirs.1 && !settings.hide.has(Known::Date, b"Date"));
 }
 
 /// Whether a status and its text are those this server would send by itself.
@@ -237,6 +239,7 @@ fn copy_header(
         Known::Location => {
             response.location = Some(response.store(value));
             response.location_is_ours = false;
+            response.location_place = response.headers.len() as u16;
         }
         known => response.add(known, name, value),
     }

@@ -130,6 +130,9 @@ impl Proxy {
 }
 
 impl Protocol for Settings {
+    fn has_name_and_date(&self) -> bool {
+        true
+    }
     fn reader(&self, _: &Message) -> Reader {
         match self.create.version {
             HttpVersion::Http2 => Reader::Stream,

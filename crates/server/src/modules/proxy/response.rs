@@ -24,6 +24,7 @@ impl Settings {
             request.response.location = Some(request.response.store(&changed));
             // As in nginx a path is made absolute only where it was written here.
             request.response.location_is_ours = true;
+            request.response.location_place = request.response.headers.len() as u16;
         }
         request.thread.give_buffer(changed);
         rewritten
