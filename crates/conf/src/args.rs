@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Error, Inputs, Position, Result, Statement, Tree, Word, value};
+use crate::{Error, Inputs, Position, Result, Scope, Setting, Statement, Tree, Word, value};
 
 /// What every statement of one configuration has in common.
 pub(crate) struct Cx<'a> {
@@ -139,6 +139,26 @@ impl<'a> Args<'a> {
             let names = crate::print::list(choices.iter().map(|(name, _)| *name));
             self.error(format!("invalid value \"{text}\"")).help(format!("it must be one of: {names}"))
         })
+    }
+
+    /// The bits of all words, in any case, added to those written before in the block: such directives may be repeated.
+    pub fn bits(
+        &self,
+        at: &mut Scope,
+        names: &[(&str, u32)],
+        of: impl Fn(&mut Scope) -> &mut Setting<u32>,
+    ) -> Result<()> {
+        let mut bits = of(at).written().copied().unwrap_or_default();
+        for text in self.iter() {
+            let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+            let (_, bit) = found.ok_or_else(|| self.error(format!("invalid value \"{text}\"")))?;
+            if bits & bit != 0 {
+                at.warn(self.warning(format!("duplicate value \"{text}\"")));
+            }
+            bits |= bit;
+        }
+        of(at).put(bits);
+        Ok(())
     }
 
     /// The statements of a free block, each with its own name, words and place.

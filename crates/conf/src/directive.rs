@@ -237,10 +237,6 @@ impl Tables {
 
     #[cold]
     fn refusal(&self, name: &str, rows: &[&'static Directive], here: Within) -> Error {
-        if name == "ssl" && rows.is_empty() {
-            let error = Error::emerg("unknown directive \"ssl\"");
-            return error.help("gone since nginx 1.25.1: \"listen ... ssl\" stands for it");
-        }
         let known = nginx::known(name).filter(|known| rows.is_empty() || known.allowed_in(here));
         if let Some(known) = nginx::best(known, here) {
             return unsupported(name, &known);

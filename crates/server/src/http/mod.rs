@@ -20,4 +20,5 @@ pub mod status_page;
 pub mod steps;
 pub mod subrequest;
 pub mod symlinks;
+pub mod types;
 pub mod variables;

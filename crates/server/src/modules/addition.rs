@@ -8,6 +8,7 @@ use super::Module;
 use crate::http::request::Request;
 use crate::http::response::Body;
 use crate::http::subrequest;
+use crate::http::types::Types;
 use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module {
@@ -20,8 +21,7 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Conf>().after.set(a.bytes(0).into())
         }),
         directive("addition_types", IN_HTTP, conf::at_least(1), |at, a| {
-            at.own::<Conf>().types.get_or_insert_default().extend(a.iter().map(str::to_owned));
-            Ok(())
+            Types::read(at, a, |at| &mut at.own::<Conf>().types)
         }),
     ],
     variables: &[],
@@ -32,7 +32,7 @@ pub(crate) static MODULE: Module = Module {
 struct Conf {
     before: Setting<Box<[u8]>>,
     after: Setting<Box<[u8]>>,
-    types: Option<Vec<String>>,
+    types: Option<Types>,
 }
 impl Inherit for Conf {
     fn inherit(&mut self, outer: &Conf) {
@@ -48,7 +48,7 @@ impl Inherit for Conf {
 pub struct Addition {
     before: Box<[u8]>,
     after: Box<[u8]>,
-    types: Box<[String]>,
+    types: Types,
 }
 
 /// What is added in a block, if anything is.
@@ -58,7 +58,7 @@ pub(crate) fn compile(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Additio
     if before.is_empty() && after.is_empty() {
         return Ok(None);
     }
-    let types = conf.types.clone().unwrap_or_default().into();
+    let types = conf.types.clone().unwrap_or_default();
     Ok(Some(Addition { before, after, types }))
 }
 
@@ -85,10 +85,7 @@ impl Addition {
         request.response.body = Body::Parts(parts);
     }
     fn fits(&self, request: &Request) -> bool {
-        let kind = request.response.content_type.of(&request.response.text);
-        let kind = kind.split(|b| matches!(b, b';' | b' ')).next().unwrap_or_default();
-        let listed = |t: &String| t == "*" || kind.eq_ignore_ascii_case(t.as_bytes());
-        !kind.is_empty() && (kind.eq_ignore_ascii_case(b"text/html") || self.types.iter().any(listed))
+        self.types.include(request.response.content_type.of(&request.response.text))
     }
 }
 

@@ -47,10 +47,7 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Passing>().0.once.buffer_size.set(a.size(0)?)
         }),
         directive("memcached_next_upstream", IN_HTTP, at_least(1), |at, a| {
-            let before = at.own::<Passing>().0.once.next_upstream;
-            let mask = written::mask(at, a, AGAIN, before)?;
-            at.own::<Passing>().0.once.next_upstream.put(mask);
-            Ok(())
+            a.bits(at, AGAIN, |at| &mut at.own::<Passing>().0.once.next_upstream)
         }),
         directive("memcached_next_upstream_tries", IN_HTTP, exactly(1), |at, a| {
             at.own::<Passing>().0.once.next_upstream_tries.set(a.number(0)?)

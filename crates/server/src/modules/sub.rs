@@ -13,6 +13,7 @@ use conf::{
 use super::Module;
 use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
 use crate::http::request::Request;
+use crate::http::types::Types;
 use crate::http::variables::Template;
 use crate::worker::generation::Compiler;
 
@@ -23,8 +24,7 @@ pub(crate) static MODULE: Module = Module {
     directives: &[
         directive("sub_filter", IN, exactly(2), sub_filter),
         directive("sub_filter_types", IN, at_least(1), |at, a| {
-            at.own::<Conf>().types.get_or_insert_default().extend(a.iter().map(str::to_owned));
-            Ok(())
+            Types::read(at, a, |at| &mut at.own::<Conf>().types)
         }),
         directive("sub_filter_once", IN, flag(), |at, a| at.own::<Conf>().once.set(a.flag(0)?)),
         directive("sub_filter_last_modified", IN, flag(), |at, a| {
@@ -38,7 +38,7 @@ pub(crate) static MODULE: Module = Module {
 #[derive(Default)]
 struct Conf {
     pairs: Vec<Pair>,
-    types: Option<Vec<String>>,
+    types: Option<Types>,
     once: Setting<bool>,
     last_modified: Setting<bool>,
 }
@@ -75,7 +75,7 @@ struct Sub {
     pairs: Vec<Pair>,
     /// The patterns, if no variable is in them.
     searcher: Option<Arc<Searcher>>,
-    types: Vec<String>,
+    types: Types,
     once: bool,
     last_modified: bool,
 }
@@ -135,10 +135,7 @@ impl HeaderFilter for Sub {
 
 impl Sub {
     fn fits(&self, request: &Request) -> bool {
-        let kind = request.response.content_type.of(&request.response.text);
-        let kind = kind.split(|b| matches!(b, b';' | b' ')).next().unwrap_or_default();
-        let listed = |t: &String| t == "*" || kind.eq_ignore_ascii_case(t.as_bytes());
-        !kind.is_empty() && (kind.eq_ignore_ascii_case(b"text/html") || self.types.iter().any(listed))
+        self.types.include(request.response.content_type.of(&request.response.text))
     }
     /// Patterns with variables in them are looked up for each request; an empty one finds nothing.
     fn searcher(&self, request: &mut Request) -> Option<Arc<Searcher>> {

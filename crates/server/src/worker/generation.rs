@@ -13,7 +13,7 @@ use crate::listener::{AddressNames, Listener};
 use crate::log::ErrorLog;
 use crate::modules;
 use crate::modules::core::listen::{self, Entry, Listens, Number};
-use crate::modules::core::server_name::{Name, Names as ServerNames};
+use crate::modules::core::server_name::{self, Name, Names as ServerNames};
 use crate::modules::core::types::Types;
 use crate::modules::core::{error_log, location};
 use crate::modules::ssl;
@@ -171,6 +171,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
         modules::upstream::compile(http, &mut with)?;
         let blocks: Vec<&Scope> = http.children.iter().filter(|c| c.kind == SERVER).collect();
         implicit_listens(root, &blocks);
+        encrypted_servers(root, &blocks)?;
         for block in &blocks {
             let first = with.plans.len();
             servers.push(server(block, &mut with)?);
@@ -241,6 +242,15 @@ fn implicit_listens(root: &Scope, blocks: &[&Scope]) {
     }
 }
 
+/// `ssl on` in the default server of an address encrypts the address.
+fn encrypted_servers(root: &Scope, blocks: &[&Scope]) -> Result<(), Error> {
+    let on = blocks.iter().map(|block| modules::ssl::is_on(block)).collect::<Result<Vec<_>, _>>()?;
+    for entry in root.shared::<Listens>().lock().iter_mut() {
+        entry.ssl |= on[default_server(entry).0 as usize];
+    }
+    Ok(())
+}
+
 /// An encrypted address needs a certificate at least in its default server.
 fn certificates(root: &Scope, blocks: &[&Scope], servers: &[Server]) -> Result<(), Error> {
     let listens = root.shared::<Listens>();
@@ -270,7 +280,7 @@ fn listeners(root: &Scope, blocks: &[&Scope]) -> Result<(Vec<Listen>, Vec<Listen
     }
     for (i, entry) in entries.iter().enumerate() {
         let own = listen::socket_of(&entries, i);
-        let names = address_names(root, entry, own != i, blocks);
+        let names = address_names(root, entry, own != i, blocks)?;
         if let Some(socket) = place.get(&own) {
             let listener = &mut listeners[*socket];
             listener.servers.extend(&entry.servers);
@@ -302,9 +312,16 @@ fn default_server(entry: &Entry) -> ServerId {
     ServerId(entry.default_server.unwrap_or(entry.servers[0]) as u32)
 }
 
-fn address_names(root: &Scope, entry: &Entry, shares: bool, blocks: &[&Scope]) -> AddressNames {
+fn address_names(
+    root: &Scope,
+    entry: &Entry,
+    shares: bool,
+    blocks: &[&Scope],
+) -> Result<AddressNames, Error> {
     let mut names = Names::default();
     let mut regexes = false;
+    // A server that is alone at its address answers whatever its names are.
+    let alone = entry.servers.len() == 1;
     for number in &entry.servers {
         let id = ServerId(*number as u32);
         let Some(all) = blocks.get(*number).and_then(|b| b.conf::<ServerNames>()) else {
@@ -319,8 +336,15 @@ fn address_names(root: &Scope, entry: &Entry, shares: bool, blocks: &[&Scope]) -
                     regexes |= regex.has_names();
                     names.add_regex(regex.clone(), id);
                 }
+                Name::Text(text) if !server_name::is_valid(text) => {
+                    if !alone {
+                        let at = entry.listen.address.to_string();
+                        let message = format!("invalid server name or wildcard \"{text}\" on {at}");
+                        return Err(Error::emerg(message));
+                    }
+                }
                 Name::Text(text) => {
-                    if !names.add(text.as_bytes(), id) {
+                    if !names.add(text.as_bytes(), id) && !alone {
                         conflict(root, text, entry);
                     }
                 }
@@ -331,12 +355,8 @@ fn address_names(root: &Scope, entry: &Entry, shares: bool, blocks: &[&Scope]) -
         Address::Tcp(address) if shares => Some(address.ip()),
         _ => None,
     };
-    AddressNames {
-        ip,
-        default_server: default_server(entry),
-        names,
-        single: entry.servers.len() == 1 && !regexes,
-    }
+    let single = alone && !regexes;
+    Ok(AddressNames { ip, default_server: default_server(entry), names, single })
 }
 
 fn conflict(root: &Scope, name: &str, entry: &Entry) {

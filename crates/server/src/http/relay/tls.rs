@@ -157,13 +157,16 @@ pub fn compile(
     let mut provider = aws_lc_rs::default_provider();
     if let Some(list) = written.ciphers.written().filter(|list| *list != "DEFAULT") {
         let read = ciphers::read(list);
-        if read.suites.len() <= 3 && !list.contains("TLS_") {
+        if !read.means_any {
             return Err(here(format!("SSL_CTX_set_cipher_list(\"{list}\") failed (SSL: no cipher match)")));
         }
         provider.cipher_suites = read.suites;
     }
     let provider = Arc::new(provider);
-    let (tls12, tls13) = written.protocols.or((true, true));
+    let (tls12, tls13) = match written.protocols.or((false, false)) {
+        (false, false) => (true, true),
+        some => some,
+    };
     let versions: Vec<_> =
         [(tls13, &TLS13), (tls12, &TLS12)].into_iter().filter(|(on, _)| *on).map(|(_, v)| v).collect();
     let verifier = verifier(at, written, prefix, &provider, with)?;

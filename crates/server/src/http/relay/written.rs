@@ -38,16 +38,10 @@ macro_rules! relay_directives {
                 Ok(())
             }),
             directive(concat!($prefix, "_ignore_headers"), IN_HTTP, at_least(1), |at, a| {
-                let before = at.own::<$own>().0.once.ignore_headers;
-                let mask = written::mask(at, a, IGNORED, before)?;
-                at.own::<$own>().0.once.ignore_headers.put(mask);
-                Ok(())
+                a.bits(at, IGNORED, |at| &mut at.own::<$own>().0.once.ignore_headers)
             }),
             directive(concat!($prefix, "_next_upstream"), IN_HTTP, at_least(1), |at, a| {
-                let before = at.own::<$own>().0.once.next_upstream;
-                let mask = written::mask(at, a, AGAIN, before)?;
-                at.own::<$own>().0.once.next_upstream.put(mask);
-                Ok(())
+                a.bits(at, AGAIN, |at| &mut at.own::<$own>().0.once.next_upstream)
             }),
             relay_directives!(@once $prefix, $own, "_next_upstream_tries", next_upstream_tries, number),
             relay_directives!(@once $prefix, $own, "_next_upstream_timeout", next_upstream_timeout, msec),
@@ -121,18 +115,13 @@ macro_rules! relay_directives {
                 Ok(())
             }),
             directive(concat!($prefix, "_cache_methods"), IN_HTTP, at_least(1), |at, a| {
-                let before = at.own::<$own>().0.once.cache_methods;
-                let methods = $crate::http::relay::cache::methods(at, a, before)?;
-                at.own::<$own>().0.once.cache_methods.put(methods);
-                Ok(())
+                let names = $crate::http::relay::cache::METHODS;
+                a.bits(at, names, |at| &mut at.own::<$own>().0.once.cache_methods)
             }),
             relay_directives!(@once $prefix, $own, "_cache_min_uses", cache_min_uses, number),
             relay_directives!(@once $prefix, $own, "_cache_max_range_offset", cache_max_range_offset, offset),
             directive(concat!($prefix, "_cache_use_stale"), IN_HTTP, at_least(1), |at, a| {
-                let before = at.own::<$own>().0.once.cache_use_stale;
-                let mask = written::mask(at, a, written::STALE, before)?;
-                at.own::<$own>().0.once.cache_use_stale.put(mask);
-                Ok(())
+                a.bits(at, written::STALE, |at| &mut at.own::<$own>().0.once.cache_use_stale)
             }),
             relay_directives!(@once $prefix, $own, "_cache_background_update", cache_background_update, flag),
             relay_directives!(@once $prefix, $own, "_cache_lock", cache_lock, flag),
@@ -381,27 +370,4 @@ pub(crate) mod again {
     /// Not a failure: somebody fetches a new answer (`.._cache_use_stale`).
     pub const UPDATING: u32 = 1 << 11;
     pub const OFF: u32 = 1 << 31;
-}
-
-/// The bits of all words, and of those that the block has already.
-///
-/// # Errors
-/// nginx's `invalid value`.
-pub(crate) fn mask(
-    at: &Scope,
-    a: &Args<'_>,
-    names: &[(&str, u32)],
-    before: conf::Setting<u32>,
-) -> Result<u32, Error> {
-    let mut mask = before.or(0);
-    for i in 0..a.words.len() {
-        let text = a.str(i);
-        let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-        let (_, bit) = found.ok_or_else(|| a.error(format!("invalid value \"{text}\"")))?;
-        if mask & bit != 0 {
-            at.warn(a.warning(format!("duplicate value \"{text}\"")));
-        }
-        mask |= bit;
-    }
-    Ok(mask)
 }

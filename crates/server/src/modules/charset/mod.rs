@@ -16,6 +16,7 @@ use super::Module;
 use crate::http::filters::HeaderFilter;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::http::types::Types;
 use crate::http::variables::Template;
 use crate::worker::generation::Compiler;
 
@@ -37,8 +38,7 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Conf>().overrides.set(a.flag(0)?)
         }),
         directive("charset_types", IN_HTTP, at_least(1), |at, a| {
-            at.own::<Conf>().types.get_or_insert_default().extend(a.iter().map(|t| t.as_bytes().into()));
-            Ok(())
+            Types::read(at, a, |at| &mut at.own::<Conf>().types)
         }),
         free("charset_map", HTTP, exactly(2), |at, a| {
             let mut table = map::read(a)?;
@@ -65,7 +65,7 @@ struct Conf {
     charset: Setting<Name>,
     source: Setting<Name>,
     overrides: Setting<bool>,
-    types: Option<Vec<Box<[u8]>>>,
+    types: Option<Types>,
 }
 impl Inherit for Conf {
     fn inherit(&mut self, outer: &Conf) {
@@ -112,7 +112,7 @@ struct Charset {
     charset: Name,
     source: Name,
     overrides: bool,
-    types: Vec<Box<[u8]>>,
+    types: Types,
     maps: Arc<Mutex<Maps>>,
 }
 
@@ -133,9 +133,7 @@ pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn 
     {
         return Err(Error::emerg(lacks_map(from, to)));
     }
-    let types = conf.types.clone();
-    let mut types = types.unwrap_or_else(|| TYPES.iter().map(|kind| (*kind).into()).collect());
-    types.push(TYPES[0].into());
+    let types = conf.types.clone().unwrap_or_else(|| Types::of(&TYPES));
     Ok(Some(Box::new(Charset { charset, source, overrides: conf.overrides.or(false), types, maps })))
 }
 
@@ -186,7 +184,7 @@ impl Charset {
         (own.is_empty() && self.is_text(kind)).then_some((kind.len(), charset))
     }
     fn is_text(&self, kind: &[u8]) -> bool {
-        self.types.iter().any(|t| **t == *b"*" || t.eq_ignore_ascii_case(kind)) && !kind.is_empty()
+        !kind.is_empty() && self.types.include(kind)
     }
 
     /// The character set that the answer is to be in.

@@ -109,7 +109,9 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("keepalive_time", ANY, conf::exactly(1), |at, a| {
         at.own::<Conf>().keepalive_time.set(a.msec(0)?)
     }),
-    directive("keepalive_disable", ANY, conf::between(1, 2), keepalive_disable),
+    directive("keepalive_disable", ANY, conf::between(1, 2), |at, a| {
+        a.bits(at, DISABLE, |at| &mut at.own::<Conf>().keepalive_disable)
+    }),
     directive("lingering_close", ANY, conf::exactly(1), lingering_close),
     directive("lingering_time", ANY, conf::exactly(1), |at, a| {
         at.own::<Conf>().lingering_time.set(a.msec(0)?)
@@ -197,7 +199,7 @@ settings! {
         keepalive_header: u64,
         keepalive_requests: u32,
         keepalive_time: u64,
-        keepalive_disable: Disable,
+        keepalive_disable: u32,
         lingering_close: Lingering,
         lingering_time: u64,
         lingering_timeout: u64,
@@ -259,15 +261,12 @@ pub enum InFile {
     Clean,
 }
 /// Which old browsers get no keep-alive.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Disable {
-    /// What was written says none; others beside it count.
-    none: bool,
-    /// Old MSIE after a POST.
-    pub msie6: bool,
-    /// Safari on macOS.
-    pub safari: bool,
-}
+#[derive(Clone, Copy, Debug)]
+pub struct Disable(u32);
+/// What `keepalive_disable` can name: old MSIE after a POST, Safari on macOS.
+const DISABLE: &[(&str, u32)] = &[("none", 1), ("msie6", MSIE6), ("safari", SAFARI)];
+const MSIE6: u32 = 2;
+const SAFARI: u32 = 4;
 
 /// As run: every setting has its value.
 pub struct Core {
@@ -364,7 +363,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         keepalive_header: c.keepalive_header.written().copied().filter(|seconds| *seconds > 0),
         keepalive_requests: c.keepalive_requests.or(1000),
         keepalive_time: time(&c.keepalive_time, 3_600_000),
-        keepalive_disable: c.keepalive_disable.or(Disable { msie6: true, ..Disable::default() }),
+        keepalive_disable: Disable(c.keepalive_disable.or(MSIE6)),
         lingering_close: c.lingering_close.or(Lingering::On),
         lingering_time: time(&c.lingering_time, 30_000),
         lingering_timeout: time(&c.lingering_timeout, 5_000),
@@ -416,16 +415,17 @@ impl Core {
 }
 impl Disable {
     fn applies(self, request: &Request) -> bool {
-        if !self.msie6 && !self.safari {
+        let disabled = |bit| self.0 & bit != 0;
+        if !disabled(MSIE6 | SAFARI) {
             return false;
         }
         let Some(agent) = request.header(wire::Known::UserAgent) else { return false };
         let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
-        let msie6 = self.msie6
+        let msie6 = disabled(MSIE6)
             && request.head.method == wire::Method::Post
             && (has(b"MSIE 4.") || has(b"MSIE 5.") || has(b"MSIE 6."))
             && !has(b"Opera");
-        msie6 || (self.safari && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/"))
+        msie6 || (disabled(SAFARI) && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/"))
     }
 }
 
@@ -467,22 +467,6 @@ fn keepalive_timeout(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     conf.keepalive_timeout.set(a.msec(0)?)?;
     // What the header says is inherited by itself.
     if a.words.len() == 2 { conf.keepalive_header.set(a.sec(1)?) } else { Ok(()) }
-}
-fn keepalive_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut disable = at.own::<Conf>().keepalive_disable.or(Disable::default());
-    for i in 0..a.words.len() {
-        let bit = match a.str(i) {
-            "none" => &mut disable.none,
-            "msie6" => &mut disable.msie6,
-            "safari" => &mut disable.safari,
-            other => return Err(a.error(format!("invalid value \"{other}\""))),
-        };
-        if std::mem::replace(bit, true) {
-            at.warn(a.warning(format!("duplicate value \"{}\"", a.str(i))));
-        }
-    }
-    at.own::<Conf>().keepalive_disable.put(disable);
-    Ok(())
 }
 fn lingering_close(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let value =

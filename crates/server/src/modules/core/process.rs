@@ -227,18 +227,10 @@ pub fn no_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 fn user(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let name = a.str(0);
     let found = a.inputs().user(name).ok().flatten();
-    let (uid, mut gid) = found.ok_or_else(|| a.error(format!("getpwnam(\"{name}\") failed")))?;
-    if a.words.len() == 2 {
-        let group = a.str(1);
-        gid = a
-            .inputs()
-            .group(group)
-            .ok()
-            .flatten()
-            .ok_or_else(|| a.error(format!("getgrnam(\"{group}\") failed")))?;
-    } else if let Ok(Some(group)) = a.inputs().group(name) {
-        gid = group;
-    }
+    let (uid, _) = found.ok_or_else(|| a.error(format!("getpwnam(\"{name}\") failed")))?;
+    let group = a.opt(1).unwrap_or(name);
+    let found = a.inputs().group(group).ok().flatten();
+    let gid = found.ok_or_else(|| a.error(format!("getgrnam(\"{group}\") failed")))?;
     at.own::<Conf>().user.set((uid, gid))
 }
 

@@ -35,7 +35,6 @@ pub fn server_name(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 }
 
 fn name(at: &mut Scope, a: &Args<'_>, text: &str) -> Result<Name, Error> {
-    let invalid = || a.error(format!("server name \"{text}\" is invalid"));
     if let Some(pattern) = text.strip_prefix('~') {
         if pattern.is_empty() {
             return Err(a.error("empty regex in server name \"~\""));
@@ -48,12 +47,18 @@ fn name(at: &mut Scope, a: &Args<'_>, text: &str) -> Result<Name, Error> {
     if text == "$hostname" {
         return Ok(Name::Text(sys::process::hostname().to_ascii_lowercase()));
     }
-    let stars = text.matches('*').count();
-    let wild = text.starts_with("*.") || text.ends_with(".*");
-    if stars > 1 || (stars == 1 && !wild) || (text.starts_with('.') && text.len() < 2) {
-        return Err(invalid());
+    let half = text.starts_with('*') && (text.len() < 3 || !text.starts_with("*."));
+    if half || text == "." {
+        return Err(a.error(format!("server name \"{text}\" is invalid")));
     }
     Ok(Name::Text(text.to_ascii_lowercase()))
+}
+
+/// Whether a name can be told from others: at most one asterisk, at one end, beside a dot. It matters only where an
+/// address has several servers.
+pub fn is_valid(name: &str) -> bool {
+    let wild = (name.len() > 2 && name.starts_with("*.")) || (name.len() > 2 && name.ends_with(".*"));
+    !name.contains("..") && name.matches('*').count() <= usize::from(wild)
 }
 
 /// A size that is checked, and needs no setting here: these tables grow as they must.

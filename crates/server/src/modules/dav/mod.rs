@@ -31,7 +31,9 @@ use crate::worker::generation::Compiler;
 pub(crate) static MODULE: Module = Module {
     name: "dav",
     directives: &[
-        directive("dav_methods", IN_HTTP, at_least(1), methods),
+        directive("dav_methods", IN_HTTP, at_least(1), |at, a| {
+            a.bits(at, METHODS, |at| &mut at.own::<Conf>().methods)
+        }),
         directive("create_full_put_path", IN_HTTP, flag(), |at, a| {
             at.own::<Conf>().create_full_put_path.set(a.flag(0)?)
         }),
@@ -49,33 +51,29 @@ pub(crate) static MODULE: Module = Module {
 settings! {
     /// As written.
     struct Conf {
-        methods: Vec<Method>,
+        methods: u32,
         create_full_put_path: bool,
         min_delete_depth: usize,
         access: Access,
     }
 }
 
-const METHODS: &[(&str, Option<Method>)] = &[
-    ("off", None),
-    ("put", Some(Method::Put)),
-    ("delete", Some(Method::Delete)),
-    ("mkcol", Some(Method::Mkcol)),
-    ("copy", Some(Method::Copy)),
-    ("move", Some(Method::Move)),
+/// What `dav_methods` can name. `off` is no method of anybody's.
+const METHODS: &[(&str, u32)] = &[
+    ("off", 1 << 31),
+    ("put", bit(Method::Put)),
+    ("delete", bit(Method::Delete)),
+    ("mkcol", bit(Method::Mkcol)),
+    ("copy", bit(Method::Copy)),
+    ("move", bit(Method::Move)),
 ];
-
-fn methods(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut methods = Vec::new();
-    for i in 0..a.words.len() {
-        methods.extend(a.one_of(i, METHODS)?);
-    }
-    at.own::<Conf>().methods.set(methods)
+const fn bit(method: Method) -> u32 {
+    1 << method as u32
 }
 
 /// As run.
 struct Dav {
-    methods: Vec<Method>,
+    methods: u32,
     create_full_put_path: bool,
     min_delete_depth: usize,
     access: Access,
@@ -83,8 +81,8 @@ struct Dav {
 
 pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
     let Some(conf) = at.conf::<Conf>() else { return Ok(None) };
-    let methods = conf.methods.or(Vec::new());
-    if methods.is_empty() {
+    let methods = conf.methods.or(0);
+    if methods == 0 {
         return Ok(None);
     }
     Ok(Some(Box::new(Dav {
@@ -97,7 +95,7 @@ pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn
 
 impl Handler for Dav {
     fn answer<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Next> {
-        match self.methods.contains(&request.method) {
+        match self.methods & bit(request.method) != 0 {
             true => Outcome::wait(self.change(request)),
             false => Next::Go.into(),
         }

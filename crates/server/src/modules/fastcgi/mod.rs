@@ -33,7 +33,7 @@ static DIRECTIVES: &[conf::Directive] = relay_directives!(
         directive("fastcgi_pass", LOCATION.or(IF_LOCATION), exactly(1), gateway::pass::<Fastcgi>),
         directive("fastcgi_param", IN_HTTP, between(2, 3), params::set::<Fastcgi>),
         directive("fastcgi_index", IN_HTTP, exactly(1), names::index),
-        directive("fastcgi_split_path_info", LOCATION, exactly(1), names::split_path_info),
+        directive("fastcgi_split_path_info", IN_HTTP, exactly(1), names::split_path_info),
         directive("fastcgi_keep_conn", IN_HTTP, flag(), |at, a| {
             at.own::<Conf>().keep_conn.set(a.flag(0)?)
         }),

@@ -7,23 +7,34 @@ use super::Conf;
 use crate::http::regex::Regex;
 use crate::http::request::Request;
 
-/// Which answers to other proxies' requests are compressed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Proxied {
-    pub expired: bool,
-    pub no_cache: bool,
-    pub no_store: bool,
-    pub private: bool,
-    pub no_last_modified: bool,
-    pub no_etag: bool,
-    pub auth: bool,
-    pub any: bool,
+/// What `gzip_proxied` can name: which answers to other proxies' requests are compressed.
+pub(super) const PROXIED: &[(&str, u32)] = &[
+    ("off", proxied::OFF),
+    ("expired", proxied::EXPIRED),
+    ("no-cache", proxied::NO_CACHE),
+    ("no-store", proxied::NO_STORE),
+    ("private", proxied::PRIVATE),
+    ("no_last_modified", proxied::NO_LAST_MODIFIED),
+    ("no_etag", proxied::NO_ETAG),
+    ("auth", proxied::AUTH),
+    ("any", proxied::ANY),
+];
+mod proxied {
+    pub const OFF: u32 = 1;
+    pub const EXPIRED: u32 = 1 << 1;
+    pub const NO_CACHE: u32 = 1 << 2;
+    pub const NO_STORE: u32 = 1 << 3;
+    pub const PRIVATE: u32 = 1 << 4;
+    pub const NO_LAST_MODIFIED: u32 = 1 << 5;
+    pub const NO_ETAG: u32 = 1 << 6;
+    pub const AUTH: u32 = 1 << 7;
+    pub const ANY: u32 = 1 << 8;
 }
 
 /// As run.
 pub(crate) struct Clients {
     http_version: Version,
-    proxied: Proxied,
+    proxied: u32,
     disable: Vec<Regex>,
     /// Whether answers say that they depend on `Accept-Encoding`.
     pub vary: bool,
@@ -36,7 +47,7 @@ impl Clients {
         let conf = at.conf::<Conf>().unwrap_or(&none);
         Clients {
             http_version: conf.http_version.or(Version::Http11),
-            proxied: conf.proxied.or(Proxied::default()),
+            proxied: conf.proxied.or(proxied::OFF),
             disable: conf.disable.clone(),
             vary: conf.vary.or(false),
         }
@@ -55,25 +66,29 @@ impl Clients {
     }
     /// A request with `Via` comes from a proxy.
     fn allowed_for_proxies(&self, request: &Request) -> bool {
-        let p = self.proxied;
-        if request.header(Known::Via).is_none() || p.any {
+        let has = |bit| self.proxied & bit != 0;
+        if request.header(Known::Via).is_none() {
             return true;
+        }
+        if has(proxied::OFF) || has(proxied::ANY) {
+            return !has(proxied::OFF);
         }
         let response = &request.response;
         let header = |name| response.header(name);
-        if p.auth && request.header(Known::Authorization).is_some() {
+        if has(proxied::AUTH) && request.header(Known::Authorization).is_some() {
             return true;
         }
         if let Some(expires) = header(b"Expires") {
-            return p.expired && expired(request, expires);
+            return has(proxied::EXPIRED) && expired(request, expires);
         }
         if let Some(control) = header(b"Cache-Control") {
             let says = |word: &[u8]| memchr::memmem::find(&control.to_ascii_lowercase(), word).is_some();
-            return (p.no_cache && says(b"no-cache"))
-                || (p.no_store && says(b"no-store"))
-                || (p.private && says(b"private"));
+            return (has(proxied::NO_CACHE) && says(b"no-cache"))
+                || (has(proxied::NO_STORE) && says(b"no-store"))
+                || (has(proxied::PRIVATE) && says(b"private"));
         }
-        (p.no_last_modified && response.last_modified.is_none()) || (p.no_etag && header(b"ETag").is_none())
+        (has(proxied::NO_LAST_MODIFIED) && response.last_modified.is_none())
+            || (has(proxied::NO_ETAG) && header(b"ETag").is_none())
     }
 }
 

@@ -14,7 +14,6 @@ use conf::{Args, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Set
 use wire::{Known, Version};
 
 pub(crate) use self::clients::Clients;
-use self::clients::Proxied;
 use self::compressor::{Compressor, Until};
 pub(crate) use self::gunzip::filter as gunzip;
 pub(crate) use self::precompressed::handler as precompressed;
@@ -22,6 +21,7 @@ use super::Module;
 use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
 use crate::http::regex::Regex;
 use crate::http::request::Request;
+use crate::http::types::Types;
 use crate::http::variables::{Variable, variable};
 use crate::worker::generation::Compiler;
 
@@ -31,7 +31,9 @@ pub(crate) static MODULE: Module = Module {
     name: "gzip",
     directives: &[
         directive("gzip", IN.or(IF_LOCATION), conf::flag(), |at, a| at.own::<Conf>().on.set(a.flag(0)?)),
-        directive("gzip_types", IN, conf::at_least(1), gzip_types),
+        directive("gzip_types", IN, conf::at_least(1), |at, a| {
+            Types::read(at, a, |at| &mut at.own::<Conf>().types)
+        }),
         directive("gzip_min_length", IN, conf::exactly(1), |at, a| {
             at.own::<Conf>().min_length.set(a.size(0)?)
         }),
@@ -40,7 +42,9 @@ pub(crate) static MODULE: Module = Module {
             let version = a.one_of(0, &[("1.0", Version::Http10), ("1.1", Version::Http11)])?;
             at.own::<Conf>().http_version.set(version)
         }),
-        directive("gzip_proxied", IN, conf::at_least(1), gzip_proxied),
+        directive("gzip_proxied", IN, conf::at_least(1), |at, a| {
+            a.bits(at, clients::PROXIED, |at| &mut at.own::<Conf>().proxied)
+        }),
         directive("gzip_vary", IN, conf::flag(), |at, a| at.own::<Conf>().vary.set(a.flag(0)?)),
         directive("gzip_disable", IN, conf::at_least(1), gzip_disable),
         directive("gzip_buffers", IN, conf::exactly(2), |at, a| {
@@ -66,7 +70,7 @@ struct Conf {
     min_length: Setting<u64>,
     level: Setting<u32>,
     http_version: Setting<Version>,
-    proxied: Setting<Proxied>,
+    proxied: Setting<u32>,
     vary: Setting<bool>,
     disable: Vec<Regex>,
     /// nginx's working memory; here the compressor's output comes in pieces of that size.
@@ -90,32 +94,6 @@ impl Inherit for Conf {
     }
 }
 
-/// The types to compress; `text/html` always.
-#[derive(Clone, Debug, Default)]
-struct Types {
-    all: bool,
-    some: Vec<Box<[u8]>>,
-}
-impl Types {
-    fn includes(&self, content_type: &[u8]) -> bool {
-        let end = content_type.iter().position(|b| matches!(b, b';' | b' ')).unwrap_or(content_type.len());
-        let kind = &content_type[..end];
-        self.all
-            || kind.eq_ignore_ascii_case(b"text/html")
-            || self.some.iter().any(|t| kind.eq_ignore_ascii_case(t))
-    }
-}
-
-fn gzip_types(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let types = at.own::<Conf>().types.get_or_insert_default();
-    for i in 0..a.words.len() {
-        match a.str(i) {
-            "*" => types.all = true,
-            kind => types.some.push(kind.as_bytes().into()),
-        }
-    }
-    Ok(())
-}
 fn comp_level(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let level: u32 = a.number(0)?;
     match level {
@@ -123,24 +101,6 @@ fn comp_level(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         0 => Err(a.error("value must be equal to or greater than 1")),
         _ => Err(a.error("value must be equal to or less than 9")),
     }
-}
-fn gzip_proxied(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut proxied = Proxied::default();
-    for i in 0..a.words.len() {
-        match a.str(i) {
-            "off" => proxied = Proxied::default(),
-            "expired" => proxied.expired = true,
-            "no-cache" => proxied.no_cache = true,
-            "no-store" => proxied.no_store = true,
-            "private" => proxied.private = true,
-            "no_last_modified" => proxied.no_last_modified = true,
-            "no_etag" => proxied.no_etag = true,
-            "auth" => proxied.auth = true,
-            "any" => proxied.any = true,
-            other => return Err(a.error(format!("invalid value \"{other}\""))),
-        }
-    }
-    at.own::<Conf>().proxied.set(proxied)
 }
 /// `msie6` is nginx's name for an expression of its own.
 fn gzip_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
@@ -202,7 +162,7 @@ impl Gzip {
         matches!(response.status, 200 | 403 | 404)
             && response.header(b"Content-Encoding").is_none_or(<[u8]>::is_empty)
             && response.content_length.is_none_or(|length| length >= self.min_length)
-            && self.types.includes(response.content_type.of(&response.text))
+            && self.types.include(response.content_type.of(&response.text))
             && !response.content_type.is_empty()
     }
 }

@@ -104,11 +104,32 @@ fn read_by(kind: &str, path: &str, reads: Reads<'_>) -> Result<Arc<[u8]>, Error>
         return Ok(data.as_bytes().into());
     }
     reads(path).map_err(|e| {
-        Error::emerg(format!(
-            "cannot load {kind} \"{path}\": BIO_new_file() failed ({})",
-            crate::log::Errno(&e)
-        ))
+        Error::emerg(format!("cannot load {kind} \"{path}\": BIO_new_file() failed ({})", unopened(path, &e)))
     })
+}
+
+/// A file that has to be there.
+///
+/// # Errors
+/// In nginx's words when it cannot be read.
+pub fn readable(path: &str, with: &Compiler<'_>) -> Result<(), Error> {
+    let read = with.inputs.read(path.as_ref());
+    let failed = |e| Error::emerg(format!("BIO_new_file(\"{path}\") failed ({})", unopened(path, &e)));
+    read.map(drop).map_err(failed)
+}
+
+/// Why a file could not be opened, in OpenSSL's words.
+fn unopened(path: &str, error: &std::io::Error) -> String {
+    let code = error.raw_os_error().unwrap_or_default();
+    let text = crate::log::Errno(error).to_string();
+    let text = text.split_once(": ").map_or(&*text, |(_, text)| text);
+    let (bio, what) = match error.kind() {
+        std::io::ErrorKind::NotFound => ("10000080", "no such file"),
+        _ => ("10080002", "system lib"),
+    };
+    format!(
+        "SSL: error:8{code:07X}:system library::{text}:calling fopen({path}, r) error:{bio}:BIO routines::{what}"
+    )
 }
 
 /// The certificates in a file.
@@ -124,10 +145,15 @@ fn chain_by(path: &str, reads: Reads<'_>) -> Result<Vec<CertificateDer<'static>>
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         _ => Err(Error::emerg(format!(
-            "cannot load certificate \"{path}\": PEM_read_bio_X509_AUX() failed (SSL: no start line)"
+            "cannot load certificate \"{path}\": PEM_read_bio_X509_AUX() failed \
+             (SSL: error:0480006C:PEM routines::no start line:Expecting: TRUSTED CERTIFICATE)"
         ))),
     }
 }
+
+/// OpenSSL's words for a file without a key.
+const NO_KEY: &str =
+    "error:1E08010C:DECODER routines::unsupported:No supported data to decode. Input type: PEM";
 
 /// The private key in a file, opened by one of these pass phrases if it is locked.
 ///
@@ -143,7 +169,7 @@ pub fn key_of(path: &str, passwords: &[String], reads: Reads<'_>) -> Result<Priv
     let text = String::from_utf8_lossy(&pem);
     let old = text.split_once("Proc-Type: 4,ENCRYPTED");
     if old.is_none() && !text.contains(ENCRYPTED) {
-        return PrivateKeyDer::from_pem_slice(&pem).map_err(|e| failed(&e.to_string()));
+        return PrivateKeyDer::from_pem_slice(&pem).map_err(|_| failed(NO_KEY));
     }
     if passwords.is_empty() {
         return Err(failed("it needs a pass phrase").help("\"ssl_password_file\" names a file that has it"));
@@ -267,7 +293,7 @@ fn staple(at: &Scope, conf: &Conf, with: &Compiler<'_>) -> Result<Option<Vec<u8>
     };
     let read = with.inputs.read(file.path.as_ref());
     let failed = |what: &str, why: String| Error::emerg(format!("{what}(\"{}\") failed ({why})", file.path));
-    let bytes = read.map_err(|e| failed("BIO_new_file", crate::log::Errno(&e).to_string()))?;
+    let bytes = read.map_err(|e| failed("BIO_new_file", unopened(&file.path, &e)))?;
     match bytes.first() {
         Some(0x30) => Ok(Some(bytes.to_vec())),
         _ => Err(failed("d2i_OCSP_RESPONSE_bio", "SSL: not an OCSP response".into()).at(at.at.clone())),

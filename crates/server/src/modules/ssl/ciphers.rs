@@ -62,7 +62,12 @@ pub struct List<'a> {
     pub suites: Vec<SupportedCipherSuite>,
     /// Elements without counterpart.
     pub unknown: Vec<&'a str>,
+    /// OpenSSL would find something in it: a suite, or some of those that are not here and nobody is to have.
+    pub means_any: bool,
 }
+
+/// Keywords of suites that only those name who want none at all (`ssl_ciphers aNULL` beside `ssl_reject_handshake`).
+const NONE: [&str; 4] = ["aNULL", "ADH", "AECDH", "kDHEPSK"];
 
 /// Reads a list in OpenSSL's notation: names, keywords, `!`, `-`, `+`, and `@STRENGTH`, which changes nothing here.
 pub fn read(list: &str) -> List<'_> {
@@ -90,8 +95,13 @@ pub fn read(list: &str) -> List<'_> {
             }
         }
     }
+    let none = NONE.contains(&list);
+    if none {
+        unknown.clear();
+    }
+    let means_any = !chosen.is_empty() || list.contains("TLS_") || none;
     let suites = TLS13.iter().chain(chosen).map(|(_, suite)| *suite).collect();
-    List { suites, unknown }
+    List { suites, unknown, means_any }
 }
 
 /// Whether a suite is meant by a name, a keyword, or keywords joined by `+`.
@@ -138,5 +148,6 @@ mod tests {
         let list = read("AES128-SHA:ECDHE-ECDSA-AES128-GCM-SHA256:DES-CBC3-SHA");
         assert_eq!(list.unknown, ["AES128-SHA", "DES-CBC3-SHA"]);
         assert_eq!(list.suites.len(), 4, "three of TLS 1.3 and one");
+        assert!(read("aNULL").means_any && !read("nonsense").means_any && !read("HIGH:!ALL").means_any);
     }
 }

@@ -43,7 +43,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Configured>
         return Err(here(Error::emerg(message)));
     }
     if let Some(file) = conf.dhparam.written() {
-        certificates::read("file", &file.path, with)?;
+        certificates::readable(&file.path, with)?;
     }
     let mut choice = Choice::of(at, conf)?;
     for (name, value) in &conf.commands {
@@ -105,6 +105,13 @@ fn resumption(at: &Scope, conf: &Conf, config: &mut ServerConfig, with: &Compile
 }
 
 impl Protocols {
+    /// All, where there are none.
+    fn or_all(self) -> Protocols {
+        match self {
+            Protocols { tls12: false, tls13: false } => Protocols { tls12: true, tls13: true },
+            some => some,
+        }
+    }
     fn versions(self) -> Vec<&'static SupportedProtocolVersion> {
         let all = [(self.tls13, &TLS13), (self.tls12, &TLS12)];
         all.into_iter().filter(|version| version.0).map(|version| version.1).collect()
@@ -123,7 +130,7 @@ impl Choice {
     fn of(at: &Scope, conf: &Conf) -> Result<Choice, Error> {
         let provider = aws_lc_rs::default_provider();
         let mut choice = Choice {
-            protocols: conf.protocols.or(Protocols { tls12: true, tls13: true }),
+            protocols: conf.protocols.or(Protocols::default()).or_all(),
             suites: provider.cipher_suites,
             groups: provider.kx_groups,
             server_order: conf.prefer_server_ciphers.or(false),
@@ -145,7 +152,7 @@ impl Choice {
     }
     fn ciphers(&mut self, at: &Scope, list: &str) -> Result<(), Error> {
         let read = ciphers::read(list);
-        if read.suites.len() <= 3 && !list.contains("TLS_") {
+        if !read.means_any {
             let message = format!("SSL_CTX_set_cipher_list(\"{list}\") failed (SSL: no cipher match)");
             return Err(Error::emerg(message).at(at.at.clone()));
         }

@@ -26,6 +26,7 @@ pub use self::compile::{Configured, compile};
 use self::offered::Offered;
 pub use self::tls::{Agreed, Tls};
 use self::tls::{Chosen, Failure};
+pub use self::written::is_on;
 use self::written::{Conf, named};
 
 const IN: Within = HTTP.or(SERVER);
@@ -33,6 +34,7 @@ const IN: Within = HTTP.or(SERVER);
 pub(crate) static MODULE: Module = Module {
     name: "ssl",
     directives: &[
+        directive("ssl", IN, conf::flag(), written::ssl),
         directive("ssl_certificate", IN, conf::exactly(1), |at, a| {
             let file = written::certificate(at, a)?;
             at.own::<Conf>().certificates.push(file);

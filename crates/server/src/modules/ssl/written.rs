@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conf::{Args, Error, Inherit, Scope, Setting};
+use conf::{Args, Error, Inherit, Position, Scope, Setting};
 
 use super::sessions::Cache;
 use crate::http::variables::Template;
@@ -39,6 +39,8 @@ pub enum Verify {
 /// As written.
 #[derive(Default)]
 pub struct Conf {
+    /// `ssl on`, and where it is written.
+    pub on: Setting<(bool, Position)>,
     pub certificates: Vec<Named>,
     pub keys: Vec<Named>,
     pub protocols: Setting<Protocols>,
@@ -84,6 +86,7 @@ impl Inherit for Conf {
         if self.session_cache.is_none() {
             self.session_cache.clone_from(&outer.session_cache);
         }
+        self.on.inherit(&outer.on);
         self.protocols.inherit(&outer.protocols);
         self.ciphers.inherit(&outer.ciphers);
         self.prefer_server_ciphers.inherit(&outer.prefer_server_ciphers);
@@ -132,9 +135,32 @@ pub fn certificate(at: &mut Scope, a: &Args<'_>) -> Result<Named, Error> {
     Ok(Named { written: name.into(), path, template })
 }
 
-/// `ssl_protocols`
+/// `ssl`, as nginx had it until 1.25.1.
+pub fn ssl(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    let instead = "the \"ssl\" directive is deprecated, use the \"listen ... ssl\" directive instead";
+    at.own::<Conf>().on.set((a.flag(0)?, a.at()))?;
+    at.warn(a.warning(instead));
+    Ok(())
+}
+
+/// Whether `ssl on` holds for a server: then all addresses that it is the default of are encrypted.
+///
+/// # Errors
+/// It has no certificate.
+pub fn is_on(server: &Scope) -> Result<bool, Error> {
+    let Some(conf) = server.conf::<Conf>() else { return Ok(false) };
+    let Some((true, place)) = conf.on.written() else { return Ok(false) };
+    match conf.certificates.is_empty() {
+        true => {
+            Err(Error::emerg("no \"ssl_certificate\" is defined for the \"ssl\" directive").at(place.clone()))
+        }
+        false => Ok(true),
+    }
+}
+
+/// `ssl_protocols`, which may be written several times. What only names protocols that are broken stands for the others.
 pub fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut protocols = Protocols::default();
+    let mut protocols = at.own::<Conf>().protocols.written().copied().unwrap_or_default();
     for i in 0..a.words.len() {
         match a.str(i) {
             "TLSv1.2" => protocols.tls12 = true,
@@ -145,10 +171,8 @@ pub fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             other => return Err(a.error(format!("invalid value \"{other}\""))),
         }
     }
-    if !protocols.tls12 && !protocols.tls13 {
-        return Err(a.error("no usable protocol in \"ssl_protocols\": add TLSv1.2 or TLSv1.3"));
-    }
-    at.own::<Conf>().protocols.set(protocols)
+    at.own::<Conf>().protocols.put(protocols);
+    Ok(())
 }
 
 /// `ssl_verify_client`

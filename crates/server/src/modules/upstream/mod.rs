@@ -31,7 +31,13 @@ pub(crate) static MODULE: Module =
     Module { name: "upstream", directives: DIRECTIVES, variables: variables::VARIABLES };
 
 static DIRECTIVES: &[conf::Directive] = &[
-    block("upstream", HTTP, conf::exactly(1), UPSTREAM, open),
+    block("upstream", HTTP, conf::exactly(1), UPSTREAM, open).on_close(|at, a| {
+        let block = at.own::<Block>();
+        match block.servers.is_empty() && !block.state.is_written() {
+            true => Err(Error::emerg("no servers are inside upstream").at(a.end())),
+            false => Ok(()),
+        }
+    }),
     directive("server", UPSTREAM, conf::at_least(1), server),
     directive("state", UPSTREAM, conf::exactly(1), state::state),
     directive("zone", UPSTREAM, conf::between(1, 2), zone),
@@ -349,9 +355,6 @@ fn group(block: &Block, scope: &Scope) -> Result<Group, Error> {
     let has = |backup| block.servers.iter().any(|server| server.backup == backup);
     if !has(false) && has(true) {
         return Err(Error::emerg(format!("no servers in upstream \"{}\"", block.name)).at(scope.at.clone()));
-    }
-    if !has(false) && !block.state.is_written() {
-        return Err(Error::emerg("no servers are inside upstream").at(scope.at.clone()));
     }
     let mut group = Group::new(&block.name, None, primary, backup);
     group.balancer = block.balancer.clone().unwrap_or_default();

@@ -44,7 +44,9 @@ pub(crate) static MODULE: Module = Module {
             };
             at.own::<Conf>().expires.set(expires)
         }),
-        directive("userid_flags", IN_HTTP, conf::between(1, 3), flags),
+        directive("userid_flags", IN_HTTP, conf::between(1, 3), |at, a| {
+            a.bits(at, FLAGS, |at| &mut at.own::<Conf>().flags)
+        }),
         directive("userid_p3p", IN_HTTP, conf::exactly(1), |at, a| {
             at.own::<Conf>().p3p.set(unless_none(a, ""))
         }),
@@ -106,7 +108,7 @@ settings! {
         domain: String,
         path: String,
         expires: Expires,
-        flags: String,
+        flags: u32,
         p3p: String,
         mark: Option<u8>,
     }
@@ -119,18 +121,21 @@ fn unless_none(a: &Args<'_>, before: &str) -> String {
     }
 }
 
-const FLAGS: &[&str] = &["off", "secure", "httponly", "samesite=strict", "samesite=lax", "samesite=none"];
-fn flags(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let mut wanted = [false; FLAGS.len()];
-    for text in a.iter() {
-        let flag = FLAGS.iter().position(|flag| flag.eq_ignore_ascii_case(text));
-        let flag = flag.ok_or_else(|| a.error(format!("invalid value \"{text}\"")))?;
-        if std::mem::replace(&mut wanted[flag], true) {
-            at.warn(a.warning(format!("duplicate value \"{text}\"")));
-        }
-    }
-    let named = FLAGS.iter().zip(wanted).skip(1).filter(|(_, wanted)| *wanted);
-    at.own::<Conf>().flags.set(named.map(|(flag, _)| format!("; {flag}")).collect())
+/// What `userid_flags` can name; those with `SAMESITE` exclude one another.
+const FLAGS: &[(&str, u32)] = &[
+    ("off", 1),
+    ("secure", 1 << 1),
+    ("httponly", 1 << 2),
+    ("samesite=strict", SAMESITE | 1 << 3),
+    ("samesite=lax", SAMESITE | 1 << 4),
+    ("samesite=none", SAMESITE | 1 << 5),
+];
+const SAMESITE: u32 = 1 << 6;
+
+/// As they stand in the cookie.
+fn flags(bits: u32) -> String {
+    let set = FLAGS.iter().skip(1).filter(|(_, bit)| bits & bit == *bit);
+    set.map(|(flag, _)| format!("; {flag}")).collect()
 }
 
 fn mark(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
@@ -173,7 +178,7 @@ fn compiled(at: &Scope) -> Option<UserId> {
         reset: names.index(b"uid_reset"),
         name: name.into(),
         place: format!("{domain}{path}").into(),
-        flags: conf.flags.or(String::new()).into(),
+        flags: flags(conf.flags.or(0)).into(),
         expires: conf.expires.or(Expires::Never),
         p3p: conf.p3p.or(String::new()).into(),
         mark: conf.mark.or(None),

@@ -36,4 +36,4 @@ pub use look::{Kept, Looked, look};
 pub(super) use serve::serve;
 pub use settings::Cache;
 pub(super) use settings::compile;
-pub(crate) use settings::{methods, valid};
+pub(crate) use settings::{METHODS, valid};

@@ -38,8 +38,8 @@ enum Where {
     Named(Template, HashMap<Vec<u8>, Arc<Zone>>),
 }
 
-/// The methods whose answers may be kept.
-const METHODS: &[(&str, u32)] = &[
+/// What `.._cache_methods` can name: methods whose answers may be kept.
+pub const METHODS: &[(&str, u32)] = &[
     ("GET", 1 << Method::Get as u32),
     ("HEAD", 1 << Method::Head as u32),
     ("POST", 1 << Method::Post as u32),
@@ -55,14 +55,6 @@ const METHODS: &[(&str, u32)] = &[
     ("UNLOCK", 1 << Method::Unlock as u32),
     ("PATCH", 1 << Method::Patch as u32),
 ];
-
-/// Reads `.._cache_methods`.
-///
-/// # Errors
-/// nginx's `invalid value`.
-pub fn methods(at: &Scope, a: &Args<'_>, before: conf::Setting<u32>) -> Result<u32, Error> {
-    super::super::written::mask(at, a, METHODS, before)
-}
 
 /// Reads `.._cache_valid [code ..] time`: statuses, 0 for any, and seconds.
 ///
