@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use conf::{Args, Error, IN_HTTP, Scope, at_least, between, directive, exactly, flag};
+use conf::{Error, IN_HTTP, Scope, at_least, between, directive, exactly, flag};
 use rustix::io::Errno;
 use wire::{Framing, Known, Method};
 
