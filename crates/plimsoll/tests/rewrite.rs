@@ -243,3 +243,25 @@ fn set_may_use_what_was_set() {
         set $unset_by_nobody_ \"\";";
     on_both(text, |server| expect(server, &[("/?x=y", "1-12! 1-12 y")]));
 }
+
+/// A text that this takes for ever on is given up: what depends on it is answered 500, a `map` has no match.
+#[test]
+fn an_expression_that_takes_too_long_is_given_up() {
+    let text = "map $arg_m $mapped { default none; \"~^(a|aa|aaa)+$\" all; } server { listen 127.0.0.1:%%PORT%%; \
+        location ~ ^/where/(a|aa|aaa)+$ { return 200 all; } \
+        location /rewrite { rewrite ^/rewrite/(a|aa|aaa)+$ /all; return 200 none; } \
+        location /if { if ($uri ~ ^/if/(a|aa|aaa)+$) { return 200 all; } return 200 none; } \
+        location /map { return 200 $mapped; } location / { return 200 other; } }";
+    on_both(text, |server| {
+        let long = format!("{}b", "a".repeat(60));
+        for place in ["where", "rewrite", "if"] {
+            assert_eq!(server.get(&format!("/{place}/{long}")).status, 500, "{place}");
+            let words = format!(
+                "pcre2_match() failed: -47 on \"/{place}/{long}\" using \"^/{place}/(a|aa|aaa)+$\", "
+            );
+            server.error_log().wait_for(&words);
+        }
+        assert_eq!(server.get(&format!("/map?m={long}")).text(), "none");
+        assert_eq!(server.get("/if/aaa").text(), "all");
+    });
+}

@@ -25,6 +25,10 @@ impl fmt::Debug for Regex {
     }
 }
 
+/// A match cost more than it may, or cannot be made: a request that depends on it is answered 500.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenUp;
+
 /// Work that one match may cost before it is given up: a pathological expression must not stall a loop.
 const MATCH_LIMIT: &str = "(*LIMIT_MATCH=1000000)";
 
@@ -65,25 +69,33 @@ impl Regex {
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.pcre.is_match(text).unwrap_or(false)
     }
-    /// Whether it matches; the groups become the request's captures and variables.
+    /// Whether it matches; the groups become the request's captures and variables. A match that was given up is none.
     pub fn capture(&self, text: &[u8], request: &mut Request) -> bool {
+        self.try_capture(text, request).unwrap_or(false)
+    }
+    /// As [`Regex::capture`], where one that was given up is to be told from one that does not match.
+    ///
+    /// # Errors
+    /// When it was given up, which is logged.
+    pub fn try_capture(&self, text: &[u8], request: &mut Request) -> Result<bool, GivenUp> {
         let spare = self.spare().pop();
         let mut places = spare.unwrap_or_else(|| self.pcre.capture_locations());
         let found = self.pcre.captures_read(&mut places, text);
         let matched = match found {
             Ok(Some(_)) => {
                 self.remember(text, &places, request);
-                true
+                Ok(true)
             }
-            Ok(None) => false,
+            Ok(None) => Ok(false),
             Err(error) => {
                 log_alert!(
                     request,
-                    "pcre2_match() failed: {error} on \"{}\" using \"{}\"",
+                    "pcre2_match() failed: {} on \"{}\" using \"{}\"",
+                    error.code(),
                     String::from_utf8_lossy(text),
                     self.pattern
                 );
-                false
+                Err(GivenUp)
             }
         };
         self.spare().push(places);

@@ -214,15 +214,15 @@ impl Locations {
     fn by_regex<'a>(&'a self, request: &mut Request, best: &mut Option<&'a Location>) -> Found {
         for (regex, location) in &self.regex {
             let uri = std::mem::take(&mut request.uri);
-            let matched = regex.capture(&uri, request);
+            let matched = regex.try_capture(&uri, request);
             request.uri = uri;
-            if matched {
-                *best = Some(location);
-                if let Some(inner) = &location.inner {
-                    inner.find(request, best);
-                }
-                return Found::Final;
+            match matched {
+                Ok(false) => continue,
+                Ok(true) => *best = Some(location),
+                Err(_) => return Found::GivenUp,
             }
+            let inner = location.inner.as_ref().map(|inner| inner.find(request, best));
+            return inner.filter(|found| *found == Found::GivenUp).unwrap_or(Found::Final);
         }
         Found::Prefix
     }
@@ -232,6 +232,8 @@ enum Found {
     Prefix,
     Final,
     Redirect,
+    /// A regular expression was.
+    GivenUp,
 }
 
 /// What a location's `limit_except` puts in the place of its plan for this method.
@@ -247,6 +249,9 @@ pub fn find_location(request: &mut Request) -> Next {
     let found = server.locations.find(request, &mut best);
     request.plan = best.map_or(server.plan, |l| l.plan);
     request.location_prefix = best.map_or(0, |l| l.prefix);
+    if found == Found::GivenUp {
+        return Next::Status(500);
+    }
     let core = &generation.shared.plan(request.plan).core;
     if let Some(plan) = limited(core, request) {
         request.plan = plan;

@@ -90,7 +90,7 @@ impl HeaderFilter for Slice {
         }
         let found = piece(&request.response, start, self.0);
         let (next, complete) = found.map_err(|what| {
-            log_error!(request, "{what}");
+            log_error!(request, "{what} while reading response header from upstream");
             444_u16
         })?;
         let tag = request.response.header(b"ETag").map(Into::into);
@@ -148,7 +148,7 @@ impl Pieces {
             Ok(next) => self.next = next,
             Err(what) => {
                 request.depth += 1;
-                log_error!(request, "{what}");
+                log_error!(request, "{what} while reading response header from upstream");
                 request.depth -= 1;
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::script::Trace;
 use super::{Steps, next_place};
-use crate::http::regex::Regex;
+use crate::http::regex::{GivenUp, Regex};
 use crate::http::request::Request;
 use crate::http::variables::{Index, Names, Template};
 
@@ -78,8 +78,11 @@ impl Condition {
     }
 
     /// Whether it holds.
-    pub(super) fn holds(&self, request: &mut Request, trace: Trace) -> bool {
-        match self {
+    ///
+    /// # Errors
+    /// When a regular expression was given up.
+    pub(super) fn holds(&self, request: &mut Request, trace: Trace) -> Result<bool, GivenUp> {
+        Ok(match self {
             Condition::True(index) => with_value(request, *index, |_, value| !matches!(value, b"" | b"0")),
             Condition::Equals { of, to, equal } => with_value(request, *of, |request, value| {
                 let mut other = request.thread.buffer();
@@ -89,7 +92,7 @@ impl Condition {
                 same == *equal
             }),
             Condition::Matches { of, regex, matches } => {
-                with_value(request, *of, |request, value| trace.capture(regex, value, request) == *matches)
+                with_value(request, *of, |request, value| trace.capture(regex, value, request))? == *matches
             }
             Condition::File { path, kind, is } => {
                 let mut name = request.thread.buffer();
@@ -98,11 +101,11 @@ impl Condition {
                 request.thread.give_buffer(name);
                 found == *is
             }
-        }
+        })
     }
 }
 
-fn with_value(request: &mut Request, index: Index, ask: impl FnOnce(&mut Request, &[u8]) -> bool) -> bool {
+fn with_value<T>(request: &mut Request, index: Index, ask: impl FnOnce(&mut Request, &[u8]) -> T) -> T {
     let mut value = request.thread.buffer();
     request.variable(index, &mut value);
     let answer = ask(request, &value);

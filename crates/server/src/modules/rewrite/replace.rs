@@ -70,8 +70,10 @@ impl Rewrite {
         let uri = std::mem::take(&mut request.uri);
         let matched = trace.capture(&self.regex, &uri, request);
         request.uri = uri;
-        if !matched {
-            return Outcome::GoOn;
+        match matched {
+            Ok(true) => {}
+            Ok(false) => return Outcome::GoOn,
+            Err(_) => return Outcome::Answer(500),
         }
         request.internal = true;
         request.unmodified_uri = false;

@@ -7,7 +7,7 @@ use super::replace::{Outcome, Rewrite};
 use super::reply::Return;
 use super::{Conf, Step, Steps};
 use crate::http::phases::{Next, PlanId};
-use crate::http::regex::Regex;
+use crate::http::regex::{GivenUp, Regex};
 use crate::http::request::Request;
 use crate::http::variables::{Index, Template};
 use crate::log::Level;
@@ -37,8 +37,8 @@ enum Operation {
 pub(super) struct Trace(bool);
 impl Trace {
     /// Matches a text, whose groups become the captures in force; without a match there are none.
-    pub(super) fn capture(self, regex: &Regex, text: &[u8], request: &mut Request) -> bool {
-        let matched = regex.capture(text, request);
+    pub(super) fn capture(self, regex: &Regex, text: &[u8], request: &mut Request) -> Result<bool, GivenUp> {
+        let matched = regex.try_capture(text, request)?;
         if !matched {
             request.captures.clear();
         }
@@ -47,7 +47,7 @@ impl Trace {
             let text = String::from_utf8_lossy(text);
             request.note(Level::Notice, format_args!("\"{}\" {verb} \"{text}\"", regex.pattern()));
         }
-        matched
+        Ok(matched)
     }
     /// Logs what a rewrite made.
     pub(super) fn rewritten(self, request: &Request, what: std::fmt::Arguments<'_>) {
@@ -135,8 +135,9 @@ impl Script {
                     Outcome::Answer(status) => return Next::Status(status),
                 },
                 Operation::If { condition, plan, end } => match condition.holds(request, self.trace) {
-                    true => request.plan = plan.unwrap_or(request.plan),
-                    false => at = *end,
+                    Ok(true) => request.plan = plan.unwrap_or(request.plan),
+                    Ok(false) => at = *end,
+                    Err(GivenUp) => return Next::Status(500),
                 },
             }
         }
