@@ -158,3 +158,39 @@ fn the_clients_headers_are_said_otherwise() {
         assert_eq!(client.response().text(), bare.len().to_string());
     }
 }
+
+#[test]
+fn expires_writes_into_the_headers_that_are_there() {
+    let text = "location / { proxy_pass http://%%ORIGIN%%; expires epoch; }";
+    each(|binary| {
+        for (theirs, want) in [
+            ("X-A: 1", "X-A: 1\r\nX-B: 2\r\nExpires: E\r\nCache-Control: no-cache\r\n\r\n"),
+            (
+                "cache-control: a\r\nCache-Control: b",
+                "cache-control: no-cache\r\nX-B: 2\r\nExpires: E\r\n\r\n",
+            ),
+            ("Expires: x\r\nX-A: 1", "Expires: E\r\nX-A: 1\r\nX-B: 2\r\nCache-Control: no-cache\r\n\r\n"),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\n{theirs}\r\nX-B: 2\r\nContent-Length: 0\r\n\r\n");
+            let origin = Origin::answering(head);
+            let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+            let bytes = server.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let answer = String::from_utf8_lossy(&bytes).replace("Thu, 01 Jan 1970 00:00:01 GMT", "E");
+            assert!(answer.ends_with(want), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_status_line_goes_on_as_it_came() {
+    let text = "location / { proxy_pass http://%%ORIGIN%%; }";
+    each(|binary| {
+        for line in ["200 OK", "200 Fine", "200", "422 Unprocessable Entity", "422", "600 X"] {
+            let origin = Origin::answering(format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n"));
+            let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+            let bytes = server.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let answer = String::from_utf8_lossy(&bytes);
+            assert_eq!(answer.lines().next(), Some(&*format!("HTTP/1.1 {line}")));
+        }
+    });
+}

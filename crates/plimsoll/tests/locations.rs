@@ -1,7 +1,7 @@
 //! Which server and location answer, after which normalisation, and who may.
 #![forbid(unsafe_code)]
 
-use testkit::{Server, on_both};
+use testkit::{Server, Site, on_both};
 
 /// Requests each target and compares the bodies.
 #[track_caller]
@@ -280,6 +280,38 @@ fn locations_inside_an_internal_one_are_internal() {
     on_both(text, |server| {
         for (path, status) in [("/a/", 404), ("/a/b/", 404), ("/a/x", 404), ("/to", 200), ("/", 200)] {
             assert_eq!(server.get(path).status, status, "{path}");
+        }
+    });
+}
+
+/// `alias` holds for the locations inside: it replaces the prefix of the one where it is written.
+#[test]
+fn an_alias_holds_for_the_locations_inside() {
+    let text = "location /a/ { alias %%DIR%%/b/; location ~ /([^/]+\\.php)$ { return 200 \"$request_filename $document_root\"; } \
+        location /a/in/ { location ~ txt$ { add_header X $uri; } return 200 $request_filename; } \
+        location ~ \\.try$ { try_files /$arg_x $uri =404; add_header X $uri; } }";
+    let site = Site::new(text).file("b/in/x.txt", "a text").file("b/c/x.try", "tried").file("b/y", "other");
+    on_both(site, |server| {
+        let dir = server.path("b").display().to_string();
+        assert_eq!(server.get("/a/c/d.php").text(), format!("{dir}/c/d.php {dir}/"));
+        assert_eq!(server.get("/a/in/x").text(), format!("{dir}/in/x"));
+        let tried = server.get("/a/c/x.try");
+        assert_eq!((tried.text().as_str(), tried.header("x")), ("tried", Some("/a/c/x.try")));
+        let other = server.get("/a/c/x.try?x=y");
+        assert_eq!((other.text().as_str(), other.header("x")), ("other", Some("/a//y")));
+    });
+}
+
+#[test]
+fn who_is_to_get_nothing_is_reset_where_that_is_wanted() {
+    let text = "location / { return 444; } location /reset { reset_timedout_connection on; return 444; }";
+    on_both(text, |server| {
+        for (target, reset) in [("/", false), ("/reset", true)] {
+            let mut client = server.client();
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let (bytes, error) = client.wire().read_what_comes();
+            let error = error.map(|error| error.kind());
+            assert_eq!((bytes, error), (Vec::new(), reset.then_some(std::io::ErrorKind::ConnectionReset)));
         }
     });
 }

@@ -240,6 +240,18 @@ fn the_host_chooses_the_server_whatever_the_name() {
 }
 
 #[test]
+fn a_request_that_cannot_be_read_belongs_to_the_server_of_the_handshake() {
+    on_both(site(&THREE.replace("VV", "add_header X-Server $server_name always;")), |server| {
+        for (name, answers) in [("b.test", "b.test"), ("unknown.test", "a.test")] {
+            let mut client = Secure::connect(server, &["-servername", name]);
+            client.send("GET /%2e%2e/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+            let response = client.response();
+            assert_eq!((response.status, response.header("x-server")), (400, Some(answers)), "{name}");
+        }
+    });
+}
+
+#[test]
 fn two_certificates_for_two_kinds_of_client() {
     let both = "ssl_certificate ec.crt; ssl_certificate_key ec.key;";
     on_both(one(both), |server| {

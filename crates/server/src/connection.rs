@@ -194,6 +194,15 @@ fn choose_default_server(request: &mut Request) {
     request.plan = generation.shared.server(request.server).plan;
 }
 
+/// A request whose host is not known belongs to the server that the handshake was for.
+fn choose_by_handshake(request: &mut Request) {
+    let name = request.client.agreed().and_then(|agreed| agreed.server_name.clone());
+    let Some(name) = name.filter(|_| request.host.is_empty()) else { return };
+    request.host.extend_from_slice(name.to_ascii_lowercase().as_bytes());
+    choose_server(request);
+    request.host.clear();
+}
+
 /// Reads the head of a request; `false` if the client closed before one began.
 async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
     choose_default_server(request);
@@ -337,6 +346,7 @@ async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
             return Ending::Close;
         }
     };
+    choose_by_handshake(request);
     note_refusal(request, &bad);
     if !request.body.is_expected() {
         request.unread = request.buffer.len();
@@ -507,7 +517,9 @@ async fn after(request: &mut Request) -> Ending {
         return Ending::Close;
     }
     if request.response.status == 0 || request.aborted {
-        return if request.client.timed_out { reset(request) } else { Ending::Close };
+        // A connection that is to get nothing is not worth a farewell either.
+        let ends_hard = request.client.timed_out || request.error_status == 444;
+        return if ends_hard { reset(request) } else { Ending::Close };
     }
     if !request.keep_alive {
         let unread = !request.body.complete || request.head_pipelined();

@@ -11,11 +11,12 @@ impl Request {
     /// Appends the file's path for the path in force (`$request_filename`).
     pub fn file_path(&mut self, out: &mut Vec<u8>) {
         self.document_root(out);
-        let uri = &self.uri;
-        if !self.plan().core.root.alias {
+        let (uri, plan) = (&self.uri, self.plan());
+        let root = &plan.core.root;
+        if !root.alias {
             out.extend_from_slice(uri);
-        } else if self.location_prefix > 0 {
-            out.extend_from_slice(&uri[self.location_prefix.min(uri.len())..]);
+        } else if root.prefix > 0 {
+            out.extend_from_slice(&uri[root.prefix.min(uri.len())..]);
         } else if self.pass.behind_alias {
             out.extend_from_slice(uri);
         }

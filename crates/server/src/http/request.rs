@@ -62,7 +62,7 @@ pub struct Request {
     pub server: ServerId,
     /// What the location in force does.
     pub plan: PlanId,
-    /// Path within which `alias` and `proxy_pass` replace: the length of the location's prefix; 0 for none.
+    /// Path within which `proxy_pass` replaces: the length of the location's prefix; 0 for none.
     pub location_prefix: usize,
     /// Set by internal redirects: `internal` locations may be used.
     pub internal: bool,

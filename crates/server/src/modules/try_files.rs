@@ -124,9 +124,10 @@ impl Candidate {
     /// Appends its name behind the root; with `alias`, a name made of the path loses the location's prefix.
     fn push_name(&self, request: &mut Request, path: &mut Vec<u8>, root: usize) {
         self.name.render(request, path);
-        let prefix = request.location_prefix;
+        let plan = request.plan();
+        let prefix = plan.core.root.prefix;
         let named_by_path = self.name.as_literal().is_none()
-            && request.plan().core.root.alias
+            && plan.core.root.alias
             && prefix > 0
             && request.uri.get(..prefix).is_some_and(|text| path[root..].starts_with(text));
         if named_by_path {
@@ -151,7 +152,7 @@ impl Candidate {
 /// The path becomes what was found.
 fn take_uri(request: &mut Request, name: &[u8], directory: bool) {
     let plan = request.plan();
-    match (plan.core.root.alias, request.location_prefix) {
+    match (plan.core.root.alias, plan.core.root.prefix) {
         (false, _) => request.uri.clear(),
         // What was found stands behind `alias` as the rest of the path does.
         (true, prefix @ 1..) => request.uri.truncate(prefix),

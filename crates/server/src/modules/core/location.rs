@@ -41,9 +41,12 @@ impl Place {
     pub fn is_named(&self, at: &Scope) -> bool {
         at.kind == LOCATION && matches!(self.kind, Kind::Named)
     }
-    /// Whether paths here begin with the location's name.
-    pub fn is_prefix(&self) -> bool {
-        matches!(self.kind, Kind::Prefix | Kind::Exact | Kind::PrefixOnly)
+    /// Length of the location's name where paths here begin with it; else 0.
+    pub fn prefix(&self) -> usize {
+        match self.kind {
+            Kind::Prefix | Kind::Exact | Kind::PrefixOnly => self.name.len(),
+            Kind::Regex(_) | Kind::Named => 0,
+        }
     }
 }
 
@@ -101,7 +104,7 @@ pub fn compile(
         let location = Location {
             plan,
             no_regex: matches!(place.kind, Kind::PrefixOnly),
-            prefix: if place.is_prefix() { place.name.len() } else { 0 },
+            prefix: place.prefix(),
             auto_redirect: place.name.ends_with(b"/") && with.redirects_to_slash(plan),
             inner: (!inner.is_empty()).then(|| Box::new(inner)),
         };

@@ -227,8 +227,10 @@ settings! {
 pub struct Root {
     /// The folder; it may contain variables.
     pub path: Template,
-    /// `alias`: the path replaces the location's prefix.
+    /// `alias`: the path replaces the prefix of the location where it is written.
     pub alias: bool,
+    /// How long that is; 0 for a regular expression, whose `alias` is the whole path.
+    pub prefix: usize,
 }
 /// How much `server_tokens` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,7 +337,10 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         limits: limits(c),
         root: match c.root.written() {
             Some(root) => root.clone(),
-            None => Root { path: Template::literal(with.prefix_path("html").as_bytes()), alias: false },
+            None => {
+                let path = Template::literal(with.prefix_path("html").as_bytes());
+                Root { path, alias: false, prefix: 0 }
+            }
         },
         types: types::compile(at, with),
         default_type: c.default_type.or(b"text/plain".to_vec()).into(),
@@ -434,6 +439,7 @@ fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
     let path = if path.starts_with('$') { path.to_owned() } else { a.prefix_path(path) };
     let path = if alias { &path } else { path.strip_suffix('/').unwrap_or(&path) };
     let path = Template::parse(at, path)?;
+    let prefix = at.conf::<location::Place>().map_or(0, location::Place::prefix);
     let conf = at.own::<Conf>();
     if let Some(other) = conf.root.written() {
         let message = match (other.alias, alias) {
@@ -446,7 +452,7 @@ fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
         };
         return Err(a.error(message));
     }
-    conf.root.set(Root { path, alias })
+    conf.root.set(Root { path, alias, prefix })
 }
 
 fn client_body_temp_path(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {

@@ -34,7 +34,8 @@ impl Dav {
             );
             return Err(409);
         }
-        if request.plan().core.root.alias && to.uri.len() < request.location_prefix {
+        let plan = request.plan();
+        if plan.core.root.alias && to.uri.len() < plan.core.root.prefix {
             return Err(invalid(request, &to.said));
         }
         check_depth(request)?;

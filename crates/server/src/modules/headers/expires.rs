@@ -4,6 +4,7 @@ use conf::{Args, Error, Scope};
 use wire::Known;
 
 use crate::http::request::Request;
+use crate::http::response::Response;
 use crate::http::variables::Template;
 
 /// What `expires` says.
@@ -83,13 +84,23 @@ pub fn set(expires: &Expires, request: &mut Request) {
             return expires.map_or((), |expires| set(&expires, request));
         }
     };
-    request.response.remove(b"Expires");
-    request.response.remove(b"Cache-Control");
     let date = wire::date::format(at.max(0) as u64);
     let date: &[u8] =
         if matches!(expires, Expires::Epoch) { b"Thu, 01 Jan 1970 00:00:01 GMT" } else { &date };
-    request.response.add(Known::Expires, b"Expires", date);
-    request.response.add(Known::CacheControl, b"Cache-Control", cache_control.as_bytes());
+    put(&mut request.response, Known::Expires, b"Expires", date);
+    put(&mut request.response, Known::CacheControl, b"Cache-Control", cache_control.as_bytes());
+}
+
+/// The header's value, in the place of the first of this name that is there.
+fn put(response: &mut Response, known: Known, name: &[u8], value: &[u8]) {
+    let Some(i) = response.headers.iter().position(|header| header.known == known) else {
+        return response.add(known, name, value);
+    };
+    response.headers[i].value = response.store(value);
+    if known == Known::CacheControl {
+        let mut first = true;
+        response.headers.retain(|header| header.known != known || std::mem::take(&mut first));
+    }
 }
 
 fn relative(now: i64, at: i64) -> (i64, String) {
