@@ -194,3 +194,14 @@ fn a_status_line_goes_on_as_it_came() {
         }
     });
 }
+
+#[test]
+fn nothing_may_have_a_type() {
+    let text = "location / { proxy_pass http://%%ORIGIN%%; } location /own { default_type a/b; return 204; }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 204 No Content\r\nContent-Type: a/b\r\n\r\n");
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        assert_eq!(server.get("/").header("content-type"), Some("a/b"));
+        assert_eq!(server.get("/own").header("content-type"), None);
+    });
+}

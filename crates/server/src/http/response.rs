@@ -57,6 +57,8 @@ pub struct Response {
     pub trailers: Vec<Field>,
     /// Trailers may come: the body's end is to be told by the coding, not by its length.
     pub expects_trailers: bool,
+    /// The status is an upstream's, with what it says of the body.
+    pub theirs: bool,
     /// Whether an upgraded connection follows (101).
     pub upgrade: bool,
     /// The body goes out in chunked coding.
@@ -205,6 +207,7 @@ impl Response {
     }
     /// Forgets what described another body: for status pages and `error_page`.
     pub fn clear_description(&mut self) {
+        self.theirs = false;
         self.content_type = Span::default();
         self.content_length = None;
         self.forget_age();

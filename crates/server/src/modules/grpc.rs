@@ -41,10 +41,7 @@ static DIRECTIVES: &[conf::Directive] = &[
         Ok(())
     }),
     directive("grpc_ignore_headers", IN_HTTP, at_least(1), |at, a| {
-        let before = at.own::<Conf>().relay.once.ignore_headers;
-        let mask = written::mask(at, a, IGNORED, before)?;
-        at.own::<Conf>().relay.once.ignore_headers.put(mask);
-        Ok(())
+        a.bits(at, IGNORED, |at| &mut at.own::<Conf>().relay.once.ignore_headers)
     }),
     directive("grpc_intercept_errors", IN_HTTP, flag(), |at, a| {
         at.own::<Conf>().relay.once.intercept_errors.set(a.flag(0)?)
@@ -75,10 +72,7 @@ static DIRECTIVES: &[conf::Directive] = &[
         at.own::<Conf>().relay.once.socket_sndbuf.set(a.size(0)?)
     }),
     directive("grpc_next_upstream", IN_HTTP, at_least(1), |at, a| {
-        let before = at.own::<Conf>().relay.once.next_upstream;
-        let mask = written::mask(at, a, AGAIN, before)?;
-        at.own::<Conf>().relay.once.next_upstream.put(mask);
-        Ok(())
+        a.bits(at, AGAIN, |at| &mut at.own::<Conf>().relay.once.next_upstream)
     }),
     directive("grpc_next_upstream_tries", IN_HTTP, exactly(1), |at, a| {
         at.own::<Conf>().relay.once.next_upstream_tries.set(a.number(0)?)

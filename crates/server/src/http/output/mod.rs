@@ -127,13 +127,15 @@ fn prepare(request: &mut Request) -> bool {
     if !matches!(status, 200 | 206 | 304) {
         request.response.last_modified = None;
     }
-    if status == 204 {
+    // As in nginx, an upstream may say of what type nothing is.
+    let theirs = request.response.theirs;
+    if status == 204 && !theirs {
         request.response.content_type = Span::default();
     }
     let none = status < 200 || status == 204 || status == 304;
     let bodiless = none || request.method == Method::Head || request.head.method == Method::Head;
     if none {
-        if status != 304 {
+        if status != 304 && !(theirs && status == 204 && request.response.content_length == Some(0)) {
             request.response.content_length = None;
         }
         return true;

@@ -166,6 +166,7 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
     let upstream = std::mem::take(&mut request.upstream);
     let (head, text) = (&upstream.head, &upstream.buffer[..]);
     request.response.status = head.status;
+    request.response.theirs = true;
     request.response.upgrade = head.status == 101;
     request.response.allow_ranges = settings.force_ranges;
     let line = head.status_line_text.of(text);

@@ -67,7 +67,9 @@ macro_rules! ssl_directives {
             }),
             directive(concat!($prefix, "_ssl_protocols"), IN_HTTP, at_least(1), |at, a| {
                 let offered = protocols(at, a)?;
-                at.own::<$own>().0.protocols.set(offered)
+                let so_far = at.own::<$own>().0.protocols.written().copied().unwrap_or_default();
+                at.own::<$own>().0.protocols.put((so_far.0 | offered.0, so_far.1 | offered.1));
+                Ok(())
             }),
             directive(concat!($prefix, "_ssl_name"), IN_HTTP, exactly(1), |at, a| {
                 let name = $crate::http::variables::Template::compile(at, a, 0)?;
@@ -107,10 +109,10 @@ pub(crate) fn file(a: &Args<'_>) -> Result<String, Error> {
     }
 }
 
-/// Whether TLS 1.2 and 1.3 are spoken.
+/// Whether TLS 1.2 and 1.3 are named; where all lists of a block name neither, both are spoken.
 ///
 /// # Errors
-/// Unknown protocols, and lists without one that can be had.
+/// Unknown protocols.
 pub(crate) fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(bool, bool), Error> {
     let mut protocols = (false, false);
     for i in 0..a.words.len() {
@@ -122,9 +124,6 @@ pub(crate) fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(bool, bool), Er
             }
             other => return Err(a.error(format!("invalid value \"{other}\""))),
         }
-    }
-    if protocols == (false, false) {
-        return Err(a.error(format!("no usable protocol in \"{}\": add TLSv1.2 or TLSv1.3", a.directive)));
     }
     Ok(protocols)
 }

@@ -142,7 +142,7 @@ fn pass(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let location = at.conf::<Place>().map(|p| p.name.clone()).unwrap_or_default();
     if template.as_literal().is_some() {
         let uri = super::pass::parse(&url).map_err(|what| a.error(what))?.uri;
-        let in_prefix = at.kind == LOCATION && at.conf::<Place>().is_some_and(Place::is_prefix);
+        let in_prefix = at.kind == LOCATION && at.conf::<Place>().is_some_and(|place| place.prefix() > 0);
         if uri.is_some() && !in_prefix {
             return Err(a.error(NO_URI));
         }
