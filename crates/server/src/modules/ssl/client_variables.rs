@@ -4,9 +4,9 @@ use ::aws_lc_rs::digest;
 use x509::Certificate;
 
 use super::clients::Shown;
-use crate::base64;
 use crate::http::request::Request;
 use crate::http::variables::{Variable, variable};
+use formats::base64;
 
 /// How they are called, and what they hold.
 pub const CERT: Variable = variable("ssl_client_cert", |r, out| {
