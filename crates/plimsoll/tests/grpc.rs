@@ -317,6 +317,24 @@ fn a_server_says_how_many_requests_it_takes_at_once() {
 }
 
 #[test]
+fn a_connection_that_fell_silent_is_given_up() {
+    each(|binary: Binary| {
+        let origin = origin(|frames| {
+            let stream = frames.next_request()?;
+            answer(frames, stream, "ok")?;
+            while frames.next_request().is_some() {}
+            Some(())
+        });
+        let text = "location / { grpc_pass grpc://kept; grpc_read_timeout 100ms; }";
+        let server = binary.serve(site(origin.address(), text));
+        for status in [200, 504, 200, 504] {
+            assert_eq!(server.get("/").status, status);
+        }
+        assert_eq!(origin.connections(), 2);
+    });
+}
+
+#[test]
 fn connections_do_not_rest_for_ever() {
     each(|binary: Binary| {
         let origin = origin(|frames| {

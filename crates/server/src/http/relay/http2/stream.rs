@@ -122,6 +122,8 @@ impl Stream {
     }
     fn late<T>(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
         ready!(self.deadline.poll_within(cx, self.timeout));
+        // The connection may be dead: others are not to wait for the same.
+        self.place.wear_out();
         Poll::Ready(Err(Failure::ReceiveTimeout))
     }
 }
