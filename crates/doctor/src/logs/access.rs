@@ -57,6 +57,8 @@ pub struct Reader {
     overlap: Overlap,
     /// Whether a request said both when it ended and how long it took.
     timed: bool,
+    /// The last `$time_local`, and when that was.
+    stamp: (Vec<u8>, Option<i64>),
     second: (i64, u64),
     minute: (i64, HashSet<u64>),
     hasher: RandomState,
@@ -84,6 +86,7 @@ impl Reader {
             access: Access::default(),
             overlap: Overlap::default(),
             timed: false,
+            stamp: (Vec::new(), None),
             second: (i64::MIN, 0),
             minute: (i64::MIN, HashSet::new()),
             hasher: RandomState::new(),
@@ -139,7 +142,7 @@ impl Reader {
             self.access.took.add(took.unsigned_abs());
         }
         self.upstream(request.value(Field::Upstream), request.value(Field::UpstreamTook), status);
-        let Some(end) = request.end() else { return };
+        let Some(end) = self.end(request) else { return };
         self.access.exact = request.value(Field::Msec).is_some();
         self.access.from = Some(self.access.from.map_or(end, |from| from.min(end)));
         self.access.to = Some(self.access.to.map_or(end, |to| to.max(end)));
@@ -148,6 +151,15 @@ impl Reader {
             self.timed = true;
             self.overlap.add(self.spread(end), took);
         }
+    }
+
+    /// Most lines have the time of the line before.
+    fn end(&mut self, request: &Request<'_>) -> Option<i64> {
+        let Some(stamp) = request.stamp() else { return request.end() };
+        if self.stamp.0 != stamp {
+            self.stamp = (stamp.to_vec(), request.end());
+        }
+        self.stamp.1
     }
 
     /// Where only seconds are known, requests are spread over theirs: they did not all end at once.

@@ -1,6 +1,6 @@
 //! `log_format`: which bytes of a line are which variable.
 
-use memchr::memmem::Finder;
+use memchr::memchr;
 
 /// A format, ready to take lines apart.
 pub struct Format {
@@ -15,7 +15,7 @@ struct Part {
     /// Whether it may have a value for each server that was tried.
     list: bool,
     /// `None`: the rest of the line.
-    end: Option<Finder<'static>>,
+    end: Option<Box<[u8]>>,
 }
 
 /// nginx's own format.
@@ -70,7 +70,7 @@ impl Format {
         match self.parts.last_mut() {
             None => self.prefix = literal.into_bytes(),
             // Two variables side by side cannot be told apart: the first is empty.
-            Some(part) => part.end = Some(Finder::new(literal.as_bytes()).into_owned()),
+            Some(part) => part.end = Some(literal.into_bytes().into()),
         }
     }
 
@@ -87,16 +87,29 @@ impl Format {
                 value(index, rest);
                 return true;
             };
-            let Some(mut found) = end.find(rest) else { return false };
+            let Some(mut found) = find(end, rest) else { return false };
             // Where a request was retried, a value is a list: `a, b : c`.
-            while part.list && in_list(&rest[..found], end.needle()) {
-                let Some(next) = end.find(&rest[found + 1..]) else { return false };
+            while part.list && in_list(&rest[..found], end) {
+                let Some(next) = find(end, &rest[found + 1..]) else { return false };
                 found += 1 + next;
             }
             value(index, &rest[..found]);
-            rest = &rest[found + end.needle().len()..];
+            rest = &rest[found + end.len()..];
         }
         true
+    }
+}
+
+/// Where a short text begins that is most likely near.
+fn find(text: &[u8], within: &[u8]) -> Option<usize> {
+    let Some(&first) = text.first() else { return Some(0) };
+    let mut from = 0;
+    loop {
+        let at = from + memchr(first, within.get(from..)?)?;
+        if within[at..].starts_with(text) {
+            return Some(at);
+        }
+        from = at + 1;
     }
 }
 

@@ -69,6 +69,12 @@ impl Request<'_> {
         exact.or_else(iso).or_else(|| self.value(Field::Local).and_then(moment::of_time_local))
     }
 
+    /// The text that says when it ended, where that is only known to the second.
+    pub(super) fn stamp(&self) -> Option<&[u8]> {
+        let finer = self.0[Field::Msec as usize].is_some() || self.0[Field::Iso as usize].is_some();
+        if finer { None } else { self.value(Field::Local) }
+    }
+
     /// How long it took, in milliseconds.
     pub(super) fn took(&self) -> Option<i64> {
         self.value(Field::Took).and_then(moment::millis)
