@@ -15,10 +15,13 @@ fn eight_slots(server: &str) -> String {
     )
 }
 
-fn slots_used(server: &Server) -> u64 {
+fn status(server: &Server) -> serde_json::Value {
     let answer = server.client_on(1).request("GET", "/", &[("Connection", "close")], b"");
-    let status: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
-    let links = status["links"].as_array().unwrap().clone();
+    serde_json::from_str(&answer.text()).unwrap()
+}
+
+fn slots_used(server: &Server) -> u64 {
+    let links = status(server)["links"].as_array().unwrap().clone();
     links.iter().find(|link| link["kind"] == "slots").unwrap()["used"].as_u64().unwrap()
 }
 
@@ -123,4 +126,38 @@ fn files_that_are_only_kept_give_way() {
     many.iter_mut()
         .for_each(|client| client.send("GET /f7 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
     many.iter_mut().for_each(|client| assert_eq!(client.response().text(), "file"));
+}
+
+#[test]
+fn what_is_open_is_accounted_for() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let origin = Origin::new(move |exchange| {
+        opened.pass();
+        exchange.ok("x");
+    });
+    let text = eight_slots(&format!(
+        "open_file_cache max=100; root .; location / {{ }}
+         location /b {{ client_body_in_file_only clean; proxy_pass http://{}; }}",
+        origin.address()
+    ));
+    let server = serve((0..5).fold(Site::new(text), |site, i| site.file(&format!("f{i}"), "file")));
+    let open = || status(&server)["descriptors"].clone();
+    let before = open();
+    assert_eq!((&before["files"], &before["temporary"]), (&0.into(), &0.into()), "{before}");
+    (0..5).for_each(|i| assert_eq!(server.get(&format!("/f{i}")).text(), "file"));
+    let mut client = server.client();
+    client.send("POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    origin.wait_requests(1);
+    let now = open();
+    assert_eq!(
+        (&now["files"], &now["temporary"], &now["upstreams"]),
+        (&5.into(), &1.into(), &1.into()),
+        "{now}"
+    );
+    // Logs, loops and the way to the master are no more than before.
+    assert_eq!(now["others"], before["others"], "{before} {now}");
+    gate.open();
+    assert_eq!(client.response().status, 200);
+    eventually("the body's file is closed", || open()["temporary"] == 0);
 }

@@ -15,6 +15,7 @@ use crate::http::request::Request;
 use crate::log::Level;
 use crate::modules::core::InFile;
 use crate::worker::descriptors;
+use crate::worker::ledger::{Class, Counted, OpenFile};
 
 /// A directory for temporary files and the levels of folders below it (`client_body_temp_path`, `proxy_temp_path`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl Drop for Name {
 ///
 /// # Errors
 /// 500, logged, when the directory cannot be written to; 503 where no descriptor is left.
-pub fn create(request: &mut Request, kind: Kind) -> Result<(File, Option<Name>), u16> {
+pub fn create(request: &mut Request, kind: Kind) -> Result<(OpenFile, Option<Name>), u16> {
     let plan = request.plan();
     let (temp, what) = match kind {
         Kind::ClientBody => (&plan.core.client_body_temp_path, "a client request body"),
@@ -119,16 +120,16 @@ pub fn create(request: &mut Request, kind: Kind) -> Result<(File, Option<Name>),
 }
 
 /// Opens a new file without a name; says under which name it was made.
-pub fn open(temp: &TempPath) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
+pub fn open(temp: &TempPath) -> Result<(OpenFile, PathBuf), (io::Error, PathBuf)> {
     open_as(temp, false)
 }
 
 /// As [`open`], with a name.
-pub fn open_named(temp: &TempPath) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
+pub fn open_named(temp: &TempPath) -> Result<(OpenFile, PathBuf), (io::Error, PathBuf)> {
     open_as(temp, true)
 }
 
-fn open_as(temp: &TempPath, named: bool) -> Result<(File, PathBuf), (io::Error, PathBuf)> {
+fn open_as(temp: &TempPath, named: bool) -> Result<(OpenFile, PathBuf), (io::Error, PathBuf)> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     loop {
         let path = temp.file(NEXT.fetch_add(1, Relaxed));
@@ -136,7 +137,7 @@ fn open_as(temp: &TempPath, named: bool) -> Result<(File, PathBuf), (io::Error, 
             // Another process counts, too: two generations of a server share the directory during an upgrade.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err((error, path)),
-            Ok(file) => return Ok((file, path)),
+            Ok(file) => return Ok((Counted::new(Class::Temporary, file), path)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Result;
-use testkit::{Client, Server};
+use testkit::{Client, Response, Server};
 
 use super::load::Outcome;
 use super::stage::{Row, Stage, Wanted, measured, taking, watched};
@@ -32,6 +32,11 @@ pub fn idle(stage: &Stage) -> Result<Vec<Row>> {
     Ok(vec![row.wanted(Wanted::Served), page])
 }
 
+fn ask(client: &mut Client) -> std::io::Result<Response> {
+    client.try_send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    client.try_response("GET")
+}
+
 pub fn wake(stage: &Stage) -> Result<Vec<Row>> {
     let slots = stage.pick(64, 512);
     let origin = taking(20);
@@ -39,21 +44,26 @@ pub fn wake(stage: &Stage) -> Result<Vec<Row>> {
         format!("location / {{ proxy_pass http://{}; }} location /x {{ return 200 x; }}", origin.address());
     let server = stage.serve(slots, "", &locations);
     let idle = stay(&server, slots - 8);
-    let together = Barrier::new(idle.len());
+    let (together, crossed) = (Barrier::new(idle.len()), AtomicU64::new(0));
     let mut row = measured("all wake at once", stage.load(&server, 0, "/"));
     let outcomes = std::thread::scope(|scope| {
-        let ask = |mut client: Client| {
-            let together = &together;
+        let wakes = |mut client: Client| {
+            let (together, crossed, server) = (&together, &crossed, &server);
             scope.spawn(move || {
                 together.wait();
-                let sent = client.try_send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-                sent.and_then(|()| client.try_response("GET"))
+                ask(&mut client).or_else(|_| {
+                    // It was closed while the request was on its way: as every client, it asks over a new one.
+                    crossed.fetch_add(1, Relaxed);
+                    ask(&mut server.client())
+                })
             })
         };
-        let all: Vec<_> = idle.into_iter().map(ask).collect();
+        let all: Vec<_> = idle.into_iter().map(wakes).collect();
         all.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>()
     });
     row.outcome = Outcome::default();
+    row.notes
+        .push(format!("requests that crossed with the end of an idle connection: {}", crossed.into_inner()));
     for outcome in &outcomes {
         let retry = outcome.as_ref().is_ok_and(|answer| answer.header("retry-after").is_some());
         row.outcome.note(outcome.as_ref().map(|answer| (answer.status, retry)).map_err(|error| error.kind()));

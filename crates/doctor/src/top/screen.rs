@@ -46,7 +46,7 @@ fn link(seen: &Seen, shown: &Shown, colour: Colour) -> String {
     let binds = seen.binding.as_ref().is_some_and(|bound| bound.kind == link.kind && bound.of == link.of);
     let row = format!(
         "{:NAME$}{:>9}{:>9}{:>9} {}{}",
-        cut(&shown.name, NAME - 1),
+        label(link, NAME - 1),
         amount(link, Some(link.used)),
         amount(link, Some(link.peak)),
         amount(link, link.ceiling),
@@ -57,6 +57,21 @@ fn link(seen: &Seen, shown: &Shown, colour: Colour) -> String {
         part if part >= FULL => colour.paint("1;31", &row),
         part if part >= NEARLY_FULL => colour.paint("33", &row),
         _ => row,
+    }
+}
+
+/// Its name; of a long address the end is shown.
+fn label(link: &Link, width: usize) -> String {
+    let kind = match (link.kind, link.of.as_str()) {
+        (kind, "") => return kind.name().to_owned(),
+        (Kind::AcceptQueue, _) => "accept",
+        (Kind::UpstreamQueue, _) => "upstream",
+        (kind, _) => kind.name(),
+    };
+    let (room, length) = (width - kind.len() - 1, link.of.chars().count());
+    match length > room {
+        true => format!("{kind} …{}", link.of.chars().skip(length - room + 1).collect::<String>()),
+        false => format!("{kind} {}", link.of),
     }
 }
 
@@ -176,7 +191,7 @@ mod tests {
         let expected = "No room left: slots is full (1536 of 1536).
 
                                now     peak  ceiling
-accept queue 0.0.0.0:80          3        3      511 ▕▏               ▏
+accept 0.0.0.0:80                3        3      511 ▕▏               ▏
 slots                         1536     1536     1536 ▕████████████████▏ <- binds
 event loops                   0.21     0.21     2.00 ▕█▋              ▏
 memory                    30.0 MiB 30.0 MiB  1.9 GiB ▕▎               ▏

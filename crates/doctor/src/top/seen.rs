@@ -33,7 +33,6 @@ pub struct Bound {
 pub struct Shown {
     #[serde(flatten)]
     pub link: Link,
-    pub name: String,
     #[serde(default)]
     pub raise: Vec<Change>,
 }

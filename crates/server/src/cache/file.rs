@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wire::cached::{Cached, NotCached};
 
 use super::zone::{Fetch, Hash, Zone};
+use crate::worker::ledger::{Class, Counted, OpenFile};
 
 /// An answer found.
 pub struct Opened {
     /// Its file.
-    pub file: File,
+    pub file: OpenFile,
     /// What stands before the body.
     pub cached: Cached,
 }
@@ -54,7 +55,7 @@ impl Opened {
 pub(super) fn read(path: &Path) -> io::Result<Option<Opened>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
+        file => Counted::new(Class::Cache, file?),
     };
     let mut bytes = vec![0; FIRST];
     let mut filled = 0;
@@ -78,7 +79,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Opened>> {
 pub struct Writer {
     zone: Arc<Zone>,
     hash: Hash,
-    file: File,
+    file: OpenFile,
     /// The name it has now; `None` when it got its own.
     temporary: Option<PathBuf>,
     cached: Cached,
@@ -102,6 +103,7 @@ impl Writer {
         path.push(format!(".{:010}", NEXT.fetch_add(1, Relaxed)));
         let path = PathBuf::from(path);
         let file = create(&path).map_err(|error| (error, path.clone()))?;
+        let file = Counted::new(Class::Cache, file);
         Ok(Writer { zone: zone.clone(), hash, file, temporary: Some(path), cached, _fetch: fetch })
     }
     /// Appends to the body.

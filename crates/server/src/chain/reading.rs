@@ -10,6 +10,7 @@ use super::{Kernel, Meter};
 use crate::program::Address;
 use crate::worker::Process;
 use crate::worker::generation::Generation;
+use crate::worker::ledger::{self, Class};
 
 /// Everything, for whoever shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +35,8 @@ pub struct Reading {
     pub listeners: Vec<Door>,
     /// Who has the slots.
     pub seats: Seats,
+    /// What the open descriptors are.
+    pub descriptors: Descriptors,
     /// The event loops.
     pub threads: Vec<LoopState>,
     /// The groups of upstreams.
@@ -110,6 +113,29 @@ pub struct Seats {
     pub upstream_idle: u64,
 }
 
+/// What the open descriptors are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Descriptors {
+    /// All of them.
+    pub open: u64,
+    /// Clients.
+    pub clients: u64,
+    /// Connections to upstreams and name servers, and seats that are kept for one.
+    pub upstreams: u64,
+    /// Listening sockets.
+    pub listeners: u64,
+    /// Files that are sent, or kept open for that.
+    pub files: u64,
+    /// Bodies that do not fit in memory.
+    pub temporary: u64,
+    /// Answers in caches, read or written.
+    pub cached: u64,
+    /// Logs whose names have variables.
+    pub logs: u64,
+    /// The rest: logs, event loops, the way to the master.
+    pub others: u64,
+}
+
 /// A group of upstreams.
 #[derive(Clone, Debug, Serialize)]
 pub struct Upstream {
@@ -158,6 +184,7 @@ pub fn read(process: &Process, generation: &Generation, time: u64, with_past: bo
         links: chain.links.iter().map(|link| shown(link, &chain, &setup)).collect(),
         listeners: setup.listens.iter().map(|listen| door(&listen.address, &kernel)).collect(),
         seats,
+        descriptors: descriptors(process, &setup, &kernel),
         threads: meter.loops(),
         upstreams: generation
             .upstreams
@@ -214,6 +241,27 @@ fn seats(process: &Process) -> Seats {
         waiting: clients.saturating_sub(reading + writing),
         upstream: upstream - idle,
         upstream_idle: idle,
+    }
+}
+
+fn descriptors(process: &Process, setup: &Setup, kernel: &Kernel) -> Descriptors {
+    let open = kernel.descriptors.unwrap_or(0);
+    let clients = process.clients();
+    let upstreams = (process.seats_taken() as u64).saturating_sub(clients);
+    let listeners = setup.listens.iter().map(|listen| listen.sockets).sum();
+    let [files, temporary] = [ledger::open(Class::File), ledger::open(Class::Temporary)];
+    let [cached, logs] = [ledger::open(Class::Cache), ledger::open(Class::Log)];
+    let known = clients + upstreams + listeners + files + temporary + cached + logs;
+    Descriptors {
+        open,
+        clients,
+        upstreams,
+        listeners,
+        files,
+        temporary,
+        cached,
+        logs,
+        others: open.saturating_sub(known),
     }
 }
 

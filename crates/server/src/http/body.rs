@@ -26,7 +26,7 @@ pub struct RequestBody {
     /// The whole body, if it was read and fits `client_body_buffer_size`.
     pub memory: Vec<u8>,
     /// The whole body, if it was read and did not fit.
-    pub file: Option<std::fs::File>,
+    pub file: Option<crate::worker::ledger::OpenFile>,
     /// The name of that file, if it has one.
     pub name: Option<crate::temp::Name>,
     /// Everything was read.
@@ -69,7 +69,7 @@ impl RequestBody {
             read: self.read,
             consumed: self.consumed,
             memory: self.memory.clone(),
-            file: self.file.as_ref().map(std::fs::File::try_clone).transpose()?,
+            file: self.file.as_ref().map(crate::worker::ledger::OpenFile::twin).transpose()?,
             ..RequestBody::default()
         })
     }
@@ -346,7 +346,7 @@ fn store(request: &mut Request, part: &[u8], room: usize) -> Result<(), u16> {
     append(request, part)
 }
 fn append(request: &Request, part: &[u8]) -> Result<(), u16> {
-    let Some(mut file) = request.body.file.as_ref() else { return Ok(()) };
+    let Some(mut file) = request.body.file.as_deref() else { return Ok(()) };
     io::Write::write_all(&mut file, part).map_err(|e| {
         log_crit!(request, "write() to temporary file failed ({})", crate::log::Errno(&e));
         500

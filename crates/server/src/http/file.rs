@@ -15,11 +15,12 @@ use super::request::Request;
 use super::symlinks::{self, Links};
 use crate::modules::core::types;
 use crate::worker::descriptors;
+use crate::worker::ledger::{Class, Counted, OpenFile};
 
 /// Answers a request for a part of a regular file: what is none is left to others ([`Next::Go`]).
 pub fn answer_part(
     request: &mut Request,
-    respond: impl FnOnce(&mut Request, &[u8], Rc<File>, &Stat) -> Next,
+    respond: impl FnOnce(&mut Request, &[u8], Rc<OpenFile>, &Stat) -> Next,
 ) -> Next {
     if !matches!(request.method, Method::Get | Method::Head) {
         return Next::Status(405);
@@ -151,5 +152,5 @@ fn open(path: &mut Vec<u8>, links: Option<(Links, usize)>) -> Result<Found, Errn
     };
     let stat = rustix::fs::fstat(&fd)?;
     let folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    Ok(Found { stat, file: (!folder).then(|| Rc::new(File::from(fd))) })
+    Ok(Found { stat, file: (!folder).then(|| Rc::new(Counted::new(Class::File, File::from(fd)))) })
 }

@@ -5,7 +5,6 @@
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::rc::Rc;
 
 use rustix::fs::Stat;
@@ -13,6 +12,7 @@ use rustix::io::Errno;
 
 use super::symlinks::Links;
 use crate::worker::descriptors::none_left;
+use crate::worker::ledger::OpenFile;
 
 /// What is at a path.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct Found {
     /// Its kind, size, times.
     pub stat: Stat,
     /// It, open for reading; nothing for a directory.
-    pub file: Option<Rc<File>>,
+    pub file: Option<Rc<OpenFile>>,
 }
 
 /// One `open_file_cache` or `open_log_file_cache` directive.
@@ -207,7 +207,10 @@ mod tests {
         Use { cache, valid: 5, min_uses, errors, links: None }
     }
     fn file() -> Result<Found, Errno> {
-        let file = File::open("/dev/null").unwrap();
+        let file = crate::worker::ledger::Counted::new(
+            crate::worker::ledger::Class::File,
+            std::fs::File::open("/dev/null").unwrap(),
+        );
         Ok(Found { stat: rustix::fs::fstat(&file).unwrap(), file: Some(Rc::new(file)) })
     }
     /// Whether the path had to be looked at.

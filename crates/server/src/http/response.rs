@@ -154,7 +154,7 @@ impl Series {
 /// A part of an open file.
 pub struct FileBody {
     /// The file.
-    pub file: Rc<std::fs::File>,
+    pub file: Rc<crate::worker::ledger::OpenFile>,
     /// Next byte to send.
     pub offset: u64,
     /// End of the part.

@@ -1,6 +1,5 @@
 //! Files: `index`, and everything below `root` or `alias` that no other handler answers.
 
-use std::fs::File;
 use std::rc::Rc;
 
 use conf::{Args, Error, HTTP, Inherit, LOCATION, SERVER, Scope, directive};
@@ -18,6 +17,7 @@ use crate::http::router;
 use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::Template;
 use crate::worker::generation::Compiler;
+use crate::worker::ledger::OpenFile;
 
 pub(crate) static MODULE: Module = Module {
     name: "index",
@@ -195,7 +195,7 @@ fn serve(request: &mut Request) -> Next {
     next
 }
 
-fn respond(request: &mut Request, file: Rc<File>, stat: &Stat) -> Next {
+fn respond(request: &mut Request, file: Rc<OpenFile>, stat: &Stat) -> Next {
     if request.method == Method::Post && request.error_status == 0 {
         return Next::Status(405);
     }
@@ -209,7 +209,7 @@ fn respond(request: &mut Request, file: Rc<File>, stat: &Stat) -> Next {
     Next::Respond
 }
 
-fn body(request: &Request, file: Rc<File>, length: u64) -> Body {
+fn body(request: &Request, file: Rc<OpenFile>, length: u64) -> Body {
     if length == 0 {
         return Body::Empty;
     }

@@ -1,7 +1,6 @@
 //! `flv`: Flash video from a byte that `?start=` names on, behind a header of its own.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::rc::Rc;
 
 use conf::{Error, LOCATION, Scope, directive};
@@ -14,6 +13,7 @@ use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::steps::{Handler, Outcome};
 use crate::worker::generation::Compiler;
+use crate::worker::ledger::OpenFile;
 
 pub(crate) static MODULE: Module = Module {
     name: "flv",
@@ -36,7 +36,7 @@ impl Handler for Flv {
     }
 }
 
-fn respond(request: &mut Request, file: Rc<File>, stat: &Stat) -> Next {
+fn respond(request: &mut Request, file: Rc<OpenFile>, stat: &Stat) -> Next {
     let size = stat.st_size as u64;
     let start = wire::uri::arg(&request.args, b"start").and_then(wire::parse_length);
     let start = start.filter(|start| *start < size).unwrap_or(0);

@@ -1,7 +1,6 @@
 //! `mp4`: films from the second that `?start=` names to the second that `?end=` names.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
@@ -16,6 +15,7 @@ use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::steps::{Handler, Outcome};
 use crate::worker::generation::Compiler;
+use crate::worker::ledger::OpenFile;
 
 pub(crate) static MODULE: Module = Module {
     name: "mp4",
@@ -66,7 +66,7 @@ impl Handler for Mp4 {
 }
 
 impl Mp4 {
-    fn respond(&self, request: &mut Request, path: &[u8], file: Rc<File>, stat: &Stat) -> Next {
+    fn respond(&self, request: &mut Request, path: &[u8], file: Rc<OpenFile>, stat: &Stat) -> Next {
         let size = stat.st_size as u64;
         let span = asked(&request.args, self.key_frame);
         let part = match span {

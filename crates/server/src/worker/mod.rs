@@ -22,6 +22,7 @@ pub mod admission;
 pub mod channel;
 pub mod descriptors;
 pub mod generation;
+pub mod ledger;
 pub mod run;
 pub mod seat;
 mod settle;

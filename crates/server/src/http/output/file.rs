@@ -13,6 +13,7 @@ use crate::http::filters::{Chunk, Piece};
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::modules::core::delivery::Delivery;
+use crate::worker::descriptors;
 
 /// The most one call of `sendfile` sends: others want their turn.
 const SENDFILE: usize = 512 * 1024;
@@ -148,13 +149,22 @@ fn part_of(request: &Request) -> FileBody {
 
 /// Reads a part of a file in the pool of blocking threads.
 fn read_elsewhere(request: &Request, part: FileBody, most: usize) -> Reading {
-    let file = part.file.try_clone();
-    blocking(request, move || {
-        let mut buffer = vec![0; most];
-        let n = file?.read_at(&mut buffer, part.offset)?;
-        buffer.truncate(n);
-        Ok(buffer.into())
-    })
+    let offset = part.offset;
+    match part.file.twin() {
+        Ok(file) => blocking(request, move || read_at(&file, offset, most)),
+        // No descriptor is left: the loop waits for the disk, lest the answer be broken off.
+        Err(_) => {
+            descriptors::make_room(&request.thread);
+            let read = read_at(&part.file, offset, most);
+            Box::pin(async { read })
+        }
+    }
+}
+fn read_at(file: &File, offset: u64, most: usize) -> io::Result<Piece> {
+    let mut buffer = vec![0; most];
+    let n = file.read_at(&mut buffer, offset)?;
+    buffer.truncate(n);
+    Ok(buffer.into())
 }
 
 /// Whether a part of a file is to be read past the system's cache (`directio`).

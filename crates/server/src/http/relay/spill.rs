@@ -1,7 +1,6 @@
 //! What a slow client has not taken yet: in memory up to `proxy_buffers`, behind that in a temporary file.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -9,6 +8,7 @@ use std::path::PathBuf;
 use crate::http::filters::Piece;
 use crate::temp::{self, TempPath};
 use crate::worker::descriptors;
+use crate::worker::ledger::OpenFile;
 
 /// Read back at once.
 const PIECE: u64 = 32 * 1024;
@@ -20,7 +20,7 @@ pub(super) struct Spill {
     first: Piece,
     memory: VecDeque<Piece>,
     held: usize,
-    file: Option<File>,
+    file: Option<OpenFile>,
     read: u64,
     written: u64,
     /// There was no descriptor for a file.

@@ -18,6 +18,7 @@ use crate::http::request::Request;
 use crate::http::variables::Template;
 use crate::log::Errno;
 use crate::temp;
+use crate::worker::ledger::OpenFile;
 
 /// `.._store`, as written.
 #[derive(Clone)]
@@ -81,7 +82,7 @@ pub(super) fn compile(written: &Once) -> Option<Store> {
 
 /// An answer while it is written: under another name, until it is complete.
 pub(super) struct Storing {
-    file: File,
+    file: OpenFile,
     /// The name it has now; it goes with this.
     temporary: PathBuf,
     to: PathBuf,

@@ -9,6 +9,7 @@ use crate::chain::Reading;
 pub fn metrics(reading: &Reading, open: bool) -> String {
     let mut w = Writer::new(open);
     nginx(&mut w, reading);
+    descriptors(&mut w, reading);
     links(&mut w, reading);
     doors(&mut w, reading);
     loops(&mut w, reading);
@@ -46,6 +47,22 @@ fn nginx(w: &mut Writer, reading: &Reading) {
         ("upstream_idle", seats.upstream_idle),
     ];
     kinds.iter().for_each(|(kind, count)| w.sample("plimsoll_slots", &[("kind", kind)], count));
+}
+
+fn descriptors(w: &mut Writer, reading: &Reading) {
+    let d = &reading.descriptors;
+    w.family("plimsoll_descriptors", Type::Gauge, "Open descriptors, by what they are for.");
+    let kinds = [
+        ("clients", d.clients),
+        ("upstreams", d.upstreams),
+        ("listeners", d.listeners),
+        ("files", d.files),
+        ("temporary", d.temporary),
+        ("cached", d.cached),
+        ("logs", d.logs),
+        ("others", d.others),
+    ];
+    kinds.iter().for_each(|(kind, count)| w.sample("plimsoll_descriptors", &[("kind", kind)], count));
 }
 
 fn links(w: &mut Writer, reading: &Reading) {

@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
+use crate::worker::ledger::OpenFile;
+
 /// What could not be done to which file.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -26,7 +28,7 @@ impl Fault {
 pub(super) enum Content {
     Memory(Vec<u8>),
     /// So many bytes of another.
-    File(File, u64),
+    File(OpenFile, u64),
 }
 /// How a file is to be made.
 pub(super) struct Put {
@@ -69,8 +71,8 @@ fn write(path: &Path, content: Content, how: &Put) -> io::Result<()> {
     match content {
         Content::Memory(text) => file.write_all(&text)?,
         Content::File(mut body, length) => {
-            io::Seek::rewind(&mut body)?;
-            let copied = io::copy(&mut io::Read::take(body, length), &mut file)?;
+            io::Seek::rewind(&mut *body)?;
+            let copied = io::copy(&mut io::Read::take(&*body, length), &mut file)?;
             if copied != length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -13,6 +13,7 @@ use crate::http::open_files::{Declared, Found, Use};
 use crate::http::request::Request;
 use crate::http::variables::Template;
 use crate::log::Errno as Shown;
+use crate::worker::ledger::{Class, Counted};
 
 settings! {
     /// As written.
@@ -84,7 +85,7 @@ fn append(request: &Request, cache: Option<&Use>, path: &mut Vec<u8>, line: &[u8
         }
     };
     match found.map_err(|error| ("open()", error.into()))?.file {
-        Some(file) => (&*file).write_all(line).map_err(|error| ("write()", error)),
+        Some(file) => (&**file).write_all(line).map_err(|error| ("write()", error)),
         None => Ok(()),
     }
 }
@@ -93,7 +94,7 @@ fn open(path: &mut Vec<u8>) -> Result<Found, Errno> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path.as_slice(), flags, Mode::from_raw_mode(0o644))?;
     let stat = rustix::fs::fstat(&fd)?;
-    Ok(Found { stat, file: Some(Rc::new(File::from(fd))) })
+    Ok(Found { stat, file: Some(Rc::new(Counted::new(Class::Log, File::from(fd)))) })
 }
 
 fn root_exists(request: &mut Request, text: &mut Vec<u8>) -> bool {

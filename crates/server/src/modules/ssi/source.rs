@@ -16,7 +16,7 @@ pub struct Piece {
     /// The bytes.
     pub text: Vec<u8>,
     /// The file and the place in it.
-    pub origin: Option<(Rc<std::fs::File>, u64)>,
+    pub origin: Option<(Rc<crate::worker::ledger::OpenFile>, u64)>,
 }
 
 /// The next piece of a body; `None` at its end.
@@ -65,7 +65,7 @@ async fn read(request: &Request, part: &mut FileBody) -> io::Result<Piece> {
     let mut text = vec![0; size];
     let n = match sys::file::read_cached(&part.file, &mut text, offset) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let file = part.file.try_clone()?;
+            let file = part.file.twin()?;
             let read = move || -> io::Result<Vec<u8>> {
                 let mut text = vec![0; size];
                 let n = file.read_at(&mut text, offset)?;
