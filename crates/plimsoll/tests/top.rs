@@ -61,7 +61,7 @@ fn a_full_link_is_the_exit_code() {
     let output = top(&["--once", &format!("127.0.0.1:{}", server.port_n(1))]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("No room left: slots is full (2 of 2)."), "{text}");
+    assert!(text.contains("No room left: slots are full (2 of 2)."), "{text}");
 }
 
 #[test]

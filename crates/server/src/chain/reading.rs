@@ -226,13 +226,19 @@ fn door(address: &str, kernel: &Kernel) -> Door {
     }
 }
 
+/// Seats that are not clients': clients of a listener with a reserve of its own have theirs beside the pool.
+fn upstream_seats(process: &Process) -> u64 {
+    let clients = process.clients().saturating_sub(process.operators());
+    (process.seats_taken() as u64).saturating_sub(clients)
+}
+
 fn seats(process: &Process) -> Seats {
     let counters = process.counters();
     let sum =
         |f: fn(&crate::worker::Counters) -> i64| counters.iter().map(|c| f(c)).sum::<i64>().max(0) as u64;
     let (reading, writing) = (sum(|c| c.reading.load(Relaxed)), sum(|c| c.writing.load(Relaxed)));
     let clients = process.clients();
-    let upstream = (process.seats_taken() as u64).saturating_sub(clients);
+    let upstream = upstream_seats(process);
     let idle = sum(|c| c.idle_upstream.load(Relaxed) as i64).min(upstream);
     Seats {
         total: process.seats() as u64,
@@ -247,7 +253,7 @@ fn seats(process: &Process) -> Seats {
 fn descriptors(process: &Process, setup: &Setup, kernel: &Kernel) -> Descriptors {
     let open = kernel.descriptors.unwrap_or(0);
     let clients = process.clients();
-    let upstreams = (process.seats_taken() as u64).saturating_sub(clients);
+    let upstreams = upstream_seats(process);
     let listeners = setup.listens.iter().map(|listen| listen.sockets).sum();
     let [files, temporary] = [ledger::open(Class::File), ledger::open(Class::Temporary)];
     let [cached, logs] = [ledger::open(Class::Cache), ledger::open(Class::Log)];

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -93,6 +94,11 @@ impl<T> Deref for Counted<T> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.it
+    }
+}
+impl<T: AsFd> AsFd for Counted<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.it.as_fd()
     }
 }
 impl<T> DerefMut for Counted<T> {

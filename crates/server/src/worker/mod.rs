@@ -160,6 +160,10 @@ impl Process {
     pub fn clients(&self) -> u64 {
         lock(&self.counters).iter().map(|counters| counters.clients.load(Relaxed) as u64).sum()
     }
+    /// Those of them that have a seat beside the pool.
+    pub fn operators(&self) -> u64 {
+        self.operators.load(Relaxed) as u64
+    }
     /// A number for the boundary between parts of a response.
     pub fn next_boundary(&self) -> u64 {
         self.next_boundary.fetch_add(1, Relaxed)
