@@ -98,3 +98,13 @@ fn faults_in_the_words_of_nginx() {
         });
     }
 }
+
+#[test]
+fn messages_in_memory() {
+    let text = "error_log memory:64k notice; error_log logs/error.log; server { listen %%PORT%%; location / { root html; } }";
+    on_both(text, |server| {
+        assert_eq!(server.get("/none").status, 404);
+        server.error_log().wait_for("html/none\" failed (2: No such file or directory)");
+        assert_eq!(server.get("/none").status, 404);
+    });
+}

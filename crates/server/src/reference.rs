@@ -79,7 +79,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("access_log", "`buffer` is per thread"),
     (
         "error_log",
-        "`json` as in the commercial edition; `memory:` is refused; control characters that clients sent are written as `?`",
+        "`json` as in the commercial edition; `memory:` is read from the process or its core file, behind `MEMLOG`; control characters that clients sent are written as `?`",
     ),
     ("keepalive", "idle connections per thread; a number of processes is a number of threads here"),
     ("zone", "the threads share every group's state anyway: nothing needs room"),

@@ -3,6 +3,7 @@
 //! `YYYY/MM/DD HH:MM:SS [level] pid#tid: *connection message, client: .., server: .., request: ".."`
 
 mod json;
+mod memory;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use conf::Level;
+pub use memory::Memory;
 use reactor::Peer;
 
 use crate::http::request::Request;
@@ -92,6 +94,8 @@ pub enum Target {
     File(Arc<LogFile>),
     /// `syslog:..`.
     Syslog(Arc<crate::syslog::Syslog>),
+    /// `memory:..`.
+    Memory(Arc<Memory>),
     /// Any of these, in objects.
     Json(Box<Target>),
 }
@@ -159,6 +163,10 @@ fn deliver(target: &Target, level: Level, line: &[u8]) {
         Target::Stderr => std::io::stderr().write_all(line),
         Target::File(file) => file.append(line),
         Target::Syslog(syslog) => crate::syslog::send_error(syslog, level, line),
+        Target::Memory(memory) => {
+            memory.write(line);
+            Ok(())
+        }
         Target::Json(_) => Ok(()),
     };
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use conf::{Args, Directive, Error, HTTP, Inherit, LOCATION, MAIN, SERVER, Scope, at_least, directive};
 
-use crate::log::{ErrorLog, Level, LogFiles, Target};
+use crate::log::{ErrorLog, Level, LogFiles, Memory, Target};
 use crate::syslog::Syslog;
 use crate::worker::generation::Compiler;
 
@@ -42,10 +42,15 @@ fn target(at: &Scope, a: &Args<'_>) -> Result<Target, Error> {
     if let Some(parameters) = word.strip_prefix("syslog:") {
         return Ok(Target::Syslog(Arc::new(Syslog::parse(parameters, a)?)));
     }
+    if let Some(size) = word.strip_prefix("memory:") {
+        let room = conf::size(size.as_bytes()).and_then(|size| usize::try_from(size).ok());
+        let memory = room.and_then(|size| Memory::new(size, &a.at().to_string()));
+        let memory = memory.ok_or_else(|| a.error(format!("invalid buffer size \"{size}\"")))?;
+        return Ok(Target::Memory(Arc::new(memory)));
+    }
     match word {
         // nginx takes a file without a name for standard error.
         "stderr" | "" => Ok(Target::Stderr),
-        _ if word.starts_with("memory:") => Err(a.error("\"memory:\" is not supported by plimsoll")),
         _ => Ok(Target::File(at.shared::<LogFiles>().file(Path::new(&a.prefix_path(word))))),
     }
 }
