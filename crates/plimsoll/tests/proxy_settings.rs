@@ -140,3 +140,23 @@ fn what_follows_a_body_goes_on() {
     server.log("logs/t.log").wait_for("7 7");
     server.log("logs/t.log").wait_for("- -");
 }
+
+#[test]
+fn only_some_servers_may_be_asked() {
+    let text = "geo $upstream_last_addr $may { volatile; 127.0.0.2 1; }\n\
+        upstream both { server 127.0.0.1:%%OPORT%%; server 127.0.0.2:%%OPORT%%; }\n\
+        server { listen %%PORT%%; proxy_allow_upstream $may; location / { proxy_pass http://both; proxy_next_upstream denied; }\n\
+        location /one { proxy_pass http://127.0.0.1:%%OPORT%%; } location /any { proxy_allow_upstream 1 $arg_too; proxy_pass http://127.0.0.1:%%OPORT%%; } }";
+    let origin = Origin::echo();
+    let server = Binary::Plimsoll.serve(Site::new(text).with("OPORT", origin.port()));
+    assert_eq!(server.get("/one").status, 502);
+    server.error_log().wait_for("access to upstream was denied while connecting to upstream");
+    assert_eq!(
+        (server.get("/any").status, server.get("/any?too=0").status, server.get("/any?too=1").status),
+        (502, 502, 200)
+    );
+    let refused = server.get("/").status;
+    // The second server is another loopback address that nobody listens on: what was denied goes on to it.
+    assert_eq!(refused, 502);
+    server.error_log().wait_for("connect() failed (111: Connection refused) while connecting to upstream");
+}

@@ -76,7 +76,7 @@ fn error_page(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     };
     let page = Template::compile(at, a, last)?;
     for i in 0..end {
-        let status = digits(a.str(i)).filter(|status| !matches!(*status, 499 | u16::MAX));
+        let status = digits(a.str(i)).filter(|status| *status != 499);
         let status = status.ok_or_else(|| invalid(a, i))?;
         if !(300..=599).contains(&status) {
             return Err(a.error(format!("value \"{}\" must be between 300 and 599", a.str(i))));
@@ -95,7 +95,9 @@ fn invalid(a: &Args<'_>, i: usize) -> Error {
 }
 fn digits(text: &str) -> Option<u16> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().unwrap_or(u16::MAX))
+    // What is no number to nginx is none; what is too large for a status only is out of bounds.
+    let number: i64 = text.parse().ok().filter(|_| digits)?;
+    Some(u16::try_from(number).unwrap_or(u16::MAX))
 }
 
 /// As run: how a location answers statuses.

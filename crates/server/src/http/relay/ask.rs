@@ -17,6 +17,7 @@ use super::{http2, receive, respond, send};
 use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
+use crate::http::variables::Template;
 use crate::upstream::{self, CacheStatus, Group, Held, Key, Line, Link, NoLink, NoTurn, Turn};
 use crate::worker::{Seat, admission, descriptors};
 
@@ -104,6 +105,17 @@ fn options(settings: &Settings, request: &mut Request) -> upstream::Options {
         request.thread.give_buffer(text);
     }
     options
+}
+
+/// Whether all values are neither empty nor `0`.
+fn allowed(conditions: &[Template], request: &mut Request) -> bool {
+    conditions.iter().all(|condition| {
+        let mut value = request.thread.buffer();
+        condition.render(request, &mut value);
+        let yes = !matches!(&*value, b"" | b"0");
+        request.thread.give_buffer(value);
+        yes
+    })
 }
 
 async fn connect(
@@ -345,6 +357,9 @@ impl<'a> Tries<'a> {
 
     /// A new connection, encrypted where it is to be.
     async fn connect(&self, request: &mut Request, held: &Held, message: &Message) -> Result<Link, Failure> {
+        if !allowed(&self.settings.allow, request) {
+            return Err(Failure::Denied);
+        }
         let last = self.left <= 1 || !self.allows(request, message, again::ERROR, false);
         let mut link = connect(self.settings, request, held, last).await?;
         if let Some(secured) = &self.secured {

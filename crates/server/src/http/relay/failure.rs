@@ -14,6 +14,8 @@ use crate::upstream::{Held, NoLink};
 pub(super) enum Failure {
     /// There is no connection.
     NoLink(NoLink),
+    /// `.._allow_upstream` does not allow it.
+    Denied,
     /// The connection could not be encrypted: what is logged.
     Tls(String),
     TlsTimeout,
@@ -71,6 +73,7 @@ impl Failure {
             Failure::NoLink(NoLink::Failed(e)) if e.kind() == io::ErrorKind::TimedOut => {
                 Verdict::Failed(504, again::TIMEOUT)
             }
+            Failure::Denied => Verdict::Failed(502, again::DENIED),
             Failure::Tls(_)
             | Failure::NoLink(_)
             | Failure::Send(_)
@@ -87,7 +90,7 @@ impl Failure {
     /// nginx's words for what was being done.
     pub fn during(&self) -> &'static str {
         match self {
-            Failure::NoLink(_) => " while connecting to upstream",
+            Failure::NoLink(_) | Failure::Denied => " while connecting to upstream",
             Failure::Tls(_) | Failure::TlsTimeout => " while SSL handshaking to upstream",
             Failure::Send(_) | Failure::SendTimeout | Failure::Client(_) | Failure::ClientBody(..) => {
                 " while sending request to upstream"
@@ -118,6 +121,7 @@ fn is_common(error: &io::Error) -> bool {
 pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
     let during = failure.during();
     match failure {
+        Failure::Denied => log_error!(request, "access to upstream was denied{during}"),
         Failure::NoLink(NoLink::Full) => {
             log_alert!(
                 request,

@@ -48,6 +48,8 @@ pub struct Settings {
     pub(super) force_ranges: bool,
     /// `.._pass_trailers`
     pub(super) pass_trailers: bool,
+    /// `.._allow_upstream`: all of them have to say yes.
+    pub(super) allow: Box<[Template]>,
     /// `.._store`
     pub(super) store: Option<Store>,
     /// `.._cache` and its companions.
@@ -177,6 +179,7 @@ pub fn compile(
         options,
         bind,
         force_ranges: c.force_ranges.or(kind.only_asks),
+        allow: lists.allow_upstream.clone().into(),
         store,
         cache: cache::compile(at, lists, kind.prefix)?,
         pass_trailers: c.pass_trailers.or(kind.streams),

@@ -133,6 +133,11 @@ macro_rules! relay_directives {
                 at.own::<$own>().0.cache_bypass.extend(all);
                 Ok(())
             }),
+            directive(concat!($prefix, "_allow_upstream"), IN_HTTP, at_least(1), |at, a| {
+                let all = written::templates(at, a)?;
+                at.own::<$own>().0.allow_upstream.extend(all);
+                Ok(())
+            }),
             directive(concat!($prefix, "_cache_purge"), IN_HTTP, at_least(1), |at, a| {
                 let all = written::templates(at, a)?;
                 at.own::<$own>().0.cache_purge.extend(all);
@@ -162,6 +167,8 @@ pub struct Written {
     pub cache_valid: Vec<(u16, u64)>,
     /// `.._cache_bypass`, likewise.
     pub cache_bypass: Vec<Template>,
+    /// `.._allow_upstream`, likewise.
+    pub allow_upstream: Vec<Template>,
     /// `.._cache_purge`, likewise.
     pub cache_purge: Vec<Template>,
     /// `.._no_cache`, likewise.
@@ -175,6 +182,7 @@ impl Inherit for Written {
         take(&mut self.hide_header, &outer.hide_header);
         take(&mut self.cache_valid, &outer.cache_valid);
         take(&mut self.cache_bypass, &outer.cache_bypass);
+        take(&mut self.allow_upstream, &outer.allow_upstream);
         take(&mut self.cache_purge, &outer.cache_purge);
         take(&mut self.no_cache, &outer.no_cache);
     }
@@ -328,6 +336,7 @@ pub(crate) mod ignored {
 pub(crate) const AGAIN: &[(&str, u32)] = &[
     ("error", again::ERROR),
     ("timeout", again::TIMEOUT),
+    ("denied", again::DENIED),
     ("invalid_header", again::INVALID_HEADER),
     ("non_idempotent", again::NON_IDEMPOTENT),
     ("http_500", again::HTTP_500),
@@ -369,5 +378,7 @@ pub(crate) mod again {
     pub const HTTP_429: u32 = 1 << 10;
     /// Not a failure: somebody fetches a new answer (`.._cache_use_stale`).
     pub const UPDATING: u32 = 1 << 11;
+    /// `.._allow_upstream` says no.
+    pub const DENIED: u32 = 1 << 12;
     pub const OFF: u32 = 1 << 31;
 }
