@@ -16,7 +16,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(wire: Wire) -> Client {
+    /// A client on a connection of the test's own.
+    pub fn new(wire: Wire) -> Client {
         Client { wire }
     }
 

@@ -196,6 +196,11 @@ impl Response {
         let field = self.headers.iter().find(|f| f.name.of(&self.text).eq_ignore_ascii_case(name))?;
         Some(field.value.of(&self.text))
     }
+    /// The words of a list, of all header lines with this name.
+    pub fn words_of(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let lines = self.headers.iter().filter(move |f| f.name.of(&self.text).eq_ignore_ascii_case(name));
+        lines.flat_map(|f| f.value.of(&self.text).split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    }
     /// Sets the type of the body.
     pub fn set_content_type(&mut self, kind: &[u8]) {
         self.content_type = self.store(kind);

@@ -74,26 +74,29 @@ impl Clients {
             return !has(proxied::OFF);
         }
         let response = &request.response;
-        let header = |name| response.header(name);
         if has(proxied::AUTH) && request.header(Known::Authorization).is_some() {
             return true;
         }
-        if let Some(expires) = header(b"Expires") {
+        if let Some(expires) = response.header(b"Expires") {
             return has(proxied::EXPIRED) && expired(request, expires);
         }
-        if let Some(control) = header(b"Cache-Control") {
-            let says = |word: &[u8]| memchr::memmem::find(&control.to_ascii_lowercase(), word).is_some();
-            return (has(proxied::NO_CACHE) && says(b"no-cache"))
-                || (has(proxied::NO_STORE) && says(b"no-store"))
-                || (has(proxied::PRIVATE) && says(b"private"));
+        let mut words = response.words_of(b"Cache-Control").peekable();
+        if words.peek().is_some() {
+            let wanted = |word: &[u8]| {
+                (has(proxied::NO_CACHE) && word.eq_ignore_ascii_case(b"no-cache"))
+                    || (has(proxied::NO_STORE) && word.eq_ignore_ascii_case(b"no-store"))
+                    || (has(proxied::PRIVATE) && word.eq_ignore_ascii_case(b"private"))
+            };
+            return words.any(wanted);
         }
-        (has(proxied::NO_LAST_MODIFIED) && response.last_modified.is_none())
-            || (has(proxied::NO_ETAG) && header(b"ETag").is_none())
+        let dated = response.last_modified.is_some() || response.last_modified_text.is_some();
+        let tagged = response.header(b"ETag").is_some();
+        !(has(proxied::NO_LAST_MODIFIED) && dated || has(proxied::NO_ETAG) && tagged)
     }
 }
 
 fn expired(request: &Request, expires: &[u8]) -> bool {
-    let Some(at) = wire::date::parse(expires) else { return true };
+    let Some(at) = wire::date::parse(expires) else { return false };
     let answered = request.response.header(b"Date").and_then(wire::date::parse);
     at < answered.unwrap_or_else(|| request.thread.handle.unix_time().as_secs())
 }

@@ -1,0 +1,109 @@
+//! A server's whole life, as a test suite leads it: relative paths below `-p`, signals, and nothing alarming in the log.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::{Binary, Client, each, eventually, within};
+
+const CONF: &str = "daemon off; pid run.pid; error_log error.log debug; events { worker_connections 128; }
+    http { access_log access.log; root html; client_body_temp_path body_temp; proxy_temp_path proxy_temp;
+    fastcgi_temp_path fastcgi_temp; uwsgi_temp_path uwsgi_temp; scgi_temp_path scgi_temp;
+    proxy_cache_path cache keys_zone=z:1m;
+    server { listen unix:%%DIR%%/door; client_body_buffer_size 1k; location / { }
+    location /proxied/ { proxy_pass http://unix:%%DIR%%/door:/; proxy_cache z; proxy_cache_valid 1m; } } }";
+
+/// A server that was told nothing but its folder. Dropped, it is killed.
+struct Life {
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Life {
+    fn begin(binary: Binary, more: &str) -> Life {
+        let folder = tempfile::Builder::new().prefix("plimsoll-life-").tempdir().unwrap();
+        let root = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+        let conf = CONF.replace("%%DIR%%", folder.path().to_str().unwrap());
+        fs::create_dir(folder.path().join("html")).unwrap();
+        fs::write(folder.path().join("html/index.html"), "hello").unwrap();
+        fs::write(folder.path().join("nginx.conf"), format!("{root} {more} {conf}")).unwrap();
+        let mut command = Command::new(binary.path());
+        command.env_remove("NGINX").env_remove("PLIMSOLL").current_dir("/").stdin(Stdio::null());
+        // As nginx needs it, the folder ends with a slash.
+        command.arg("-p").arg(format!("{}/", folder.path().display()));
+        let child = command.args(["-c", "nginx.conf", "-e", "error.log"]).spawn().unwrap();
+        let life = Life { folder, child };
+        eventually("the pid file", || life.pid().is_some());
+        life
+    }
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+    fn pid(&self) -> Option<i32> {
+        fs::read_to_string(self.path("run.pid")).ok()?.trim().parse().ok()
+    }
+    fn tell(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.pid().unwrap()).unwrap(), signal).unwrap();
+    }
+    fn ask(&self, method: &str, target: &str, body: &[u8]) -> u16 {
+        let stream = UnixStream::connect(self.path("door")).unwrap();
+        Client::new(stream.into()).request(method, target, &[("Connection", "close")], body).status
+    }
+    fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+}
+
+fn ends(life: &mut Life) -> bool {
+    within(|| life.child.try_wait().unwrap()).is_some_and(|status| status.success())
+}
+
+fn lead(binary: Binary, master: bool, last: Signal) {
+    let mut life = Life::begin(binary, if master { "" } else { "master_process off;" });
+    assert_eq!(life.pid(), Some(life.child.id() as i32));
+    for target in ["/", "/proxied/", "/proxied/"] {
+        assert_eq!(life.ask("GET", target, b""), 200);
+    }
+    assert_eq!(life.ask("GET", "/none", b""), 404);
+    assert_eq!(life.ask("POST", "/proxied/", &[b'x'; 5000]), 405);
+    // nginx without a master does not outlive this with its sockets whole.
+    if master {
+        life.tell(Signal::HUP);
+        eventually("the reload", || life.log("error.log").contains("reconfiguring"));
+        assert_eq!(life.ask("GET", "/", b""), 200);
+        fs::rename(life.path("error.log"), life.path("error.log.1")).unwrap();
+        life.tell(Signal::USR1);
+        eventually("the new log", || life.path("error.log").exists());
+        assert_eq!(life.ask("GET", "/", b""), 200);
+    }
+    life.tell(last);
+    assert!(ends(&mut life), "{binary:?}, {last:?}");
+    let log = life.log("error.log.1") + &life.log("error.log");
+    let alarming = |line: &&str| ["[alert]", "[emerg]", "[crit]"].iter().any(|level| line.contains(level));
+    assert_eq!(log.lines().filter(alarming).collect::<Vec<_>>(), Vec::<&str>::new());
+    assert!(log.contains("\"/none\" failed") || log.contains("/html/none\" failed"), "{log}");
+    assert!(!life.path("run.pid").exists() && life.path("access.log").exists());
+    for folder in ["body_temp", "proxy_temp", "cache"] {
+        assert!(life.path(folder).is_dir(), "{folder}");
+    }
+}
+
+#[test]
+fn nothing_alarming_is_logged() {
+    each(|binary| {
+        for last in [Signal::QUIT, Signal::TERM] {
+            lead(binary, true, last);
+            lead(binary, false, last);
+        }
+    });
+}
