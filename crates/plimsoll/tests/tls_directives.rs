@@ -282,6 +282,7 @@ fn what_has_no_effect_is_said() {
         "ssl_stapling on; ssl_stapling_verify on;",
         "\"ssl_stapling\" ignored, no OCSP responder URL in the cert",
     );
+    check("ssl on;", "the \"ssl\" directive is deprecated, use the \"listen ... ssl\" directive instead in ");
     check("ssl_early_data on;", "plimsoll takes no early data");
     check("ssl_ecdh_curve X25519:X448;", "curves \"X448\" are not supported by plimsoll, ignored");
     check("ssl_certificate_cache max=10 inactive=20s;", "test is successful");
@@ -310,7 +311,6 @@ fn errors_at_load() {
          calling fopen(%%DIR%%/none, r) error:10000080:BIO routines::no such file)",
     );
     refused("ssl_stapling on; ssl_stapling_file %%PKI%%/v3;", "failed (SSL: not an OCSP response)");
-    refused("ssl on;", "no \"ssl_certificate\" is defined for the \"ssl\" directive in %%DIR%%/nginx.conf:1");
 }
 
 #[test]
