@@ -248,9 +248,10 @@ impl<'a> Line<'a> {
         if bytes.first() == Some(&b'{') && bytes.last() == Some(&b'}') {
             return Line::of_json(bytes);
         }
-        Some(match String::from_utf8_lossy(bytes) {
-            Cow::Borrowed(text) => Line::of_text(text),
-            Cow::Owned(text) => Line::of_text(&text).into_owned(),
+        // Nearly every line is text; what is not is copied.
+        Some(match std::str::from_utf8(bytes) {
+            Ok(text) => Line::of_text(text),
+            Err(_) => Line::of_text(&String::from_utf8_lossy(bytes)).into_owned(),
         })
     }
 
