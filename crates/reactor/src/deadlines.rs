@@ -4,7 +4,8 @@
 //! Connections change their deadline several times per request and almost none passes. So a later deadline leaves
 //! the entry in its bucket; when that bucket's tick comes, the entry moves on to where it belongs.
 
-use std::time::{Duration, Instant};
+use std::cell::Cell;
+use std::time::Duration;
 
 use crate::list::{Link, Links, List};
 
@@ -16,6 +17,30 @@ const WORDS: usize = BUCKETS as usize / 64;
 
 /// A deadline or time in ticks since the loop started; 0 is "none", the first tick is 1.
 pub(crate) type Tick = u32;
+/// A time in nanoseconds since the loop started: what is reckoned with in every turn is a plain number.
+pub(crate) type Nanos = u64;
+
+const TICK_NANOS: Nanos = TICK.as_nanos() as Nanos;
+
+/// So many nanoseconds; more than 500 years are taken as that.
+pub(crate) fn nanos(duration: Duration) -> Nanos {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
+}
+
+/// The last tick that has passed at `now`.
+pub(crate) fn tick_at(now: Nanos) -> Tick {
+    Tick::try_from(now / TICK_NANOS).map_or(Tick::MAX, |t| t.saturating_add(1))
+}
+
+/// The first tick that is not before `deadline`.
+pub(crate) fn tick_after(deadline: Nanos) -> Tick {
+    Tick::try_from(deadline.div_ceil(TICK_NANOS)).map_or(Tick::MAX, |t| t.saturating_add(1))
+}
+
+/// When a tick begins.
+pub(crate) fn begin_of(tick: Tick) -> Nanos {
+    TICK_NANOS * Nanos::from(tick - 1)
+}
 
 /// What the wheel keeps in each entry.
 #[derive(Clone, Copy)]
@@ -42,36 +67,24 @@ pub(crate) trait Dues: Links {
 
 /// The wheel of one loop.
 pub(crate) struct Wheel {
-    start: Instant,
     /// The last tick whose bucket was emptied.
     swept: Tick,
     buckets: Box<[List]>,
     /// One bit per bucket that is not empty.
     full: [u64; WORDS],
+    /// No entry is in a bucket of an earlier tick: where to look first.
+    soonest: Cell<Tick>,
     moving: Vec<u32>,
 }
 
 impl Wheel {
-    pub(crate) fn new(start: Instant) -> Self {
+    pub(crate) fn new() -> Self {
         let buckets = vec![List::EMPTY; BUCKETS as usize].into_boxed_slice();
-        Wheel { start, swept: 1, buckets, full: [0; WORDS], moving: Vec::new() }
+        Wheel { swept: 1, buckets, full: [0; WORDS], soonest: Cell::new(Tick::MAX), moving: Vec::new() }
     }
 
-    /// The last tick that has passed at `now`.
-    pub(crate) fn tick(&self, now: Instant) -> Tick {
-        let ticks = now.saturating_duration_since(self.start).as_millis() / TICK.as_millis();
-        u32::try_from(ticks).map_or(Tick::MAX, |t| t.saturating_add(1))
-    }
-
-    /// The first tick that is not before `deadline`.
-    pub(crate) fn tick_after(&self, deadline: Instant) -> Tick {
-        let ticks = deadline.saturating_duration_since(self.start).as_nanos().div_ceil(TICK.as_nanos());
-        u32::try_from(ticks).map_or(Tick::MAX, |t| t.saturating_add(1))
-    }
-
-    /// Sets or clears an entry's deadline.
-    pub(crate) fn set(&mut self, dues: &mut impl Dues, index: u32, deadline: Option<Instant>) {
-        let due = deadline.map_or(0, |d| self.tick_after(d));
+    /// Sets or clears (0) an entry's deadline.
+    pub(crate) fn set(&mut self, dues: &mut impl Dues, index: u32, due: Tick) {
         let entry = dues.due(index);
         entry.due = due;
         if due == 0 || (entry.at != 0 && entry.at <= due) {
@@ -83,13 +96,14 @@ impl Wheel {
 
     /// Lets an entry's deadline pass now.
     pub(crate) fn pass(&mut self, dues: &mut impl Dues, index: u32) {
-        self.set(dues, index, Some(self.start));
+        self.set(dues, index, tick_after(0));
     }
 
     fn link(&mut self, dues: &mut impl Dues, index: u32) {
         let entry = dues.due(index);
         entry.at = entry.due.clamp(self.swept + 1, self.swept + BUCKETS - 1);
         let bucket = (entry.at % BUCKETS) as usize;
+        self.soonest.set(self.soonest.get().min(entry.at));
         self.full[bucket / 64] |= 1 << (bucket % 64);
         self.buckets[bucket].push_back(dues, index);
     }
@@ -107,12 +121,13 @@ impl Wheel {
         }
     }
 
-    /// When the wheel has to be swept next; `None` if it is empty.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        let first = (self.swept + 1) % BUCKETS;
-        let bucket = self.first_full_from(first)?;
-        let tick = self.swept + 1 + (bucket + BUCKETS - first) % BUCKETS;
-        Some(self.start + TICK * (tick - 1))
+    /// The tick at which the wheel has to be swept next; `None` if it is empty.
+    pub(crate) fn next(&self) -> Option<Tick> {
+        let first = self.soonest.get().max(self.swept + 1);
+        let bucket = self.first_full_from(first % BUCKETS)?;
+        let tick = first + (bucket + BUCKETS - first % BUCKETS) % BUCKETS;
+        self.soonest.set(tick);
+        Some(tick)
     }
 
     /// The first bucket that is not empty, going round from `first`.
@@ -200,27 +215,27 @@ mod tests {
         prop::collection::vec(step, 1..200)
     }
 
+    const MILLISECOND: Nanos = 1_000_000;
+
     /// The wheel beside a table of the deadlines themselves.
     struct Model {
-        start: Instant,
-        now: Instant,
+        now: Nanos,
         wheel: Wheel,
         table: Table,
-        deadlines: Vec<Option<Instant>>,
+        deadlines: Vec<Option<Nanos>>,
     }
 
     impl Model {
         fn new() -> Self {
-            let start = Instant::now();
             let table = Table(vec![Due::NEVER; 12]);
-            Model { start, now: start, wheel: Wheel::new(start), table, deadlines: vec![None; 12] }
+            Model { now: 0, wheel: Wheel::new(), table, deadlines: vec![None; 12] }
         }
 
         fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
             match step {
                 Step::Set(entry, delay) => {
-                    let deadline = delay.map(|ms| self.now + Duration::from_millis(ms));
-                    self.wheel.set(&mut self.table, entry, deadline);
+                    let deadline = delay.map(|ms| self.now + ms * MILLISECOND);
+                    self.wheel.set(&mut self.table, entry, deadline.map_or(0, tick_after));
                     self.deadlines[entry as usize] = deadline;
                 }
                 Step::Unlink(entry) => {
@@ -228,32 +243,35 @@ mod tests {
                     self.table.0[entry as usize] = Due::NEVER;
                     self.deadlines[entry as usize] = None;
                 }
-                Step::Pass(ms) => self.pass(self.now + Duration::from_millis(ms))?,
+                Step::Pass(ms) => self.pass(self.now + ms * MILLISECOND)?,
                 Step::PassToNext => {
                     let next = self.wheel.next();
                     prop_assert!(next.is_some() || self.deadlines.iter().all(Option::is_none));
-                    self.pass(next.unwrap_or(self.now).max(self.now))?;
+                    self.pass(next.map_or(0, begin_of).max(self.now))?;
                 }
             }
             Ok(())
         }
 
-        fn pass(&mut self, to: Instant) -> Result<(), TestCaseError> {
+        fn pass(&mut self, to: Nanos) -> Result<(), TestCaseError> {
             self.now = to;
             let mut expired = Vec::new();
-            let tick = self.wheel.tick(to);
+            let tick = tick_at(to);
             self.wheel.sweep(&mut self.table, tick, &mut expired);
             for entry in expired {
                 let deadline = self.deadlines[entry as usize].take();
                 prop_assert!(deadline.is_some_and(|d| d <= to), "early, or of no deadline");
             }
-            let late = self.deadlines.iter().flatten().find(|d| **d + TICK <= to);
+            let late = self.deadlines.iter().flatten().find(|d| **d + TICK_NANOS <= to);
             prop_assert!(late.is_none(), "{:?} late", late.map(|d| to - *d));
-            let next = self.wheel.next();
+            let next = self.wheel.next().map(begin_of);
             for deadline in self.deadlines.iter().flatten() {
-                prop_assert!(next.is_some_and(|n| n <= *deadline + TICK), "the loop would sleep too long");
+                prop_assert!(
+                    next.is_some_and(|n| n <= *deadline + TICK_NANOS),
+                    "the loop would sleep too long"
+                );
             }
-            prop_assert!(self.wheel.next().is_none_or(|n| n > to || n > self.start), "no progress");
+            prop_assert!(next.is_none_or(|n| n > to || n > 0), "no progress");
             Ok(())
         }
     }

@@ -6,7 +6,6 @@
 
 use std::os::fd::OwnedFd;
 use std::task::Waker;
-use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
 
@@ -150,7 +149,7 @@ pub(crate) struct Entries<R> {
 }
 
 impl<R> Entries<R> {
-    pub(crate) fn new(start: Instant) -> Self {
+    pub(crate) fn new() -> Self {
         Entries {
             pages: Pages(Vec::new()),
             free: NONE,
@@ -158,7 +157,7 @@ impl<R> Entries<R> {
             yielding: List::EMPTY,
             resting: 0,
             used: 0,
-            wheel: Wheel::new(start),
+            wheel: Wheel::new(),
             expired: Vec::new(),
         }
     }
@@ -169,10 +168,6 @@ impl<R> Entries<R> {
 
     pub(crate) fn used(&self) -> usize {
         self.used
-    }
-
-    pub(crate) fn tick(&self, now: Instant) -> Tick {
-        self.wheel.tick(now)
     }
 
     /// An entry for a descriptor that is about to be registered, and its generation.
@@ -249,13 +244,9 @@ impl<R> Entries<R> {
         }
     }
 
-    pub(crate) fn set_deadline(&mut self, index: u32, deadline: Option<Instant>) {
-        self.wheel.set(&mut self.pages, index, deadline);
-    }
-
-    /// The first tick that is not before a moment.
-    pub(crate) fn tick_after(&self, moment: Instant) -> Tick {
-        self.wheel.tick_after(moment)
+    /// Sets or clears (0) a deadline.
+    pub(crate) fn set_deadline(&mut self, index: u32, due: Tick) {
+        self.wheel.set(&mut self.pages, index, due);
     }
 
     /// Says from when on a connection that is being served may be asked to give way; `None`: it may not.
@@ -298,7 +289,7 @@ impl<R> Entries<R> {
     }
 
     /// When the deadlines have to be looked at next.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
         self.wheel.next()
     }
 
@@ -427,7 +418,7 @@ mod tests {
 
     #[test]
     fn an_event_for_a_former_tenant_means_nothing() {
-        let mut entries = Entries::<u32>::new(Instant::now());
+        let mut entries = Entries::<u32>::new();
         let old = entries.insert(State::WRITE);
         entries.remove(old.index);
         let new = entries.insert(State::WRITE);
@@ -441,7 +432,7 @@ mod tests {
 
     #[test]
     fn room_to_write_does_not_disturb_the_rest() {
-        let mut entries = Entries::<u32>::new(Instant::now());
+        let mut entries = Entries::<u32>::new();
         let key = entries.insert(State::WRITE);
         entries.rest(key.index, fd(), 1);
         assert!(matches!(entries.event(key, EventFlags::OUT), Stir::Nothing));
@@ -450,10 +441,9 @@ mod tests {
 
     #[test]
     fn those_that_may_give_way_are_asked_in_turn() {
-        let start = Instant::now();
-        let mut entries = Entries::<u32>::new(start);
+        let mut entries = Entries::<u32>::new();
         let keys: Vec<_> = (0..4).map(|_| entries.insert(State::WRITE).index).collect();
-        let late = entries.tick_after(start + std::time::Duration::from_secs(1));
+        let late = 32;
         // The first is too young, the third not asked at all.
         [(0, late), (1, 1), (3, 1)].iter().for_each(|(i, from)| entries.set_yielding(keys[*i], Some(*from)));
         let past = |entries: &mut Entries<u32>| {
@@ -468,7 +458,7 @@ mod tests {
 
     #[test]
     fn pages_grow_and_places_are_used_again() {
-        let mut entries = Entries::<u32>::new(Instant::now());
+        let mut entries = Entries::<u32>::new();
         let keys: Vec<_> = (0..PAGE * 2 + 1).map(|_| entries.insert(State::WRITE)).collect();
         assert_eq!((entries.pages.0.len(), entries.used()), (3, keys.len()));
         keys.iter().for_each(|key| drop(entries.remove(key.index)));

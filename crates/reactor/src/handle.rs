@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
-use crate::deadlines::Tick;
+use crate::deadlines::{Nanos, Tick, nanos, tick_after, tick_at};
 use crate::entries::{Entries, RestKey};
 use crate::listeners::{Listener, Listeners};
 use crate::poller::{Clock, Poller};
@@ -39,7 +39,10 @@ impl<R> Clone for Handle<R> {
 pub(crate) struct Inner<R> {
     pub(crate) poller: Box<dyn Poller>,
     clock: Box<dyn Clock>,
+    start: Instant,
     now: Cell<Instant>,
+    /// From `start` to `now`.
+    passed: Cell<Nanos>,
     unix_time: Cell<Duration>,
     tick: Cell<Tick>,
     pub(crate) entries: RefCell<Entries<R>>,
@@ -58,14 +61,15 @@ impl<R: 'static> Handle<R> {
         let now = clock.now();
         let doorbell = Arc::new(Doorbell::new()?);
         poller.add(doorbell.fd(), DOORBELL, EventFlags::IN | EventFlags::ET)?;
-        let entries = Entries::new(now);
         Ok(Handle(Rc::new(Inner {
+            start: now,
             now: Cell::new(now),
+            passed: Cell::new(0),
             unix_time: Cell::new(clock.unix_time()),
-            tick: Cell::new(entries.tick(now)),
+            tick: Cell::new(tick_at(0)),
             poller,
             clock,
-            entries: RefCell::new(entries),
+            entries: RefCell::new(Entries::new()),
             handed: RefCell::default(),
             spawned: RefCell::default(),
             timers: RefCell::default(),
@@ -78,9 +82,11 @@ impl<R: 'static> Handle<R> {
 
     pub(crate) fn refresh_clock(&self) {
         let now = self.0.clock.now();
+        let passed = self.passed(now);
         self.0.now.set(now);
+        self.0.passed.set(passed);
         self.0.unix_time.set(self.0.clock.unix_time());
-        self.0.tick.set(self.0.entries.borrow().tick(now));
+        self.0.tick.set(tick_at(passed));
     }
 }
 
@@ -103,6 +109,26 @@ impl<R> Handle<R> {
     /// Monotonic time as it is; for the loop, which waits.
     pub(crate) fn now_uncached(&self) -> Instant {
         self.0.clock.now()
+    }
+
+    /// Time since the loop started.
+    pub(crate) fn passed(&self, at: Instant) -> Nanos {
+        nanos(at.saturating_duration_since(self.0.start))
+    }
+
+    /// From the loop's start to [`Handle::now`].
+    pub(crate) fn passed_now(&self) -> Nanos {
+        self.0.passed.get()
+    }
+
+    /// The tick of a deadline.
+    pub(crate) fn due_at(&self, deadline: Instant) -> Tick {
+        tick_after(self.passed(deadline))
+    }
+
+    /// The tick of a deadline that is so far from [`Handle::now`].
+    pub(crate) fn due_in(&self, timeout: Duration) -> Tick {
+        tick_after(self.passed_now().saturating_add(nanos(timeout)))
     }
 
     pub(crate) fn tick(&self) -> Tick {

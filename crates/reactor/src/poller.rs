@@ -2,11 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::time::Timespec;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Where readiness comes from.
 pub trait Poller {
@@ -64,7 +64,8 @@ impl Poller for Epoll {
 /// epoll_wait counts milliseconds; rounded up, so that a timer is due when it returns. A day at most: it is only an
 /// early look at the timers.
 fn whole_milliseconds(timeout: Duration) -> Timespec {
-    let ms = timeout.as_nanos().div_ceil(1_000_000).min(86_400_000) as i64;
+    let ms = timeout.as_secs().saturating_mul(1000) + u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
+    let ms = ms.min(86_400_000) as i64;
     Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 }
 }
 
@@ -78,6 +79,7 @@ impl Clock for SystemClock {
 
     fn unix_time(&self) -> Duration {
         // A clock set before 1970 is taken as 1970: only log lines and dates depend on it.
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+        let now = clock_gettime(ClockId::Realtime);
+        Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
     }
 }

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
@@ -91,15 +91,21 @@ impl<R> Socket<R> {
     /// Sets the one deadline of this connection; it goes with it into rest. Once it has passed (at most two ticks of
     /// 32 ms later), whatever waits for the socket fails with [`io::ErrorKind::TimedOut`], until it is set anew.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
-        self.handle().0.entries.borrow_mut().set_deadline(self.index(), deadline);
+        let due = deadline.map_or(0, |at| self.handle().due_at(at));
+        self.handle().0.entries.borrow_mut().set_deadline(self.index(), due);
+    }
+
+    /// As [`Socket::set_deadline`], from [`Handle::now`] on; reckons less.
+    pub fn set_timeout(&self, timeout: Duration) {
+        let due = self.handle().due_in(timeout);
+        self.handle().0.entries.borrow_mut().set_deadline(self.index(), due);
     }
 
     /// Says that from then on the connection may be asked to give way, although it is being served: its deadline passes
     /// ([`Handle::hurry`]). `None`: it may not. Ends when the connection goes to rest.
     pub fn set_yielding(&self, from: Option<Instant>) {
-        let mut entries = self.handle().0.entries.borrow_mut();
-        let from = from.map(|from| entries.tick_after(from));
-        entries.set_yielding(self.index(), from);
+        let from = from.map(|from| self.handle().due_at(from));
+        self.handle().0.entries.borrow_mut().set_yielding(self.index(), from);
     }
 
     /// Whether the peer closed at least its sending side, or the connection broke, as far as the poller has said.

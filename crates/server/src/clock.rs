@@ -15,6 +15,8 @@ pub struct Clock {
     unix: Cell<Duration>,
     /// `Sun, 06 Nov 1994 08:49:37 GMT`, for `Date`.
     pub http_date: Cell<[u8; 29]>,
+    /// The header line with it.
+    pub date_header: Cell<[u8; 37]>,
     /// `06/Nov/1994:08:49:37 +0000`, local time: `$time_local`.
     pub log_local: Cell<[u8; 26]>,
     /// `1994-11-06T08:49:37+00:00`, local time: `$time_iso8601`.
@@ -33,6 +35,7 @@ impl Clock {
             zone,
             unix: Cell::new(unix_time),
             http_date: Cell::new([0; 29]),
+            date_header: Cell::new(*b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
             log_local: Cell::new([0; 26]),
             iso8601: Cell::new([0; 25]),
             syslog: Cell::new([0; 15]),
@@ -58,7 +61,11 @@ impl Clock {
     }
     #[cold]
     fn write(&self, seconds: u64) {
-        self.http_date.set(wire::date::format(seconds));
+        let date = wire::date::format(seconds);
+        self.http_date.set(date);
+        let mut header = self.date_header.get();
+        header[6..35].copy_from_slice(&date);
+        self.date_header.set(header);
         let local = Local::of(seconds, &self.zone);
         self.log_local.set(local.log());
         self.iso8601.set(local.iso8601());

@@ -46,8 +46,8 @@ pub struct Rest {
 
 /// How a conversation ends, or pauses.
 enum Ending {
-    /// The next request may come until then.
-    Rest(Instant),
+    /// The next request may come for so long.
+    Rest(Duration),
     /// Close now.
     Close,
     /// Close when the client has read the answer.
@@ -74,7 +74,8 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
         return; // nobody listens there any more
     };
     let mut request = thread.request();
-    request.use_client(crate::http::client::Client::awake(woken.socket, woken.rest), generation);
+    request.client.wake(woken.socket, woken.rest);
+    request.generation = generation;
     let ending = match prologue(&mut request).await {
         Ok(()) if http2::begins(&mut request).await => {
             let (given, sending) = Box::pin(http2::serve(&thread, request)).await;
@@ -85,7 +86,7 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
         Err(()) => Ending::Close,
     };
     match ending {
-        Ending::Rest(deadline) => request.client.take().rest(deadline),
+        Ending::Rest(timeout) => request.client.rest(timeout),
         Ending::Close => request.client.close(),
         Ending::Linger => linger(&mut request).await,
     }
@@ -189,9 +190,9 @@ pub async fn serve_stream(request: &mut Request, head: &::http::request::Parts) 
 
 /// Until the host is known, the default server's settings count.
 fn choose_default_server(request: &mut Request) {
-    let generation = request.generation.clone();
-    request.server = generation.shared.listener(request.client.listener).default_server;
-    request.plan = generation.shared.server(request.server).plan;
+    let shared = &request.generation.shared;
+    request.server = shared.listener(request.client.listener).default_server;
+    request.plan = shared.server(request.server).plan;
 }
 
 /// A request whose host is not known belongs to the server that the handshake was for.
@@ -206,8 +207,6 @@ fn choose_by_handshake(request: &mut Request) {
 /// Reads the head of a request; `false` if the client closed before one began.
 async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
     choose_default_server(request);
-    let generation = request.generation.clone();
-    let core = &generation.shared.plan(request.plan).core;
     let mut parser = RequestParser::new();
     let mut deadline = None;
     loop {
@@ -215,16 +214,17 @@ async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
             if deadline.is_none() {
                 begin(request);
             }
-            if parser.parse(&request.buffer, &mut request.head, &core.limits).map_err(Refusal::Bad)?
-                == Progress::Done
-            {
+            let Request { generation, plan, buffer, head, .. } = &mut *request;
+            let core = &generation.shared.plan(*plan).core;
+            if parser.parse(buffer, head, &core.limits).map_err(Refusal::Bad)? == Progress::Done {
                 request.unread = request.head.length;
                 if deadline.is_some() {
                     request.client.set_yielding(None);
                 }
                 return Ok(true);
             }
-            let until = *deadline.get_or_insert(request.thread.handle.now() + core.client_header_timeout);
+            let timeout = core.client_header_timeout;
+            let until = *deadline.get_or_insert(request.thread.handle.now() + timeout);
             request.client.set_deadline(Some(until));
             request.client.set_yielding(Some(request.started + WHOLE_HEAD));
         }
@@ -252,7 +252,7 @@ fn begin(request: &mut Request) {
     if !request.client.is_stream() {
         request.client.requests += 1;
     }
-    request.thread.counters.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    request.thread.counters.request();
     request.stage(Stage::Reading);
     request.started = request.thread.handle.now();
     request.started_unix = request.thread.handle.unix_time();
@@ -298,7 +298,7 @@ fn note_closed(request: &Request) {
         return note_waiting(request, Level::Info, message);
     }
     let message = format_args!("client {} closed keepalive connection", client.address_text());
-    request.plan().core.error_log.write(Level::Info, &Context::connection(client.id), message);
+    request.core().error_log.write(Level::Info, &Context::connection(client.id), message);
 }
 
 /// Logs what befell a connection while no request was under way.
@@ -306,7 +306,7 @@ pub fn note_waiting(request: &Request, level: Level, message: std::fmt::Argument
     let client = &request.client;
     let listener = request.generation.shared.listener(client.listener);
     let context = Context::waiting(client.id, client.peer, &listener.address);
-    request.plan().core.error_log.write(level, &context, message);
+    request.core().error_log.write(level, &context, message);
 }
 
 /// Why a request got no further than its head.
@@ -475,34 +475,32 @@ fn understand(request: &mut Request) -> Result<(), BadRequest> {
 }
 
 fn take_path(request: &mut Request) -> Result<(), BadRequest> {
-    let plan = request.plan();
-    let Request { head, buffer, uri, args, .. } = request;
+    let Request { generation, plan, head, buffer, uri, args, .. } = request;
     args.clear();
-    args.extend_from_slice(head.args.of(buffer));
-    let path = head.path.of(buffer);
-    match head.plain_path {
-        true => uri.extend_from_slice(path),
-        false => wire::uri::normalize(path, plan.core.merge_slashes, uri).inspect_err(|_| uri.clear())?,
+    if head.has_args {
+        args.extend_from_slice(head.args.of(buffer));
     }
-    Ok(())
+    let path = head.path.of(buffer);
+    if head.plain_path {
+        uri.extend_from_slice(path);
+        return Ok(());
+    }
+    let merge_slashes = generation.shared.plan(*plan).core.merge_slashes;
+    wire::uri::normalize(path, merge_slashes, uri).inspect_err(|_| uri.clear())
 }
 
 /// The host of the request line's URL wins over the `Host` header.
 fn take_host(request: &mut Request) -> Result<(), BadRequest> {
-    let mut scratch = request.thread.buffer();
-    let Request { head, buffer, host, .. } = &mut *request;
-    let found =
-        head.host_name(buffer, &mut scratch).map(|name| host.extend_from_slice(name.unwrap_or_default()));
-    request.thread.give_buffer(scratch);
-    found
+    let Request { head, buffer, host, .. } = request;
+    head.push_host(buffer, host)
 }
 
 fn choose_server(request: &mut Request) {
-    let generation = request.generation.clone();
-    let listener = generation.shared.listener(request.client.listener);
-    if listener.only_one_server() {
+    if request.generation.shared.listener(request.client.listener).only_one_server() {
         return;
     }
+    let generation = request.generation.clone();
+    let listener = generation.shared.listener(request.client.listener);
     let names = listener.names_for(request.client.local_address());
     let host = std::mem::take(&mut request.host);
     let found = names.names.find(&host, Some(request)).unwrap_or(names.default_server);
@@ -523,23 +521,24 @@ async fn after(request: &mut Request) -> Ending {
     }
     if !request.keep_alive {
         let unread = !request.body.complete || request.head_pipelined();
-        let lingers = unread || request.plan().core.lingering_close == Lingering::Always;
+        let lingers = unread || request.core().lingering_close == Lingering::Always;
         return if lingers { Ending::Linger } else { Ending::Close };
     }
     if !request.body.complete && !body::discard(request).await {
         return Ending::Close;
     }
-    let (plan, now) = (request.plan(), request.thread.handle.now());
-    if plan.core.keepalive_timeout.is_zero() {
+    let (core, now) = (request.core(), request.thread.handle.now());
+    let (timeout, least) = (core.keepalive_timeout, core.keepalive_min_timeout);
+    if timeout.is_zero() {
         // As in nginx, also where the answer was made before a location could say so in its head.
         return Ending::Close;
     }
-    request.client.keep_until(now, plan.core.keepalive_min_timeout.min(plan.core.keepalive_timeout));
-    Ending::Rest(now + plan.core.keepalive_timeout)
+    request.client.keep_until(now, least.min(timeout));
+    Ending::Rest(timeout)
 }
 
 fn reset(request: &Request) -> Ending {
-    if let Some(fd) = request.client.fd().filter(|_| request.plan().core.reset_timedout_connection) {
+    if let Some(fd) = request.client.fd().filter(|_| request.core().reset_timedout_connection) {
         let _ = sys::net::set_reset_on_close(fd);
     }
     Ending::Close

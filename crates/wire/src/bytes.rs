@@ -135,7 +135,9 @@ pub(crate) fn hex(byte: u8) -> Option<u8> {
 
 /// Where `needle` (lower case) first occurs in `hay`, letters compared without case.
 pub(crate) fn find_ignore_case(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    hay.windows(needle.len()).position(|window| window.eq_ignore_ascii_case(needle))
+    let first = *needle.first()?;
+    hay.windows(needle.len())
+        .position(|window| window[0].eq_ignore_ascii_case(&first) && window.eq_ignore_ascii_case(needle))
 }
 
 #[cfg(test)]

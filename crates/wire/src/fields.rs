@@ -169,6 +169,7 @@ pub(crate) fn read_line(buf: &[u8], start: usize, underscores: bool) -> Line {
             }
             unusual_line(buf, start, underscores)
         }
+        _ if buf.get(start..start + 2) == Some(b"\r\n") => Line::End { next: start + 2 },
         _ => unusual_line(buf, start, underscores),
     }
 }

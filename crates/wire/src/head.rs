@@ -121,10 +121,19 @@ pub struct RequestHead {
 impl RequestHead {
     /// Forgets everything; memory is kept.
     pub fn clear(&mut self) {
-        let mut headers = std::mem::take(&mut self.headers);
-        let mut dropped = std::mem::take(&mut self.dropped);
+        let Self { method, version, minor, headers, dropped, length, has_args, plain_path, .. } = self;
         headers.clear();
         dropped.clear();
-        *self = Self { headers, dropped, ..Self::default() };
+        (*method, *version, *minor, *length) = (Method::default(), Version::default(), 0, 0);
+        (*has_args, *plain_path) = (false, false);
+        // Names every field, so that none that is added is forgotten.
+        #[rustfmt::skip]
+        let Self {
+            method_name, line, protocol, scheme, host, port, target, path, args,
+            method: _, version: _, minor: _, headers: _, dropped: _, length: _, has_args: _, plain_path: _,
+        } = self;
+        for span in [method_name, line, protocol, scheme, host, port, target, path, args] {
+            *span = Span::default();
+        }
     }
 }

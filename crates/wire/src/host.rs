@@ -84,6 +84,26 @@ fn registered_length(host: &[u8]) -> Option<usize> {
 }
 
 impl RequestHead {
+    /// Appends the host that [`RequestHead::host_name`] finds, if there is one.
+    #[inline]
+    pub fn push_host(&self, buf: &[u8], out: &mut Vec<u8>) -> Result<(), BadRequest> {
+        if self.host.is_empty()
+            && let Some(plain) = self.headers.value(Known::Host, buf).and_then(plain_name)
+        {
+            out.extend_from_slice(plain);
+            return Ok(());
+        }
+        self.push_any_host(buf, out)
+    }
+
+    #[cold]
+    fn push_any_host(&self, buf: &[u8], out: &mut Vec<u8>) -> Result<(), BadRequest> {
+        let mut scratch = Vec::new();
+        let found = self.host_name(buf, &mut scratch)?;
+        out.extend_from_slice(found.unwrap_or_default());
+        Ok(())
+    }
+
     /// The host the request is for, in the form of [`validate_host`]: the target's, else the `Host`
     /// header's. None in HTTP/1.0 without either. Both are checked, as in nginx.
     pub fn host_name<'a>(

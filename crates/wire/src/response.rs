@@ -2,6 +2,7 @@
 
 use memchr::memchr;
 
+use crate::bytes;
 use crate::cursor::Cursor;
 use crate::error::BadResponse;
 use crate::field::Known;
@@ -145,6 +146,13 @@ impl ResponseParser {
     /// and status are a few bytes and read again each time, so that a response without them is known early.
     fn status_line(&self, buf: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, BadResponse> {
         let Some(at) = version_and_status(buf, head)? else { return Ok(None) };
+        // Mostly the line is there, and its end is the first control byte.
+        if let Some(end) = bytes::value_end(buf, at)
+            && buf[end..].starts_with(b"\r\n")
+        {
+            head.status_line_text = Span::new(at - 3, end);
+            return Ok(Some(end + 2));
+        }
         let from = at.max(self.cursor.scanned);
         let Some(length) = buf.get(from..).and_then(|rest| memchr(b'\n', rest)) else { return Ok(None) };
         let end = from + length;

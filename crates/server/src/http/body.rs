@@ -55,6 +55,11 @@ impl Default for RequestBody {
 impl RequestBody {
     /// Ready for the next request.
     pub fn reset(&mut self) {
+        // What has no body, as most have none, is as it was but for what is set anew anyway.
+        if matches!(self.framing, Framing::None) && self.file.is_none() && self.memory.is_empty() {
+            (self.limit, self.refused, self.expects_continue) = (0, false, false);
+            return;
+        }
         let mut memory = std::mem::take(&mut self.memory);
         memory.clear();
         *self = RequestBody { memory, ..RequestBody::default() };
@@ -175,7 +180,7 @@ async fn fill(request: &mut Request) -> Result<(), u16> {
 }
 
 fn set_deadline(request: &Request) {
-    let timeout = request.plan().core.client_body_timeout;
+    let timeout = request.core().client_body_timeout;
     request.client.set_deadline(Some(request.thread.handle.now() + timeout));
 }
 
@@ -296,8 +301,11 @@ pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
     if request.client.is_stream() {
         return Ok(());
     }
-    let mut part = request.thread.buffer();
     request.body.limit = 0;
+    if request.body.complete {
+        return Ok(());
+    }
+    let mut part = request.thread.buffer();
     let consumed = request.body.consumed;
     let result = take_buffered(request, &mut part);
     // As in nginx, `$request_length` has only what somebody read.
@@ -355,7 +363,7 @@ fn append(request: &Request, part: &[u8]) -> Result<(), u16> {
 
 /// Reads and drops what is left of the body, so that the next request can be read; `false`: the connection must close.
 pub async fn discard(request: &mut Request) -> bool {
-    let until = request.thread.handle.now() + request.plan().core.lingering_time;
+    let until = request.thread.handle.now() + request.core().lingering_time;
     loop {
         match drop_buffered(request) {
             Err(_) => return false,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reactor::Peer;
 
@@ -79,21 +79,28 @@ impl Client {
             local: OnceCell::new(),
         }
     }
-    /// A connection that woke.
-    pub fn awake(socket: Socket, rest: Rest) -> Client {
+    /// Takes up a connection that woke, in the place of a client that is gone or rests.
+    pub fn wake(&mut self, socket: Socket, rest: Rest) {
         let Rest { peer, listener, id, requests, opened, tls, proxied, seat, kept: _ } = rest;
-        Client {
-            socket: Some(socket),
-            tls,
-            id,
-            requests,
-            peer,
-            listener,
-            refused: seat.kind() == crate::worker::Kind::Refused,
-            seat: Some(seat),
-            proxied,
-            ..Client::none(opened)
-        }
+        self.refused = seat.kind() == crate::worker::Kind::Refused;
+        self.socket = Some(socket);
+        self.tls = tls;
+        self.stream = None;
+        self.agreed = None;
+        self.id = id;
+        self.requests = requests;
+        self.peer = peer;
+        self.proxy = None;
+        self.listener = listener;
+        self.opened = opened;
+        self.kept = 0;
+        self.seat = Some(seat);
+        self.proxied = proxied;
+        self.timed_out = false;
+        self.waiting_to_send = false;
+        self.asked_for = None;
+        self.plain_on_ssl = false;
+        self.local = OnceCell::new();
     }
     /// A seat kept for the upstream connection that a request needs.
     pub fn take_extra(&mut self) -> Option<crate::worker::Seat> {
@@ -144,13 +151,15 @@ impl Client {
         }
     }
     /// A shutdown leaves the connection alone for a while from `now` on.
-    pub fn keep_until(&mut self, now: Instant, while_idle: std::time::Duration) {
-        let until = now.saturating_duration_since(self.opened) + while_idle;
-        self.kept =
-            if while_idle.is_zero() { 0 } else { u32::try_from(until.as_millis()).unwrap_or(u32::MAX) };
+    pub fn keep_until(&mut self, now: Instant, while_idle: Duration) {
+        self.kept = 0;
+        if !while_idle.is_zero() {
+            let until = now.saturating_duration_since(self.opened) + while_idle;
+            self.kept = u32::try_from(until.as_millis()).unwrap_or(u32::MAX);
+        }
     }
-    /// Goes to rest until the next byte comes, at most until `deadline`.
-    pub fn rest(mut self, deadline: Instant) {
+    /// Goes to rest until the next byte comes, at most for so long.
+    pub fn rest(&mut self, timeout: Duration) {
         self.speak_for_itself();
         let (Some(socket), Some(mut seat)) = (self.socket.take(), self.seat.take()) else { return };
         seat.spare();
@@ -165,7 +174,7 @@ impl Client {
             proxied: self.proxied.take(),
             seat,
         };
-        socket.set_deadline(Some(deadline));
+        socket.set_timeout(timeout);
         let handle = socket.handle().clone();
         handle.rest(socket, rest);
     }

@@ -211,7 +211,7 @@ fn plain(request: &mut Request, status: u16, padding: bool) -> Next {
     if let 494..=497 = status {
         request.error_status = 400;
     }
-    let full = request.plan().core.signature.contains('/');
+    let full = request.core().signature.contains('/');
     let padded = padding && request.head.version != Version::Http09 && Agent::of(request) != Agent::Other;
     let page = status_page::find(status, full, padded).unwrap_or("");
     if !page.is_empty() {

@@ -54,7 +54,7 @@ pub fn describe(request: &mut Request, stat: &Stat, length: u64) {
     request.response.last_modified = Some(modified);
     request.response.allow_ranges = true;
     types::set_type(request);
-    if request.plan().core.etag {
+    if request.core().etag {
         add_etag(request, modified, length);
     }
 }
@@ -73,12 +73,12 @@ fn add_etag(request: &mut Request, modified: u64, length: u64) {
 
 /// nginx's status for each way in which a file cannot be had, with its log line.
 pub fn failed(request: &mut Request, call: &str, path: &[u8], error: Errno) -> Next {
-    let call = if request.plan().core.open_files.walks() { "openat()" } else { call };
+    let call = if request.core().open_files.walks() { "openat()" } else { call };
     let shown = std::io::Error::from(error);
     let shown = crate::log::Errno(&shown);
     match error {
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {
-            if request.plan().core.log_not_found {
+            if request.core().log_not_found {
                 log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
             }
             Next::Status(404)

@@ -22,6 +22,9 @@ pub struct Pace {
 impl Pace {
     /// The pace of the answer at hand, if it has any.
     pub fn of(request: &mut Request) -> Option<Pace> {
+        if request.limit_rate.is_none() && !request.core().delivery.limits_rate() {
+            return None;
+        }
         let plan = request.plan();
         let rate = plan.core.delivery.rate(request)?;
         Some(Pace { rate, after: plan.core.delivery.rate_after(request), pause: None })

@@ -60,6 +60,8 @@ pub struct Steps {
     access: Box<[Box<dyn Step>]>,
     precontent: Box<[Box<dyn Step>]>,
     try_files: Option<try_files::TryFiles>,
+    /// There is a step in one of the phases between rewrite and content.
+    before_content: bool,
     before_files: Box<[Box<dyn Handler>]>,
     ssi: Option<ssi::Ssi>,
     addition: Option<addition::Addition>,
@@ -168,7 +170,7 @@ impl Plan {
     /// Compiles what is configured in a block.
     pub fn compile(scope: &Scope, with: &mut Compiler<'_>) -> Result<Plan, Error> {
         let content = made_by(scope, with)?;
-        let plan = Plan {
+        let mut plan = Plan {
             core: core::compile(scope, with)?,
             steps: Steps {
                 post_read: configured(POST_READ, scope, with)?,
@@ -177,6 +179,7 @@ impl Plan {
                 access: configured(ACCESS, scope, with)?,
                 precontent: configured(PRECONTENT, scope, with)?,
                 try_files: try_files::compile(scope, with)?,
+                before_content: false,
                 before_files: configured(BEFORE_FILES, scope, with)?,
                 ssi: ssi::compile(scope, with)?,
                 addition: addition::compile(scope, with)?,
@@ -192,6 +195,9 @@ impl Plan {
             utf8: charset::is_utf8(scope),
             script_names: fastcgi::names(scope),
         };
+        let Steps { preaccess, access, precontent, try_files, .. } = &plan.steps;
+        plan.steps.before_content =
+            [preaccess, access, precontent].iter().any(|steps| !steps.is_empty()) || try_files.is_some();
         upstream::checks(scope, plan.content.asks())?;
         Ok(plan)
     }
@@ -258,7 +264,7 @@ pub async fn again(request: &mut Request) {
 
 /// Writes the lines of a request within another, where `log_subrequest` asks for them.
 pub fn log_within(request: &mut Request) {
-    if request.plan().core.log_subrequest {
+    if request.core().log_subrequest {
         log(request);
         request.logging = false;
     }
@@ -267,6 +273,9 @@ pub fn log_within(request: &mut Request) {
 /// Steps that see the request before anything is decided by its path.
 async fn post_read(request: &mut Request) -> Next {
     request.plan = request.generation.shared.server(request.server).plan;
+    if request.location().steps.post_read.is_empty() {
+        return Next::Locate;
+    }
     let plan = request.plan();
     match first_rejection(&plan.steps.post_read, request).await {
         Some(status) => Next::Status(status),
@@ -363,8 +372,7 @@ async fn phases(request: &mut Request) -> Next {
     if request.keep_alive {
         // Where others wait for its seat, the client may come again.
         let pressed = request.thread.process.pressed.load(std::sync::atomic::Ordering::Relaxed) > 0;
-        request.keep_alive =
-            !(pressed && had_its_turn(request)) && request.plan().core.allows_keep_alive(request);
+        request.keep_alive = !(pressed && had_its_turn(request)) && request.core().allows_keep_alive(request);
     }
     let next = rewrite(request);
     if next != Next::Go {
@@ -375,17 +383,11 @@ async fn phases(request: &mut Request) -> Next {
     if plan.need == 0 {
         request.client.spare();
     }
-    if let Some(status) = rejection(&plan, request).await {
-        return Next::Status(status);
-    }
-    if let Some(try_files) = &plan.steps.try_files {
-        let next = try_files.look(request);
+    if plan.steps.before_content {
+        let next = before_content(&plan, request).await;
         if next != Next::Go {
             return next;
         }
-    }
-    if let Some(status) = first_rejection(&plan.steps.precontent, request).await {
-        return Next::Status(status);
     }
     content(&plan, request).await
 }
@@ -398,6 +400,23 @@ async fn content(plan: &Plan, request: &mut Request) -> Next {
             Next::Go => files(plan, request).await,
             next => next,
         },
+    }
+}
+
+/// The phases between rewrite and content, where any of them has a step.
+async fn before_content(plan: &Plan, request: &mut Request) -> Next {
+    if let Some(status) = rejection(plan, request).await {
+        return Next::Status(status);
+    }
+    if let Some(try_files) = &plan.steps.try_files {
+        let next = try_files.look(request);
+        if next != Next::Go {
+            return next;
+        }
+    }
+    match first_rejection(&plan.steps.precontent, request).await {
+        Some(status) => Next::Status(status),
+        None => Next::Go,
     }
 }
 
@@ -471,6 +490,9 @@ async fn judged(plan: &Plan, request: &mut Request) -> Option<u16> {
 /// The server's own rewrite phase: before the location is found, at first and after each internal redirect.
 fn server_rewrite(request: &mut Request) -> Next {
     request.plan = request.generation.shared.server(request.server).plan;
+    if request.location().steps.rewrite.is_none() {
+        return Next::Go;
+    }
     let plan = request.plan();
     let Some(script) = &plan.steps.rewrite else { return Next::Go };
     match script.run(request) {
@@ -488,6 +510,9 @@ fn rewrite(request: &mut Request) -> Next {
         // No location matched: the server's script ran already.
         return Next::Go;
     }
+    if request.location().steps.rewrite.is_none() {
+        return Next::Go;
+    }
     let plan = request.plan();
     let Some(script) = &plan.steps.rewrite else { return Next::Go };
     let next = script.run(request);
@@ -502,20 +527,27 @@ async fn respond(request: &mut Request) -> Result<(), u16> {
     if request.body.expects_continue || !request.body.complete {
         leave_body(request).await?;
     }
+    let steps = &request.location().steps;
+    if steps.ssi.is_some() || steps.addition.is_some() {
+        ask_others(request).await?;
+    }
+    filter_head(request)
+}
+
+/// Bodies in which answers of other locations stand; those come through [`respond`], too.
+async fn ask_others(request: &mut Request) -> Result<(), u16> {
     let plan = request.plan();
     if let Some(ssi) = &plan.steps.ssi
         && !slice::is_piece(request)
     {
-        // It may ask others, whose answers come this way, too.
         ssi.run(request).outcome().await?;
     }
     if let Some(addition) = &plan.steps.addition
         && !slice::is_piece(request)
     {
-        // It asks other locations, whose answers come this way, too.
         Box::pin(addition.add(request)).await;
     }
-    filter_head(request)
+    Ok(())
 }
 
 /// An answer is ready though the body was not read to its end. One that is broken leaves nowhere to find the next
@@ -552,6 +584,9 @@ fn filter_head(request: &mut Request) -> Result<(), u16> {
 }
 
 fn log(request: &mut Request) {
+    if request.location().steps.log.is_none() {
+        return;
+    }
     let plan = request.plan();
     if let Some(logs) = &plan.steps.log {
         request.logging = true;

@@ -19,6 +19,7 @@ use super::router::ServerId;
 use super::variables::Values;
 use crate::flow::Flow;
 use crate::log::{Context, Level};
+use crate::modules::core::Core;
 use crate::modules::headers_more;
 use crate::worker::thread::{LocalGeneration, Thread};
 
@@ -140,6 +141,13 @@ pub struct Pass {
     pub behind_alias: bool,
 }
 
+impl Pass {
+    fn clear(&mut self) {
+        self.notes.clear();
+        self.behind_alias = false;
+    }
+}
+
 /// Groups captured by a regular expression.
 #[derive(Default)]
 pub struct Captures {
@@ -237,7 +245,10 @@ impl Request {
     }
     /// Drops everything but what was read behind this request: the next one begins with it.
     fn keep_unread(&mut self) {
-        self.buffer.drain(..self.unread);
+        match self.unread == self.buffer.len() {
+            true => self.buffer.clear(),
+            false => drop(self.buffer.drain(..self.unread)),
+        }
         self.unread = 0;
     }
 
@@ -274,7 +285,7 @@ impl Request {
         self.aborted = false;
         self.upstream.reset();
         self.captures.clear();
-        self.pass = Pass::default();
+        self.pass.clear();
         self.notes.clear();
         self.random_id = None;
     }
@@ -287,20 +298,14 @@ impl Request {
     }
     /// Counts the request as being read or answered (`stub_status`).
     pub fn stage(&mut self, stage: Stage) {
-        use std::sync::atomic::Ordering::Relaxed;
         let counters = &self.thread.counters;
-        let gauge = |stage| match stage {
-            Stage::Idle => None,
-            Stage::Reading => Some(&counters.reading),
-            Stage::Writing => Some(&counters.writing),
-        };
-        if let Some(old) = gauge(self.stage) {
-            old.fetch_sub(1, Relaxed);
+        for (stage, change) in [(std::mem::replace(&mut self.stage, stage), -1), (stage, 1)] {
+            match stage {
+                Stage::Idle => {}
+                Stage::Reading => counters.read(change),
+                Stage::Writing => counters.write(change),
+            }
         }
-        if let Some(new) = gauge(stage) {
-            new.fetch_add(1, Relaxed);
-        }
-        self.stage = stage;
     }
     /// Bytes of head and body read so far, in the client's encoding; 0 until the head is complete (`$request_length`).
     pub fn length(&self) -> u64 {
@@ -323,7 +328,15 @@ impl Request {
         *self.random_id.get_or_insert_with(crate::random::bits)
     }
 
-    /// What the location in force does.
+    /// What the location in force does, to be looked at.
+    pub fn location(&self) -> &Plan {
+        self.generation.shared.plan(self.plan)
+    }
+    /// The core module's settings in the location in force.
+    pub fn core(&self) -> &Core {
+        &self.location().core
+    }
+    /// What the location in force does, held while the request changes.
     pub fn plan(&self) -> PlanRef {
         PlanRef { generation: self.generation.clone(), plan: self.plan }
     }
@@ -392,7 +405,7 @@ impl Request {
 
     /// Writes to the error log in force, with this request as context.
     pub fn note(&self, level: Level, message: std::fmt::Arguments<'_>) {
-        self.plan().core.error_log.write(level, &Context::request(self), message);
+        self.core().error_log.write(level, &Context::request(self), message);
     }
     /// Makes `other` a request for the same, of no client and without a body.
     pub fn copy_to(&self, other: &mut Request) {
@@ -452,7 +465,7 @@ impl Request {
     }
     /// Drops what belonged to the pass through the last location.
     pub fn leave_location(&mut self) {
-        self.pass = Pass::default();
+        self.pass.clear();
         self.uri_changed = false;
     }
 }

@@ -162,17 +162,53 @@ pub struct FileBody {
 }
 
 impl Response {
-    /// Ready for the next request.
+    /// Ready for the next request. One field after the other: a response is large, and most of it is as it was.
     pub fn reset(&mut self) {
-        self.headers.clear();
-        self.text.clear();
-        self.filters.clear();
-        self.queue.clear();
-        self.filtered.clear();
-        let (headers, text) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.text));
-        let (filters, queue) = (std::mem::take(&mut self.filters), std::mem::take(&mut self.queue));
-        let filtered = std::mem::take(&mut self.filtered);
-        *self = Response { headers, text, filters, queue, filtered, ..Response::default() };
+        let Response { headers, text, queue, filtered, body, filters, trailers, .. } = self;
+        headers.clear();
+        text.clear();
+        filters.clear();
+        trailers.clear();
+        for chunks in [queue, filtered] {
+            if !chunks.is_empty() {
+                chunks.clear();
+            }
+        }
+        if !matches!(body, Body::Empty) {
+            *body = Body::Empty;
+        }
+        self.reset_head();
+    }
+    /// Names every field, so that none that is added is forgotten.
+    fn reset_head(&mut self) {
+        let Response { status, content_length, last_modified, content_type, .. } = self;
+        (*status, *content_length, *last_modified, *content_type) = (0, None, None, Span::default());
+        let Response { status_text, charset, last_modified_text, location, server, date, .. } = self;
+        for span in [status_text, charset, last_modified_text, location, server, date] {
+            *span = None;
+        }
+        #[rustfmt::skip]
+        let Response {
+            allow_ranges, single_range, unconditional, vary_encoding, expects_trailers, upgrade, chunked,
+            location_is_ours, theirs, location_place,
+            headers: _, text: _, queue: _, filtered: _, body: _, filters: _, trailers: _, status: _, content_length: _,
+            last_modified: _, content_type: _, status_text: _, charset: _, last_modified_text: _, location: _, server: _,
+            date: _,
+        } = self;
+        for flag in [
+            allow_ranges,
+            single_range,
+            unconditional,
+            vary_encoding,
+            expects_trailers,
+            upgrade,
+            chunked,
+            location_is_ours,
+            theirs,
+        ] {
+            *flag = false;
+        }
+        *location_place = 0;
     }
     /// Stores text and says where.
     pub fn store(&mut self, text: &[u8]) -> Span {

@@ -182,7 +182,9 @@ impl Locations {
 
     /// nginx's rule: exact; else the longest prefix, then inside it; then, unless `^~`, the regular expressions in order.
     fn find<'a>(&'a self, request: &mut Request, best: &mut Option<&'a Location>) -> Found {
-        if let Some(location) = self.exact.get(&*request.uri) {
+        if !self.exact.is_empty()
+            && let Some(location) = self.exact.get(&*request.uri)
+        {
             *best = Some(location);
             return Found::Final;
         }

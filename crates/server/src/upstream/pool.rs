@@ -135,7 +135,7 @@ pub fn rest(thread: &Rc<Thread>, group: u32, key: Key, keep: &KeepAlive, link: L
     if thread.draining()
         || keep.connections == 0
         || link.requests >= keep.requests
-        || now.saturating_duration_since(link.opened) >= keep.time
+        || link.opened.checked_add(keep.time).is_some_and(|end| now >= end)
         || link.socket.peer_closed()
         || has_more(&link)
     {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wire::{ResponseHead, Span};
+use wire::{ResponseFraming, ResponseHead, Span};
 
 use crate::http::filters::Piece;
 
@@ -17,12 +17,12 @@ pub struct Try {
     pub status: u16,
     /// How long it was waited for (`queue`).
     pub queued: Option<Duration>,
-    /// Until the connection stood.
-    pub connect: Option<Duration>,
-    /// Until the response's head was there.
-    pub header: Option<Duration>,
-    /// Until the response was there, or failed.
-    pub response: Option<Duration>,
+    /// When the connection stood.
+    connect: Option<Instant>,
+    /// When the response's head was there.
+    header: Option<Instant>,
+    /// When the response was there, or failed.
+    response: Option<Instant>,
     /// Bytes of the response's body, framing included.
     pub length: u64,
     /// Bytes read from it.
@@ -32,6 +32,24 @@ pub struct Try {
     /// It was the first one after an internal redirect: values are separated by colons.
     pub redirected: bool,
     started: Instant,
+}
+
+impl Try {
+    /// Until the connection stood.
+    pub fn connect_time(&self) -> Option<Duration> {
+        self.until(self.connect)
+    }
+    /// Until the response's head was there.
+    pub fn header_time(&self) -> Option<Duration> {
+        self.until(self.header)
+    }
+    /// Until the response was there, or failed.
+    pub fn response_time(&self) -> Option<Duration> {
+        self.until(self.response)
+    }
+    fn until(&self, moment: Option<Instant>) -> Option<Duration> {
+        moment.map(|moment| moment.saturating_duration_since(self.started))
+    }
 }
 
 /// How the cache served a request (`$upstream_cache_status`).
@@ -109,6 +127,8 @@ pub struct Record {
     pub port: Vec<u8>,
     /// The last response's head.
     pub head: ResponseHead,
+    /// How the body behind an HTTP head ends.
+    pub framing: Option<ResponseFraming>,
     /// What `head` points to.
     pub buffer: Vec<u8>,
     /// What the cache has to do with it.
@@ -162,6 +182,7 @@ impl Record {
     /// The next response is read into an empty buffer.
     pub fn forget_response(&mut self) {
         self.head.clear();
+        self.framing = None;
         self.buffer.clear();
         self.trailers.clear();
     }
@@ -224,27 +245,27 @@ impl Record {
     /// The connection stands.
     pub fn connected(&mut self, now: Instant) {
         if let Some(last) = self.tries.last_mut() {
-            last.connect = Some(now.saturating_duration_since(last.started));
+            last.connect = Some(now);
         }
     }
     /// The head was read.
     pub fn answered(&mut self, now: Instant) {
         let status = self.head.status;
         if let Some(last) = self.tries.last_mut() {
-            last.header = Some(now.saturating_duration_since(last.started));
+            last.header = Some(now);
             last.status = status;
         }
     }
     /// The try is over.
     pub fn end(&mut self, now: Instant) {
         if let Some(last) = self.tries.last_mut() {
-            last.response.get_or_insert(now.saturating_duration_since(last.started));
+            last.response.get_or_insert(now);
         }
     }
     /// As [`Record::end`], while it goes on: the latest time counts.
     pub fn end_at(&mut self, now: Instant) {
         if let Some(last) = self.tries.last_mut() {
-            last.response = Some(now.saturating_duration_since(last.started));
+            last.response = Some(now);
         }
     }
     /// Whether there is somebody to name in the error log.

@@ -81,6 +81,10 @@ pub struct Counters {
     /// The longest turn of the loop since somebody looked, in microseconds: so long did what came next wait.
     pub lag: AtomicU64,
 }
+/// Counts where nobody else writes: no locked instruction is needed for that.
+fn count(counter: &AtomicI64, change: i64) {
+    counter.store(counter.load(Relaxed).wrapping_add(change), Relaxed);
+}
 impl Counters {
     /// A client more. Only its thread writes, so that no thread waits for another one's count.
     fn add_client(&self) {
@@ -88,6 +92,18 @@ impl Counters {
     }
     fn remove_client(&self) {
         self.clients.store(self.clients.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+    /// A request begins. Only its thread writes.
+    pub fn request(&self) {
+        self.requests.store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+    /// Of the requests whose head is being read, so many more or fewer. Only its thread writes.
+    pub fn read(&self, change: i64) {
+        count(&self.reading, change);
+    }
+    /// As [`Counters::read`], of those being answered.
+    pub fn write(&self, change: i64) {
+        count(&self.writing, change);
     }
     /// Takes note of a turn of the loop. Only its thread writes.
     pub fn turn(&self, took: Duration, idle_upstream: usize) {

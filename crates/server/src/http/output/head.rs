@@ -28,12 +28,12 @@ pub fn write(request: &mut Request, out: &mut Vec<u8>) {
     match response.server {
         Some(span) if span.is_empty() => {}
         Some(span) => field(out, b"Server: ", span.of(text)),
-        None => out.extend_from_slice(request.plan().core.server_header),
+        None => out.extend_from_slice(request.core().server_header),
     }
     match response.date {
         Some(span) if span.is_empty() => {}
         Some(span) => field(out, b"Date: ", span.of(text)),
-        None => field(out, b"Date: ", &request.thread.clock.http_date.get()),
+        None => out.extend_from_slice(&request.thread.clock.date_header.get()),
     }
     if !response.content_type.is_empty() {
         field(out, b"Content-Type: ", response.content_type.of(text));
@@ -92,7 +92,7 @@ fn connection_header(request: &Request, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Connection: close\r\n");
     } else {
         out.extend_from_slice(b"Connection: keep-alive\r\n");
-        if let Some(seconds) = request.plan().core.keepalive_header {
+        if let Some(seconds) = request.core().keepalive_header {
             out.extend_from_slice(b"Keep-Alive: timeout=");
             wire::push_decimal(out, seconds);
             out.extend_from_slice(b"\r\n");
@@ -101,7 +101,7 @@ fn connection_header(request: &Request, out: &mut Vec<u8>) {
 }
 
 fn becomes_absolute(request: &Request, to: &[u8]) -> bool {
-    to.starts_with(b"/") && request.plan().core.absolute_redirect && request.response.location_is_ours
+    to.starts_with(b"/") && request.core().absolute_redirect && request.response.location_is_ours
 }
 
 /// A path becomes an absolute URL (`absolute_redirect`, `server_name_in_redirect`, `port_in_redirect`).

@@ -28,7 +28,7 @@ pub async fn send(request: &mut Request) {
         return;
     }
     let bodiless = prepare(request);
-    if !request.plan().core.tcp_nodelay
+    if !request.core().tcp_nodelay
         && let Some(fd) = request.client.fd()
     {
         let _ = sys::net::set_nodelay(fd, false);
@@ -66,7 +66,7 @@ async fn send_text(request: &mut Request, bodiless: bool) -> io::Result<()> {
 
 /// Over HTTP/2: the head is a frame, the body others.
 async fn send_frames(request: &mut Request, bodiless: bool) -> io::Result<()> {
-    let chunk = request.plan().http2_chunk;
+    let chunk = request.location().http2_chunk;
     let pace = if bodiless { None } else { Pace::of(request) };
     let trails = request.response.expects_trailers && !bodiless;
     let mut body = request.thread.buffer();
@@ -92,6 +92,9 @@ async fn send_frames(request: &mut Request, bodiless: bool) -> io::Result<()> {
 
 /// What happened to an upstream's body on its way is logged here: it has no request to log with.
 fn note_upstream(request: &mut Request) {
+    if !matches!(request.response.body, Body::Upstream(_)) {
+        return;
+    }
     if let Body::Upstream(mut upstream) = std::mem::take(&mut request.response.body) {
         upstream.log(request);
         request.response.body = Body::Upstream(upstream);
@@ -100,7 +103,7 @@ fn note_upstream(request: &mut Request) {
 
 /// Ciphertext may still be waiting.
 async fn flush(request: &mut Request) -> io::Result<()> {
-    let until = request.thread.handle.now() + request.plan().core.send_timeout;
+    let until = request.thread.handle.now() + request.core().send_timeout;
     request.client.set_deadline(Some(until));
     std::future::poll_fn(|cx| request.client.poll_flush(cx)).await
 }
@@ -222,7 +225,7 @@ fn late(request: &mut Request, written: &Poll<io::Result<usize>>) -> bool {
 }
 fn wait_to_send(request: &mut Request) {
     request.client.waiting_to_send = true;
-    let until = request.thread.handle.now() + request.plan().core.send_timeout;
+    let until = request.thread.handle.now() + request.core().send_timeout;
     request.client.set_deadline(Some(until));
 }
 fn sent(request: &mut Request, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

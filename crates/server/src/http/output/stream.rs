@@ -18,7 +18,7 @@ const QUEUE: usize = 64 * 1024;
 
 /// Sends `head`, and the body behind it.
 pub(super) async fn send(request: &mut Request, head: Vec<u8>, pace: Option<Pace>) -> io::Result<()> {
-    let max_chunk = request.plan().core.delivery.max_chunk;
+    let max_chunk = request.core().delivery.max_chunk;
     let mut sender = Sender {
         queue: std::mem::take(&mut request.response.queue),
         filtered: std::mem::take(&mut request.response.filtered),
@@ -143,7 +143,7 @@ impl Sender {
     /// The next chunk of the source.
     fn next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         let unread = request.client.sends_files()
-            && request.plan().core.sendfile
+            && request.core().sendfile
             && request.response.filters.first().is_none_or(|filter| filter.takes_files());
         if let Body::Parts(parts) = &mut request.response.body {
             let Some(mut part) = parts.pop_front() else { return Poll::Ready(Ok(None)) };

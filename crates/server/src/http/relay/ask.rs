@@ -137,7 +137,7 @@ async fn connect(
     if stands {
         return Ok(link);
     }
-    link.socket.set_deadline(Some(request.thread.handle.now() + settings.connect_timeout));
+    link.socket.set_timeout(settings.connect_timeout);
     std::future::poll_fn(|cx| {
         if !settings.ignore_client_abort
             && !request.upstream.cache.keeps
@@ -239,7 +239,7 @@ impl<'a> Tries<'a> {
             let failure = match tried {
                 Ok(()) => match self.objection(request, message) {
                     None => {
-                        let answer = respond::Answered { held, source, reader, method: message.method };
+                        let answer = respond::Answered { held, source, reader };
                         let status = request.upstream.head.status;
                         return match status_bit(status).and_then(|bit| self.old(protocol, request, bit)) {
                             Some(old) => old,
@@ -474,7 +474,7 @@ impl Tries<'_> {
     pub(super) fn answered(&self, request: &mut Request, held: &mut Held) {
         held.answered(request.thread.handle.unix_time());
         if request.thread.is_watched() {
-            let took = request.upstream.last().and_then(|last| last.header);
+            let took = request.upstream.last().and_then(|last| last.header_time());
             let now = request.thread.handle.unix_time();
             took.into_iter().for_each(|took| held.peer().latency.note(took, now));
         }

@@ -468,7 +468,7 @@ impl Inner {
                 }
             }
             if !std::mem::replace(&mut self.waits, true) {
-                link.socket.set_deadline(Some(self.thread.handle.now() + self.settings.read_timeout));
+                link.socket.set_timeout(self.settings.read_timeout);
             }
             match link.poll_readable(cx) {
                 Poll::Pending => {

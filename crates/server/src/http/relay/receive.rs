@@ -73,8 +73,9 @@ fn is_interim(status: u16) -> bool {
 
 fn check(request: &mut Request, method: Method) -> Result<(), Failure> {
     request.upstream.answered(request.thread.handle.now());
-    let record = &request.upstream;
-    record.head.framing(method, &record.buffer).map_err(|bad| Failure::Invalid(bad.into()))?;
+    let record = &mut request.upstream;
+    let framing = record.head.framing(method, &record.buffer);
+    record.framing = Some(framing.map_err(|bad| Failure::Invalid(bad.into()))?);
     let wants = request.head.headers.has(wire::Known::Upgrade);
     match record.head.status {
         101 if !wants => Err(Failure::Upgrade),
@@ -115,7 +116,7 @@ async fn read(settings: &Settings, request: &mut Request, link: &Link) -> Result
                 done => return Poll::Ready(done.map_err(Failure::Receive)),
             }
             if !std::mem::replace(&mut waits, true) {
-                link.socket.set_deadline(Some(thread.handle.now() + settings.read_timeout));
+                link.socket.set_timeout(settings.read_timeout);
             }
             if !settings.ignore_client_abort && !upstream.cache.keeps && client.poll_closed(cx).is_ready() {
                 let during = if upstream.buffer.is_empty() { During::Sending } else { During::Receiving };

@@ -1,6 +1,6 @@
 //! From the upstream's head to the response's, and to where its body comes from.
 
-use wire::{Known, Method, ResponseFraming, Span};
+use wire::{Known, ResponseFraming, Span};
 
 use super::ask::Tries;
 use super::body::{Coding, Keeper, Parts, UpstreamBody, UpstreamSource};
@@ -22,7 +22,6 @@ pub(super) struct Answered {
     pub held: Held,
     pub source: Option<UpstreamSource>,
     pub reader: Reader,
-    pub method: Method,
 }
 
 /// The head was read and will be passed on, unless it says otherwise.
@@ -33,7 +32,7 @@ pub(super) async fn respond(
     tries: &mut Tries<'_>,
 ) -> Next {
     let settings = tries.settings;
-    let Answered { mut held, source, reader, method } = answered;
+    let Answered { mut held, source, reader } = answered;
     tries.answered(request, &mut held);
     let mut kept = tries.kept.take();
     let rests = tries.rests(&held);
@@ -42,10 +41,8 @@ pub(super) async fn respond(
         Reader::Other(answer) => (Coding::Other(answer), true),
         Reader::Stream => (Coding::UntilClose, false),
         Reader::Http(_) => {
-            let framing = match record.head.version {
-                wire::Version::Http09 => ResponseFraming::UntilClose,
-                _ => record.head.framing(method, &record.buffer).unwrap_or(ResponseFraming::UntilClose),
-            };
+            // What has no head ends with its connection.
+            let framing = record.framing.unwrap_or(ResponseFraming::UntilClose);
             (Coding::http(framing, settings), record.head.keep_alive(framing, &record.buffer))
         }
     };
@@ -96,7 +93,7 @@ fn instead(settings: &Settings, kept: Option<&Kept>, request: &mut Request) -> O
     if settings.intercept_404 && status == 404 {
         return Some(Next::Status(404));
     }
-    if settings.intercept_errors && status >= 300 && request.plan().core.error_pages.covers(status) {
+    if settings.intercept_errors && status >= 300 && request.core().error_pages.covers(status) {
         if status == 401
             && let Some(header) = record.head.headers.find(Known::WwwAuthenticate)
         {
@@ -163,8 +160,9 @@ fn buffering(settings: &Settings, request: &Request) -> bool {
 
 /// Status and headers.
 pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &mut Request) {
-    let upstream = std::mem::take(&mut request.upstream);
-    let (head, text) = (&upstream.head, &upstream.buffer[..]);
+    let head = std::mem::take(&mut request.upstream.head);
+    let buffer = std::mem::take(&mut request.upstream.buffer);
+    let text = &buffer[..];
     request.response.status = head.status;
     request.response.theirs = true;
     request.response.upgrade = head.status == 101;
@@ -190,7 +188,8 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
         head.log_dropped(*dropped, text, &mut line);
         log_warn!(request, "{} while reading response header from upstream", String::from_utf8_lossy(&line));
     }
-    request.upstream = upstream;
+    request.upstream.head = head;
+    request.upstream.buffer = buffer;
 }
 
 /// `Server` and `Date` that may pass are the upstream's alone: where an HTTP server sent none, as in nginx, none goes out.

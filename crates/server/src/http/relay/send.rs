@@ -275,7 +275,7 @@ fn room(
     waits: &mut bool,
 ) -> Poll<Result<(), Stopped>> {
     if !std::mem::replace(waits, true) {
-        link.socket.set_deadline(Some(request.thread.handle.now() + settings.send_timeout));
+        link.socket.set_timeout(settings.send_timeout);
     }
     if !settings.ignore_client_abort
         && !request.upstream.cache.keeps

@@ -100,6 +100,10 @@ impl Delivery {
         request.limit_rate = Some(rate);
         Some(rate).filter(|rate| *rate > 0)
     }
+    /// Whether there is a rate, be it that of a variable.
+    pub fn limits_rate(&self) -> bool {
+        self.limit_rate.is_some()
+    }
     /// How much goes out before the limit counts.
     pub fn rate_after(&self, request: &mut Request) -> u64 {
         self.limit_rate_after.as_ref().map_or(0, |after| after.of(request))

@@ -414,7 +414,7 @@ impl Core {
         let client = &request.client;
         !self.keepalive_timeout.is_zero()
             && client.requests < self.keepalive_requests
-            && request.started.saturating_duration_since(client.opened) < self.keepalive_time
+            && client.opened.checked_add(self.keepalive_time).is_none_or(|end| request.started < end)
             && !self.keepalive_disable.applies(request)
     }
 }

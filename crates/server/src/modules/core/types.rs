@@ -89,10 +89,10 @@ pub fn set_type(request: &mut Request) {
     if !request.response.content_type.is_empty() {
         return;
     }
-    let plan = request.plan();
+    let core = &request.generation.shared.plan(request.plan).core;
     let extension = extension(&request.uri);
-    let kind = if extension.is_empty() { None } else { of_extension(&plan.core.types, extension) };
-    request.response.set_content_type(kind.unwrap_or(&plan.core.default_type));
+    let kind = if extension.is_empty() { None } else { of_extension(&core.types, extension) };
+    request.response.set_content_type(kind.unwrap_or(&core.default_type));
 }
 fn of_extension<'a>(types: &'a Types, extension: &[u8]) -> Option<&'a Arc<[u8]>> {
     let mut lower = [0; LONGEST];
@@ -105,9 +105,8 @@ fn of_extension<'a>(types: &'a Types, extension: &[u8]) -> Option<&'a Arc<[u8]>>
 }
 /// What follows the last dot of a path's last segment; a dot at its beginning does not count.
 fn extension(path: &[u8]) -> &[u8] {
-    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    match memchr::memrchr(b'.', name) {
-        Some(dot) if dot > 0 => &name[dot + 1..],
+    match path.iter().rposition(|byte| matches!(byte, b'.' | b'/')) {
+        Some(dot) if path[dot] == b'.' && dot > 0 && path[dot - 1] != b'/' => &path[dot + 1..],
         _ => b"",
     }
 }

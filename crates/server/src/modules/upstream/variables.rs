@@ -25,9 +25,9 @@ pub(super) static VARIABLES: &[Variable] = &[
     variable("upstream_last_addr", |r, out| put(r.upstream.last_address(), out)),
     variable("upstream_last_server_name", |r, out| put(r.upstream.last_server(), out)),
     variable("upstream_queue_time", |r, out| each(r, out, |one, out| seconds(one.queued, out))),
-    variable("upstream_connect_time", |r, out| each(r, out, |one, out| seconds(one.connect, out))),
-    variable("upstream_header_time", |r, out| each(r, out, |one, out| seconds(one.header, out))),
-    variable("upstream_response_time", |r, out| each(r, out, |one, out| seconds(one.response, out))),
+    variable("upstream_connect_time", |r, out| each(r, out, |one, out| seconds(one.connect_time(), out))),
+    variable("upstream_header_time", |r, out| each(r, out, |one, out| seconds(one.header_time(), out))),
+    variable("upstream_response_time", |r, out| each(r, out, |one, out| seconds(one.response_time(), out))),
     variable("upstream_response_length", |r, out| {
         each(r, out, |one, out| wire::push_decimal(out, one.length))
     }),
