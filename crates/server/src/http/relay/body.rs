@@ -137,6 +137,42 @@ fn kept_badly(error: &io::Error) -> String {
     format!("keeping an answer failed ({})", crate::log::Errno(error))
 }
 
+impl Parts {
+    /// Whether all there is came with the head, nothing behind it, and nobody keeps it.
+    fn is_whole(&self, first: &[u8]) -> bool {
+        let length = match self.coding {
+            Coding::None => 0,
+            Coding::Length(length) => length,
+            _ => return false,
+        };
+        first.len() as u64 == length && self.keeper.is_none()
+    }
+}
+
+/// A body that came whole with its head, as most small ones do: its connection rests before the client sees a byte.
+fn whole(request: &mut Request, mut parts: Parts, body: Piece) -> Body {
+    let now = request.thread.handle.now();
+    request.upstream.end_at(now);
+    if let Some(last) = request.upstream.last() {
+        last.length = body.len() as u64;
+    }
+    if let Some(held) = &mut parts.held {
+        held.finished(request.thread.handle.unix_time());
+    }
+    if let (Some(link), Some(rests)) = (parts.link, parts.rests) {
+        upstream::rest(&request.thread, rests.number, rests.key, &rests.keep, link);
+    }
+    in_memory(request, body)
+}
+
+fn in_memory(request: &Request, body: Piece) -> Body {
+    if body.is_empty() {
+        request.thread.give_buffer(body.into_buffer());
+        return Body::Empty;
+    }
+    Body::Memory(body)
+}
+
 /// The body of an upstream's response, while it is passed on.
 pub struct UpstreamBody {
     /// There until the body is dropped; full until it becomes a tunnel.
@@ -216,15 +252,18 @@ impl UpstreamBody {
     }
     /// The body behind a head that is in the request's record.
     pub(super) fn begin(
-        settings: Arc<Settings>,
+        settings: &Arc<Settings>,
         request: &mut Request,
         parts: Parts,
         buffering: bool,
     ) -> Body {
+        let first = request.upstream.part_from_head(request.thread.buffer());
+        if parts.is_whole(&first) && !request.response.upgrade {
+            return whole(request, parts, first);
+        }
         let thread = request.thread.clone();
-        let pace = Pace::new(&settings, request, buffering);
+        let pace = Pace::new(settings, request, buffering);
         let record = &mut request.upstream;
-        let first = record.part_from_head(thread.buffer());
         let mut inner = Inner {
             source: parts.source,
             held: parts.held,
@@ -240,7 +279,7 @@ impl UpstreamBody {
             waits: false,
             burst: 0,
             pace,
-            settings,
+            settings: settings.clone(),
             with_head: record.last().map_or(0, |last| last.received),
             sent: 0,
             received: 0,
@@ -274,13 +313,7 @@ impl UpstreamBody {
         inner.log(request);
         if inner.complete {
             inner.pass_trailers(&mut request.response);
-            return match decoded.is_empty() {
-                true => {
-                    request.thread.give_buffer(decoded.into_buffer());
-                    Body::Empty
-                }
-                false => Body::Memory(decoded),
-            };
+            return in_memory(request, decoded);
         }
         inner.spill = Spill::begin(decoded);
         Body::Upstream(UpstreamBody::new(inner))

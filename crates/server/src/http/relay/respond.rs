@@ -50,12 +50,12 @@ pub(super) async fn respond(
     let mut parts =
         Parts { source, held: Some(held), rests: rests.filter(|_| reusable), coding, keeper: None };
     if let Some(opened) = revalidated(settings, kept.as_deref_mut(), request) {
-        drop(UpstreamBody::begin(settings.clone(), request, parts, false));
+        drop(UpstreamBody::begin(settings, request, parts, false));
         return cache::serve(protocol, settings, request, opened);
     }
     if let Some(next) = instead(settings, kept.as_deref(), request) {
         // What came whole with its head leaves a connection that can be used again.
-        drop(UpstreamBody::begin(settings.clone(), request, parts, false));
+        drop(UpstreamBody::begin(settings, request, parts, false));
         return next;
     }
     let buffering = buffering(settings, request);
@@ -71,7 +71,7 @@ pub(super) async fn respond(
     if parts.source.as_ref().is_some_and(UpstreamSource::is_end) {
         request.response.content_length.get_or_insert(0);
     }
-    request.response.body = UpstreamBody::begin(settings.clone(), request, parts, buffering);
+    request.response.body = UpstreamBody::begin(settings, request, parts, buffering);
     Next::Respond
 }
 
