@@ -44,6 +44,8 @@ pub(crate) struct Inner<R> {
     /// From `start` to `now`.
     passed: Cell<Nanos>,
     unix_time: Cell<Duration>,
+    /// What has to be added to `passed` for the wall-clock time, as it was when the tick began.
+    unix_start: Cell<Duration>,
     tick: Cell<Tick>,
     pub(crate) entries: RefCell<Entries<R>>,
     /// Connections to be served in this turn or the next.
@@ -66,6 +68,7 @@ impl<R: 'static> Handle<R> {
             now: Cell::new(now),
             passed: Cell::new(0),
             unix_time: Cell::new(clock.unix_time()),
+            unix_start: Cell::new(clock.unix_time()),
             tick: Cell::new(tick_at(0)),
             poller,
             clock,
@@ -85,8 +88,12 @@ impl<R: 'static> Handle<R> {
         let passed = self.passed(now);
         self.0.now.set(now);
         self.0.passed.set(passed);
-        self.0.unix_time.set(self.0.clock.unix_time());
-        self.0.tick.set(tick_at(passed));
+        if self.0.tick.replace(tick_at(passed)) != tick_at(passed) {
+            // The wall clock may be set; that it was is seen at the next tick.
+            let since = Duration::from_nanos(passed);
+            self.0.unix_start.set(self.0.clock.unix_time().saturating_sub(since));
+        }
+        self.0.unix_time.set(self.0.unix_start.get() + Duration::from_nanos(passed));
     }
 }
 
@@ -96,7 +103,7 @@ impl<R> Handle<R> {
         self.0.now.get()
     }
 
-    /// Wall-clock time since the epoch, read once per turn.
+    /// Wall-clock time since the epoch, of this turn; the clock is read once a tick.
     pub fn unix_time(&self) -> Duration {
         self.0.unix_time.get()
     }

@@ -159,7 +159,7 @@ fn whole(request: &mut Request, mut parts: Parts, body: Piece) -> Body {
     if let Some(held) = &mut parts.held {
         held.finished(request.thread.handle.unix_time());
     }
-    if let (Some(link), Some(rests)) = (parts.link, parts.rests) {
+    if let (Some(UpstreamSource::Link(link)), Some(rests)) = (parts.source, parts.rests) {
         upstream::rest(&request.thread, rests.number, rests.key, &rests.keep, link);
     }
     in_memory(request, body)
