@@ -200,8 +200,6 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::fs::File;
-
     use super::*;
 
     fn by(min_uses: u32, errors: bool) -> Use {
