@@ -28,6 +28,7 @@ fn a_good_file_says_so() {
 
 /// A configuration and the error it gets.
 const REFUSED: &[(&str, &str)] = &[
+    ("events {} http { upstream u { zone z x; } }", "invalid zone size \"x\" in %%DIR%%/nginx.conf:1"),
     ("events {} error_log memory:1k;", "invalid buffer size \"1k\" in %%DIR%%/nginx.conf:1"),
     ("events {} error_log memory:;", "invalid buffer size \"\" in %%DIR%%/nginx.conf:1"),
     ("events {} worker_priority x;", "\"worker_priority\" directive invalid number in %%DIR%%/nginx.conf:1"),

@@ -237,12 +237,14 @@ fn zone(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     }
     // As in nginx: eight pages.
     const LEAST: u64 = 8 * 4096;
-    if a.words.len() == 2 && a.size(1)? < LEAST {
-        return Err(a.error(format!("zone \"{}\" is too small", a.str(0))));
-    }
     let has_size = a.words.len() == 2;
     if has_size {
-        zones::declare(at, a, "upstream", a.str(0), a.size(1)?)?;
+        let invalid = || a.error(format!("invalid zone size \"{}\"", a.str(1)));
+        let size = conf::size(a.bytes(1)).ok_or_else(invalid)?;
+        if size < LEAST {
+            return Err(a.error(format!("zone \"{}\" is too small", a.str(0))));
+        }
+        zones::declare(at, a, "upstream", a.str(0), size)?;
     }
     at.own::<Block>().zone.put(Zone { name: a.str(0).into(), has_size });
     Ok(())
