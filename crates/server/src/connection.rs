@@ -348,6 +348,10 @@ async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     };
     choose_by_handshake(request);
     note_refusal(request, &bad);
+    if request.head.version == wire::Version::Http09 {
+        // A page is all that it can have.
+        (request.method, request.head.method) = (wire::Method::Get, wire::Method::Get);
+    }
     if !request.body.is_expected() {
         request.unread = request.buffer.len();
     }

@@ -71,10 +71,11 @@ fn method(buf: &[u8], start: usize, head: &mut RequestHead) -> Step {
     Ok(at)
 }
 
-/// Origin-form or absolute-form; nginx knows neither `*` nor CONNECT's authority-form.
+/// Origin-form or absolute-form, for CONNECT authority-form; nginx does not know `*`.
 #[inline]
 fn target(buf: &[u8], at: usize, head: &mut RequestHead) -> Step {
     match byte(buf, at)? {
+        _ if head.method == Method::Connect => authority_form(buf, at, head),
         b'/' => origin_form(buf, at, at, head),
         first if first.is_ascii_alphabetic() => absolute_form(buf, at, head),
         _ => invalid(at),
@@ -126,6 +127,29 @@ fn finish_target(buf: &[u8], start: usize, end: usize, head: &mut RequestHead) -
         b' ' | b'\r' | b'\n' => Ok(end),
         _ => invalid(end),
     }
+}
+
+/// `host:port`, and a space. The path is `/`: the slash of the protocol's name stands for it.
+#[cold]
+fn authority_form(buf: &[u8], start: usize, head: &mut RequestHead) -> Step {
+    let host_end = if byte(buf, start)? == b'[' { literal_end(buf, start)? } else { name_end(buf, start)? };
+    head.host = Span::new(start, host_end);
+    if host_end == start && byte(buf, start)? == b':' {
+        return Err(Stop::Bad(BadRequest::InvalidHostInLine, start + 1));
+    }
+    let end = port_end(buf, host_end, head)?;
+    if byte(buf, end)? != b' ' || end < host_end + 2 {
+        return invalid(end);
+    }
+    let name = skip_spaces(buf, end);
+    for (offset, want) in b"HTTP/".iter().enumerate() {
+        if byte(buf, name + offset)? != *want {
+            return Ok(end);
+        }
+    }
+    let slash = Span::new(name + 4, name + 5);
+    (head.path, head.plain_path, head.target) = (slash, true, slash);
+    Ok(end)
 }
 
 #[cold]

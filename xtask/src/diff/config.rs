@@ -183,17 +183,25 @@ const OFTEN: &[&str] = &[
 pub fn generate(dice: &mut Dice, themes: Themes) -> String {
     let mut text = String::from(
         "worker_processes 1;\nevents { }\nhttp {\nlog_format diff '$request|$status|$body_bytes_sent|$uri|$args|$host\
-         |$server_name|$request_method|$upstream_status|$upstream_response_length|$upstream_cache_status|$remote_addr|$remote_user\
+         |$server_name|$request_method|$upstream_status|%%RECEIVED%%|$upstream_cache_status|$remote_addr|$remote_user\
          |$limit_req_status|$sent_http_content_encoding|$sent_http_transfer_encoding\
-         |$sent_http_content_type|$sent_http_location|%%LENGTH%%|$request_completion|$v|$http_referer';\n\
+         |$sent_http_content_type|$sent_http_location|%%LENGTH%%|%%COMPLETE%%|$v|$http_referer';\n\
          access_log logs/diff.log diff;\nerror_log logs/error.log info;\ntypes { text/html html; text/plain txt; \
          image/png png; }\nmap $arg_m $mapped { default none; 1 one; 2 two; ~^x(.+)$ re$1; *.dom dom; }\n\
          upstream group { server %%ORIGIN%% max_fails=0; server %%DOWN%% max_fails=0; server %%ORIGIN2%% backup; keepalive 4; }\n\
-         proxy_read_timeout 900ms; proxy_connect_timeout 1s; client_body_timeout 1s; client_header_timeout 1s;\n\
+         proxy_read_timeout 3s; proxy_connect_timeout 1s; client_body_timeout 1s; client_header_timeout 1s;\n\
          lingering_timeout 300ms; lingering_time 1s;\n",
     );
-    // How much of what is refused was read is not compared where much is refused.
-    text = text.replace("%%LENGTH%%", if themes.0.is_empty() { "$request_length" } else { "-" });
+    // How much of what was refused or broke off was read is not compared where much does.
+    let names = [
+        ("LENGTH", "request_length"),
+        ("COMPLETE", "request_completion"),
+        ("RECEIVED", "upstream_response_length"),
+    ];
+    for (mark, name) in names {
+        let shown = if themes.0.is_empty() { format!("${name}") } else { "-".to_owned() };
+        text = text.replace(&format!("%%{mark}%%"), &shown);
+    }
     // A connection that is not kept is closed at a moment that nobody can foresee.
     text.push_str("proxy_http_version 1.1; proxy_set_header Connection '';\n");
     themes.each().for_each(|theme| text.push_str(theme.http));

@@ -23,9 +23,13 @@ impl Oracle {
         let found = numbers.next().zip(numbers.next()).with_context(|| format!("no version in {said:?}"))?;
         Ok(Oracle { old: found < NEW })
     }
-    /// Since 1.29 a `Host` is always sent upstream.
+    /// Since 1.29 a `Host` is always sent upstream, and there are ranges of compressed files.
     pub fn configuration(&self, text: String) -> String {
-        if self.old { text.replace("proxy_set_header Host '';", "") } else { text }
+        if !self.old {
+            return text;
+        }
+        let text = text.replace("gzip_static on;", "").replace("gzip_static always;", "");
+        text.replace("proxy_set_header Host '';", "")
     }
     /// Since 1.29 the target of CONNECT is an authority.
     pub fn traffic(&self, bytes: Vec<u8>) -> Vec<u8> {

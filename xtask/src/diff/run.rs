@@ -70,6 +70,11 @@ impl World {
         });
         let text = PADDED.replace_all(&text, "");
         let text = REFUSED.replace(&text, "${1}N${2}");
+        /// What is known of a request when it is refused, and what else is known where the length is not asked for.
+        static KNOWN: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"^([^|]*\|400\|[^|]*\|).*(\|-\|-\|[^|]*\|[^|]*)$").expect("a pattern of ours")
+        });
+        let text = KNOWN.replace(&text, "${1}..${2}");
         let text = GZIPPED.replace(&text, "${1}N${2}");
         let text = LINE.replace(&text, "${1}N");
         let text = PAGE.replace_all(&text, "${1}N");
@@ -206,13 +211,11 @@ fn message(line: &str) -> Option<String> {
     let (_, rest) = line.split_once(" [")?;
     let (level, rest) = rest.split_once("] ")?;
     let (_, rest) = rest.split_once(": ")?;
-    // Which of the lines before a refusal are read is a matter of buffers.
-    let refusal = level == "info" && rest.contains(" client sent ") && !rest.contains("header line");
-    if !refusal && !matches!(level, "warn" | "error" | "crit" | "alert" | "emerg") {
+    if !matches!(level, "warn" | "error" | "crit" | "alert" | "emerg") {
         return None;
     }
-    // Advice about nginx's own tables; what depends on how fast a client reads.
-    if rest.starts_with("could not build optimal") || rest.contains("an upstream response is buffered to") {
+    // Advice about nginx's own tables; what depends on how fast is read.
+    if rest.starts_with("could not build optimal") || rest.contains(" is buffered to a temporary file") {
         return None;
     }
     // Said of the same bytes while one thing is read, or the next.
@@ -226,6 +229,10 @@ fn message(line: &str) -> Option<String> {
     static COUNTED: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(excess: |temp/\w+/)[0-9./]+").expect("a pattern of ours"));
     let text = COUNTED.replace_all(text, "${1}N");
+    /// What a file is called before it is in its place.
+    static RENAMED: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"rename\(\) "[^"]*""#).expect("a pattern of ours"));
+    let text = RENAMED.replace(&text, "rename() FILE");
     // nginx waits for the body of a request that it has thrown away to be mirrored.
     if text.contains("timed out") && text.contains("subrequest: \"/mirrored\"") {
         return None;

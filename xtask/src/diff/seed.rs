@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context, Error, Result};
 
 use super::dice::Dice;
-use super::themes::{ALL, Themes};
+use super::themes::{ALL, Theme, Themes};
 
 /// `17`, or `access-17`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,10 @@ impl Seed {
         let mut dice = Dice::new(self.number + 1_000_000_007 * (theme as u64 + 1));
         let other = dice.once_in(3).then(|| ALL[dice.below(ALL.len())]);
         let own = &ALL[theme..=theme];
-        (dice, Themes(own, other.filter(|other| other.name != own[0].name)))
+        // What is included is filtered otherwise: see there.
+        let apart = |name: &str| matches!(name, "filters" | "includes");
+        let fits = |other: &&Theme| other.name != own[0].name && !(apart(other.name) && apart(own[0].name));
+        (dice, Themes(own, other.filter(fits)))
     }
 }
 

@@ -266,7 +266,10 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Answers an `Expect: 100-continue`; as nginx does, even where the body is here already or there is none.
-async fn send_continue(request: &mut Request) -> Result<(), u16> {
+///
+/// # Errors
+/// 400 if the client cannot be told.
+pub async fn send_continue(request: &mut Request) -> Result<(), u16> {
     if !std::mem::take(&mut request.body.expects_continue) {
         return Ok(());
     }
@@ -306,10 +309,13 @@ pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
         return Ok(());
     }
     let mut part = request.thread.buffer();
-    let consumed = request.body.consumed;
+    let (consumed, read) = (request.body.consumed, request.body.read);
     let result = take_buffered(request, &mut part);
-    // As in nginx, `$request_length` has only what somebody read.
+    // As in nginx, `$request_length` has only what somebody read, and so has `$content_length` of chunks.
     request.body.consumed = consumed;
+    if request.body.framing == Framing::Chunked {
+        request.body.read = read;
+    }
     request.thread.give_buffer(part);
     result
 }

@@ -73,7 +73,7 @@ fn add_etag(request: &mut Request, modified: u64, length: u64) {
 
 /// nginx's status for each way in which a file cannot be had, with its log line.
 pub fn failed(request: &mut Request, call: &str, path: &[u8], error: Errno) -> Next {
-    let call = if request.core().open_files.walks() { "openat()" } else { call };
+    let call = if call != "opendir()" && request.core().open_files.walks() { "openat()" } else { call };
     let shown = std::io::Error::from(error);
     let shown = crate::log::Errno(&shown);
     match error {

@@ -65,6 +65,8 @@ pub struct Steps {
     before_files: Box<[Box<dyn Handler>]>,
     ssi: Option<ssi::Ssi>,
     addition: Option<addition::Addition>,
+    /// Asked beforehand where others have to be asked for parts of the body.
+    conditions: Option<Box<dyn HeaderFilter>>,
     header_filters: Box<[Box<dyn HeaderFilter>]>,
     trailers: Option<headers::Trailers>,
     warns_unset: bool,
@@ -156,6 +158,7 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     userid::filter,
     gzip::gunzip,
     sub::filter,
+    addition::filter,
     charset::filter,
     ssi::filter,
     gzip::filter,
@@ -183,6 +186,7 @@ impl Plan {
                 before_files: configured(BEFORE_FILES, scope, with)?,
                 ssi: ssi::compile(scope, with)?,
                 addition: addition::compile(scope, with)?,
+                conditions: not_modified::filter(scope, with)?,
                 header_filters: configured(HEADER_FILTERS, scope, with)?,
                 trailers: headers::trailers(scope),
                 warns_unset: rewrite::warns_unset(scope, with),
@@ -537,6 +541,14 @@ async fn respond(request: &mut Request) -> Result<(), u16> {
 /// Bodies in which answers of other locations stand; those come through [`respond`], too.
 async fn ask_others(request: &mut Request) -> Result<(), u16> {
     let plan = request.plan();
+    if let Some(conditions) = &plan.steps.conditions
+        && (plan.steps.ssi.is_some() || plan.steps.addition.is_some())
+        && request.depth == 0
+        && request.error_status == 0
+    {
+        // What is not modified gets nothing added.
+        conditions.apply(request)?;
+    }
     if let Some(ssi) = &plan.steps.ssi
         && !slice::is_piece(request)
     {
@@ -558,7 +570,7 @@ async fn leave_body(request: &mut Request) -> Result<(), u16> {
     }
     if request.error_status != 0 {
         request.body.expects_continue = false;
-        request.keep_alive = request.keep_alive && body::drop_buffered(request).is_ok();
+        request.keep_alive &= body::drop_buffered(request).is_ok();
         return Ok(());
     }
     let left = body::disregard(request).await;

@@ -264,9 +264,13 @@ impl Response {
     }
     /// The body's length becomes unknown and its bytes others: what a transforming filter does to the head.
     pub fn transformed(&mut self) {
+        self.rewritten();
+        self.remove(b"Accept-Ranges");
+    }
+    /// The same, for one that leaves what an upstream says of ranges.
+    pub fn rewritten(&mut self) {
         self.content_length = None;
         self.allow_ranges = false;
-        self.remove(b"Accept-Ranges");
         self.weaken_etag();
     }
     fn weaken_etag(&mut self) {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use conf::{Error, IN_HTTP, Inherit, Scope, Setting, directive};
 
 use super::Module;
+use crate::http::filters::HeaderFilter;
 use crate::http::request::Request;
 use crate::http::response::Body;
 use crate::http::subrequest;
@@ -62,13 +63,26 @@ pub(crate) fn compile(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Additio
     Ok(Some(Addition { before, after, types }))
 }
 
+/// What is added changes the head, unless there is nothing new to say (304).
+pub(crate) fn filter(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
+    Ok(compile(at, with)?.map(|addition| Box::new(addition) as Box<dyn HeaderFilter>))
+}
+
+impl HeaderFilter for Addition {
+    fn apply(&self, request: &mut Request) -> Result<(), u16> {
+        if request.response.status == 200 && self.fits(request) {
+            request.response.transformed();
+        }
+        Ok(())
+    }
+}
+
 impl Addition {
     /// Puts the answers of the other locations around the response, whose length nobody knows then.
     pub async fn add(&self, request: &mut Request) {
         if request.depth > 0 || request.response.status != 200 || !self.fits(request) {
             return;
         }
-        request.response.transformed();
         if request.is_head() {
             return;
         }

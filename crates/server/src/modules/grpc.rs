@@ -188,7 +188,7 @@ const HIDDEN: [&[u8]; 7] = [
 ];
 /// What is sent unless the configuration says otherwise.
 const PRESETS: [Preset; 9] = [
-    (b"Host", || Value::ProxyHost),
+    (b"Host", || Value::Nothing),
     (b"Content-Length", || Value::BodyLength),
     (b"TE", || Value::Trailers),
     (b"Connection", || Value::Nothing),

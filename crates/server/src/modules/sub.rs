@@ -120,7 +120,7 @@ impl HeaderFilter for Sub {
             text
         });
         let with: Rc<[Vec<u8>]> = with.collect();
-        request.response.transformed();
+        request.response.rewritten();
         if !self.last_modified {
             request.response.forget_age();
             request.response.remove(b"ETag");

@@ -56,6 +56,8 @@ impl gateway::Module for Uwsgi {
     const PREFIX: &'static str = "uwsgi";
     const SHOWN: &'static str = "uwsgi://";
     const SCHEME: &'static str = "uwsgi://";
+    // `Status` goes to the client, as nginx has it.
+    const HIDDEN: &'static [&'static [u8]] = gateway::OUR_HEADERS;
 }
 
 pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {

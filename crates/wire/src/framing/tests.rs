@@ -166,7 +166,7 @@ fn refusals_come_in_nginxs_order() {
             Err(BadRequest::InvalidContentLength),
         ),
         ("TRACE / HTTP/1.1\r\nHost: a\r\n", Err(BadRequest::Trace)),
-        ("CONNECT / HTTP/1.1\r\nHost: a\r\n", Err(BadRequest::Connect)),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n", Err(BadRequest::Connect)),
         ("TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: foo\r\n", Err(BadRequest::InvalidContentLength)),
         ("GET / HTTP/1.1\r\nHost:\r\n", Err(BadRequest::InvalidHost)),
         ("GET / HTTP/1.1\r\nHost\r\n", Err(BadRequest::InvalidHost)),

@@ -106,9 +106,11 @@ fn cgi(what: &str, params: &Params, body: &[u8]) -> Vec<u8> {
     let known = cached::answer(what, None).or_else(|| answers::answer(what));
     let Some((text, _)) = known else {
         let mut text = b"Content-Type: text/plain\r\n\r\n".to_vec();
-        for (name, value) in params {
-            text.extend_from_slice(format!("{name}={value}\n").as_bytes());
-        }
+        // Newer nginx always tells the host, older tells what the client said, in its place.
+        let mut lines: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        lines.retain(|line| !line.starts_with("HTTP_HOST="));
+        lines.sort();
+        text.extend_from_slice(lines.concat().as_bytes());
         text.extend_from_slice(body);
         return text;
     };

@@ -124,7 +124,7 @@ pub const THEME: Theme = Theme {
         "If-None-Match: \"other\"",
         "If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT",
         "If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT",
-        "If-Match: \"fresh\"",
+        "If-Match: \"fresh\"\r\nConnection: close",
         "If-Range: \"fresh\"",
         "Pragma: no-cache",
         "Cache-Control: no-cache",

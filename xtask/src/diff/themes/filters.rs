@@ -1,11 +1,10 @@
-//! What changes a body on its way: substitutions, additions, includes, character sets, compression.
+//! What changes a body on its way: substitutions, character sets, compression.
 
 use super::{EMPTY, Theme};
 
 pub const THEME: Theme = Theme {
     name: "filters",
     http: "charset_map koi8-r utf-8 { C0 D18E; C1 D0B0; C2 D0B1; }\ncharset_map windows-1251 koi8-r { E0 C1; E1 C2; }\n",
-    server: "location /inc/ { internal; }\n",
     anywhere: &[
         &[
             "sub_filter one two;",
@@ -17,23 +16,7 @@ pub const THEME: Theme = Theme {
         &["sub_filter_once off;"],
         &["sub_filter_types *;", "sub_filter_types text/plain text/css;"],
         &["sub_filter_last_modified on;"],
-        &[
-            "add_before_body /found.txt;",
-            "add_before_body /b/o/ok;",
-            "add_before_body /none;",
-            "add_before_body '';",
-        ],
-        &[
-            "add_after_body /a/x.html;",
-            "add_after_body /ssi/plain.html;",
-            "add_after_body /b/o/chunked;",
-            "add_after_body /b/o/500;",
-        ],
-        &["addition_types *;", "addition_types text/plain;"],
-        &["ssi on;", "ssi on;", "ssi on; ssi_silent_errors on;", "ssi on; ssi_last_modified on;", "ssi off;"],
-        &["ssi_types text/plain;", "ssi_types *;"],
-        &["ssi_value_length 8;", "ssi_min_file_chunk 1;"],
-        &["charset utf-8;", "charset koi8-r;", "charset $arg_cs;", "charset off;", "charset windows-1251;"],
+        &["charset utf-8;", "charset koi8-r;", "charset off;", "charset windows-1251;"],
         &["source_charset koi8-r;", "source_charset utf-8;", "source_charset windows-1251;"],
         &["override_charset on;"],
         &["charset_types text/plain text/css;", "charset_types *;"],
@@ -57,11 +40,10 @@ pub const THEME: Theme = Theme {
             "add_header Last-Modified '';",
             "add_header X-T \"$sent_http_content_type|$sent_http_content_length\";",
         ],
-        &["error_page 404 /ssi/error.html;", "error_page 404 = @named;"],
+        &["error_page 404 /a/x.html;", "error_page 404 = @named;"],
         &["default_type text/html;", "default_type text/plain;"],
         &["max_ranges 1;"],
         &["etag off;"],
-        &["subrequest_output_buffer_size 8;"],
     ],
     content: &[
         "",
@@ -70,24 +52,11 @@ pub const THEME: Theme = Theme {
         "return 200 \"one text, $uri\";",
         "proxy_pass http://%%ORIGIN%%;",
         "proxy_pass http://%%ORIGIN%%; proxy_buffering off;",
-        "try_files $uri /ssi/all.html;",
+        "try_files $uri /found.txt;",
         "autoindex on;",
     ],
     names: &["/", "/ssi/", "/b/", "/a/", "= /found.txt", "~ \\.txt$", "/gz/"],
     targets: &[
-        "/ssi/all.html",
-        "/ssi/all.html?v=1",
-        "/ssi/plain.html",
-        "/ssi/include.html",
-        "/ssi/include.html",
-        "/ssi/nested.html",
-        "/ssi/if.html?a=1",
-        "/ssi/if.html?a=xyz",
-        "/ssi/if.html",
-        "/ssi/bad.html",
-        "/ssi/cut.html",
-        "/ssi/loop.html",
-        "/ssi/vars.html?cs=koi8-r",
         "/ssi/koi.txt",
         "/ssi/koi.txt?cs=windows-1251",
         "/ssi/koi.html?cs=utf-8",

@@ -12,7 +12,7 @@ pub const THEME: Theme = Theme {
         fastcgi_param HTTPS $https if_not_empty;\n\
         scgi_param REQUEST_METHOD $request_method; scgi_param REQUEST_URI $request_uri; scgi_param ARGS $args if_not_empty;\n\
         uwsgi_param REQUEST_METHOD $request_method; uwsgi_param REQUEST_URI $request_uri; uwsgi_param X_EMPTY '' if_not_empty;\n\
-        fastcgi_read_timeout 900ms; scgi_read_timeout 900ms; uwsgi_read_timeout 900ms; memcached_read_timeout 900ms;\n\
+        fastcgi_read_timeout 3s; scgi_read_timeout 3s; uwsgi_read_timeout 3s; memcached_read_timeout 3s;\n\
         fastcgi_cache_path fcache keys_zone=fzone:1m;\n",
     server: "set $memcached_key $uri$args;\n",
     anywhere: &[
@@ -121,7 +121,6 @@ pub const THEME: Theme = Theme {
     ],
     fields: &[
         "Range: bytes=0-3",
-        "Expect: 100-continue",
         "X-A-B: c",
         "X_Under: score",
         "Proxy: bad",

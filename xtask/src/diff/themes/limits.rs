@@ -35,11 +35,7 @@ pub const THEME: Theme = Theme {
             "client_max_body_size 4;",
             "client_max_body_size 1k;",
         ],
-        &[
-            "client_body_buffer_size 4;",
-            "client_body_in_single_buffer on;",
-            "client_body_in_file_only clean;",
-        ],
+        &["client_body_in_single_buffer on;", "client_body_in_file_only clean;"],
         &["limit_rate 0; limit_rate_after 1k;"],
         &["keepalive_requests 1;", "keepalive_requests 2;", "keepalive_requests 3;"],
         &["keepalive_disable none;", "keepalive_disable msie6 safari;"],
@@ -65,8 +61,6 @@ pub const THEME: Theme = Theme {
         "/o/echo",
     ],
     fields: &[
-        "Expect: 100-continue",
-        "Expect: 100-CONTINUE",
         "Expect: x",
         "Connection: keep-alive",
         "Keep-Alive: 5",

@@ -7,6 +7,7 @@ mod cache;
 mod files;
 mod filters;
 mod gateways;
+mod includes;
 mod limits;
 mod redirects;
 mod requests;
@@ -69,6 +70,7 @@ pub const ALL: &[&Theme] = &[
     &limits::THEME,
     &redirects::THEME,
     &requests::THEME,
+    &includes::THEME,
 ];
 
 /// The themes of one case: none, or one and sometimes another.

@@ -41,7 +41,6 @@ pub const THEME: Theme = Theme {
         &["proxy_intercept_errors on;"],
         &["mirror /mirrored;", "mirror /mirrored; mirror /check; mirror_request_body off;", "mirror off;"],
         &["add_after_body /found.txt; addition_types *;", "add_before_body /sub; addition_types *;"],
-        &["ssi on; ssi_types *;"],
         &["auth_request /check;"],
         &["try_files $uri @chain;"],
         &["absolute_redirect off;"],

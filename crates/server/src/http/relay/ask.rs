@@ -27,6 +27,9 @@ use crate::worker::{Seat, admission, descriptors};
 /// The status to answer with.
 pub async fn read_body(settings: &Settings, request: &mut Request, may_stream: bool) -> Result<(), u16> {
     let streams = may_stream && !settings.request_buffering && settings.pass_body;
+    if request.body.expects_continue {
+        body::send_continue(request).await?;
+    }
     match request.body.complete || streams {
         true => Ok(()),
         false => body::read_whole(request).await,

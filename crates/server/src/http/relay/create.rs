@@ -34,6 +34,8 @@ pub enum HttpVersion {
 
 /// What is sent to the upstream beside the client's headers, and which of those are not.
 pub struct SetHeaders {
+    /// `Host`, where it is written; the last counts.
+    host: Option<Template>,
     set: Box<[(Box<[u8]>, Value)]>,
     replaced: Names,
 }
@@ -41,8 +43,6 @@ pub struct SetHeaders {
 pub enum Value {
     /// As the configuration has it.
     Text(Template),
-    /// `$proxy_host`
-    ProxyHost,
     /// The length of the body sent, if it is known.
     BodyLength,
     /// `chunked`, if the body is.
@@ -67,11 +67,13 @@ impl SetHeaders {
         presets: impl IntoIterator<Item = &'a Preset>,
     ) -> SetHeaders {
         let mut replaced = Names::default();
-        let mut set = Vec::new();
+        let (mut host, mut set) = (None, Vec::new());
         let line = |name: &[u8]| [name, b": "].concat().into_boxed_slice();
         for (name, value) in written {
             replaced.add(name);
-            if value.as_literal() != Some(b"") {
+            if name.eq_ignore_ascii_case(b"Host") {
+                host = Some(value.clone());
+            } else if value.as_literal() != Some(b"") {
                 set.push((line(name), Value::Text(value.clone())));
             }
         }
@@ -85,7 +87,23 @@ impl SetHeaders {
                 value => set.push((line(name), value)),
             }
         }
-        SetHeaders { set: set.into(), replaced }
+        SetHeaders { host, set: set.into(), replaced }
+    }
+    /// `Host` stands before all others. An empty one is none for HTTP/1.0 alone.
+    fn put_host(&self, version: HttpVersion, request: &mut Request, place: &Place<'_>, head: &mut Vec<u8>) {
+        let start = head.len();
+        head.extend_from_slice(b"Host: ");
+        let value_start = head.len();
+        if let Some(template) = &self.host {
+            template.render(request, head);
+        }
+        if head.len() == value_start && (self.host.is_none() || version != HttpVersion::Http10) {
+            head.extend_from_slice(place.host);
+        }
+        match head.len() == value_start {
+            true => head.truncate(start),
+            false => head.extend_from_slice(b"\r\n"),
+        }
     }
 }
 
@@ -129,8 +147,9 @@ pub fn create(
     });
     let length = body_length(request, body.as_deref(), payload);
     let headers = how.cache_headers.as_ref().filter(|_| for_cache).unwrap_or(&how.headers);
+    headers.put_host(how.version, request, place, &mut head);
     for (name, value) in &headers.set {
-        put_header(request, place, name, value, length, chunked, &mut head);
+        put_header(request, name, value, length, chunked, &mut head);
     }
     if settings.pass_headers {
         pass_headers(headers, request, &mut head);
@@ -234,7 +253,6 @@ fn put_path(request: &Request, path: &[u8], head: &mut Vec<u8>) {
 
 fn put_header(
     request: &mut Request,
-    place: &Place<'_>,
     name: &[u8],
     value: &Value,
     length: Option<u64>,
@@ -246,7 +264,6 @@ fn put_header(
     let value_start = head.len();
     match value {
         Value::Text(template) => template.render(request, head),
-        Value::ProxyHost => head.extend_from_slice(place.host),
         Value::BodyLength => length.into_iter().for_each(|n| wire::push_decimal(head, n)),
         Value::OldDate => head.extend_from_slice(&request.upstream.cache.last_modified),
         Value::OldTag => head.extend_from_slice(&request.upstream.cache.etag),

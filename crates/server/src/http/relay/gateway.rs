@@ -43,6 +43,8 @@ const FOR_US: &[&[u8]] = &[
     b"X-Accel-Buffering",
     b"X-Accel-Charset",
 ];
+/// The same without the status.
+pub const OUR_HEADERS: &[&[u8]] = FOR_US.split_at(1).1;
 
 /// What all modules have that pass requests on, as written for the module `M`.
 pub struct Passing<M>(pub Written, PhantomData<M>);

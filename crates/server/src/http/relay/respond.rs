@@ -59,10 +59,11 @@ pub(super) async fn respond(
         return next;
     }
     let buffering = buffering(settings, request);
+    let cacheable = kept.as_ref().is_some_and(|kept| kept.is_cacheable(settings, request));
     if let (Some(kept), Some(cache), true) = (kept, &settings.cache, buffering) {
         parts.keeper = kept.keep(cache, settings, request).map(|writer| Box::new(Keeper::Cache(writer)));
     }
-    request.response.unconditional = parts.keeper.is_none();
+    request.response.unconditional = !cacheable;
     if buffering && let Some(storing) = store::begin(settings, request) {
         parts.keeper = Some(Box::new(Keeper::File(storing)));
     }

@@ -426,9 +426,11 @@ impl Disable {
         }
         let Some(agent) = request.header(wire::Known::UserAgent) else { return false };
         let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
+        let old =
+            |version: &[u8]| memchr::memmem::find(agent, version).is_some_and(|at| at + 7 < agent.len());
         let msie6 = disabled(MSIE6)
             && request.head.method == wire::Method::Post
-            && (has(b"MSIE 4.") || has(b"MSIE 5.") || has(b"MSIE 6."))
+            && (old(b"MSIE 4.") || old(b"MSIE 5.") || old(b"MSIE 6."))
             && !has(b"Opera");
         msie6 || (disabled(SAFARI) && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/"))
     }

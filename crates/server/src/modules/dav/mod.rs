@@ -123,6 +123,11 @@ impl Dav {
             return Err(501);
         }
         body::read_whole(request).await?;
+        if !request.body.is_expected() {
+            // An empty file is `Content-Length: 0`.
+            log_error!(request, "PUT request body must be in a file");
+            return Err(500);
+        }
         let path = path(request)?;
         let content = match request.body.file.take() {
             Some(file) => Content::File(file, request.body.read),
@@ -137,7 +142,10 @@ impl Dav {
         match elsewhere(request, move || tree::put(&path, content, &how)).await? {
             Ok(true) => Ok(created(request)),
             Ok(false) => Ok(empty(request, 204)),
-            Err(fault) => Err(failed(request, &fault, 500)),
+            Err(fault) => {
+                let status = failed(request, &fault, 500);
+                Err(if fault.to.is_some() { 500 } else { status })
+            }
         }
     }
 
@@ -291,6 +299,13 @@ fn failed(request: &Request, fault: &Fault, not_found: u16) -> u16 {
     let level = if common { crate::log::Level::Error } else { crate::log::Level::Crit };
     let (call, path, error) = (fault.call, fault.path.display(), crate::log::Errno(&fault.error));
     match call {
+        _ if let Some(to) = &fault.to => {
+            let to = to.display();
+            request.note(
+                crate::log::Level::Crit,
+                format_args!("{call} \"{path}\" to \"{to}\" failed ({error})"),
+            );
+        }
         "" => request.note(level, format_args!("\"{path}\" could not be created ({error})")),
         _ => request.note(level, format_args!("{call} \"{path}\" failed ({error})")),
     }

@@ -16,11 +16,17 @@ pub(super) struct Fault {
     /// The system call; empty for "could not be created".
     pub call: &'static str,
     pub path: PathBuf,
+    /// Where it was to go, of what is moved.
+    pub to: Option<PathBuf>,
     pub error: io::Error,
 }
 impl Fault {
     pub fn new(call: &'static str, path: &Path, error: io::Error) -> Fault {
-        Fault { call, path: path.to_owned(), error }
+        Fault { call, path: path.to_owned(), to: None, error }
+    }
+    /// What could not be given its name.
+    fn rename(from: &Path, to: &Path, error: io::Error) -> Fault {
+        Fault { to: Some(to.to_owned()), ..Fault::new("rename()", from, error) }
     }
 }
 
@@ -50,9 +56,8 @@ pub(super) fn put(path: &Path, content: Content, how: &Put) -> Result<bool, Faul
     }
     let beside = beside(path);
     let written = write(&beside, content, how);
-    let moved = written
-        .map_err(|error| Fault::new("open()", &beside, error))
-        .and_then(|()| fs::rename(&beside, path).map_err(|error| Fault::new("rename()", path, error)));
+    let moved = written.and_then(|()| fs::rename(&beside, path));
+    let moved = moved.map_err(|error| Fault::rename(&beside, path, error));
     if moved.is_err() {
         let _ = fs::remove_file(&beside);
     }

@@ -70,7 +70,7 @@ pub fn set(expires: &Expires, request: &mut Request) {
         Expires::Epoch => (0, "no-cache".to_owned()),
         Expires::Max => (2_145_916_555, "max-age=315360000".to_owned()),
         Expires::Access(seconds) => relative(now, now + seconds),
-        Expires::Modified(seconds) => match request.response.last_modified {
+        Expires::Modified(seconds) => match modified(request) {
             Some(modified) => relative(now, modified as i64 + seconds),
             None => relative(now, now + seconds),
         },
@@ -101,6 +101,13 @@ fn put(response: &mut Response, known: Known, name: &[u8], value: &[u8]) {
         let mut first = true;
         response.headers.retain(|header| header.known != known || std::mem::take(&mut first));
     }
+}
+
+/// The age of what is answered, also where an upstream says it.
+fn modified(request: &Request) -> Option<u64> {
+    let response = &request.response;
+    let said = || response.header(b"Last-Modified").and_then(wire::date::parse);
+    response.last_modified.or_else(said)
 }
 
 fn relative(now: i64, at: i64) -> (i64, String) {

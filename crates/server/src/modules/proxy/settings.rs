@@ -89,9 +89,10 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
 }
 
 /// What is sent unless the configuration says otherwise.
-const PRESETS: [Preset; 8] = [
-    (b"Host", || Value::ProxyHost),
+const PRESETS: [Preset; 9] = [
+    (b"Host", || Value::Nothing),
     (b"Connection", || Value::Nothing),
+    (b"Proxy-Connection", || Value::Nothing),
     (b"Content-Length", || Value::BodyLength),
     (b"Transfer-Encoding", || Value::Chunked),
     (b"TE", || Value::Nothing),

@@ -57,16 +57,23 @@ impl Kept {
         }
     }
 
+    /// Whether nothing but its own headers and the configuration's times speaks against it.
+    fn might_keep(&self, request: &Request) -> bool {
+        let head = &request.upstream.head;
+        self.keeps && head.status != 101 && head.version != wire::Version::Http09
+    }
+    /// Whether the client's conditions are this server's business: also where no time is known for it after all.
+    pub(in super::super) fn is_cacheable(&self, settings: &Settings, request: &Request) -> bool {
+        let record = &request.upstream;
+        let now = request.thread.handle.unix_time().as_secs();
+        self.might_keep(request) && !fresh(&record.head, &record.buffer, settings.ignore_headers, now).never
+    }
     /// How long it holds, if it may be kept at all.
     fn freshness(&self, cache: &Cache, settings: &Settings, request: &Request) -> Option<Fresh> {
         let record = &request.upstream;
         let now = request.thread.handle.unix_time().as_secs();
         let mut fresh = fresh(&record.head, &record.buffer, settings.ignore_headers, now);
-        if !self.keeps
-            || fresh.never
-            || record.head.status == 101
-            || record.head.version == wire::Version::Http09
-        {
+        if fresh.never || !self.might_keep(request) {
             return None;
         }
         if fresh.valid == 0 {

@@ -43,17 +43,6 @@ pub const METHODS: &[(&str, u32)] = &[
     ("GET", 1 << Method::Get as u32),
     ("HEAD", 1 << Method::Head as u32),
     ("POST", 1 << Method::Post as u32),
-    ("PUT", 1 << Method::Put as u32),
-    ("DELETE", 1 << Method::Delete as u32),
-    ("MKCOL", 1 << Method::Mkcol as u32),
-    ("COPY", 1 << Method::Copy as u32),
-    ("MOVE", 1 << Method::Move as u32),
-    ("OPTIONS", 1 << Method::Options as u32),
-    ("PROPFIND", 1 << Method::Propfind as u32),
-    ("PROPPATCH", 1 << Method::Proppatch as u32),
-    ("LOCK", 1 << Method::Lock as u32),
-    ("UNLOCK", 1 << Method::Unlock as u32),
-    ("PATCH", 1 << Method::Patch as u32),
 ];
 
 /// Reads `.._cache_valid [code ..] time`: statuses, 0 for any, and seconds.
