@@ -194,6 +194,23 @@ fn what_has_no_path_finds_no_named_location() {
 }
 
 #[test]
+fn a_broken_body_is_refused_once() {
+    let text = "recursive_error_pages on; error_page 400 = @named; location / { dav_methods PUT; } \
+        location @named { return 200 named; }";
+    on_both(text, |server| {
+        let bytes = "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
+        let answer = server.normal(bytes);
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nnamed"), "{answer}");
+        let lines = server.error_log().lines();
+        assert_eq!(
+            lines.iter().filter(|line| line.contains("invalid chunked body")).count(),
+            1,
+            "{lines:#?}"
+        );
+    });
+}
+
+#[test]
 fn a_page_is_all_that_http_09_gets() {
     on_both("", |server| {
         let answer = server.normal("HEAD /\r\n");

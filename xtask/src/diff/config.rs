@@ -182,7 +182,7 @@ const OFTEN: &[&str] = &[
 /// One configuration, as the text of `http {}`.
 pub fn generate(dice: &mut Dice, themes: Themes) -> String {
     let mut text = String::from(
-        "worker_processes 1;\nevents { }\nhttp {\nlog_format diff '$request|$status|$body_bytes_sent|$uri|$args|$host\
+        "worker_processes 1;\nevents { }\nhttp {\nlog_format diff '$request|$status|%%SENT%%|$uri|$args|$host\
          |$server_name|$request_method|$upstream_status|%%RECEIVED%%|$upstream_cache_status|$remote_addr|$remote_user\
          |$limit_req_status|$sent_http_content_encoding|$sent_http_transfer_encoding\
          |$sent_http_content_type|$sent_http_location|%%LENGTH%%|%%COMPLETE%%|$v|$http_referer';\n\
@@ -197,6 +197,7 @@ pub fn generate(dice: &mut Dice, themes: Themes) -> String {
         ("LENGTH", "request_length"),
         ("COMPLETE", "request_completion"),
         ("RECEIVED", "upstream_response_length"),
+        ("SENT", "body_bytes_sent"),
     ];
     for (mark, name) in names {
         let shown = if themes.0.is_empty() { format!("${name}") } else { "-".to_owned() };

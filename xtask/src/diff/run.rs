@@ -221,6 +221,9 @@ fn message(line: &str) -> Option<String> {
     // Said of the same bytes while one thing is read, or the next.
     let rest =
         &rest.replace("header while reading response header from upstream", "header while reading upstream");
+    let rest = &rest.replace("connection while sending to client", "connection while reading upstream");
+    // What was done last, when nothing was refused yet.
+    let rest = &rest.replace("\" while reading client request line,", "\",");
     let text = match rest.strip_prefix('*') {
         Some(numbered) => numbered.split_once(' ')?.1,
         None => rest,

@@ -35,11 +35,7 @@ pub const THEME: Theme = Theme {
         &["gunzip on;"],
         &["output_buffers 2 16;", "output_buffers 1 64k;"],
         &["postpone_output 0;", "postpone_output 10;"],
-        &[
-            "expires 1h;",
-            "add_header Last-Modified '';",
-            "add_header X-T \"$sent_http_content_type|$sent_http_content_length\";",
-        ],
+        &["expires 1h;", "add_header Last-Modified '';", "add_header X-T \"$sent_http_content_type\";"],
         &["error_page 404 /a/x.html;", "error_page 404 = @named;"],
         &["default_type text/html;", "default_type text/plain;"],
         &["max_ranges 1;"],

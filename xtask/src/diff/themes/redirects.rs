@@ -48,7 +48,7 @@ pub const THEME: Theme = Theme {
         &["port_in_redirect off;"],
         &["rewrite_log on;"],
         &["uninitialized_variable_warn off;"],
-        &["add_header X-R \"$uri|$request_uri|$args|$1\" always;"],
+        &["add_header X-R \"$uri|$args|$1\" always;"],
         &["satisfy any; deny all;"],
     ],
     location: &[

@@ -223,8 +223,6 @@ pub const THEME: Theme = Theme {
         "GET / HTTP/0.9\r\n\r\n",
         "GET / HTTX/1.1\r\n\r\n",
         "GET /found.txt\r\n",
-        "HEAD /found.txt\r\n",
-        "POST /\r\n",
         "GET a\r\n",
         "GET / HTTP/1.1\r\rHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\r\n\r\n",
