@@ -28,7 +28,7 @@ use crate::bench::with_plimsoll;
 use crate::run::has;
 
 /// The gate: plain seeds up to this, themed ones up to that, and how long all may take.
-const GATE: (u64, u64, Duration) = (300, 15, Duration::from_secs(120));
+const GATE: (u64, u64, Duration) = (300, 9, Duration::from_secs(120));
 /// Connections of a case.
 const CONNECTIONS: usize = 14;
 /// How often a difference must come.
