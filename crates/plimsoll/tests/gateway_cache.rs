@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use testkit::{Binary, Origin, Server, Site, Wire, each};
 
+/// Reads one request.
+type Read = fn(&mut Wire) -> io::Result<Vec<u8>>;
+
 /// The ways to an application, and how one request by it is read.
-const WAYS: [(&str, fn(&mut Wire) -> io::Result<Vec<u8>>); 3] =
-    [("fastcgi", fastcgi), ("scgi", scgi), ("uwsgi", uwsgi)];
+const WAYS: [(&str, Read); 3] = [("fastcgi", fastcgi), ("scgi", scgi), ("uwsgi", uwsgi)];
 
 fn fastcgi(wire: &mut Wire) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
