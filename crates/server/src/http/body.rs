@@ -256,9 +256,6 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
             }
             Err(_) => {
                 log_error!(request, "client sent invalid chunked body");
-                // Nothing behind it can be told apart.
-                (request.body.framing, request.body.complete) = (Framing::None, true);
-                request.keep_alive = false;
                 return Err(400);
             }
         }

@@ -570,7 +570,10 @@ async fn leave_body(request: &mut Request) -> Result<(), u16> {
     }
     if request.error_status != 0 {
         request.body.expects_continue = false;
-        request.keep_alive &= body::drop_buffered(request).is_ok();
+        // A body that is broken has been refused already.
+        if request.keep_alive || request.error_status != 400 {
+            request.keep_alive &= body::drop_buffered(request).is_ok();
+        }
         return Ok(());
     }
     let left = body::disregard(request).await;
