@@ -328,13 +328,6 @@ fn faults_in_the_words_of_nginx() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused() {
-    let exit = Binary::Plimsoll.check(http("error_log memory:32m debug;", ""));
-    assert_eq!(exit.code, Some(1), "{exit}");
-    assert!(exit.stderr.contains("\"memory:\" is not supported by plimsoll in"), "{exit}");
-}
-
-#[test]
 fn an_action_behind_the_answer() {
     let text = "log_format p '$request_uri $uri $status $body_bytes_sent $upstream_status'; server { listen %%PORT%%; access_log logs/p.log p;\n\
         location / { post_action @done; return 200 hello; }\n\

@@ -254,7 +254,7 @@ fn the_worker_is_the_configured_user() {
         return eprintln!("SKIPPED: needs root");
     }
     let server =
-        serve("user nobody; http { server { listen 127.0.0.1:%%PORT%%; location / { return 200 one; } } }");
+        serve("user daemon; http { server { listen 127.0.0.1:%%PORT%%; location / { return 200 one; } } }");
     assert_eq!(text(&server), "one");
     let status = fs::read_to_string(format!("/proc/{}/status", worker(&server))).unwrap();
     let ids = status.lines().find(|line| line.starts_with("Uid:")).unwrap();

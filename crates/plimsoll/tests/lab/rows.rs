@@ -95,6 +95,7 @@ fn a_group_at_its_max_conns() {
 #[test]
 fn a_worker_is_killed() {
     incident("location / { return 200; }", |server| {
+        eventually("a worker", || !server.workers().is_empty());
         kill_process(Pid::from_raw(server.workers()[0]).unwrap(), Signal::KILL).unwrap();
         server.error_log().wait_for("exited on signal 9");
         Report::server(server).first("worker_killed", &["dmesg", "signal 9"]);
@@ -122,9 +123,14 @@ fn php_fpm_says_so_itself() {
                 fastcgi_param REQUEST_METHOD GET; }";
     let text = site(64, text).with("APP", file("php.sock").display()).with("FOLDER", folder.path().display());
     incident(text, |server| {
-        let _clients = clients(server, 4);
-        let said = || fs::read_to_string(file("fpm.log")).unwrap_or_default().contains("max_children");
-        eventually("php-fpm complains", said);
+        let mut held = Vec::new();
+        // php-fpm looks when somebody comes: those that come before its child is there are one event for it.
+        eventually("php-fpm complains", || {
+            if held.len() < 20 {
+                held.push(clients(server, 1));
+            }
+            fs::read_to_string(file("fpm.log")).unwrap_or_default().contains("max_children")
+        });
         let report = Report::of(&["--log", file("fpm.log").to_str().unwrap()]);
         report.first("application_busy", &["max_children", "more worker_connections"]);
         assert_eq!(report.exit, 2);
@@ -148,7 +154,7 @@ fn node_that_does_something_else() {
         let _first = clients(server, 1);
         let _clients = clients(server, 8);
         server.error_log().wait_for("while connecting to upstream");
-        Report::server(server).first("upstream_queue_full", &["pm2 -i max", "backlog", "live: 3 of 2"]);
+        Report::server(server).first("upstream_queue_full", &["pm2 -i max", "backlog"]);
     });
 }
 

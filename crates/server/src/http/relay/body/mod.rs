@@ -4,6 +4,9 @@
 //! pulled by the sender. While a slow client takes its time, `proxy_buffering` lets the upstream hand over what it has
 //! ([`UpstreamBody::poll_fill`]) and be free.
 
+mod decode;
+mod parts;
+
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -11,143 +14,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use wire::ResponseFraming;
-use wire::chunked::{BadChunk, Decoder, Step};
-
+pub(super) use self::parts::{Coding, Keeper, TunnelParts};
+pub use self::parts::{Parts, Rests, UpstreamSource};
 use super::failure;
-use super::http2::Stream;
 use super::pace::Pace;
-use super::protocol::{Answer, Part};
 use super::settings::Settings;
 use super::spill::Spill;
-use super::store::Storing;
-use crate::cache::Writer;
 use crate::http::filters::{Chunk, Piece};
 use crate::http::request::Request;
-use crate::http::response::{Body, Field, Response};
+use crate::http::response::Body;
 use crate::log::Level;
-use crate::upstream::{self, Held, KeepAlive, Key, Link, Record};
+use crate::upstream::{self, Held, Record};
 use crate::worker::thread::Thread;
-
-/// Where a connection goes to rest.
-#[derive(Clone, Copy, Debug)]
-pub struct Rests {
-    pub(super) number: u32,
-    pub(super) key: Key,
-    pub(super) keep: KeepAlive,
-}
-
-/// What a tunnel takes over: the connection, its place, its timeouts, and the bytes behind the head.
-pub(super) type TunnelParts = (Link, Option<Held>, Arc<Settings>, Vec<u8>);
-
-/// Where an answer comes from.
-pub enum UpstreamSource {
-    /// A connection of its own.
-    Link(Link),
-    /// A stream of one that may have several.
-    Stream(Box<Stream>),
-}
-impl UpstreamSource {
-    /// Whether the connection served others before.
-    pub(super) fn is_reused(&self) -> bool {
-        match self {
-            UpstreamSource::Link(link) => link.reused,
-            UpstreamSource::Stream(stream) => stream.reused,
-        }
-    }
-    /// Whether the request was sent whole, so that others can follow.
-    pub(super) fn is_whole(&self) -> bool {
-        matches!(self, UpstreamSource::Link(link) if link.requests != u32::MAX)
-    }
-    /// Whether nothing follows the head.
-    pub(super) fn is_end(&self) -> bool {
-        matches!(self, UpstreamSource::Stream(stream) if stream.is_end())
-    }
-}
-
-/// How a body is delimited.
-pub(super) enum Coding {
-    /// There is none.
-    None,
-    /// So many bytes are left.
-    Length(u64),
-    /// HTTP's chunks.
-    Chunked(Decoder),
-    /// The connection's end is the body's.
-    UntilClose,
-    /// As another protocol has it.
-    Other(Box<dyn Answer>),
-}
-impl Coding {
-    /// As an HTTP response's head says.
-    pub fn http(framing: ResponseFraming, settings: &Settings) -> Coding {
-        match framing {
-            ResponseFraming::None => Coding::None,
-            ResponseFraming::Length(length) => Coding::Length(length),
-            ResponseFraming::Chunked if settings.pass_trailers => {
-                Coding::Chunked(Decoder::with_trailers(settings.buffer_size))
-            }
-            ResponseFraming::Chunked => Coding::Chunked(Decoder::new()),
-            ResponseFraming::UntilClose => Coding::UntilClose,
-        }
-    }
-    fn ends_by_closing(&self) -> bool {
-        match self {
-            Coding::UntilClose => true,
-            Coding::Other(answer) => answer.at_close(),
-            _ => false,
-        }
-    }
-}
-
-/// What a response's body is read from.
-pub struct Parts {
-    pub(super) source: Option<UpstreamSource>,
-    pub(super) held: Option<Held>,
-    /// `None`: the connection closes.
-    pub(super) rests: Option<Rests>,
-    pub(super) coding: Coding,
-    /// Where it is kept, if it is.
-    pub(super) keeper: Option<Box<Keeper>>,
-}
-
-/// Where a body is kept while it is passed on.
-pub(super) enum Keeper {
-    /// In the cache.
-    Cache(Writer),
-    /// In a file of its own.
-    File(Storing),
-}
-impl Keeper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Keeper::Cache(writer) => writer.write(bytes),
-            Keeper::File(storing) => storing.write(bytes),
-        }
-    }
-    /// The body is complete. Says what went wrong.
-    fn finish(self, now: u64) -> Result<(), String> {
-        match self {
-            Keeper::Cache(writer) => writer.finish(now).map_err(|error| kept_badly(&error)),
-            Keeper::File(storing) => storing.finish(),
-        }
-    }
-}
-fn kept_badly(error: &io::Error) -> String {
-    format!("keeping an answer failed ({})", crate::log::Errno(error))
-}
-
-impl Parts {
-    /// Whether all there is came with the head, nothing behind it, and nobody keeps it.
-    fn is_whole(&self, first: &[u8]) -> bool {
-        let length = match self.coding {
-            Coding::None => 0,
-            Coding::Length(length) => length,
-            _ => return false,
-        };
-        first.len() as u64 == length && self.keeper.is_none()
-    }
-}
 
 /// A body that came whole with its head, as most small ones do: its connection rests before the client sees a byte.
 fn whole(request: &mut Request, mut parts: Parts, body: Piece) -> Body {
@@ -543,45 +421,6 @@ impl Inner {
         Poll::Ready(Piece::default())
     }
 
-    /// Takes the framing off; ends the body where it ends.
-    fn decode(&mut self, mut bytes: Piece) -> Piece {
-        if !matches!(self.coding, Coding::None) {
-            self.length += bytes.len() as u64;
-        }
-        match &mut self.coding {
-            Coding::UntilClose => {}
-            Coding::None => self.take(&mut bytes, 0),
-            Coding::Length(left) => {
-                let left = *left;
-                self.take(&mut bytes, left);
-            }
-            Coding::Chunked(_) => self.unchunk(&mut bytes),
-            Coding::Other(answer) => {
-                let part = answer.body(&mut bytes);
-                self.remarks.extend(answer.notes().into_iter().map(|note| (Level::Error, note)));
-                match part {
-                    Part::More => {}
-                    Part::End => self.end(),
-                    Part::Failed(what) => self.fail(what),
-                }
-            }
-        }
-        self.keep(&bytes);
-        bytes
-    }
-    /// Writes to where it is kept, and ends that with the body.
-    fn keep(&mut self, bytes: &[u8]) {
-        let Some(keeper) = &mut self.keeper else { return };
-        let mut kept = keeper.write(bytes).map_err(|error| kept_badly(&error));
-        if self.failure.is_some() || kept.is_err() {
-            self.keeper = None;
-        } else if self.complete
-            && let Some(keeper) = self.keeper.take()
-        {
-            kept = keeper.finish(self.thread.handle.unix_time().as_secs());
-        }
-        self.remarks.extend(kept.err().map(|what| (Level::Crit, what)));
-    }
     /// Nobody takes the body any more: what is being kept is still read to its end.
     fn go_on(mut self) {
         if self.keeper.is_none() || self.complete || self.failure.is_some() {
@@ -598,79 +437,6 @@ impl Inner {
             self.thread.give_buffer(decoded.into_buffer());
         }
         Poll::Ready(())
-    }
-    fn take(&mut self, bytes: &mut Piece, left: u64) {
-        let bodiless = matches!(self.coding, Coding::None);
-        if bytes.len() as u64 > left {
-            bytes.truncate(left as usize);
-            self.rests = None;
-            if !bodiless {
-                self.warn("upstream sent more data than specified in \"Content-Length\" header");
-            }
-        }
-        let left = left - bytes.len() as u64;
-        if !bodiless {
-            self.coding = Coding::Length(left);
-        }
-        if left == 0 {
-            self.end();
-        }
-    }
-    /// The first chunk's data stays where it is, what follows moves up to it.
-    fn unchunk(&mut self, bytes: &mut Piece) {
-        let (mut from, mut start, mut to) = (0, 0, 0);
-        while from < bytes.len() {
-            let Coding::Chunked(decoder) = &mut self.coding else { break };
-            match decoder.decode(&bytes[from..]) {
-                Ok(Step::Data(range)) => {
-                    let data = from + range.start..from + range.end;
-                    if start == to {
-                        (start, to) = (data.start, data.start);
-                    } else {
-                        bytes.copy_within(data.clone(), to);
-                    }
-                    to += data.len();
-                    from += range.end;
-                }
-                Ok(Step::More { consumed }) => from += consumed,
-                Ok(Step::Done { consumed }) => {
-                    if let Some(what) = bad_trailers(decoder.trailers()) {
-                        self.fail(what);
-                        break;
-                    }
-                    if from + consumed < bytes.len() {
-                        self.rests = None;
-                        self.warn("upstream sent data after final chunk");
-                    }
-                    self.end();
-                    break;
-                }
-                Err(error) => {
-                    let what = match error {
-                        BadChunk::LongTrailers => "upstream sent too big trailers",
-                        _ => "upstream sent invalid chunked response",
-                    };
-                    self.fail(what.into());
-                    break;
-                }
-            }
-        }
-        bytes.truncate(to);
-        bytes.advance(start);
-    }
-
-    /// `.._pass_trailers`
-    fn pass_trailers(&self, response: &mut Response) {
-        let text = if self.settings.pass_trailers { self.trailers() } else { &[] };
-        let mut fields = wire::Headers::default();
-        wire::parse_fields(text, &mut fields);
-        for field in &fields {
-            let (name, value) = (field.name.of(text), field.value.of(text));
-            if !self.settings.hide.has(field.known, name) {
-                let (name, value) = (response.store(name), response.store(value));
-                response.trailers.push(Field { name, value, known: field.known });
-            }
-        }
     }
     fn warn(&mut self, what: impl Into<String>) {
         self.remarks.push((Level::Warn, what.into()));
@@ -699,18 +465,4 @@ impl Inner {
             upstream::rest(&self.thread, rests.number, rests.key, &rests.keep, link);
         }
     }
-}
-
-/// What is logged where the lines behind a body are none.
-fn bad_trailers(text: &[u8]) -> Option<String> {
-    let mut fields = wire::Headers::default();
-    if wire::parse_fields(text, &mut fields) {
-        return None;
-    }
-    let good = fields.last().map_or(0, |field| field.value.end as usize);
-    let bad = text[good..].trim_ascii_start();
-    let end = bad.iter().position(u8::is_ascii_control).unwrap_or(bad.len());
-    let next = bad.get(end).copied().unwrap_or_default();
-    let bad = String::from_utf8_lossy(&bad[..end]);
-    Some(format!("upstream sent invalid trailer: \"{bad}\\x{next:02x}...\""))
 }
