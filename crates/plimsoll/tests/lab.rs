@@ -26,6 +26,12 @@ struct Report {
     json: Value,
 }
 
+/// A worker is known by its title, which it sets when it has come up.
+fn wait_for_a_worker(server: &Server) {
+    let title = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    eventually("a worker", || server.workers().iter().any(|pid| title(pid).contains("worker process")));
+}
+
 impl Report {
     /// Of what these arguments make it look at.
     fn of(args: &[&str]) -> Report {
@@ -38,9 +44,7 @@ impl Report {
     }
 
     fn server(server: &Server) -> Report {
-        // A worker is known by its title, which it sets when it has come up.
-        let title = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        eventually("a worker", || server.workers().iter().any(|pid| title(pid).contains("worker process")));
+        wait_for_a_worker(server);
         Report::of(&["--pid", &server.pid().to_string(), "--seconds", "0.05"])
     }
 
@@ -187,6 +191,8 @@ fn descriptors_run_out() {
 #[test]
 fn a_reload_without_descriptors() {
     incident("location / { return 200; }", |server| {
+        // One that began under this limit would not come up.
+        wait_for_a_worker(server);
         let pid = Pid::from_raw(server.pid()).unwrap();
         let before = getrlimit(Resource::Nofile);
         prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();

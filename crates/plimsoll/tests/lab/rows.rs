@@ -95,7 +95,7 @@ fn a_group_at_its_max_conns() {
 #[test]
 fn a_worker_is_killed() {
     incident("location / { return 200; }", |server| {
-        eventually("a worker", || !server.workers().is_empty());
+        wait_for_a_worker(server);
         kill_process(Pid::from_raw(server.workers()[0]).unwrap(), Signal::KILL).unwrap();
         server.error_log().wait_for("exited on signal 9");
         Report::server(server).first("worker_killed", &["dmesg", "signal 9"]);
