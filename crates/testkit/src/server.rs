@@ -186,7 +186,8 @@ fn end(child: &mut Child) {
     }
     let pid = Pid::from_child(child);
     let _ = proc::kill_process(pid, Signal::TERM);
-    if wait(child, Duration::from_secs(5)).is_none() {
+    // Under valgrind, what is large takes its time to be taken down.
+    if wait(child, 4 * PATIENCE).is_none() {
         let _ = proc::kill_process_group(pid, Signal::KILL);
         let _ = child.wait();
     }

@@ -40,9 +40,11 @@ pub fn work_of(
 
 /// As [`work_of`], for a case.
 pub fn work(binary: Binary, case: &Case, origin: &str) -> Result<Work> {
-    let measured = if case.heavy() { MEASURED / 20 } else { MEASURED };
+    let part = if case.heavy() { 20 } else { 1 };
     let site = case.site(origin, true);
-    work_of(binary, &site, (WARM, measured), |server, requests| one_by_one(server, case, requests))
+    work_of(binary, &site, (WARM / part, MEASURED / part), |server, requests| {
+        one_by_one(server, case, requests)
+    })
 }
 
 /// Instructions and allocations of a whole run.

@@ -21,7 +21,7 @@ pub fn ratios(report: &Report) -> String {
     let rows: Vec<_> =
         CASES.iter().filter_map(|c| Some((c, report.row(c.name, "CPU us/request")?))).collect();
     let bottom = 44.0 + STEP * rows.len() as f64;
-    let mut svg = open(620.0, bottom + 30.0, "CPU time per request, Plimsoll by nginx");
+    let mut svg = open(660.0, bottom + 56.0, "CPU time per request, Plimsoll by nginx");
     for tick in [0.0, 0.25, 0.5, 0.75, 1.0, 1.2] {
         let (x, class) = (LEFT + SCALE * tick, if tick == 1.0 { "one" } else { "grid" });
         let _ = write!(svg, "<line class=\"{class}\" x1=\"{x}\" x2=\"{x}\" y1=\"36\" y2=\"{bottom}\"/>");
@@ -31,6 +31,11 @@ pub fn ratios(report: &Report) -> String {
             bottom + 18.0
         );
     }
+    let _ = write!(
+        svg,
+        "<text class=\"dim\" x=\"{LEFT}\" y=\"{}\">bar: median; line: spread of the rounds; upright mark: budget</text>",
+        bottom + 42.0
+    );
     for (index, (case, row)) in rows.iter().enumerate() {
         let y = 44.0 + STEP * index as f64;
         let (ratio, x) = (row.ratio, |value: f64| LEFT + SCALE * value.min(1.2));

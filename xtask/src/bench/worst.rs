@@ -139,8 +139,9 @@ fn cost(binary: Binary, pair: &Pair, request: Request) -> Result<f64> {
     ))
     .file("html/64k", vec![b'x'; 65536]);
     let ask = |server: &Server, times: usize| {
-        let mut client = server.client();
         for _ in 0..times {
+            // A connection each: some of the answers close it.
+            let mut client = server.client();
             match request.slowly {
                 true => client.send_slowly(&request.bytes),
                 false => client.send(&request.bytes),
