@@ -37,24 +37,26 @@ fn the_ceiling_holds() {
     });
 }
 
+/// Two of all seats, which are taken, come back one by one while somebody waits for both; `lane` is the waiter's.
+fn two_come_back(seats: &Arc<Seats>, all: usize, lane: usize) {
+    assert!(seats.claim(0, all));
+    let theirs = seats.clone();
+    let giver = thread::spawn(move || {
+        theirs.give(0, 1);
+        theirs.give(0, 1);
+    });
+    let mut ticket = seats.wait(2);
+    giver.join().unwrap();
+    assert!(ticket.redeem(), "all was given back, to whichever lane");
+    assert_eq!((seats.taken(), seats.waiting()), (all, 0));
+    drop(ticket);
+    seats.give(lane, all);
+    assert_eq!(seats.taken(), 0);
+}
+
 #[test]
 fn what_is_given_back_reaches_who_waits() {
-    model(|| {
-        let seats = Arc::new(Seats::new(2, 0));
-        assert!(seats.claim(0, 2));
-        let theirs = seats.clone();
-        let giver = thread::spawn(move || {
-            theirs.give(0, 1);
-            theirs.give(0, 1);
-        });
-        let mut ticket = seats.wait(2);
-        giver.join().unwrap();
-        assert!(ticket.redeem(), "all was given back");
-        assert_eq!((seats.taken(), seats.waiting()), (2, 0));
-        drop(ticket);
-        seats.give(0, 2);
-        assert_eq!(seats.taken(), 0);
-    });
+    model(|| two_come_back(&Arc::new(Seats::new(2, 0)), 2, 0));
 }
 
 #[test]
@@ -112,22 +114,7 @@ fn lanes_give_back_before_anybody_is_refused() {
 
 #[test]
 fn what_comes_back_to_a_lane_reaches_who_waits_elsewhere() {
-    model(|| {
-        let seats = with_lanes();
-        assert!(seats.claim(0, 16));
-        let theirs = seats.clone();
-        let giver = thread::spawn(move || {
-            theirs.give(0, 1);
-            theirs.give(0, 1);
-        });
-        let mut ticket = seats.wait(2);
-        giver.join().unwrap();
-        assert!(ticket.redeem(), "although both went to the lane of another thread");
-        assert_eq!((seats.taken(), seats.waiting()), (16, 0));
-        drop(ticket);
-        seats.give(1, 16);
-        assert_eq!(seats.taken(), 0);
-    });
+    model(|| two_come_back(&with_lanes(), 16, 1));
 }
 
 #[test]

@@ -86,10 +86,7 @@ fn report(facts: &Facts, flags: &Doctor) -> String {
         Output::Json => json::json(facts, &diagnosis),
         Output::Html => html::html(facts, &diagnosis),
         Output::Markdown => markdown::markdown(facts, &diagnosis),
-        Output::Text => {
-            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            text::text(facts, &diagnosis, text::Colour(colour))
-        }
+        Output::Text => text::text(facts, &diagnosis, text::Colour::of_stdout()),
     }
 }
 

@@ -2,12 +2,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
-use testkit::{Binary, Gate, Origin, Server, Site, eventually, serve};
+use testkit::{Binary, Gate, Origin, Server, Site, eventually, peers, serve};
 
 fn status(server: &Server) -> Value {
     let answer = server.get("/capacity?format=json");
@@ -120,13 +119,13 @@ fn metrics_have_the_names_that_dashboards_know() {
     assert!(open.ends_with("# EOF\n") && open.contains("# TYPE nginx_http_requests counter\n"), "{open}");
     // nginx's exporter has counters without `_total`, which promtool does not like.
     let ours: String = text.lines().filter(|line| !line.contains("nginx_")).flat_map(|l| [l, "\n"]).collect();
-    lint("promtool", &["check", "metrics"], &ours);
+    peers::promtool(&["check", "metrics"], &ours);
 }
 
 #[test]
 fn alert_rules_are_valid() {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/prometheus/plimsoll.rules.yml");
-    lint("promtool", &["check", "rules", rules.to_str().unwrap()], "");
+    peers::promtool(&["check", "rules", rules.to_str().unwrap()], "");
     let dashboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/grafana/plimsoll.json");
     let dashboard: Value = serde_json::from_slice(&std::fs::read(dashboard).unwrap()).unwrap();
     let server = serve("location /metrics { capacity_status prometheus; }");
@@ -141,27 +140,6 @@ fn alert_rules_are_valid() {
             assert!(known, "{name} in {expression}");
         }
     }
-}
-
-/// Runs a checker, where the machine has it.
-#[track_caller]
-fn lint(program: &str, arguments: &[&str], input: &str) {
-    let child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else {
-        return eprintln!("SKIPPED: no {program} on this machine (apt-get install prometheus)");
-    };
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}\n{input}",
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
-    );
 }
 
 /// What a browser does with the page.

@@ -174,24 +174,8 @@ fn metrics_of_a_server_that_has_none() {
         // nginx's exporter has counters without `_total`, which promtool does not like.
         let ours: String =
             after.lines().filter(|line| !line.contains("nginx_")).flat_map(|l| [l, "\n"]).collect();
-        lint(&["check", "metrics"], &ours);
+        peers::promtool(&["check", "metrics"], &ours);
     }
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/prometheus/doctor.rules.yml");
-    lint(&["check", "rules", rules.to_str().unwrap()], "");
-}
-
-/// Prometheus' own opinion, where the machine has it.
-#[track_caller]
-fn lint(arguments: &[&str], input: &str) {
-    let Some(promtool) = peers::require("promtool") else { return };
-    let mut command = Command::new(promtool);
-    let command = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}\n{input}",
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
-    );
+    peers::promtool(&["check", "rules", rules.to_str().unwrap()], "");
 }

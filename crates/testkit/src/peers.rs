@@ -2,8 +2,9 @@
 //! that needs one is skipped, and says so.
 
 use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The program of this name, from the project's own folder for such programs (`target/peers`) or from `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
@@ -54,6 +55,21 @@ pub fn require_php() -> Option<PathBuf> {
         skip("php-fpm");
     }
     found
+}
+
+/// Prometheus' own opinion of metrics or rules, where the machine has it: `promtool` with these arguments and this input
+/// must find nothing.
+#[track_caller]
+pub fn promtool(arguments: &[&str], input: &str) {
+    let Some(program) = require("promtool") else { return };
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("promtool runs");
+    // It may have seen enough before it has read all.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("promtool's output");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}\n{input}", String::from_utf8_lossy(&said));
 }
 
 /// The folder the peers are installed in.

@@ -1,6 +1,7 @@
 //! The report for people: 80 columns, readable without colour.
 
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 use capacity::{FULL, Finding, Kind, Link, Severity, draw};
 
@@ -17,6 +18,11 @@ const MOST_PORTS: usize = 3;
 pub struct Colour(pub bool);
 
 impl Colour {
+    /// Colours on a terminal, unless `NO_COLOR` is set.
+    pub fn of_stdout() -> Colour {
+        Colour(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+    }
+
     /// Text in a colour, by its number.
     pub fn paint(self, code: &str, text: &str) -> String {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }

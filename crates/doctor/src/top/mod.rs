@@ -66,7 +66,7 @@ pub fn command(args: &[String]) -> Result<u8, String> {
     if top.once {
         let (text, seen) = look().map_err(|error| format!("{address}: {error}"))?;
         let full = seen.links.iter().any(|shown| shown.link.fullness() >= FULL);
-        say(&if top.json { text } else { screen::screen(&seen, colour()) });
+        say(&if top.json { text } else { screen::screen(&seen, Colour::of_stdout()) });
         return Ok(if full { 2 } else { 0 });
     }
     live(&top, &address, look)
@@ -127,7 +127,7 @@ fn live(top: &Top, address: &str, look: impl Fn() -> io::Result<(String, Seen)>)
         let text = match look() {
             Ok((text, _)) if top.json => text,
             Ok((_, seen)) => {
-                let text = screen::screen(&seen, colour());
+                let text = screen::screen(&seen, Colour::of_stdout());
                 last = Some((Instant::now(), seen));
                 text
             }
@@ -146,10 +146,6 @@ fn live(top: &Top, address: &str, look: impl Fn() -> io::Result<(String, Seen)>)
         }
         std::thread::sleep(top.apart);
     }
-}
-
-fn colour() -> Colour {
-    Colour(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
 }
 
 /// Whoever reads may stop reading.

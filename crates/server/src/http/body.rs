@@ -8,6 +8,7 @@ use wire::chunked::{Decoder, Step};
 
 use super::request::Request;
 use crate::modules::core::InFile;
+use crate::worker::ledger::OpenFile;
 
 /// What is known of the body of the request in service.
 pub struct RequestBody {
@@ -26,7 +27,7 @@ pub struct RequestBody {
     /// The whole body, if it was read and fits `client_body_buffer_size`.
     pub memory: Vec<u8>,
     /// The whole body, if it was read and did not fit.
-    pub file: Option<crate::worker::ledger::OpenFile>,
+    pub file: Option<OpenFile>,
     /// The name of that file, if it has one.
     pub name: Option<crate::temp::Name>,
     /// Everything was read.
@@ -53,16 +54,17 @@ impl Default for RequestBody {
 }
 
 impl RequestBody {
-    /// Ready for the next request.
+    /// Ready for the next request. Names every field, so that none that is added is forgotten.
     pub fn reset(&mut self) {
-        // What has no body, as most have none, is as it was but for what is set anew anyway.
-        if matches!(self.framing, Framing::None) && self.file.is_none() && self.memory.is_empty() {
-            (self.limit, self.refused, self.expects_continue) = (0, false, false);
-            return;
-        }
-        let mut memory = std::mem::take(&mut self.memory);
+        #[rustfmt::skip]
+        let RequestBody {
+            framing, limit, read, consumed, refused, expects_continue, memory, file, name, complete, decoder,
+        } = self;
+        (*framing, *limit, *read, *consumed) = (Framing::None, 0, 0, 0);
+        (*refused, *expects_continue, *complete) = (false, false, true);
         memory.clear();
-        *self = RequestBody { memory, ..RequestBody::default() };
+        (*file, *name) = (None, None);
+        *decoder = Decoder::default();
     }
     /// The same body for another request, as far as it was read.
     ///
@@ -74,7 +76,7 @@ impl RequestBody {
             read: self.read,
             consumed: self.consumed,
             memory: self.memory.clone(),
-            file: self.file.as_ref().map(crate::worker::ledger::OpenFile::twin).transpose()?,
+            file: self.file.as_ref().map(OpenFile::twin).transpose()?,
             ..RequestBody::default()
         })
     }

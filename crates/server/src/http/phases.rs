@@ -542,21 +542,19 @@ async fn respond(request: &mut Request) -> Result<(), u16> {
 async fn ask_others(request: &mut Request) -> Result<(), u16> {
     let plan = request.plan();
     if let Some(conditions) = &plan.steps.conditions
-        && (plan.steps.ssi.is_some() || plan.steps.addition.is_some())
         && request.depth == 0
         && request.error_status == 0
     {
         // What is not modified gets nothing added.
         conditions.apply(request)?;
     }
-    if let Some(ssi) = &plan.steps.ssi
-        && !slice::is_piece(request)
-    {
+    if slice::is_piece(request) {
+        return Ok(());
+    }
+    if let Some(ssi) = &plan.steps.ssi {
         ssi.run(request).outcome().await?;
     }
-    if let Some(addition) = &plan.steps.addition
-        && !slice::is_piece(request)
-    {
+    if let Some(addition) = &plan.steps.addition {
         Box::pin(addition.add(request)).await;
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
+use super::io::Pipe;
 use super::stream::Stream;
 use crate::http::client::Client;
 use crate::log::Level;
@@ -160,8 +161,31 @@ impl Conversation {
         super::note(&self.client.borrow(), &self.thread, level, message);
     }
 
+    /// Sends what is gathered.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut out = self.out.borrow_mut();
+        let mut client = self.client.borrow_mut();
+        while self.sent.get() < out.len() {
+            let slices = [IoSlice::new(&out[self.sent.get()..])];
+            let written = match client.poll_write(cx, &slices, false) {
+                Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut => {
+                    self.timed_out.set(true);
+                    return Poll::Pending;
+                }
+                written => ready!(written)?,
+            };
+            self.sent.set(self.sent.get() + written);
+            self.progress.set(true);
+        }
+        self.sent.set(0);
+        self.thread.give_buffer(std::mem::take(&mut out));
+        client.poll_flush(cx)
+    }
+}
+
+impl Pipe for Conversation {
     /// Reads as [`Client::poll_read`]; a deadline that passes is noted and waited past.
-    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut first = self.first.borrow_mut();
         if !first.is_empty() {
             let n = first.len().min(into.len());
@@ -186,7 +210,7 @@ impl Conversation {
         Poll::Ready(Ok(n))
     }
     /// Gathers bytes to be sent at the end of the turn; waits where too much is gathered already.
-    pub fn poll_gather(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if self.out.borrow().len() >= GATHERED {
             ready!(self.poll_flush(cx))?;
         }
@@ -197,26 +221,6 @@ impl Conversation {
         let before = out.len();
         slices.iter().for_each(|slice| out.extend_from_slice(slice));
         Poll::Ready(Ok(out.len() - before))
-    }
-    /// Sends what is gathered.
-    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut out = self.out.borrow_mut();
-        let mut client = self.client.borrow_mut();
-        while self.sent.get() < out.len() {
-            let slices = [IoSlice::new(&out[self.sent.get()..])];
-            let written = match client.poll_write(cx, &slices, false) {
-                Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut => {
-                    self.timed_out.set(true);
-                    return Poll::Pending;
-                }
-                written => ready!(written)?,
-            };
-            self.sent.set(self.sent.get() + written);
-            self.progress.set(true);
-        }
-        self.sent.set(0);
-        self.thread.give_buffer(std::mem::take(&mut out));
-        client.poll_flush(cx)
     }
 }
 

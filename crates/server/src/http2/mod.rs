@@ -23,7 +23,7 @@ use crate::worker::thread::{LocalGeneration, Thread};
 mod conversation;
 pub mod deadline;
 pub mod head;
-mod io;
+pub mod io;
 pub mod stream;
 
 use self::conversation::Conversation;
@@ -95,9 +95,9 @@ pub async fn serve(thread: &Rc<Thread>, mut request: Box<Request>) -> (Box<Reque
 /// How far a connection is.
 enum State {
     /// The client's preface is still to come.
-    Greeting(Handshake<Wire, Bytes>),
+    Greeting(Handshake<Wire<Conversation>, Bytes>),
     /// Streams come and go.
-    Open(Connection<Wire, Bytes>),
+    Open(Connection<Wire<Conversation>, Bytes>),
 }
 
 /// Drives one connection.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use conf::{Args, Error, IF_LOCATION, IN_HTTP, Inherit, LIMIT_EXCEPT, LOCATION, Position, Scope, Within};
-use conf::{at_least, between, directive, exactly, flag};
+use conf::{at_least, directive, exactly};
 
 use super::Module;
 use crate::http::phases::Next;
@@ -11,7 +11,7 @@ use crate::http::relay::create::{self, Create, HttpVersion, Place, Preset, SetHe
 use crate::http::relay::gateway::address;
 use crate::http::relay::target::group;
 use crate::http::relay::tls::{self, SslWritten, Tls, ssl_directives};
-use crate::http::relay::written::{self, AGAIN, IGNORED, take};
+use crate::http::relay::written::{AGAIN, IGNORED, relay_directives, take};
 use crate::http::relay::{self, Asked, Kind, Message, Protocol, Reader, Written};
 use crate::http::request::Request;
 use crate::http::steps::{Handler, Outcome};
@@ -29,70 +29,45 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("grpc_pass", LOCATION.or(IF_LOCATION), exactly(1), pass),
     directive("grpc_set_header", IN_HTTP, exactly(2), |at, a| {
         let value = Template::compile(at, a, 1)?;
-        at.own::<Conf>().set_header.push((a.bytes(0).into(), value));
+        at.own::<Headers>().0.push((a.bytes(0).into(), value));
         Ok(())
     }),
-    directive("grpc_pass_header", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.pass_header.push(a.bytes(0).into());
-        Ok(())
-    }),
-    directive("grpc_hide_header", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.hide_header.push(a.bytes(0).into());
-        Ok(())
-    }),
+    relay_directives!(@names "grpc", Relay, "_pass_header", pass_header),
+    relay_directives!(@names "grpc", Relay, "_hide_header", hide_header),
     directive("grpc_ignore_headers", IN_HTTP, at_least(1), |at, a| {
-        a.bits(at, IGNORED, |at| &mut at.own::<Conf>().relay.once.ignore_headers)
+        a.bits(at, IGNORED, |at| &mut at.own::<Relay>().0.once.ignore_headers)
     }),
-    directive("grpc_intercept_errors", IN_HTTP, flag(), |at, a| {
-        at.own::<Conf>().relay.once.intercept_errors.set(a.flag(0)?)
-    }),
-    directive("grpc_buffer_size", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.once.buffer_size.set(a.size(0)?)
-    }),
-    directive("grpc_connect_timeout", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.once.connect_timeout.set(a.msec(0)?)
-    }),
-    directive("grpc_send_timeout", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.once.send_timeout.set(a.msec(0)?)
-    }),
-    directive("grpc_read_timeout", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.once.read_timeout.set(a.msec(0)?)
-    }),
-    directive("grpc_bind", IN_HTTP, between(1, 2), |at, a| {
-        let bind = written::bind(at, a)?;
-        at.own::<Conf>().relay.once.bind.set(bind)
-    }),
-    directive("grpc_socket_keepalive", IN_HTTP, flag(), |at, a| {
-        at.own::<Conf>().relay.once.socket_keepalive.set(a.flag(0)?)
-    }),
-    directive("grpc_socket_rcvbuf", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.once.socket_rcvbuf.set(a.size(0)?)
-    }),
-    directive("grpc_socket_sndbuf", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.once.socket_sndbuf.set(a.size(0)?)
-    }),
+    relay_directives!(@once "grpc", Relay, "_intercept_errors", intercept_errors, flag),
+    relay_directives!(@once "grpc", Relay, "_buffer_size", buffer_size, size),
+    relay_directives!(@once "grpc", Relay, "_connect_timeout", connect_timeout, msec),
+    relay_directives!(@once "grpc", Relay, "_send_timeout", send_timeout, msec),
+    relay_directives!(@once "grpc", Relay, "_read_timeout", read_timeout, msec),
+    relay_directives!(@bind "grpc", Relay),
+    relay_directives!(@once "grpc", Relay, "_socket_keepalive", socket_keepalive, flag),
+    relay_directives!(@once "grpc", Relay, "_socket_rcvbuf", socket_rcvbuf, size),
+    relay_directives!(@once "grpc", Relay, "_socket_sndbuf", socket_sndbuf, size),
     directive("grpc_next_upstream", IN_HTTP, at_least(1), |at, a| {
-        a.bits(at, AGAIN, |at| &mut at.own::<Conf>().relay.once.next_upstream)
+        a.bits(at, AGAIN, |at| &mut at.own::<Relay>().0.once.next_upstream)
     }),
-    directive("grpc_next_upstream_tries", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.once.next_upstream_tries.set(a.number(0)?)
-    }),
-    directive("grpc_next_upstream_timeout", IN_HTTP, exactly(1), |at, a| {
-        at.own::<Conf>().relay.once.next_upstream_timeout.set(a.msec(0)?)
-    }),
+    relay_directives!(@once "grpc", Relay, "_next_upstream_tries", next_upstream_tries, number),
+    relay_directives!(@once "grpc", Relay, "_next_upstream_timeout", next_upstream_timeout, msec),
 ];
 
-/// As written.
+/// What all modules have that pass requests on.
 #[derive(Default)]
-struct Conf {
-    relay: Written,
-    /// A block that has any takes none from around it.
-    set_header: Vec<(Box<[u8]>, Template)>,
+struct Relay(Written);
+impl Inherit for Relay {
+    fn inherit(&mut self, outer: &Relay) {
+        self.0.inherit(&outer.0);
+    }
 }
-impl Inherit for Conf {
-    fn inherit(&mut self, outer: &Conf) {
-        self.relay.inherit(&outer.relay);
-        take(&mut self.set_header, &outer.set_header);
+
+/// `grpc_set_header`: a block that has any takes none from around it.
+#[derive(Default)]
+struct Headers(Vec<(Box<[u8]>, Template)>);
+impl Inherit for Headers {
+    fn inherit(&mut self, outer: &Headers) {
+        take(&mut self.0, &outer.0);
     }
 }
 
@@ -212,8 +187,7 @@ pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<
             Target::Fixed(Found { group, number, authority, encrypted })
         }
     };
-    let (none, plain) = (Conf::default(), matches!(&target, Target::Fixed(found) if !found.encrypted));
-    let conf = at.conf::<Conf>().unwrap_or(&none);
+    let plain = matches!(&target, Target::Fixed(found) if !found.encrypted);
     let tls = match plain {
         true => None,
         false => {
@@ -234,10 +208,12 @@ pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<
         Target::Fixed(found) => found.group.keepalive.as_ref(),
         Target::Variable(..) => None,
     };
-    let settings = Arc::new(relay::compile(at, Some(&conf.relay), &kind, keepalive, with)?);
+    let settings =
+        Arc::new(relay::compile(at, at.conf::<Relay>().map(|relay| &relay.0), &kind, keepalive, with)?);
+    let headers = at.conf::<Headers>().map_or(&[][..], |headers| &headers.0);
     let create = Create {
         version: HttpVersion::Http2,
-        headers: SetHeaders::new(&conf.set_header, &PRESETS),
+        headers: SetHeaders::new(headers, &PRESETS),
         cache_headers: None,
         method: None,
         set_body: None,

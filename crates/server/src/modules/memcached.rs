@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use conf::{Args, Error, IF_LOCATION, IN_HTTP, Inherit, LOCATION, Scope, at_least, between, directive};
-use conf::{Setting, exactly, flag};
+use conf::{Args, Error, IF_LOCATION, IN_HTTP, Inherit, LOCATION, Scope, at_least, directive};
+use conf::{Setting, exactly};
 use wire::{BadResponse, Method, Progress, ResponseHead};
 
 use super::Module;
@@ -11,7 +11,7 @@ use crate::http::filters::Piece;
 use crate::http::phases::Next;
 use crate::http::relay::gateway::{self, Gateway, Speaks};
 use crate::http::relay::script;
-use crate::http::relay::written::{self, again};
+use crate::http::relay::written::{again, relay_directives};
 use crate::http::relay::{Answer, BadHead, Frame, Message, Part, Payload, Protocol, Reader};
 use crate::http::request::Request;
 use crate::http::steps::{Handler, Outcome};
@@ -27,34 +27,17 @@ pub(crate) static MODULE: Module = Module {
         directive("memcached_gzip_flag", IN_HTTP, exactly(1), |at, a| {
             at.own::<Conf>().gzip_flag.set(a.number(0)?)
         }),
-        directive("memcached_bind", IN_HTTP, between(1, 2), |at, a| {
-            let bind = written::bind(at, a)?;
-            at.own::<Passing>().0.once.bind.set(bind)
-        }),
-        directive("memcached_socket_keepalive", IN_HTTP, flag(), |at, a| {
-            at.own::<Passing>().0.once.socket_keepalive.set(a.flag(0)?)
-        }),
-        directive("memcached_connect_timeout", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Passing>().0.once.connect_timeout.set(a.msec(0)?)
-        }),
-        directive("memcached_send_timeout", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Passing>().0.once.send_timeout.set(a.msec(0)?)
-        }),
-        directive("memcached_read_timeout", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Passing>().0.once.read_timeout.set(a.msec(0)?)
-        }),
-        directive("memcached_buffer_size", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Passing>().0.once.buffer_size.set(a.size(0)?)
-        }),
+        relay_directives!(@bind "memcached", Passing),
+        relay_directives!(@once "memcached", Passing, "_socket_keepalive", socket_keepalive, flag),
+        relay_directives!(@once "memcached", Passing, "_connect_timeout", connect_timeout, msec),
+        relay_directives!(@once "memcached", Passing, "_send_timeout", send_timeout, msec),
+        relay_directives!(@once "memcached", Passing, "_read_timeout", read_timeout, msec),
+        relay_directives!(@once "memcached", Passing, "_buffer_size", buffer_size, size),
         directive("memcached_next_upstream", IN_HTTP, at_least(1), |at, a| {
             a.bits(at, AGAIN, |at| &mut at.own::<Passing>().0.once.next_upstream)
         }),
-        directive("memcached_next_upstream_tries", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Passing>().0.once.next_upstream_tries.set(a.number(0)?)
-        }),
-        directive("memcached_next_upstream_timeout", IN_HTTP, exactly(1), |at, a| {
-            at.own::<Passing>().0.once.next_upstream_timeout.set(a.msec(0)?)
-        }),
+        relay_directives!(@once "memcached", Passing, "_next_upstream_tries", next_upstream_tries, number),
+        relay_directives!(@once "memcached", Passing, "_next_upstream_timeout", next_upstream_timeout, msec),
     ],
     variables: &[],
 };

@@ -14,10 +14,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::group::KeepAlive;
 use super::pool::{Key, Link};
+use crate::http2::io::{Pipe, Wire};
 use crate::worker::thread::Thread;
 
 /// How much a server may send on one stream before somebody takes it.
@@ -44,7 +44,7 @@ pub struct Line {
     waker: RefCell<Option<Waker>>,
 }
 struct Open {
-    connection: Connection<Wire, Bytes>,
+    connection: Connection<Wire<Link>, Bytes>,
     sender: SendRequest<Bytes>,
     link: Rc<Link>,
 }
@@ -52,40 +52,17 @@ struct Open {
 /// One request's place on a line.
 pub struct Place(Rc<Line>);
 
-/// The connection's bytes as the `h2` crate reads and writes them.
-struct Wire(Rc<Link>);
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let n = ready!(self.0.poll_read(cx, into.initialize_unfilled()))?;
-        into.advance(n);
-        Poll::Ready(Ok(()))
+impl Pipe for Link {
+    fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        Link::poll_read(self, cx, into)
     }
-}
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
-            match self.0.try_writev(slices) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.0.poll_writable(cx))?,
+            match self.try_writev(slices) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
                 done => return Poll::Ready(done),
             }
         }
-    }
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

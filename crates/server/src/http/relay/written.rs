@@ -13,30 +13,37 @@ use crate::temp::TempPath;
 /// A module's table of directives: its own rows behind those that all such modules have. `$prefix` is what the names
 /// begin with, `$own` the module's settings, a structure around [`Written`].
 ///
-/// Inside, `@once` is the row of a directive that has one value, sets the field of its name, and may stand once in a block.
+/// `@once` is the row of a directive that has one value, sets the field of its name, and may stand once in a block; `@names`
+/// of one that adds to a list of names, `@bind` of `.._bind`. Modules that have only some of the rows name those.
 macro_rules! relay_directives {
+    (@names $prefix:literal, $own:ident, $name:literal, $field:ident) => {
+        conf::directive(concat!($prefix, $name), conf::IN_HTTP, conf::exactly(1), |at, a| {
+            at.own::<$own>().0.$field.push(a.bytes(0).into());
+            Ok(())
+        })
+    };
+    (@bind $prefix:literal, $own:ident) => {
+        conf::directive(concat!($prefix, "_bind"), conf::IN_HTTP, conf::between(1, 2), |at, a| {
+            let bind = $crate::http::relay::written::bind(at, a)?;
+            at.own::<$own>().0.once.bind.set(bind)
+        })
+    };
     (@once $prefix:literal, $own:ident, $name:literal, $field:ident, flag) => {
-        directive(concat!($prefix, $name), IN_HTTP, flag(), |at, a| {
+        conf::directive(concat!($prefix, $name), conf::IN_HTTP, conf::flag(), |at, a| {
             at.own::<$own>().0.once.$field.set(a.flag(0)?)
         })
     };
     (@once $prefix:literal, $own:ident, $name:literal, $field:ident, $read:ident) => {
-        directive(concat!($prefix, $name), IN_HTTP, exactly(1), |at, a| {
+        conf::directive(concat!($prefix, $name), conf::IN_HTTP, conf::exactly(1), |at, a| {
             at.own::<$own>().0.once.$field.set(a.$read(0)?)
         })
     };
     ($prefix:literal, $own:ident, [$($row:expr,)*]) => {{
-        use conf::{IN_HTTP, at_least, between, directive, exactly, flag};
+        use conf::{IN_HTTP, at_least, between, directive, exactly};
         use $crate::http::relay::written::{self, AGAIN, IGNORED};
         &[
-            directive(concat!($prefix, "_pass_header"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.pass_header.push(a.bytes(0).into());
-                Ok(())
-            }),
-            directive(concat!($prefix, "_hide_header"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.hide_header.push(a.bytes(0).into());
-                Ok(())
-            }),
+            relay_directives!(@names $prefix, $own, "_pass_header", pass_header),
+            relay_directives!(@names $prefix, $own, "_hide_header", hide_header),
             directive(concat!($prefix, "_ignore_headers"), IN_HTTP, at_least(1), |at, a| {
                 a.bits(at, IGNORED, |at| &mut at.own::<$own>().0.once.ignore_headers)
             }),
@@ -73,10 +80,7 @@ macro_rules! relay_directives {
                 at.warn(a.warning(format!("\"{}\" is not supported, ignored", a.directive)));
                 at.own::<$own>().0.once.send_lowat.set(lowat)
             }),
-            directive(concat!($prefix, "_bind"), IN_HTTP, between(1, 2), |at, a| {
-                let bind = written::bind(at, a)?;
-                at.own::<$own>().0.once.bind.set(bind)
-            }),
+            relay_directives!(@bind $prefix, $own),
             relay_directives!(@once $prefix, $own, "_force_ranges", force_ranges, flag),
             directive(concat!($prefix, "_limit_rate"), IN_HTTP, exactly(1), |at, a| {
                 let rate = $crate::http::variables::Template::compile(at, a, 0)?;

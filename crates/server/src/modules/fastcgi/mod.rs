@@ -34,7 +34,7 @@ static DIRECTIVES: &[conf::Directive] = relay_directives!(
         directive("fastcgi_param", IN_HTTP, between(2, 3), params::set::<Fastcgi>),
         directive("fastcgi_index", IN_HTTP, exactly(1), names::index),
         directive("fastcgi_split_path_info", IN_HTTP, exactly(1), names::split_path_info),
-        directive("fastcgi_keep_conn", IN_HTTP, flag(), |at, a| {
+        directive("fastcgi_keep_conn", IN_HTTP, conf::flag(), |at, a| {
             at.own::<Conf>().keep_conn.set(a.flag(0)?)
         }),
         directive("fastcgi_catch_stderr", IN_HTTP, exactly(1), catch_stderr),

@@ -1,23 +1,14 @@
 //! `more_set_input_headers` and `more_clear_input_headers`: what the client's request says is said otherwise to whoever
 //! asks from here on.
 
-use conf::{Args, Error, Inherit, Scope};
+use conf::{Args, Error, Scope};
 use wire::{Header, Known, Span};
 
-use super::{Named, named, types};
+use super::{Conf, Named, named, types};
 use crate::flow::Verdict;
 use crate::http::request::Request;
 use crate::http::steps::{Outcome, Step};
 use crate::worker::generation::Compiler;
-
-/// As written: those of the blocks around come first, and all are carried out.
-#[derive(Default)]
-struct Conf(Vec<Change>);
-impl Inherit for Conf {
-    fn inherit(&mut self, outer: &Conf) {
-        self.0.splice(0..0, outer.0.iter().cloned());
-    }
-}
 
 /// One directive.
 #[derive(Clone, Default)]
@@ -39,7 +30,7 @@ pub(super) fn read(at: &mut Scope, a: &Args<'_>, sets: bool) -> Result<(), Error
             _ => change.headers.push(named(at, a, word, sets)?),
         }
     }
-    at.own::<Conf>().0.push(change);
+    at.own::<Conf<Change>>().0.push(change);
     Ok(())
 }
 
@@ -48,7 +39,7 @@ struct Changes(Vec<Change>);
 
 /// In the order of the phases: behind all of `rewrite`'s.
 pub(crate) fn step(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Step>>, Error> {
-    let changes = at.conf::<Conf>().map(|conf| conf.0.clone()).unwrap_or_default();
+    let changes = at.conf::<Conf<Change>>().map(|conf| conf.0.clone()).unwrap_or_default();
     Ok((!changes.is_empty()).then(|| Box::new(Changes(changes)) as Box<dyn Step>))
 }
 

@@ -29,11 +29,15 @@ pub(crate) static MODULE: Module = Module {
     variables: &[],
 };
 
-/// As written: those of the blocks around come first, and all are carried out.
-#[derive(Default)]
-struct Conf(Vec<Change>);
-impl Inherit for Conf {
-    fn inherit(&mut self, outer: &Conf) {
+/// Changes as written, to answers or to requests: those of the blocks around come first, and all are carried out.
+struct Conf<C>(Vec<C>);
+impl<C> Default for Conf<C> {
+    fn default() -> Self {
+        Conf(Vec::new())
+    }
+}
+impl<C: Clone + Send + Sync + 'static> Inherit for Conf<C> {
+    fn inherit(&mut self, outer: &Self) {
         self.0.splice(0..0, outer.0.iter().cloned());
     }
 }
@@ -75,7 +79,7 @@ fn read(at: &mut Scope, a: &Args<'_>, sets: bool) -> Result<(), Error> {
             _ => change.headers.push(named(at, a, word, sets)?),
         }
     }
-    at.own::<Conf>().0.push(change);
+    at.own::<Conf<Change>>().0.push(change);
     Ok(())
 }
 
@@ -126,7 +130,7 @@ impl Change {
 }
 
 pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
-    let changes = at.conf::<Conf>().map(|conf| conf.0.clone()).unwrap_or_default();
+    let changes = at.conf::<Conf<Change>>().map(|conf| conf.0.clone()).unwrap_or_default();
     Ok((!changes.is_empty()).then(|| Box::new(Changes(changes)) as Box<dyn HeaderFilter>))
 }
 

@@ -32,7 +32,7 @@ pub(super) static DIRECTIVES: &[conf::Directive] = relay_directives!(
             let rule = cookie_flags(at, a)?;
             add_cookie(&mut at.own::<Lists>().cookie_flags, rule)
         }),
-        directive("proxy_cache_convert_head", IN_HTTP, flag(), |at, a| {
+        directive("proxy_cache_convert_head", IN_HTTP, conf::flag(), |at, a| {
             at.own::<Passing>().0.once.cache_convert_head.set(a.flag(0)?)
         }),
         directive("proxy_set_header", IN_HTTP, conf::exactly(2), set_header),
