@@ -24,6 +24,8 @@ pub fn ci() -> Result<()> {
     fuzz::run_all(FUZZ_SECONDS)?;
     budget::budget()?;
     diff::gate()?;
+    let seats = ["test", "-p", "capacity", "--locked", "--features", "loom", "--test", "seats"];
+    step("every interleaving of the seat pool", &mut cargo(&seats))?;
     // Last, so that the count of tests is the last thing to be read.
     test::test(&[])
 }
