@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use capacity::{Listening, Place, Server, Setup};
 
-use crate::http::phases::Content;
+use crate::http::plan::Content;
 use crate::program::{Address, Listen, Program};
 use crate::worker::generation::Generation;
 

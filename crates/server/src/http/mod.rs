@@ -10,6 +10,7 @@ pub mod output;
 pub mod pace;
 pub mod paths;
 pub mod phases;
+pub mod plan;
 mod post_action;
 pub mod regex;
 pub mod relay;

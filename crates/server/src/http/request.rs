@@ -13,7 +13,7 @@ use wire::{Known, Method, RequestHead, Span};
 
 use super::body::RequestBody;
 use super::client::Client;
-use super::phases::{Plan, PlanId, Steps};
+use super::plan::{Plan, PlanId, Steps};
 use super::response::Response;
 use super::router::ServerId;
 use super::variables::Values;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::phases::{Next, PlanId};
+use super::phases::Next;
+use super::plan::PlanId;
 use super::regex::Regex;
 use super::request::Request;
 use crate::hash::Cheap;

@@ -14,7 +14,8 @@ use std::pin::Pin;
 use wire::Method;
 
 use super::body::RequestBody;
-use super::phases::{self, PlanId};
+use super::phases;
+use super::plan::PlanId;
 use super::request::{Captures, Pass, Request};
 use super::response::{Body, Response};
 

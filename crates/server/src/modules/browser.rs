@@ -5,7 +5,7 @@ use memchr::memmem;
 use wire::Known;
 
 use super::Module;
-use crate::http::phases::Settings;
+use crate::http::plan::Settings;
 use crate::http::request::Request;
 use crate::http::variables::variable;
 use crate::worker::generation::Compiler;

@@ -6,7 +6,7 @@ use super::Module;
 use super::core::server_name::Name;
 use crate::hash::Table;
 use crate::hosts::{Added, Hosts};
-use crate::http::phases::Settings;
+use crate::http::plan::Settings;
 use crate::http::regex::Regex;
 use crate::http::request::Request;
 use crate::http::variables::variable;

@@ -4,7 +4,7 @@ use conf::{Error, IN_HTTP, Inherit, Scope, Setting, directive};
 use md5::{Digest, Md5};
 
 use super::Module;
-use crate::http::phases::Settings;
+use crate::http::plan::Settings;
 use crate::http::request::Request;
 use crate::http::variables::{Template, variable};
 use crate::worker::generation::Compiler;

@@ -13,7 +13,7 @@ use wire::range::ContentRange;
 
 use super::Module;
 use crate::http::filters::HeaderFilter;
-use crate::http::phases::Settings;
+use crate::http::plan::Settings;
 use crate::http::request::Request;
 use crate::http::response::{Body, More, Response, Series};
 use crate::http::subrequest;

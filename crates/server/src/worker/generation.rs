@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use conf::{Error, HTTP, Inputs, SERVER, Scope};
 
-use crate::http::phases::{Plan, PlanId};
+use crate::http::plan::{Plan, PlanId};
 use crate::http::router::{Names, Server, ServerId};
 use crate::http::variables::{self, Table};
 use crate::listener::{AddressNames, Listener};

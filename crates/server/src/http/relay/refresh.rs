@@ -1,7 +1,8 @@
 //! `.._cache_background_update`: the client gets the old answer, and a request that nobody waits for fetches a new one.
 
 use super::cache::Kept;
-use crate::http::phases::{Content, Next};
+use crate::http::phases::Next;
+use crate::http::plan::Content;
 use crate::http::request::Request;
 
 /// Begins to fetch what `kept` has the right to fetch; `false` if that cannot be.

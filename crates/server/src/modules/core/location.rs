@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conf::{Args, Error, Inherit, LIMIT_EXCEPT, LOCATION, Scope, Within};
 use wire::Method;
 
-use crate::http::phases::PlanId;
+use crate::http::plan::PlanId;
 use crate::http::regex::Regex;
 use crate::http::router::{Location, Locations};
 use crate::worker::generation::Compiler;

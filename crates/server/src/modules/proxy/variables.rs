@@ -1,7 +1,7 @@
 //! `$proxy_host`, `$proxy_port`, `$proxy_add_x_forwarded_for`.
 
 use super::pass::{Fixed, Target};
-use crate::http::phases::Content;
+use crate::http::plan::Content;
 use crate::http::request::Request;
 use crate::http::variables::{Variable, variable};
 

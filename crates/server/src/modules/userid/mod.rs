@@ -6,7 +6,7 @@ use wire::Known;
 use self::uid::Uid;
 use super::Module;
 use crate::http::filters::HeaderFilter;
-use crate::http::phases::Settings;
+use crate::http::plan::Settings;
 use crate::http::request::Request;
 use crate::http::variables::{Index, Names, settable, variable};
 use crate::worker::generation::Compiler;
