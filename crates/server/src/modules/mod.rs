@@ -1,6 +1,6 @@
 //! One folder (or one file) for each nginx module; no module imports another.
 //!
-//! A new module is a folder, a line in [`ALL`], and a line where its steps belong in `http/phases.rs`.
+//! A new module is a folder, a line in [`ALL`], and a line where its steps belong in `http/plan.rs`.
 
 use std::sync::LazyLock;
 

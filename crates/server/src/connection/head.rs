@@ -1,0 +1,120 @@
+//! A request's head is read: until it is whole, refused, late, or the client is gone.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use wire::{Progress, RequestParser};
+
+use super::refusal::Refusal;
+use super::understand::choose_default_server;
+use crate::http::request::{Request, Stage};
+use crate::log::{Context, Level};
+
+/// How long a head that has begun may take before it has to give way to others: what comes in several packets comes within a
+/// moment.
+const WHOLE_HEAD: Duration = Duration::from_millis(250);
+
+/// Reads the head of a request; `false` if the client closed before one began.
+pub(super) async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
+    choose_default_server(request);
+    let mut parser = RequestParser::new();
+    let mut deadline = None;
+    loop {
+        if !request.buffer.is_empty() {
+            if deadline.is_none() {
+                begin(request);
+            }
+            let Request { generation, plan, buffer, head, .. } = &mut *request;
+            let core = &generation.shared.plan(*plan).core;
+            if parser.parse(buffer, head, &core.limits).map_err(Refusal::Bad)? == Progress::Done {
+                request.unread = request.head.length;
+                if deadline.is_some() {
+                    request.client.set_yielding(None);
+                }
+                return Ok(true);
+            }
+            let timeout = core.client_header_timeout;
+            let until = *deadline.get_or_insert(request.thread.handle.now() + timeout);
+            request.client.set_deadline(Some(until));
+            request.client.set_yielding(Some(request.started + WHOLE_HEAD));
+        }
+        match request.receive().await {
+            Ok(0) if request.buffer.is_empty() => {
+                note_closed(request);
+                return Ok(false);
+            }
+            Ok(0) => return Err(Refusal::Closed),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && before(deadline, request) => {
+                return Err(Refusal::GaveWay);
+            }
+            Err(error) => return broken(request, &error),
+        }
+    }
+}
+
+/// Whether a deadline that passed was let pass before its time.
+fn before(deadline: Option<Instant>, request: &Request) -> bool {
+    deadline.is_some_and(|until| request.thread.handle.now() < until)
+}
+
+pub(super) fn begin(request: &mut Request) {
+    if !request.client.is_stream() {
+        request.client.requests += 1;
+    }
+    request.thread.counters.request();
+    request.stage(Stage::Reading);
+    request.started = request.thread.handle.now();
+    request.started_unix = request.thread.handle.unix_time();
+}
+
+fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
+    match (error.kind() == io::ErrorKind::TimedOut, request.buffer.is_empty()) {
+        (true, false) => return Err(Refusal::Timeout),
+        (true, true) => {
+            let message =
+                format_args!("client timed out (110: Connection timed out) while waiting for request");
+            note_waiting(request, Level::Info, message);
+        }
+        (false, true) => {
+            let error = crate::log::Errno(error);
+            note_waiting(
+                request,
+                Level::Info,
+                format_args!("recv() failed ({error}) while waiting for request"),
+            );
+        }
+        (false, false) => {
+            log_info!(request, "recv() failed ({}) while {}", crate::log::Errno(error), reading(request));
+        }
+    }
+    Ok(false)
+}
+
+/// What is being read of a head that is not complete.
+pub(super) fn reading(request: &Request) -> &'static str {
+    if request.head.line.is_empty() {
+        "reading client request line"
+    } else {
+        "reading client request headers"
+    }
+}
+
+/// A client closed a connection on which nothing was under way.
+fn note_closed(request: &Request) {
+    let client = &request.client;
+    if client.requests == 0 {
+        let message = format_args!("client closed connection while waiting for request");
+        return note_waiting(request, Level::Info, message);
+    }
+    let message = format_args!("client {} closed keepalive connection", client.address_text());
+    request.core().error_log.write(Level::Info, &Context::connection(client.id), message);
+}
+
+/// Logs what befell a connection while no request was under way.
+pub fn note_waiting(request: &Request, level: Level, message: std::fmt::Arguments<'_>) {
+    let client = &request.client;
+    let listener = request.generation.shared.listener(client.listener);
+    let context = Context::waiting(client.id, client.peer, &listener.address);
+    request.core().error_log.write(level, &context, message);
+}
