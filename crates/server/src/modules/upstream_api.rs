@@ -90,80 +90,104 @@ fn reply(request: &mut Request, status: u16, value: &impl Serialize) -> Next {
     Next::Respond
 }
 
+/// What the path names.
+enum Named {
+    All,
+    Group(Arc<Group>),
+    Server(Arc<Group>, u32),
+}
+
+/// What the rest of the path behind the location's prefix names.
+fn named(request: &Request) -> Result<Named, String> {
+    let path = request.uri.get(request.location_prefix..).unwrap_or_default();
+    let path = String::from_utf8_lossy(path);
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let Some(name) = parts.next() else { return Ok(Named::All) };
+    let group = find(request, name).ok_or_else(|| format!("no upstream \"{name}\""))?;
+    match (parts.next(), parts.next()) {
+        (None, _) => Ok(Named::Group(group)),
+        (Some(id), None) => Ok(Named::Server(group, id.parse().map_err(|_| NO_SERVER)?)),
+        (Some(_), Some(_)) => Err("no such path".to_owned()),
+    }
+}
+
+const NO_SERVER: &str = "no such server";
+
 impl Api {
     async fn reply(&self, request: &mut Request) -> Next {
-        let path = request.uri.get(request.location_prefix..).unwrap_or_default();
-        let path = String::from_utf8_lossy(path).into_owned();
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let reads = matches!(request.method, Method::Get | Method::Head);
         if !reads && !self.write {
             return refuse(request, 405, "this location is read-only (upstream_api write=on)");
         }
-        let now = request.thread.handle.unix_time();
-        let (name, id) = match *parts {
-            [] if reads => {
-                let groups = &request.generation.shared.upstreams;
-                let blocks = groups.iter().filter(|group| group.port.is_none());
-                let all: Vec<_> = blocks.map(|group| group.show(now)).collect();
-                return reply(request, 200, &all);
-            }
-            [name] => (name, None),
-            [name, id] => (name, Some(id)),
-            _ => return refuse(request, 404, "no such path"),
+        let named = match named(request) {
+            Ok(named) => named,
+            Err(what) => return refuse(request, 404, what),
         };
-        let Some(group) = find(request, name) else {
-            return refuse(request, 404, format!("no upstream \"{name}\""));
-        };
-        let id = match id.map(str::parse::<u32>) {
-            None => None,
-            Some(Ok(id)) => Some(id),
-            Some(Err(_)) => return refuse(request, 404, "no such server"),
-        };
-        match (request.method, id) {
-            (Method::Get | Method::Head, None) => reply(request, 200, &group.show(now)),
-            (Method::Get | Method::Head, Some(id)) => {
-                match group.show(now).servers.into_iter().find(|server| server.id == id) {
-                    Some(server) => reply(request, 200, &server),
-                    None => refuse(request, 404, "no such server"),
-                }
-            }
-            (Method::Post, None) => {
-                let change = match change(request).await {
-                    Ok(change) => change,
-                    Err(next) => return next,
-                };
-                match group.add(&change, now) {
-                    Ok(server) => {
-                        note(request, &group, "added", &server.server);
-                        reply(request, 201, &server)
-                    }
-                    Err(what) => refuse(request, 400, what),
-                }
-            }
-            (Method::Patch, Some(id)) => {
-                let change = match change(request).await {
-                    Ok(change) => change,
-                    Err(next) => return next,
-                };
-                match group.change(id, &change, now) {
-                    Ok(Some(server)) => {
-                        note(request, &group, "changed", &server.server);
-                        reply(request, 200, &server)
-                    }
-                    Ok(None) => refuse(request, 404, "no such server"),
-                    Err(what) => refuse(request, 400, what),
-                }
-            }
-            (Method::Delete, Some(id)) => match group.remove(id) {
-                true => {
-                    note(request, &group, "removed", &id.to_string());
-                    reply(request, 200, &group.show(now))
-                }
-                false => refuse(request, 404, "no such server"),
-            },
+        match (request.method, named) {
+            (Method::Get | Method::Head, named) => show(request, &named),
+            (Method::Post, Named::Group(group)) => add(request, &group).await,
+            (Method::Patch, Named::Server(group, id)) => alter(request, &group, id).await,
+            (Method::Delete, Named::Server(group, id)) => remove(request, &group, id),
             _ => refuse(request, 405, "method not allowed here"),
         }
     }
+}
+
+fn show(request: &mut Request, named: &Named) -> Next {
+    let now = request.thread.handle.unix_time();
+    match named {
+        Named::All => {
+            let groups = &request.generation.shared.upstreams;
+            let blocks = groups.iter().filter(|group| group.port.is_none());
+            let all: Vec<_> = blocks.map(|group| group.show(now)).collect();
+            reply(request, 200, &all)
+        }
+        Named::Group(group) => reply(request, 200, &group.show(now)),
+        Named::Server(group, id) => {
+            match group.show(now).servers.into_iter().find(|server| server.id == *id) {
+                Some(server) => reply(request, 200, &server),
+                None => refuse(request, 404, NO_SERVER),
+            }
+        }
+    }
+}
+
+async fn add(request: &mut Request, group: &Group) -> Next {
+    let change = match change(request).await {
+        Ok(change) => change,
+        Err(next) => return next,
+    };
+    match group.add(&change, request.thread.handle.unix_time()) {
+        Ok(server) => {
+            note(request, group, "added", &server.server);
+            reply(request, 201, &server)
+        }
+        Err(what) => refuse(request, 400, what),
+    }
+}
+
+async fn alter(request: &mut Request, group: &Group, id: u32) -> Next {
+    let change = match change(request).await {
+        Ok(change) => change,
+        Err(next) => return next,
+    };
+    match group.change(id, &change, request.thread.handle.unix_time()) {
+        Ok(Some(server)) => {
+            note(request, group, "changed", &server.server);
+            reply(request, 200, &server)
+        }
+        Ok(None) => refuse(request, 404, NO_SERVER),
+        Err(what) => refuse(request, 400, what),
+    }
+}
+
+fn remove(request: &mut Request, group: &Group, id: u32) -> Next {
+    if !group.remove(id) {
+        return refuse(request, 404, NO_SERVER);
+    }
+    note(request, group, "removed", &id.to_string());
+    let now = request.thread.handle.unix_time();
+    reply(request, 200, &group.show(now))
 }
 
 /// A block of the configuration in force: a request that began before a reload changes what is used now.
