@@ -94,6 +94,23 @@ fn too_large_bodies_are_refused_before_they_are_read() {
 
 /// A client that goes on sending after its 413 still gets to read it.
 #[test]
+fn whoever_answers_for_a_refused_body_does_not_get_it() {
+    let text = "client_max_body_size 4; error_page 413 = /page; location = /page { proxy_pass http://%%ORIGIN%%; }\n\
+        location /chunks { proxy_pass http://%%ORIGIN%%; }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        let requests = [declared("/", "", 5) + "12345", chunked("/chunks", "5\r\n12345\r\n0\r\n\r\n")];
+        for (i, request) in requests.into_iter().enumerate() {
+            assert_eq!(server.status(request), "200", "{i}");
+            let seen = &origin.wait_requests(i + 1)[i];
+            assert_eq!((seen.method.as_str(), seen.target.as_str()), ("GET", "/page"));
+            assert_eq!((seen.header("content-length"), &seen.body[..]), (Some("0"), &b""[..]));
+        }
+    });
+}
+
+#[test]
 fn a_refused_client_can_finish_sending() {
     on_both("client_max_body_size 10; location / { return 200 ok; }", |server| {
         for fields in ["", "Connection: close\r\n"] {

@@ -45,6 +45,26 @@ const REFUSED: &[(&str, &str)] = &[
         "events {} http { server { location / { limit_except GET {} limit_except GET {} } } }",
         "\"limit_except\" directive is duplicate in %%DIR%%/nginx.conf:1",
     ),
+    (
+        "events {} http { server { listen 127.0.0.1:8081-8080; } }",
+        "invalid port range in \"127.0.0.1:8081-8080\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen *:8080-; } }",
+        "invalid port in \"*:8080-\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 127.0.0.1:8080-8083; listen 127.0.0.1:8082; } }",
+        "a duplicate listen 127.0.0.1:8082 in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen [::1]:80 ipv6only=maybe; } }",
+        "invalid parameter \"ipv6only=maybe\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location @a { alias /x; } } }",
+        "the \"alias\" directive cannot be used inside the named location in %%DIR%%/nginx.conf:1",
+    ),
     ("events { worker_connections x; }", "invalid number \"x\" in %%DIR%%/nginx.conf:1"),
     ("events { use epoll; use epoll; }", "\"use\" directive is duplicate in %%DIR%%/nginx.conf:1"),
     ("events {} http { aio maybe; }", "\"aio\" directive invalid value in %%DIR%%/nginx.conf:1"),
@@ -267,6 +287,17 @@ fn errors_in_nginx_words_with_file_and_line() {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn a_server_listens_on_a_range_of_ports() {
+    let text = "server { listen 127.0.0.1:%%PORT%%-%%PORT%% ipv6only=on; return 200 $server_port; }";
+    on_both(text, |server| assert_eq!(server.get("/").text(), server.port().to_string()));
+    each(|binary| {
+        let text =
+            "events {} http { server { listen 8080-8082; listen [::1]:8080-8090; listen *:8085-8086; } }";
+        assert_eq!(check(binary, text).code, Some(0));
     });
 }
 

@@ -203,6 +203,45 @@ fn what_the_answer_itself_says_of_staleness() {
 }
 
 #[test]
+fn a_failure_that_is_an_answer_is_not_covered_by_what_the_old_one_says() {
+    each(|binary| {
+        let count = AtomicUsize::new(0);
+        let origin = Origin::new(move |exchange| {
+            match count.fetch_add(1, SeqCst) {
+            0 => exchange.send(
+                "HTTP/1.1 200 OK\r\nX-Accel-Expires: @1\r\nCache-Control: stale-if-error=4000000000\r\nContent-Length: 2\r\n\r\nok",
+            ),
+            _ => exchange.send("HTTP/1.1 500 Bad\r\nContent-Length: 3\r\n\r\nbad"),
+        }
+        });
+        let server = serve(binary, &origin, "");
+        assert_eq!(get(&server, "/"), is("MISS", "ok"));
+        assert_eq!(get(&server, "/"), is("EXPIRED", "bad"));
+    });
+}
+
+#[test]
+fn kept_answers_get_no_headers_that_they_must_not_have() {
+    each(|binary| {
+        let head = "Cache-Control: max-age=60\r\nETag: \"a\"\r\nX-Own: 1\r\n";
+        let empty = Origin::answering(format!("HTTP/1.1 204 No Content\r\n{head}\r\n"));
+        let server = serve(binary, &empty, "");
+        for status in ["MISS", "HIT"] {
+            let answer = server.get("/");
+            assert_eq!((answer.header("x-cache"), answer.header("content-length")), (Some(status), None));
+        }
+        let whole = Origin::answering(format!("HTTP/1.1 200 OK\r\n{head}Content-Length: 2\r\n\r\nok"));
+        let server = serve(binary, &whole, "");
+        assert_eq!(get(&server, "/"), is("MISS", "ok"));
+        let answer = server.get_with("/", &[("If-Match", "\"b\"")]);
+        assert_eq!(
+            (answer.status, answer.header("x-own"), answer.header("cache-control")),
+            (412, None, None)
+        );
+    });
+}
+
+#[test]
 fn an_old_answer_is_asked_about() {
     each(|binary| {
         let origin = Origin::new(|exchange| {

@@ -1,7 +1,7 @@
 //! Server Side Includes.
 #![forbid(unsafe_code)]
 
-use testkit::{Site, each, on_both};
+use testkit::{Origin, Site, each, on_both};
 
 /// A page `a.html` with commands; the location's other settings.
 fn page(settings: &str, text: &str) -> Site {
@@ -140,6 +140,40 @@ fn heads_say_that_pages_are_made() {
         assert_eq!((head.status, head.header("content-length"), head.header("etag")), (200, None, None));
         assert_eq!(client.get("/dir/a.html").text(), "/dir/a.html");
     });
+}
+
+#[test]
+fn a_block_stands_for_answers_that_say_nothing() {
+    let included = |path: &str| format!("<!--#include virtual='{path}' stub='s' -->|");
+    let paths = ["/said", "/none", "/missing", "/told", "/up404"].map(included).concat();
+    let text = format!("<!--#block name='s' -->S<!--#endblock -->{paths}");
+    let more = "location = /told { return 404 told; } location = /up404 { proxy_pass http://%%ORIGIN%%; }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone");
+        let server = binary.serve(page(more, &text).with("ORIGIN", origin.address()));
+        assert_eq!(server.get("/dir/a.html").text(), "[/said?]|S|S|told|gone|");
+    });
+}
+
+#[test]
+fn what_is_kept_in_a_variable_is_not_too_long() {
+    let text = "<!--#include virtual='/short' set='v' -->(<!--#echo var='v' -->)\
+        <!--#include virtual='/missing' set='w' -->(<!--#echo var='w' -->)\
+        <!--#if expr=\"$arg_long\" --><!--#include virtual='/long' set='v' --><!--#endif -->";
+    let more = "location /short { proxy_pass http://%%ORIGIN%%; } \
+        location /long { subrequest_output_buffer_size 3; proxy_pass http://%%ORIGIN%%; }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntext");
+        let server = binary.serve(page(more, text).with("ORIGIN", origin.address()));
+        assert_eq!(server.get("/dir/a.html").text(), "(text)()");
+        assert_eq!(server.raw("GET /dir/a.html?long=1 HTTP/1.0\r\n\r\n"), b"");
+        server.error_log().wait_match(r"\[error\] .*too big subrequest response: 4");
+    });
+}
+
+#[test]
+fn an_opening_at_the_end_is_left_out() {
+    becomes("", "text<!-", &[("/dir/a.html", "text")]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("thread_pool", "one pool has the threads and queues of all"),
     ("connection_pool_size", "no effect"),
     ("request_pool_size", "no effect"),
-    ("subrequest_output_buffer_size", "no effect: what is kept in memory grows as it must"),
+    ("subrequest_output_buffer_size", "for answers in variables of `ssi`"),
     ("client_body_in_single_buffer", "no effect: a body in memory is one buffer"),
     ("ssl_object_cache_inheritable", "no effect: equal certificates are shared by content"),
     ("debug_points", "no effect"),

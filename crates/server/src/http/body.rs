@@ -20,7 +20,7 @@ pub struct RequestBody {
     pub read: u64,
     /// Bytes of the body read, as the client sent them.
     pub consumed: u64,
-    /// It was too large for some location: the page that says so is not kept from being found.
+    /// It was too large for some location: nobody gets it any more, and what comes of it is thrown away.
     pub refused: bool,
     /// The client waits for `100 Continue`.
     pub expects_continue: bool,
@@ -91,6 +91,13 @@ impl RequestBody {
             Framing::Length(length) => length,
             _ => 0,
         }
+    }
+    /// It is too large (413): for the page that says so, and whoever makes it, there is none.
+    pub fn refuse(&mut self) {
+        (self.framing, self.read) = (Framing::Length(0), 0);
+        (self.refused, self.complete, self.expects_continue) = (true, true, false);
+        self.memory.clear();
+        (self.file, self.name) = (None, None);
     }
     /// Whether there is any body to read.
     pub fn is_expected(&self) -> bool {

@@ -140,6 +140,9 @@ pub fn answer(request: &mut Request, status: u16) -> Next {
     if ends_keep_alive(status) {
         request.keep_alive = false;
     }
+    if status == 413 {
+        request.body.refuse();
+    }
     request.response.clear_description();
     request.response.filters.clear();
     request.response.body = Body::Empty;

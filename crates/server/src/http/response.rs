@@ -255,6 +255,11 @@ impl Response {
         self.remove(b"ETag");
         self.allow_ranges = false;
     }
+    /// Takes all headers away that came with the content.
+    pub fn forget_headers(&mut self) {
+        self.headers.clear();
+        (self.location, self.server, self.date, self.status_text) = (None, None, None, None);
+    }
     /// Takes `Last-Modified` away.
     pub fn forget_age(&mut self) {
         self.last_modified = None;

@@ -263,11 +263,7 @@ pub fn find_location(request: &mut Request) -> Next {
         return Next::Status(404);
     }
     request.body.limit = core.client_max_body_size;
-    if core.client_max_body_size != 0
-        && request.body.declared() > core.client_max_body_size
-        && !request.body.refused
-    {
-        request.body.refused = true;
+    if core.client_max_body_size != 0 && request.body.declared() > core.client_max_body_size {
         let declared = request.body.declared();
         log_error!(request, "client intended to send too large body: {declared} bytes");
         return Next::Status(413);

@@ -76,8 +76,9 @@ pub fn ask_apart<'a>(
     request: &'a mut Request,
     uri: &'a [u8],
     args: &'a [u8],
+    see: impl FnOnce(&mut Request) + 'a,
 ) -> Pin<Box<dyn Future<Output = Answer> + 'a>> {
-    Box::pin(ask(request, uri, args, |_| ()))
+    Box::pin(ask(request, uri, args, see))
 }
 
 /// An answer without a body is over, and its upstream's connection free.

@@ -46,6 +46,7 @@ impl HeaderFilter for NotModified {
             return Ok(());
         }
         if fails_precondition(request) {
+            request.response.forget_headers();
             return Err(412);
         }
         if self.is_unmodified(request) {

@@ -222,7 +222,7 @@ impl<'a> Tries<'a> {
                 Ok(found) => found,
                 // Nobody is left to ask, or not in time.
                 Err(next @ Next::Status(_)) => {
-                    return self.old(protocol, request, again::ERROR).unwrap_or(next);
+                    return self.old(protocol, request, again::ERROR, true).unwrap_or(next);
                 }
                 Err(next) => return next,
             };
@@ -244,7 +244,9 @@ impl<'a> Tries<'a> {
                     None => {
                         let answer = respond::Answered { held, source, reader };
                         let status = request.upstream.head.status;
-                        return match status_bit(status).and_then(|bit| self.old(protocol, request, bit)) {
+                        return match status_bit(status)
+                            .and_then(|bit| self.old(protocol, request, bit, false))
+                        {
                             Some(old) => old,
                             None => respond::respond(protocol, request, answer, self).await,
                         };
@@ -260,7 +262,7 @@ impl<'a> Tries<'a> {
                 Verdict::Gone | Verdict::Refuse(_) => 0,
             };
             if let Some(next) = self.after(request, &mut held, message, failure, sent, reused) {
-                return self.old(protocol, request, bit).unwrap_or_else(|| self.failed(request, next));
+                return self.old(protocol, request, bit, true).unwrap_or_else(|| self.failed(request, next));
             }
         }
     }
@@ -383,11 +385,17 @@ impl<'a> Tries<'a> {
         Some(Key { peer: held.peer().key, place })
     }
 
-    /// The old answer in the cache, if it may stand for a failure of this kind.
-    fn old(&mut self, protocol: &dyn Protocol, request: &mut Request, bit: u32) -> Option<Next> {
+    /// The old answer in the cache, if it may stand for a failure of this kind. `unanswered`: there is no answer at all.
+    fn old(
+        &mut self,
+        protocol: &dyn Protocol,
+        request: &mut Request,
+        bit: u32,
+        unanswered: bool,
+    ) -> Option<Next> {
         let (kept, cache) = (self.kept.as_mut()?, self.settings.cache.as_ref()?);
         let now = request.thread.handle.unix_time().as_secs();
-        if bit == 0 || !kept.takes_stale(cache, bit, now) {
+        if bit == 0 || !(kept.takes_stale(cache, bit) || unanswered && kept.stale_if_error(now)) {
             return None;
         }
         let opened = kept.take_stale()?;

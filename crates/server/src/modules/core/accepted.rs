@@ -8,7 +8,6 @@ use super::{ANY, UPPER};
 pub(super) const DIRECTIVES: &[Directive] = &[
     directive("connection_pool_size", UPPER, conf::exactly(1), pool_size),
     directive("request_pool_size", UPPER, conf::exactly(1), pool_size),
-    directive("subrequest_output_buffer_size", ANY, conf::exactly(1), size),
     // A body that is in memory is always in one buffer.
     directive("client_body_in_single_buffer", ANY, conf::flag(), flag),
     directive("ssl_object_cache_inheritable", MAIN, conf::flag(), flag),
@@ -31,11 +30,6 @@ fn pool_size(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         size if size % UNIT != 0 => Err(a.error(format!("the pool size must be a multiple of {UNIT}"))),
         _ => no_effect(at, a),
     }
-}
-
-fn size(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    a.size(0)?;
-    no_effect(at, a)
 }
 
 fn flag(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! `server` and `listen`: which addresses a server answers at, and how their sockets are made.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use conf::{Args, Error, Inherit, Scope};
@@ -192,51 +193,58 @@ fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
         return Err(bad(a, "invalid host", text));
     }
     if let Some(rest) = text.strip_prefix('[') {
-        return Ok(vec![Address::Tcp(ipv6(a, text, rest)?)]);
+        return ipv6(a, text, rest);
     }
-    if let Ok(port) = text.parse::<u32>() {
-        return Ok(vec![Address::Tcp(SocketAddr::new(
-            Ipv4Addr::UNSPECIFIED.into(),
-            port_number(a, text, port)?,
-        ))]);
+    if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
+        return Ok(each_port(Ipv4Addr::UNSPECIFIED.into(), ports(a, text, text)?));
     }
-    let (host, port) = match text.rsplit_once(':') {
-        None => (text, 80),
-        Some((host, port)) => {
-            let port = port.parse::<u32>().map_err(|_| bad(a, "invalid port", text))?;
-            (host, port_number(a, text, port)?)
-        }
+    let (host, ports) = match text.rsplit_once(':') {
+        None => (text, 80..=80),
+        Some((host, written)) => (host, ports(a, text, written)?),
     };
     if host.is_empty() {
         return Err(bad(a, "no host", text));
     }
     if host == "*" {
-        return Ok(vec![Address::Tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))]);
+        return Ok(each_port(Ipv4Addr::UNSPECIFIED.into(), ports));
     }
     if let Ok(ip) = host.parse::<Ipv4Addr>() {
-        return Ok(vec![Address::Tcp(SocketAddr::new(ip.into(), port))]);
+        return Ok(each_port(ip.into(), ports));
     }
-    let found = a.inputs().resolve(host, port).map_err(|_| bad(a, "host not found", text))?;
+    let found = a.inputs().resolve(host, *ports.start()).map_err(|_| bad(a, "host not found", text))?;
     if found.is_empty() {
         return Err(bad(a, "host not found", text));
     }
-    Ok(found.into_iter().map(Address::Tcp).collect())
+    Ok(found.iter().flat_map(|address| each_port(address.ip(), ports.clone())).collect())
 }
 
-fn ipv6(a: &Args<'_>, text: &str, rest: &str) -> Result<SocketAddr, Error> {
+fn ipv6(a: &Args<'_>, text: &str, rest: &str) -> Result<Vec<Address>, Error> {
     let (ip, tail) = rest.split_once(']').ok_or_else(|| bad(a, "invalid host", text))?;
     let ip: Ipv6Addr = ip.parse().map_err(|_| bad(a, "invalid IPv6 address", text))?;
-    let port = match tail.strip_prefix(':') {
-        None if tail.is_empty() => 80,
+    let ports = match tail.strip_prefix(':') {
+        None if tail.is_empty() => 80..=80,
         None => return Err(bad(a, "invalid host", text)),
-        Some(port) => port_number(a, text, port.parse().map_err(|_| bad(a, "invalid port", text))?)?,
+        Some(written) => ports(a, text, written)?,
     };
-    Ok(SocketAddr::new(ip.into(), port))
+    Ok(each_port(ip.into(), ports))
 }
 
-fn port_number(a: &Args<'_>, text: &str, port: u32) -> Result<u16, Error> {
-    u16::try_from(port).ok().filter(|p| *p > 0).ok_or_else(|| bad(a, "invalid port", text))
+fn each_port(ip: IpAddr, ports: RangeInclusive<u16>) -> Vec<Address> {
+    ports.map(|port| Address::Tcp(SocketAddr::new(ip, port))).collect()
 }
+
+/// `port` or `port-port`.
+fn ports(a: &Args<'_>, text: &str, written: &str) -> Result<RangeInclusive<u16>, Error> {
+    let number = |port: &str| port.parse::<u16>().ok().filter(|p| *p > 0);
+    let port = |port: &str| number(port).ok_or_else(|| bad(a, "invalid port", text));
+    let Some((first, last)) = written.split_once('-') else { return port(written).map(|p| p..=p) };
+    let ports = port(first)?..=port(last)?;
+    match ports.is_empty() {
+        true => Err(bad(a, "invalid port range", text)),
+        false => Ok(ports),
+    }
+}
+
 fn bad(a: &Args<'_>, what: &str, text: &str) -> Error {
     a.error(format!("{what} in \"{text}\" of the \"listen\" directive"))
 }
@@ -290,7 +298,10 @@ fn socket_option(a: &Args<'_>, word: &str, listen: &mut Listen) -> Result<(), Er
         }
         "rcvbuf" => listen.rcvbuf = Some(buffer(value).ok_or_else(|| invalid("rcvbuf"))?),
         "sndbuf" => listen.sndbuf = Some(buffer(value).ok_or_else(|| invalid("sndbuf"))?),
-        "fastopen" => listen.fastopen = Some(value.parse().map_err(|_| invalid("fastopen"))?),
+        "fastopen" => {
+            listen.fastopen =
+                Some(value.parse().map_err(|_| a.error(format!("invalid fastopen \"{word}\"")))?)
+        }
         "setfib" | "accept_filter" => {
             return Err(a.error(format!("{name} \"{value}\" is not supported on this platform, ignored")));
         }
@@ -307,13 +318,11 @@ fn buffer(value: &str) -> Option<usize> {
 }
 
 fn ipv6only(a: &Args<'_>, value: &str, listen: &mut Listen) -> Result<(), Error> {
-    let Address::Tcp(SocketAddr::V6(_)) = listen.address else {
-        return Err(a.error(format!("ipv6only is not supported on addr \"{}\"", listen.address)));
-    };
     listen.ipv6only = match value {
         "on" => Some(true),
         "off" => Some(false),
-        _ => return Err(a.error(format!("invalid ipv6only flags \"{value}\""))),
+        _ if value.starts_with('o') => return Err(a.error(format!("invalid ipv6only flags \"{value}\""))),
+        _ => return Err(a.error(format!("invalid parameter \"ipv6only={value}\""))),
     };
     Ok(())
 }

@@ -119,6 +119,9 @@ static DIRECTIVES: &[conf::Directive] = &[
     directive("lingering_timeout", ANY, conf::exactly(1), |at, a| {
         at.own::<Conf>().lingering_timeout.set(a.msec(0)?)
     }),
+    directive("subrequest_output_buffer_size", ANY, conf::exactly(1), |at, a| {
+        at.own::<Conf>().subrequest_output_buffer_size.set(a.size(0)?)
+    }),
     directive("reset_timedout_connection", ANY, conf::flag(), |at, a| {
         at.own::<Conf>().reset_timedout_connection.set(a.flag(0)?)
     }),
@@ -203,6 +206,7 @@ settings! {
         lingering_close: Lingering,
         lingering_time: u64,
         lingering_timeout: u64,
+        subrequest_output_buffer_size: u64,
         reset_timedout_connection: bool,
         server_tokens: Tokens,
         absolute_redirect: bool,
@@ -303,6 +307,8 @@ pub struct Core {
     pub(crate) lingering_close: Lingering,
     pub(crate) lingering_time: Duration,
     pub(crate) lingering_timeout: Duration,
+    /// How long an answer may be that is kept in a variable.
+    pub(crate) subrequest_output_buffer_size: u64,
     /// How long a client may wait for a seat before it is refused.
     pub(crate) overload_wait: Duration,
     pub(crate) reset_timedout_connection: bool,
@@ -372,6 +378,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         lingering_close: c.lingering_close.or(Lingering::On),
         lingering_time: time(&c.lingering_time, 30_000),
         lingering_timeout: time(&c.lingering_timeout, 5_000),
+        subrequest_output_buffer_size: c.subrequest_output_buffer_size.or(4 << 10),
         overload_wait: crate::upstream::OverloadWait::of(at),
         reset_timedout_connection: c.reset_timedout_connection.or(false),
         server_header: match tokens {
@@ -441,7 +448,11 @@ fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
     let path = if path.starts_with('$') { path.to_owned() } else { a.prefix_path(path) };
     let path = if alias { &path } else { path.strip_suffix('/').unwrap_or(&path) };
     let path = Template::parse(at, path)?;
-    let prefix = at.conf::<location::Place>().map_or(0, location::Place::prefix);
+    let place = at.conf::<location::Place>();
+    if alias && place.is_some_and(|place| place.is_named(at)) {
+        return Err(a.error("the \"alias\" directive cannot be used inside the named location"));
+    }
+    let prefix = place.map_or(0, location::Place::prefix);
     let conf = at.own::<Conf>();
     if let Some(other) = conf.root.written() {
         let message = match (other.alias, alias) {

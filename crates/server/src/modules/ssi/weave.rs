@@ -8,7 +8,7 @@ use super::text::{self, Result};
 use super::{Ssi, date, page};
 use crate::http::paths;
 use crate::http::request::Request;
-use crate::http::response::{Body, FileBody};
+use crate::http::response::{Body, FileBody, Response};
 use crate::http::subrequest::{self, Answer};
 use formats::ssi::{Command, Found, OPENING, Parser};
 
@@ -57,6 +57,8 @@ pub struct Weave<'a> {
     complaint: Vec<u8>,
     /// How many blocks are within one another, each in place of an answer.
     nested: u8,
+    /// An answer for a variable was longer than `subrequest_output_buffer_size`.
+    too_big: bool,
 }
 
 impl<'a> Weave<'a> {
@@ -75,6 +77,7 @@ impl<'a> Weave<'a> {
             encoding: Encoding::Entity,
             complaint: b"[an error occurred while processing the directive]".to_vec(),
             nested: 0,
+            too_big: false,
         }
     }
     /// Replaces the response's body.
@@ -86,6 +89,10 @@ impl<'a> Weave<'a> {
                 Ok(Some(piece)) => self.feed(request, piece).await,
                 Err(error) => return Err(failed(request, &mut body, &error)),
             }
+            if self.too_big {
+                // As in nginx, the client gets nothing.
+                return Err(444);
+            }
             if self.held > MOST {
                 log_error!(request, "a page with SSI commands takes more than {MOST} bytes");
                 return Err(500);
@@ -95,8 +102,7 @@ impl<'a> Weave<'a> {
             upstream.account(&mut request.upstream);
             upstream.log(request);
         }
-        let opening = self.parser.end();
-        self.text(request, &OPENING[..opening], None);
+        // As in nginx, an opening that the page ends in is left out.
         self.part(Body::Empty);
         request.response.body = Body::Parts(self.parts);
         Ok(())
@@ -130,7 +136,7 @@ impl<'a> Weave<'a> {
                 }
                 Found::More | Found::Text(_) => return,
             }
-            if self.held > MOST {
+            if self.held > MOST || self.too_big {
                 return;
             }
             from = at;
@@ -308,29 +314,56 @@ impl<'a> Weave<'a> {
         if page(request).includes > INCLUDES || self.nested + request.depth > DEEPEST {
             return Err(format!("subrequests cycle while processing \"{}\"", lossy(&uri)));
         }
+        let (mut most, mut failed) = (0, false);
+        let see = |request: &mut Request| {
+            (most, failed) = (request.core().subrequest_output_buffer_size, request.error_status != 0);
+        };
         let Answer { status, response } =
-            subrequest::ask_apart(request, &uri, args.unwrap_or_default()).await;
+            subrequest::ask_apart(request, &uri, args.unwrap_or_default(), see).await;
         if response.status == 0 && status == 500 {
             // It was too deep, and is logged.
             return Err(String::new());
         }
         if let Some(name) = set {
-            let value = self.take(request, &mut { response.body }, MOST).await;
-            if status < 300 {
-                page(request).set(name, value);
-            }
-            return Ok(());
+            return self.set(request, name, most, status, response).await;
         }
         // nginx looks for commands in the block as it would have in the answer.
         let is_text = status < 300 && (status == 204 || response.content_length == Some(0));
-        self.show(request, status, response.body, block, is_text).await;
+        self.show(request, failed, response.body, block, is_text).await;
         Ok(())
     }
-    /// Puts an answer into the page, or the block in place of none.
+    /// Puts an answer into a variable; one that failed leaves it empty.
+    async fn set(
+        &mut self,
+        request: &mut Request,
+        name: &[u8],
+        most: u64,
+        status: u16,
+        answer: Response,
+    ) -> Result<()> {
+        let Response { content_length, mut body, .. } = answer;
+        let too_big = |length: u64| length > most && status < 300;
+        if let Some(length) = content_length.filter(|length| too_big(*length)) {
+            self.too_big = true;
+            return Err(format!("too big subrequest response: {length}"));
+        }
+        let mut value = self.take(request, &mut body, MOST).await;
+        if too_big(value.len() as u64) {
+            self.too_big = true;
+            return Err("too big subrequest response".into());
+        }
+        if status >= 300 {
+            value.clear();
+        }
+        page(request).set(name, value);
+        Ok(())
+    }
+    /// Puts an answer into the page, or the block in place of none: one that is empty, or `failed` and has a page that
+    /// says no more than that.
     async fn show(
         &mut self,
         request: &mut Request,
-        status: u16,
+        failed: bool,
         mut body: Body,
         block: Option<Vec<u8>>,
         is_text: bool,
@@ -340,7 +373,6 @@ impl<'a> Weave<'a> {
             true => self.take(request, &mut body, TAKEN).await,
             false => Vec::new(),
         };
-        let failed = status >= 300 && !is_upstream;
         match block.filter(|_| failed || taken.is_empty() && is_empty(&body)) {
             Some(block) if is_text => self.write(&block),
             Some(block) => self.again(request, block).await,

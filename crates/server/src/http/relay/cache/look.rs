@@ -47,10 +47,13 @@ impl Kept {
     pub fn asks_for_all(&self) -> bool {
         self.keeps
     }
-    /// Whether the old answer is good enough in the place of a failure.
-    pub(in super::super) fn takes_stale(&self, cache: &Cache, bit: u32, now: u64) -> bool {
-        let Some(stale) = &self.stale else { return false };
-        cache.use_stale & bit != 0 || stale.cached.valid.saturating_add(stale.cached.if_error) >= now
+    /// Whether the old answer is good enough in the place of a failure (`.._cache_use_stale`).
+    pub(in super::super) fn takes_stale(&self, cache: &Cache, bit: u32) -> bool {
+        self.stale.is_some() && cache.use_stale & bit != 0
+    }
+    /// Whether it says so itself; as in nginx, it speaks of servers that do not answer, not of their statuses.
+    pub(in super::super) fn stale_if_error(&self, now: u64) -> bool {
+        self.stale.as_ref().is_some_and(|old| old.cached.valid.saturating_add(old.cached.if_error) >= now)
     }
     /// The old answer.
     pub(in super::super) fn take_stale(&mut self) -> Option<Opened> {

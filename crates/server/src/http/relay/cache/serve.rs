@@ -38,8 +38,8 @@ pub(in super::super) fn serve(
     let body = opened.body();
     let response = &mut request.response;
     response.upgrade = false;
-    let bodiless = matches!(response.status, 204 | 304) || request.method == wire::Method::Head;
-    if !bodiless || response.content_length.is_none() {
+    let head_alone = request.method == wire::Method::Head && response.content_length.is_some();
+    if !head_alone && !matches!(response.status, 204 | 304) {
         response.content_length = Some(opened.cached.body);
     }
     response.body = match body.is_empty() {
