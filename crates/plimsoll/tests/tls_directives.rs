@@ -283,7 +283,6 @@ fn what_has_no_effect_is_said() {
         "\"ssl_stapling\" ignored, no OCSP responder URL in the cert",
     );
     check("ssl on;", "the \"ssl\" directive is deprecated, use the \"listen ... ssl\" directive instead in ");
-    check("ssl_early_data on;", "plimsoll takes no early data");
     check("ssl_ecdh_curve X25519:X448;", "curves \"X448\" are not supported by plimsoll, ignored");
     check("ssl_certificate_cache max=10 inactive=20s;", "test is successful");
 }

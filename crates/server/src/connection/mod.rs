@@ -249,7 +249,10 @@ async fn after(request: &mut Request) -> Ending {
         return if ends_hard { reset(request) } else { Ending::Close };
     }
     if !request.keep_alive {
-        let unread = !request.body.complete || request.body.refused || request.head_pipelined();
+        let unread = !request.body.complete
+            || request.body.refused
+            || request.head_pipelined()
+            || request.client.is_handshaking();
         let lingers = unread || request.core().lingering_close == Lingering::Always;
         return if lingers { Ending::Linger } else { Ending::Close };
     }

@@ -242,6 +242,10 @@ impl Client {
     pub fn is_encrypted(&self) -> bool {
         self.tls.is_some() || self.agreed.is_some()
     }
+    /// Whether the handshake is not complete yet: the client's last word of it is still to come.
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
     /// Whether client and server agreed on HTTP/2 in the handshake.
     pub fn speaks_http2(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.speaks_http2())

@@ -128,6 +128,7 @@ pub static ALL: &[&Module] = &[
     &scgi::MODULE,
     &memcached::MODULE,
     &uwsgi::MODULE,
+    &uwsgi::SSL,
     &flv::MODULE,
     &mp4::MODULE,
     &random_index::MODULE,

@@ -1,10 +1,13 @@
 //! `uwsgi_pass`: a request is asked of a uWSGI application server.
 
-use conf::{Error, IF_LOCATION, LOCATION, Scope};
+use std::sync::Arc;
+
+use conf::{Error, IF_LOCATION, Inherit, LOCATION, Scope};
 
 use super::Module;
 use crate::http::relay::gateway::{self, Gateway, Passed, Speaks};
 use crate::http::relay::script::Script;
+use crate::http::relay::tls::{self, SslWritten, Tls, ssl_directives};
 use crate::http::relay::written::relay_directives;
 use crate::http::relay::{Frame, Message, Payload, Protocol, Reader, params};
 use crate::http::request::Request;
@@ -12,19 +15,24 @@ use crate::http::steps::Handler;
 use crate::worker::generation::Compiler;
 
 pub(crate) static MODULE: Module = Module { name: "uwsgi", directives: DIRECTIVES, variables: &[] };
+/// `uwsgi_ssl_*`: how connections to servers are encrypted.
+pub(crate) static SSL: Module =
+    Module { name: "uwsgi", directives: ssl_directives!("uwsgi", Ssl), variables: &[] };
+
+/// As written.
+#[derive(Default)]
+struct Ssl(SslWritten);
+impl Inherit for Ssl {
+    fn inherit(&mut self, outer: &Ssl) {
+        self.0.inherit(&outer.0);
+    }
+}
 
 static DIRECTIVES: &[conf::Directive] = relay_directives!(
     "uwsgi",
     Passing,
     [
-        directive("uwsgi_pass", LOCATION.or(IF_LOCATION), exactly(1), |at, a| {
-            match a.str(0).starts_with("suwsgi://") {
-                true => {
-                    Err(a.error("suwsgi protocol requires SSL support, which plimsoll does not have for it"))
-                }
-                false => gateway::pass::<Uwsgi>(at, a),
-            }
-        }),
+        directive("uwsgi_pass", LOCATION.or(IF_LOCATION), exactly(1), gateway::pass::<Uwsgi>),
         directive("uwsgi_param", IN_HTTP, between(2, 3), params::set::<Uwsgi>),
         directive("uwsgi_modifier1", IN_HTTP, exactly(1), |at, a| {
             at.own::<Conf>().modifier1.set(a.number_within(0, 0, 255)? as u8)
@@ -56,8 +64,13 @@ impl gateway::Module for Uwsgi {
     const PREFIX: &'static str = "uwsgi";
     const SHOWN: &'static str = "uwsgi://";
     const SCHEME: &'static str = "uwsgi://";
+    const ENCRYPTED: Option<&'static str> = Some("suwsgi://");
     // `Status` goes to the client, as nginx has it.
     const HIDDEN: &'static [&'static [u8]] = gateway::OUR_HEADERS;
+    fn tls(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Arc<Tls>>, Error> {
+        let none = Ssl::default();
+        tls::compile(at, &at.conf::<Ssl>().unwrap_or(&none).0, "uwsgi", false, with).map(Some)
+    }
 }
 
 pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {

@@ -378,7 +378,7 @@ impl<'a> Tries<'a> {
         if self.settings.bind.as_ref().is_some_and(|(address, _)| address.as_literal().is_none()) {
             return None; // the next request may have to come from elsewhere
         }
-        if self.secured.as_ref().is_some_and(|secured| secured.name_varies()) {
+        if self.secured.as_ref().is_some_and(|secured| secured.varies()) {
             return None;
         }
         let place = if keep.local { self.settings.own_place } else { self.settings.shared_place };

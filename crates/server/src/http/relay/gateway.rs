@@ -10,6 +10,7 @@ use super::params::{Params, Put};
 use super::protocol::{Message, Payload, Protocol};
 use super::settings::{self, Kind, Settings};
 use super::target::{Server, group};
+use super::tls::Tls;
 use super::written::Written;
 use super::{Asked, Cache, Looked, ask, look, read_body};
 use crate::http::phases::Next;
@@ -28,10 +29,19 @@ pub trait Module: Send + Sync + 'static {
     const SHOWN: &'static str;
     /// What an address may begin with.
     const SCHEME: &'static str = "";
+    /// What the address of a server begins with that is asked over TLS.
+    const ENCRYPTED: Option<&'static str> = None;
     /// Headers of an answer that are not passed on unless the configuration says so.
     const HIDDEN: &'static [&'static [u8]] = FOR_US;
     /// See [`Kind::only_asks`].
     const ONLY_ASKS: bool = false;
+    /// How connections are encrypted, where the module can do that.
+    ///
+    /// # Errors
+    /// In nginx's words: files that cannot be read or do not fit.
+    fn tls(_: &Scope, _: &mut Compiler<'_>) -> Result<Option<Arc<Tls>>, Error> {
+        Ok(None)
+    }
 }
 
 /// What an answer says to this server alone.
@@ -98,7 +108,15 @@ pub fn pass<M: Module>(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 
 /// Takes `host:port`, `unix:path` or the name of a group apart.
 fn server<M: Module>(text: &str) -> Result<Server<'_>, String> {
-    address(text.strip_prefix(M::SCHEME).unwrap_or(text))
+    address(split_scheme::<M>(text).1)
+}
+
+/// Whether a server is asked over TLS, and its address without the scheme.
+fn split_scheme<M: Module>(text: &str) -> (bool, &str) {
+    match M::ENCRYPTED.and_then(|scheme| text.strip_prefix(scheme)) {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix(M::SCHEME).unwrap_or(text)),
+    }
 }
 
 /// Takes an address without a scheme apart.
@@ -119,8 +137,8 @@ pub fn address(text: &str) -> Result<Server<'_>, String> {
 
 /// Whom to ask.
 enum Target {
-    /// The same for every request.
-    Fixed(Arc<Group>, u32),
+    /// The same for every request; over TLS with this name.
+    Fixed(Arc<Group>, u32, Option<Arc<str>>),
     /// Known when the variables are.
     Variable(Template, Names),
 }
@@ -131,6 +149,8 @@ pub struct Gateway {
     pub settings: Arc<Settings>,
     params: Params,
     target: Target,
+    /// How connections are encrypted, where some may be.
+    tls: Option<Arc<Tls>>,
 }
 
 /// What a module has to say for itself.
@@ -186,23 +206,32 @@ pub fn compile<M: Module>(
             let found = server::<M>(&text).and_then(|server| group(server, with));
             let group = found.map_err(|what| Error::emerg(what).at(place.clone()))?;
             let number = group_number(&group);
-            Target::Fixed(group, number)
+            let (encrypted, host) = split_scheme::<M>(&text);
+            Target::Fixed(group, number, encrypted.then(|| host.into()))
         }
     };
+    let tls = match &target {
+        Target::Fixed(_, _, None) => None,
+        _ => M::tls(at, with)?,
+    };
     let keepalive = match &target {
-        Target::Fixed(group, _) => group.keepalive.as_ref(),
+        Target::Fixed(group, ..) => group.keepalive.as_ref(),
         Target::Variable(..) => None,
     };
     let kind = Kind {
         prefix: M::PREFIX,
-        scheme: M::SHOWN,
+        scheme: match (&target, M::ENCRYPTED) {
+            (Target::Fixed(_, _, Some(_)), Some(scheme)) => scheme,
+            _ => M::SHOWN,
+        },
         hidden: M::HIDDEN,
-        transport,
+        // What is encrypted is encrypted as this place has it.
+        transport: if tls.is_some() { at.at.to_string() } else { transport },
         only_asks: M::ONLY_ASKS,
         streams: false,
     };
     let settings = Arc::new(settings::compile(at, written, &kind, keepalive, with)?);
-    Ok(Some(Gateway { settings, params: Params::compile::<M>(at)?, target }))
+    Ok(Some(Gateway { settings, params: Params::compile::<M>(at)?, target, tls }))
 }
 
 impl Gateway {
@@ -214,10 +243,10 @@ impl Gateway {
             return Next::Status(status);
         }
         request.upstream.begin(self.settings.scheme);
-        let (group, number) = match &self.target {
-            Target::Fixed(group, number) => (group.clone(), *number),
+        let (group, number, host) = match &self.target {
+            Target::Fixed(group, number, host) => (group.clone(), *number, host.clone()),
             Target::Variable(template, names) => match find::<P>(template, names, request).await {
-                Ok(group) => (group.clone(), group_number(&group)),
+                Ok((group, host)) => (group.clone(), group_number(&group), host),
                 Err(status) => return Next::Status(status),
             },
         };
@@ -233,7 +262,9 @@ impl Gateway {
             Ok(message) => message,
             Err(status) => return Next::Status(status),
         };
-        ask(module, &self.settings, request, Asked { message, group, number, kept, secured: None }).await
+        let tls = self.tls.as_ref().zip(host);
+        let secured = tls.map(|(tls, host)| Box::new(tls.secured(request, host.as_bytes())));
+        ask(module, &self.settings, request, Asked { message, group, number, kept, secured }).await
     }
     async fn look(&self, cache: &Cache, protocol: &dyn Protocol, request: &mut Request) -> Looked {
         let mut key = Vec::new();
@@ -258,7 +289,7 @@ impl Gateway {
     /// Whom it asks, if that is always the same.
     pub fn fixed(&self) -> Option<&Arc<Group>> {
         match &self.target {
-            Target::Fixed(group, _) => Some(group),
+            Target::Fixed(group, ..) => Some(group),
             Target::Variable(..) => None,
         }
     }
@@ -276,7 +307,7 @@ async fn find<M: Module>(
     template: &Template,
     names: &Names,
     request: &mut Request,
-) -> Result<Arc<Group>, u16> {
+) -> Result<(Arc<Group>, Option<Arc<str>>), u16> {
     let mut text = request.thread.buffer();
     template.render(request, &mut text);
     let address = String::from_utf8_lossy(&text).into_owned();
@@ -285,5 +316,10 @@ async fn find<M: Module>(
         log_error!(request, "{what}");
         500_u16
     })?;
-    upstream::find(request, names, server.host, server.port, server.default).await
+    let group = upstream::find(request, names, server.host, server.port, server.default).await?;
+    let (encrypted, host) = split_scheme::<M>(&address);
+    if let Some(scheme) = M::ENCRYPTED.filter(|_| encrypted) {
+        request.upstream.set_scheme(scheme);
+    }
+    Ok((group, encrypted.then(|| host.into())))
 }

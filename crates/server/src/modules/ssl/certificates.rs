@@ -19,7 +19,8 @@ use rustls::pki_types::{
 use rustls::sign::CertifiedKey;
 use x509::{Certificate, Cipher, EncryptedKey, Hash};
 
-use super::written::{Conf, Named};
+use super::choice::Choice;
+use super::written::Conf;
 use crate::worker::generation::Compiler;
 
 /// How PEM names a key with a pass phrase.
@@ -42,18 +43,22 @@ impl Certificates {
     pub fn load(
         at: &Scope,
         conf: &Conf,
+        choice: &Choice,
         provider: &CryptoProvider,
         with: &Compiler<'_>,
     ) -> Result<Certificates, Error> {
         let passwords = passwords(conf, with)?;
         let staple = staple(at, conf, with)?;
-        let pairs = conf.certificates.iter().zip(&conf.keys);
+        // What a command names goes before.
+        let commanded = choice.certificate.as_ref().zip(choice.key.as_ref());
+        let written = conf.certificates.iter().map(|file| &file.path);
+        let pairs = commanded.into_iter().chain(written.zip(conf.keys.iter().map(|file| &file.path)));
         let reads: Reads<'_> = &|path| with.inputs.read(path.as_ref());
-        let load = |(certificate, key): (&Named, &Named)| {
-            let mut pair = pair(&certificate.path, &key.path, &passwords, provider, reads)?;
+        let load = |(certificate, key): (&String, &String)| {
+            let mut pair = pair(certificate, key, &passwords, provider, reads)?;
             pair.ocsp = staple.clone();
             if conf.stapling.or(false) && staple.is_none() {
-                warn_of_stapling(at, conf, &pair, &certificate.path);
+                warn_of_stapling(at, conf, &pair, certificate);
             }
             Ok::<_, Error>(Arc::new(pair))
         };

@@ -252,6 +252,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        super::offered::note_client(signed.scheme);
         rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
     fn verify_tls13_signature(
@@ -260,6 +261,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        super::offered::note_client(signed.scheme);
         rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

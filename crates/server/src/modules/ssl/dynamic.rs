@@ -1,9 +1,10 @@
 //! Certificates whose names have variables: read when a client comes, and kept for a while (`ssl_certificate_cache`).
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use conf::Error;
 use rustls::crypto::CryptoProvider;
@@ -20,16 +21,51 @@ pub struct Dynamic {
     pairs: Vec<(Named, Named)>,
     passwords: Vec<String>,
     provider: Arc<CryptoProvider>,
-    keep: Keep,
-    kept: Mutex<HashMap<Key, Kept>>,
+    kept: Recent<Key, Arc<ServerConfig>>,
 }
 
 /// The names of all files, and whether HTTP/2 is offered.
 type Key = (Vec<(String, String)>, bool);
-struct Kept {
-    config: Arc<ServerConfig>,
+
+/// What was made for some clients, and may do for others (`.._certificate_cache`).
+pub struct Recent<K, V> {
+    keep: Keep,
+    kept: Mutex<HashMap<K, Kept<V>>>,
+}
+struct Kept<V> {
+    value: V,
     read: Instant,
     used: Instant,
+}
+impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
+    /// Nothing yet.
+    pub fn new(keep: Keep) -> Recent<K, V> {
+        Recent { keep, kept: Mutex::default() }
+    }
+    /// What is there, unless it is too old.
+    pub fn find(&self, key: &K, now: Instant) -> Option<V> {
+        if self.keep.most == 0 {
+            return None;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = kept.get_mut(key).filter(|entry| now - entry.read < self.keep.valid)?;
+        entry.used = now;
+        Some(entry.value.clone())
+    }
+    /// Keeps it, in the place of what was not used for the longest time.
+    pub fn store(&self, key: K, value: V, now: Instant) {
+        if self.keep.most == 0 {
+            return;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, entry| now - entry.used < self.keep.inactive);
+        if kept.len() >= self.keep.most
+            && let Some(oldest) = kept.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone())
+        {
+            kept.remove(&oldest);
+        }
+        kept.insert(key, Kept { value, read: now, used: now });
+    }
 }
 
 impl Dynamic {
@@ -50,8 +86,7 @@ impl Dynamic {
             pairs,
             passwords: certificates::passwords(conf, with)?,
             provider: provider.clone(),
-            keep: conf.keep.or(Keep { most: 0, inactive: Duration::ZERO, valid: Duration::ZERO }),
-            kept: Mutex::default(),
+            kept: Recent::new(conf.keep.or(Keep::default())),
         }))
     }
     /// The configuration for the client at hand: `base` with its certificates.
@@ -68,7 +103,7 @@ impl Dynamic {
             .map(|(certificate, key)| (path_of(certificate, request), path_of(key, request)));
         let key = (names.collect::<Vec<_>>(), http2);
         let now = request.thread.handle.now();
-        if let Some(config) = self.find(&key, now) {
+        if let Some(config) = self.kept.find(&key, now) {
             return Ok(config);
         }
         let pair = |(certificate, key): &(String, String)| {
@@ -79,40 +114,18 @@ impl Dynamic {
         let mut config = ServerConfig::clone(base);
         config.cert_resolver = Arc::new(Certificates(pairs));
         let config = Arc::new(config);
-        self.store(key, config.clone(), now);
+        self.kept.store(key, config.clone(), now);
         Ok(config)
-    }
-    fn find(&self, key: &Key, now: Instant) -> Option<Arc<ServerConfig>> {
-        if self.keep.most == 0 {
-            return None;
-        }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = kept.get_mut(key).filter(|entry| now - entry.read < self.keep.valid)?;
-        entry.used = now;
-        Some(entry.config.clone())
-    }
-    fn store(&self, key: Key, config: Arc<ServerConfig>, now: Instant) {
-        if self.keep.most == 0 {
-            return;
-        }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, entry| now - entry.used < self.keep.inactive);
-        if kept.len() >= self.keep.most
-            && let Some(oldest) = kept.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone())
-        {
-            kept.remove(&oldest);
-        }
-        kept.insert(key, Kept { config, read: now, used: now });
     }
 }
 
 /// A file's path for the client at hand; `data:` stays what it is.
-fn path_of(file: &Named, request: &mut Request) -> String {
+pub fn path_of(file: &Named, request: &mut Request) -> String {
     let Some(template) = &file.template else { return file.path.clone() };
     let mut text = Vec::new();
     template.render(request, &mut text);
     let text = String::from_utf8_lossy(&text);
-    match text.starts_with("data:") || text.starts_with('/') {
+    match text.is_empty() || text.starts_with("data:") || text.starts_with('/') {
         true => text.into_owned(),
         false => Path::new(&file.path).join(&*text).to_string_lossy().into_owned(),
     }

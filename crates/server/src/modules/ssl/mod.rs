@@ -11,15 +11,16 @@ use crate::http::variables::{Variable, variable};
 use crate::log::Level;
 
 pub(crate) mod certificates;
+pub(crate) mod choice;
 pub mod ciphers;
 mod client_variables;
 pub(crate) mod clients;
 mod compile;
-mod dynamic;
+pub(crate) mod dynamic;
 mod offered;
 mod sessions;
 mod tls;
-mod written;
+pub(crate) mod written;
 
 pub use self::clients::refusal;
 pub use self::compile::{Configured, compile};
@@ -45,7 +46,10 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Conf>().keys.push(file);
             Ok(())
         }),
-        directive("ssl_certificate_cache", IN, conf::between(1, 3), written::certificate_cache),
+        directive("ssl_certificate_cache", IN, conf::between(1, 3), |at, a| {
+            let keep = written::certificate_cache(a)?;
+            at.own::<Conf>().keep.set(keep)
+        }),
         directive("ssl_password_file", IN, conf::exactly(1), |at, a| {
             at.own::<Conf>().password_file.set(named(a))
         }),
@@ -61,11 +65,14 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Conf>().buffer_size.set(a.size(0)?)
         }),
         directive("ssl_conf_command", IN, conf::exactly(2), |at, a| {
-            at.own::<Conf>().commands.push((a.str(0).into(), a.str(1).into()));
+            at.own::<Conf>().commands.push(written::command(a));
             Ok(())
         }),
         directive("ssl_reject_handshake", IN, conf::flag(), |at, a| {
             at.own::<Conf>().reject_handshake.set(a.flag(0)?)
+        }),
+        directive("ssl_certificate_compression", IN, conf::flag(), |at, a| {
+            at.own::<Conf>().compression.set(a.flag(0)?)
         }),
         directive("ssl_early_data", IN, conf::flag(), |at, a| at.own::<Conf>().early_data.set(a.flag(0)?)),
         directive("ssl_stapling", IN, conf::flag(), |at, a| at.own::<Conf>().stapling.set(a.flag(0)?)),
@@ -140,12 +147,19 @@ static VARIABLES: &[Variable] = &[
     client_variables::V_REMAIN,
     client_variables::FINGERPRINT,
     client_variables::VERIFY,
-    // No early data is taken.
-    variable("ssl_early_data", |_, _| false),
+    variable(OFFERS[2], |r, out| offered(r, |offered| offered.put_schemes(out))),
+    variable(OFFERS[3], |r, out| offered(r, |offered| offered.put_signed(false, out))),
+    variable(OFFERS[4], |r, out| offered(r, |offered| offered.put_signed(true, out))),
+    variable(OFFERS[5], |r, out| offered(r, |offered| offered.put_session(out))),
+    // ECH is not spoken: as in an nginx whose OpenSSL does not.
+    variable("ssl_ech_status", |_, _| false),
+    variable("ssl_ech_outer_server_name", |_, _| false),
+    variable("ssl_early_data", |r, out| text(r, out, |tls| tls.early.get().then_some("1"))),
     variable("ssl_session_reused", |r, out| text(r, out, |tls| Some(if tls.resumed { "r" } else { "." }))),
 ];
-/// The variables that tell what a client offered: it is only remembered where one of them is used.
-pub const OFFERS: [&str; 2] = ["ssl_ciphers", "ssl_curves"];
+/// The variables that tell what was offered and signed: it is only remembered where one of them is used.
+pub const OFFERS: [&str; 6] =
+    ["ssl_ciphers", "ssl_curves", "ssl_sigalgs", "ssl_sigalg", "ssl_client_sigalg", "ssl_session_id"];
 
 fn offered(request: &mut Request, put: impl FnOnce(&Offered)) -> bool {
     let agreed = request.client.agreed();

@@ -1,12 +1,38 @@
-//! What a client offered in its ClientHello, by OpenSSL's names: `$ssl_ciphers` and `$ssl_curves`.
+//! What a client offered in its ClientHello and what was signed, by OpenSSL's names: `$ssl_ciphers` and its likes.
+
+use std::cell::Cell;
+use std::sync::Arc;
 
 use rustls::server::ClientHello;
+use rustls::sign::CertifiedKey;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection, SignatureScheme};
 
-/// The numbers of what a client offered, in its order.
-#[derive(Debug)]
+/// The numbers of what a client offered, in its order, and what became of it.
+#[derive(Debug, Default)]
 pub struct Offered {
     ciphers: Box<[u16]>,
     curves: Box<[u16]>,
+    schemes: Box<[SignatureScheme]>,
+    /// The certificate that it was shown.
+    pub key: Option<Arc<CertifiedKey>>,
+    /// What that signed with, and the client.
+    signed: (Option<SignatureScheme>, Option<SignatureScheme>),
+    session: Vec<u8>,
+}
+
+thread_local! {
+    /// What the client signed with in the handshake that this thread is at: rustls tells who verifies, and goes on with
+    /// another handshake only after it has told who asked.
+    static CLIENT: Cell<Option<SignatureScheme>> = const { Cell::new(None) };
+}
+
+/// A client signed with this.
+pub fn note_client(scheme: SignatureScheme) {
+    CLIENT.set(Some(scheme));
+}
+/// What the client signed with whose packets were just read.
+pub fn take_client() -> Option<SignatureScheme> {
+    CLIENT.take()
 }
 
 impl Offered {
@@ -16,7 +42,37 @@ impl Offered {
         Offered {
             ciphers: hello.cipher_suites().iter().map(|suite| u16::from(*suite)).collect(),
             curves: curves.iter().map(|group| u16::from(*group)).collect(),
+            schemes: hello.signature_schemes().into(),
+            ..Offered::default()
         }
+    }
+    /// Finds the session's identifier in a ServerHello of TLS 1.2; later versions only repeat the client's.
+    pub fn take_session(&mut self, records: &[u8]) {
+        // Type, version and length of the record; type and length of the message, its version, and 32 random bytes.
+        const BEFORE: usize = 5 + 4 + 2 + 32;
+        let Some((length, rest)) = records.get(BEFORE..).and_then(<[u8]>::split_first) else { return };
+        self.session = rest.get(..usize::from(*length)).unwrap_or_default().to_vec();
+    }
+    /// The client signed with this.
+    pub fn set_client(&mut self, scheme: SignatureScheme) {
+        self.signed.1 = Some(scheme);
+    }
+    /// The handshake is over, or nearly so.
+    pub fn settled(mut self: Box<Self>, connection: &ServerConnection) -> Box<Self> {
+        let is_new = connection.handshake_kind() != Some(HandshakeKind::Resumed);
+        let tls13 = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if tls13 {
+            self.session.clear();
+        }
+        // TLS 1.3 has left the others behind.
+        let new = |scheme: &SignatureScheme| {
+            let number = u16::from(*scheme);
+            number >= 0x0804 || matches!(number, 0x0403 | 0x0503 | 0x0603)
+        };
+        let usable: Vec<_> = self.schemes.iter().copied().filter(|scheme| !tls13 || new(scheme)).collect();
+        let signer = self.key.take().filter(|_| is_new).and_then(|key| key.key.choose_scheme(&usable));
+        self.signed.0 = signer.map(|signer| signer.scheme());
+        self
     }
     /// Appends the cipher suites.
     pub fn put_ciphers(&self, out: &mut Vec<u8>) {
@@ -25,6 +81,21 @@ impl Offered {
     /// Appends the groups of the key exchange.
     pub fn put_curves(&self, out: &mut Vec<u8>) {
         put(&self.curves, CURVES, out);
+    }
+    /// Appends the ways to sign.
+    pub fn put_schemes(&self, out: &mut Vec<u8>) {
+        let numbers: Vec<u16> = self.schemes.iter().map(|scheme| u16::from(*scheme)).collect();
+        put(&numbers, SCHEMES, out);
+    }
+    /// Appends how the server signed, or how the client did.
+    pub fn put_signed(&self, client: bool, out: &mut Vec<u8>) {
+        if let Some(scheme) = if client { self.signed.1 } else { self.signed.0 } {
+            put(&[scheme.into()], SCHEMES, out);
+        }
+    }
+    /// Appends the session's identifier.
+    pub fn put_session(&self, out: &mut Vec<u8>) {
+        self.session.iter().for_each(|byte| out.extend_from_slice(format!("{byte:02x}").as_bytes()));
     }
 }
 
@@ -62,6 +133,39 @@ static CURVES: &[(u16, &str)] = &[
     (0x11eb, "SecP256r1MLKEM768"),
     (0x11ec, "X25519MLKEM768"),
     (0x11ed, "SecP384r1MLKEM1024"),
+];
+
+/// The names of ways to sign, as IANA has them.
+static SCHEMES: &[(u16, &str)] = &[
+    (0x0201, "rsa_pkcs1_sha1"),
+    (0x0202, "dsa_sha1"),
+    (0x0203, "ecdsa_sha1"),
+    (0x0301, "rsa_pkcs1_sha224"),
+    (0x0302, "dsa_sha224"),
+    (0x0303, "ecdsa_sha224"),
+    (0x0401, "rsa_pkcs1_sha256"),
+    (0x0402, "dsa_sha256"),
+    (0x0403, "ecdsa_secp256r1_sha256"),
+    (0x0501, "rsa_pkcs1_sha384"),
+    (0x0502, "dsa_sha384"),
+    (0x0503, "ecdsa_secp384r1_sha384"),
+    (0x0601, "rsa_pkcs1_sha512"),
+    (0x0602, "dsa_sha512"),
+    (0x0603, "ecdsa_secp521r1_sha512"),
+    (0x0804, "rsa_pss_rsae_sha256"),
+    (0x0805, "rsa_pss_rsae_sha384"),
+    (0x0806, "rsa_pss_rsae_sha512"),
+    (0x0807, "ed25519"),
+    (0x0808, "ed448"),
+    (0x0809, "rsa_pss_pss_sha256"),
+    (0x080a, "rsa_pss_pss_sha384"),
+    (0x080b, "rsa_pss_pss_sha512"),
+    (0x081a, "ecdsa_brainpoolP256r1tls13_sha256"),
+    (0x081b, "ecdsa_brainpoolP384r1tls13_sha384"),
+    (0x081c, "ecdsa_brainpoolP512r1tls13_sha512"),
+    (0x0904, "mldsa44"),
+    (0x0905, "mldsa65"),
+    (0x0906, "mldsa87"),
 ];
 
 /// OpenSSL's names of cipher suites (`openssl ciphers -V ALL:COMPLEMENTOFALL`).
@@ -236,6 +340,7 @@ mod tests {
     fn names_are_found() {
         assert!(CIPHERS.is_sorted_by_key(|(number, _)| *number));
         assert!(CURVES.is_sorted_by_key(|(number, _)| *number));
+        assert!(SCHEMES.is_sorted_by_key(|(number, _)| *number));
         let mut text = Vec::new();
         put(&[0x1301, 0xc02f, 0x0a0a], CIPHERS, &mut text);
         assert_eq!(text, b"TLS_AES_128_GCM_SHA256:ECDHE-RSA-AES128-GCM-SHA256:0x0a0a");

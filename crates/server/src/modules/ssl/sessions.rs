@@ -90,6 +90,11 @@ pub fn storage(cache: Option<&Cache>, timeout: u64) -> Result<Arc<dyn StoresServ
     })
 }
 
+/// A storage of a server's own.
+pub fn own(timeout: u64) -> Arc<dyn StoresServerSessions> {
+    Timed::new(BUILTIN_SESSIONS, timeout)
+}
+
 /// Tickets with keys of our own, good for so many seconds: a zone's, or new ones.
 ///
 /// # Errors

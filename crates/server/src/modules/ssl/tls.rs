@@ -1,5 +1,6 @@
 //! One encrypted connection: rustls between the socket and the request.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Tls {
     /// What the client offered, where anybody asks for it.
     offered: Option<Box<Offered>>,
     agreed: Option<Rc<Agreed>>,
+    /// What the client sent before the handshake was complete (`ssl_early_data`), and nobody read yet.
+    early: Vec<u8>,
 }
 
 /// What a handshake goes on with.
@@ -53,6 +56,8 @@ pub struct Agreed {
     pub shown: Option<Shown>,
     /// What the client offered, where anybody asks for it.
     pub offered: Option<Box<Offered>>,
+    /// The handshake is not complete: what the client sent may be somebody's who heard it before.
+    pub early: Cell<bool>,
 }
 
 fn broken(error: rustls::Error) -> io::Error {
@@ -68,6 +73,9 @@ impl Tls {
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         loop {
+            if !self.early.is_empty() {
+                return Poll::Ready(Ok(self.take_early(into)));
+            }
             match self.connection.reader().read(into) {
                 Ok(n) => return Poll::Ready(Ok(n)),
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
@@ -76,18 +84,46 @@ impl Tls {
             }
         }
     }
+    fn take_early(&mut self, into: &mut [u8]) -> usize {
+        let n = self.early.len().min(into.len());
+        into[..n].copy_from_slice(&self.early[..n]);
+        self.early.drain(..n);
+        if self.early.is_empty() {
+            self.early = Vec::new();
+        }
+        n
+    }
+    /// The handshake goes on, or ends: what came early, and what others have to know.
+    fn note_handshake(&mut self) -> io::Result<()> {
+        if let Some(mut data) = self.connection.early_data() {
+            data.read_to_end(&mut self.early)?;
+        }
+        if let Some(scheme) = super::offered::take_client()
+            && let Some(offered) = &mut self.offered
+        {
+            offered.set_client(scheme);
+        }
+        if let Some(agreed) = &self.agreed {
+            agreed.early.set(self.connection.is_handshaking());
+        }
+        Ok(())
+    }
     /// Takes in ciphertext, and sends what rustls answers to it.
     fn poll_receive(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let handshaking = self.connection.is_handshaking();
         match self.connection.read_tls(&mut Wire(socket)) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return socket.poll_readable(cx),
             Err(e) => return Poll::Ready(Err(e)),
             // The end stays readable: nobody may wait for more.
-            Ok(0) if self.connection.is_handshaking() => {
+            Ok(0) if handshaking => {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             Ok(_) => {}
         }
         let processed = self.connection.process_new_packets().map_err(broken);
+        if handshaking {
+            self.note_handshake()?;
+        }
         // An alert about broken packets goes out too, as far as the socket takes it.
         match self.flush(socket) {
             Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(e)),
@@ -129,6 +165,10 @@ impl Tls {
         self.connection.send_close_notify();
         let _ = self.flush(socket);
     }
+    /// Whether requests came before the handshake is complete.
+    pub fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
     /// Whether HTTP/2 was agreed on by ALPN.
     pub fn speaks_http2(&self) -> bool {
         self.connection.alpn_protocol() == Some(crate::http2::ALPN)
@@ -141,6 +181,7 @@ impl Tls {
         if let Some(agreed) = &self.agreed {
             return agreed.clone();
         }
+        let offered = self.offered.take().map(|offered| offered.settled(&self.connection));
         let agreed = Rc::new(Agreed {
             protocol: self.protocol(),
             cipher: self.cipher(),
@@ -149,7 +190,8 @@ impl Tls {
             server_name: self.connection.server_name().map(Into::into),
             shown: self.shown(),
             clients: self.clients.clone(),
-            offered: self.offered.take(),
+            offered,
+            early: Cell::new(self.connection.is_handshaking()),
             resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         });
         self.agreed.insert(agreed).clone()
@@ -230,9 +272,14 @@ pub async fn accept(
     };
     let name = accepted.client_hello().server_name().map(str::to_owned);
     let wanted = request.generation.shared.wants_offers;
-    let offered = wanted.then(|| Box::new(Offered::of(&accepted.client_hello())));
+    let mut offered = wanted.then(|| Box::new(Offered::of(&accepted.client_hello())));
     let Chosen { config, clients } = match choose(request, name.as_deref()) {
-        Ok(chosen) => chosen,
+        Ok(chosen) => {
+            if let Some(offered) = &mut offered {
+                offered.key = chosen.config.cert_resolver.resolve(accepted.client_hello());
+            }
+            chosen
+        }
         Err(failure) => {
             match failure {
                 Failure::Rejected => send(request, UNRECOGNIZED_NAME).await,
@@ -242,7 +289,7 @@ pub async fn accept(
             return Err(failure);
         }
     };
-    let connection = match accepted.into_connection(config.clone()) {
+    let mut connection = match accepted.into_connection(config.clone()) {
         Ok(connection) => connection,
         Err((error, mut alert)) => {
             let mut bytes = Vec::new();
@@ -251,19 +298,38 @@ pub async fn accept(
             return Err(Failure::Refused(error));
         }
     };
-    finish(request, Box::new(Tls { connection, config, clients, offered, agreed: None })).await
+    if let Some(offered) = &mut offered {
+        let mut hello = Vec::new();
+        while connection.wants_write() {
+            connection.write_tls(&mut hello).map_err(Failure::Io)?;
+        }
+        offered.take_session(&hello);
+        send(request, &hello).await;
+    }
+    let tls = Tls { connection, config, clients, offered, agreed: None, early: Vec::new() };
+    finish(request, Box::new(tls)).await
 }
 
-async fn send(request: &mut Request, bytes: &[u8]) {
-    let slices = [IoSlice::new(bytes)];
-    let _ = std::future::poll_fn(|cx| request.client.poll_write(cx, &slices, false)).await;
+/// Sends what is not encrypted; who is gone is found out by whoever reads next.
+async fn send(request: &mut Request, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let slices = [IoSlice::new(bytes)];
+        match std::future::poll_fn(|cx| request.client.poll_write(cx, &slices, false)).await {
+            Ok(n) => bytes = &bytes[n..],
+            Err(_) => break,
+        }
+    }
 }
 
 async fn finish(request: &mut Request, mut tls: Box<Tls>) -> Result<Box<Tls>, Failure> {
     let socket = request.client.socket().map_err(Failure::Io)?;
     std::future::poll_fn(|cx| {
         ready!(tls.poll_flush(socket, cx))?;
-        while tls.connection.is_handshaking() {
+        // What came together with the ClientHello.
+        tls.connection.process_new_packets().map_err(broken)?;
+        tls.note_handshake()?;
+        // What came early is served before the handshake is complete.
+        while tls.connection.is_handshaking() && tls.early.is_empty() {
             ready!(tls.poll_receive(socket, cx))?;
             ready!(tls.poll_flush(socket, cx))?;
         }

@@ -50,6 +50,7 @@ pub struct Conf {
     pub buffer_size: Setting<u64>,
     pub reject_handshake: Setting<bool>,
     pub early_data: Setting<bool>,
+    pub compression: Setting<bool>,
     pub keep: Setting<Keep>,
     pub password_file: Setting<Named>,
     pub session_cache: Option<Cache>,
@@ -94,6 +95,7 @@ impl Inherit for Conf {
         self.buffer_size.inherit(&outer.buffer_size);
         self.reject_handshake.inherit(&outer.reject_handshake);
         self.early_data.inherit(&outer.early_data);
+        self.compression.inherit(&outer.compression);
         self.keep.inherit(&outer.keep);
         self.password_file.inherit(&outer.password_file);
         self.session_timeout.inherit(&outer.session_timeout);
@@ -109,6 +111,13 @@ impl Inherit for Conf {
         self.trusted_certificate.inherit(&outer.trusted_certificate);
         self.crl.inherit(&outer.crl);
     }
+}
+
+/// One `.._conf_command`; files are relative to the configuration.
+pub fn command(a: &Args<'_>) -> (String, String) {
+    let (name, value) = (a.str(0), a.str(1));
+    let is_file = name.eq_ignore_ascii_case("certificate") || name.eq_ignore_ascii_case("privatekey");
+    (name.into(), if is_file { a.conf_path(value) } else { value.into() })
 }
 
 /// A file by its name, relative to the configuration.
@@ -187,8 +196,8 @@ pub fn verify_client(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     at.own::<Conf>().verify_client.set(verify)
 }
 
-/// How long certificates whose names have variables are kept.
-#[derive(Clone, Copy, Debug)]
+/// How long certificates whose names have variables are kept; by default not at all.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Keep {
     /// So many; none where there is no cache.
     pub most: usize,
@@ -198,8 +207,8 @@ pub struct Keep {
     pub valid: Duration,
 }
 
-/// `ssl_certificate_cache`
-pub fn certificate_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+/// `ssl_certificate_cache` and its likes.
+pub fn certificate_cache(a: &Args<'_>) -> Result<Keep, Error> {
     let seconds = |time: &str| conf::sec(time.as_bytes()).map(Duration::from_secs);
     let mut keep = Keep { most: 0, inactive: Duration::from_secs(10), valid: Duration::from_secs(60) };
     for i in 0..a.words.len() {
@@ -215,7 +224,7 @@ pub fn certificate_cache(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
         }
     }
     if keep.most == 0 && a.str(0) != "off" {
-        return Err(a.error("\"ssl_certificate_cache\" must have the \"max\" parameter"));
+        return Err(a.error(format!("\"{}\" must have the \"max\" parameter", a.directive)));
     }
-    at.own::<Conf>().keep.set(keep)
+    Ok(keep)
 }

@@ -1,0 +1,115 @@
+//! Frames (RFC 9113, 4 and 6).
+
+/// How long the head of a frame is.
+pub const HEAD: usize = 9;
+
+/// What a frame is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "RFC 9113, 6")]
+pub enum Kind {
+    Data = 0,
+    Headers = 1,
+    Priority = 2,
+    Reset = 3,
+    Settings = 4,
+    PushPromise = 5,
+    Ping = 6,
+    GoAway = 7,
+    WindowUpdate = 8,
+    Continuation = 9,
+    /// None that is known here: to be passed over.
+    Unknown = 255,
+}
+
+/// What frames say about themselves.
+#[allow(missing_docs, reason = "RFC 9113, 6")]
+pub mod flag {
+    pub const END_STREAM: u8 = 1;
+    pub const ACK: u8 = 1;
+    pub const END_HEADERS: u8 = 4;
+    pub const PADDED: u8 = 8;
+    pub const PRIORITY: u8 = 0x20;
+}
+
+/// Why a stream or a connection ends (RFC 9113, 7).
+#[allow(missing_docs, reason = "RFC 9113, 7")]
+pub mod code {
+    pub const NO_ERROR: u32 = 0;
+    pub const PROTOCOL_ERROR: u32 = 1;
+    pub const INTERNAL_ERROR: u32 = 2;
+    pub const FLOW_CONTROL_ERROR: u32 = 3;
+    pub const STREAM_CLOSED: u32 = 5;
+    pub const FRAME_SIZE_ERROR: u32 = 6;
+    pub const REFUSED_STREAM: u32 = 7;
+    pub const CANCEL: u32 = 8;
+    pub const COMPRESSION_ERROR: u32 = 9;
+    pub const ENHANCE_YOUR_CALM: u32 = 11;
+}
+
+/// What is set (RFC 9113, 6.5.2).
+#[allow(missing_docs, reason = "RFC 9113, 6.5.2")]
+pub mod setting {
+    pub const HEADER_TABLE_SIZE: u16 = 1;
+    pub const ENABLE_PUSH: u16 = 2;
+    pub const MAX_CONCURRENT_STREAMS: u16 = 3;
+    pub const INITIAL_WINDOW_SIZE: u16 = 4;
+    pub const MAX_FRAME_SIZE: u16 = 5;
+}
+
+/// What stands before a frame's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHead {
+    /// Bytes of payload.
+    pub length: usize,
+    /// What it is about.
+    pub kind: Kind,
+    /// See [`flag`].
+    pub flags: u8,
+    /// Its stream; 0 for the connection.
+    pub stream: u32,
+}
+
+impl FrameHead {
+    /// Reads a head, if it is all there.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<FrameHead> {
+        let [a, b, c, kind, flags, stream @ ..] = *bytes.first_chunk::<HEAD>()?;
+        let kind = match kind {
+            0 => Kind::Data,
+            1 => Kind::Headers,
+            2 => Kind::Priority,
+            3 => Kind::Reset,
+            4 => Kind::Settings,
+            5 => Kind::PushPromise,
+            6 => Kind::Ping,
+            7 => Kind::GoAway,
+            8 => Kind::WindowUpdate,
+            9 => Kind::Continuation,
+            _ => Kind::Unknown,
+        };
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        Some(FrameHead { length, kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff })
+    }
+    /// Whether it says so.
+    #[must_use]
+    pub fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// Appends the head of a frame.
+pub fn put_head(length: usize, kind: Kind, flags: u8, stream: u32, out: &mut Vec<u8>) {
+    let [_, a, b, c] = (length as u32).to_be_bytes();
+    let [d, e, f, g] = stream.to_be_bytes();
+    out.extend_from_slice(&[a, b, c, kind as u8, flags, d, e, f, g]);
+}
+
+/// The payload without its padding; `None`: there is more padding than payload.
+#[must_use]
+pub fn unpadded(payload: &[u8], flags: u8) -> Option<&[u8]> {
+    if flags & flag::PADDED == 0 {
+        return Some(payload);
+    }
+    let (padding, rest) = payload.split_first()?;
+    rest.get(..rest.len().checked_sub(usize::from(*padding))?)
+}
