@@ -147,6 +147,8 @@ pub enum BadResponse {
     UnknownTransferEncoding(Span),
     /// `Content-Length` and `Transfer-Encoding`.
     LengthAndTransferEncoding,
+    /// A line behind the body that is no header: as [`BadResponse::InvalidHeader`].
+    InvalidTrailer(Span),
     /// The head exceeds `proxy_buffer_size`.
     TooBig,
     /// The body is not in the chunked coding its head promised.
@@ -167,6 +169,7 @@ impl BadResponse {
             Self::LengthAndTransferEncoding => {
                 "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"
             }
+            Self::InvalidTrailer(_) => "upstream sent invalid trailer",
             Self::TooBig => "upstream sent too big header",
             Self::InvalidChunkedBody => "upstream sent invalid chunked response",
         }
@@ -176,7 +179,7 @@ impl BadResponse {
     pub fn log_text(&self, buf: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(self.message().as_bytes());
         match *self {
-            Self::InvalidHeader(line) => quote_offence(line.of(buf), out),
+            Self::InvalidHeader(line) | Self::InvalidTrailer(line) => quote_offence(line.of(buf), out),
             Self::DuplicateHeader(second, first) => {
                 quote(&[second.of(buf)], out);
                 out.extend_from_slice(b", previous value");

@@ -1,6 +1,7 @@
 //! Header lines, of requests, responses and trailers alike.
 
 use crate::bytes;
+use crate::error::BadResponse;
 use crate::field::Known;
 use crate::span::Span;
 
@@ -239,8 +240,11 @@ fn many_returns(buf: &[u8], at: usize) -> Result<usize, Line> {
 }
 
 /// Reads header lines that are all there, up to the end of `buf` or an empty line, as a trailer section has
-/// them (RFC 9112, 7.1.2). Returns false at the first line that is none; those before it are kept.
-pub fn parse_fields(buf: &[u8], headers: &mut Headers) -> bool {
+/// them (RFC 9112, 7.1.2).
+///
+/// # Errors
+/// The first line that is none; those before it are kept.
+pub fn parse_fields(buf: &[u8], headers: &mut Headers) -> Result<(), BadResponse> {
     headers.clear();
     let buf = &buf[..buf.len().min(Span::REACH)];
     let mut at = 0;
@@ -250,9 +254,10 @@ pub fn parse_fields(buf: &[u8], headers: &mut Headers) -> bool {
                 headers.push(header);
                 at = next;
             }
-            Line::End { .. } => return true,
-            Line::Bad { .. } | Line::Partial => return false,
+            Line::End { .. } => return Ok(()),
+            Line::Bad { at: bad, .. } => return Err(BadResponse::InvalidTrailer(Span::new(at, bad + 1))),
+            Line::Partial => return Err(BadResponse::InvalidTrailer(Span::new(at, buf.len()))),
         }
     }
-    true
+    Ok(())
 }

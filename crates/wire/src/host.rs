@@ -8,8 +8,9 @@ use crate::head::RequestHead;
 /// The host named by `host`, a `Host` header's value or the authority of a target: without port and trailing
 /// dot, in lower case. `scratch` holds the result where it is not a piece of `host` as it stands.
 ///
-/// The grammar is RFC 3986's (3.2.2, 3.2.3); beyond it nginx refuses two dots in a row, which would let
-/// a name climb folders in `root /www/$host`.
+/// The grammar is RFC 3986's (3.2.2, 3.2.3) as nginx has it: what follows a `%`, and what is in brackets, is not
+/// looked at closely; two dots in a row are refused, which would let a name climb folders in `root /www/$host`,
+/// and ports that are none.
 pub fn validate_host<'a>(host: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], BadRequest> {
     if let Some(plain) = plain_name(host) {
         return Ok(plain);
@@ -37,9 +38,7 @@ fn plain_name(host: &[u8]) -> Option<&[u8]> {
         if bytes::NOT_PLAIN_HOST.has(byte) {
             match byte {
                 b'.' if before != b'.' => {}
-                b':' if before != b'.' && host[at + 1..].iter().all(u8::is_ascii_digit) => {
-                    return Some(&host[..at]);
-                }
+                b':' if before != b'.' && port_number(&host[at + 1..]).is_some() => return Some(&host[..at]),
                 _ => return None,
             }
         }
@@ -53,16 +52,32 @@ fn name_length(host: &[u8]) -> Option<usize> {
     let length = if host.first() == Some(&b'[') { literal_length(host)? } else { registered_length(host)? };
     match &host[length..] {
         [] => Some(length),
-        [b':', port @ ..] if port.iter().all(u8::is_ascii_digit) => Some(length),
+        [b':', port @ ..] => port_number(port).map(|_| length),
         _ => None,
+    }
+}
+
+/// The number that these digits are, 0 where there are none; nothing where they are no port's.
+fn port_number(digits: &[u8]) -> Option<u16> {
+    digits.iter().try_fold(0u16, |port, &byte| {
+        let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
+        port.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+/// What follows the colon after the name in `host`.
+fn port_of(host: &[u8]) -> &[u8] {
+    match host.iter().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(at) if host[at] == b':' => &host[at + 1..],
+        _ => b"",
     }
 }
 
 fn literal_length(host: &[u8]) -> Option<usize> {
     let close = host.iter().position(|&byte| byte == b']')?;
     let inside = &host[1..close];
-    let valid = !inside.is_empty() && inside.iter().all(|&byte| bytes::HOST.has(byte) || byte == b':');
-    valid.then_some(close + 1)
+    let valid = inside.iter().all(|&byte| bytes::HOST.has(byte) || byte == b':');
+    (valid && !inside.windows(2).any(|two| two == b"..")).then_some(close + 1)
 }
 
 fn registered_length(host: &[u8]) -> Option<usize> {
@@ -71,7 +86,6 @@ fn registered_length(host: &[u8]) -> Option<usize> {
     while let Some(&byte) = host.get(at) {
         match byte {
             b'.' if before == b'.' => return None,
-            b'%' if !host.get(at + 1..at + 3)?.iter().all(u8::is_ascii_hexdigit) => return None,
             b'%' => {}
             b':' => break,
             byte if !bytes::HOST.has(byte) => return None,
@@ -102,6 +116,15 @@ impl RequestHead {
         let found = self.host_name(buf, &mut scratch)?;
         out.extend_from_slice(found.unwrap_or_default());
         Ok(())
+    }
+
+    /// The port that the target, or else the `Host` header, names: 0 where neither does.
+    pub fn port_number(&self, buf: &[u8]) -> u16 {
+        let digits = match self.host.is_empty() {
+            false => self.port.of(buf),
+            true => port_of(self.headers.value(Known::Host, buf).unwrap_or_default()),
+        };
+        port_number(digits).unwrap_or(0)
     }
 
     /// The host the request is for, in the form of [`validate_host`]: the target's, else the `Host`
@@ -141,6 +164,11 @@ mod tests {
             ("[::1]", "[::1]"),
             ("[::A]:80", "[::a]"),
             ("127.0.0.1:8080", "127.0.0.1"),
+            ("a:65535", "a"),
+            ("a:000080", "a"),
+            ("a%2", "a%2"),
+            ("%zz", "%zz"),
+            ("[]", "[]"),
         ];
         for (host, want) in good {
             assert_eq!(validate_host(host.as_bytes(), &mut Vec::new()), Ok(want.as_bytes()), "{host}");
@@ -158,8 +186,19 @@ mod tests {
             );
         }
         for host in [
-            "a@b", "a:b", "a:80:90", "a\\b", "[::1", "[::1]x", "[]", "[a/b]", "é", "a?b", "a#b", "a%2",
-            "a%zz",
+            "a@b",
+            "a:b",
+            "a:80:90",
+            "a\\b",
+            "[::1",
+            "[::1]x",
+            "[a/b]",
+            "é",
+            "a?b",
+            "a#b",
+            "a:65536",
+            "a:99999999999999999999",
+            "[..]",
         ] {
             assert_eq!(
                 validate_host(host.as_bytes(), &mut Vec::new()),

@@ -195,19 +195,11 @@ fn scheme_end(buf: &[u8], mut at: usize) -> Step {
     }
 }
 
-/// The end of a registered name or IPv4 address (RFC 3986, 3.2.2).
+/// The end of a name or IPv4 address: a target has room for fewer characters than the `Host` header.
 fn name_end(buf: &[u8], mut at: usize) -> Step {
     loop {
         match byte(buf, at)? {
-            b'%' => {
-                for digit in [at + 1, at + 2] {
-                    if !byte(buf, digit)?.is_ascii_hexdigit() {
-                        return invalid(digit);
-                    }
-                }
-                at += 3;
-            }
-            other if bytes::HOST.has(other) => at += 1,
+            other if other.is_ascii_alphanumeric() || matches!(other, b'.' | b'-') => at += 1,
             _ => return Ok(at),
         }
     }

@@ -54,6 +54,7 @@ impl HeaderFilter for RangeFilter {
         match wire::range::parse(value, length, most, &mut ranges) {
             Ranges::Whole => request.response.add(Known::AcceptRanges, b"Accept-Ranges", b"bytes"),
             Ranges::NotSatisfiable => {
+                request.response.remove(b"Content-Range");
                 let text = format!("bytes */{length}");
                 request.response.add(Known::ContentRange, b"Content-Range", text.as_bytes());
                 return Err(416);
@@ -81,6 +82,7 @@ fn single(request: &mut Request, range: Range<u64>, length: u64) {
     request.response.status = 206;
     request.response.status_text = None;
     request.response.content_length = Some(range.end - range.start);
+    request.response.remove(b"Content-Range");
     let text = format!("bytes {}-{}/{length}", range.start, range.end - 1);
     request.response.add(Known::ContentRange, b"Content-Range", text.as_bytes());
     cut(request, vec![Part { before: Vec::new(), range }], Vec::new());
@@ -116,6 +118,7 @@ fn multiple(request: &mut Request, ranges: &[Range<u64>], length: u64) {
     request.response.status = 206;
     request.response.status_text = None;
     request.response.content_length = Some(total);
+    request.response.remove(b"Content-Range");
     request.response.set_content_type(format!("multipart/byteranges; boundary={boundary}").as_bytes());
     cut(request, parts, end);
 }

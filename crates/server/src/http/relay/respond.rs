@@ -73,6 +73,7 @@ pub(super) async fn respond(
         request.response.content_length.get_or_insert(0);
     }
     request.response.body = UpstreamBody::begin(settings, request, parts, buffering);
+    UpstreamBody::give_up_broken(request);
     Next::Respond
 }
 
@@ -95,11 +96,12 @@ fn instead(settings: &Settings, kept: Option<&Kept>, request: &mut Request) -> O
         return Some(Next::Status(404));
     }
     if settings.intercept_errors && status >= 300 && request.core().error_pages.covers(status) {
-        if status == 401
-            && let Some(header) = record.head.headers.find(Known::WwwAuthenticate)
-        {
+        if status == 401 {
             let Request { response, upstream, .. } = request;
-            response.add(header.known, b"WWW-Authenticate", header.value.of(&upstream.buffer));
+            let all = upstream.head.headers.iter();
+            for header in all.filter(|header| header.known == Known::WwwAuthenticate) {
+                response.add(header.known, b"WWW-Authenticate", header.value.of(&upstream.buffer));
+            }
         }
         if let (Some(kept), Some(cache)) = (kept, &settings.cache) {
             kept.keep_status(cache, settings, request);

@@ -141,10 +141,9 @@ impl Amount {
     }
 }
 
-/// A size that a request brings; nothing is 0, and what is none is logged.
+/// A size that a request brings; what is none is logged.
 fn size_of(request: &Request, text: &[u8]) -> u64 {
-    let size = if text.is_empty() { Some(0) } else { conf::size(text) };
-    size.unwrap_or_else(|| {
+    conf::size(text).unwrap_or_else(|| {
         log_error!(request, "invalid size \"{}\"", String::from_utf8_lossy(text));
         0
     })

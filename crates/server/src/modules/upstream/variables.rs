@@ -66,12 +66,16 @@ pub(super) static VARIABLES: &[Variable] = &[
     family("upstream_trailer_", |r, name, out| {
         update(r);
         let mut headers = wire::Headers::default();
-        wire::parse_fields(&r.upstream.trailers, &mut headers);
-        let Some(header) = headers.iter().find(|h| is_named(h.name.of(&r.upstream.trailers), name)) else {
-            return false;
-        };
-        out.extend_from_slice(header.value.of(&r.upstream.trailers));
-        true
+        // What is none was refused with the body.
+        let _ = wire::parse_fields(&r.upstream.trailers, &mut headers);
+        let text = &r.upstream.trailers;
+        let mut found = false;
+        for header in headers.iter().filter(|header| is_named(header.name.of(text), name)) {
+            out.extend_from_slice(if found { b", " } else { b"" });
+            out.extend_from_slice(header.value.of(text));
+            found = true;
+        }
+        found
     }),
 ];
 

@@ -113,7 +113,8 @@ impl Inner {
     pub(super) fn pass_trailers(&self, response: &mut Response) {
         let text = if self.settings.pass_trailers { self.trailers() } else { &[] };
         let mut fields = wire::Headers::default();
-        wire::parse_fields(text, &mut fields);
+        // What is none was refused with the body.
+        let _ = wire::parse_fields(text, &mut fields);
         for field in &fields {
             let (name, value) = (field.name.of(text), field.value.of(text));
             if !self.settings.hide.has(field.known, name) {
@@ -126,14 +127,8 @@ impl Inner {
 
 /// What is logged where the lines behind a body are none.
 fn bad_trailers(text: &[u8]) -> Option<String> {
-    let mut fields = wire::Headers::default();
-    if wire::parse_fields(text, &mut fields) {
-        return None;
-    }
-    let good = fields.last().map_or(0, |field| field.value.end as usize);
-    let bad = text[good..].trim_ascii_start();
-    let end = bad.iter().position(u8::is_ascii_control).unwrap_or(bad.len());
-    let next = bad.get(end).copied().unwrap_or_default();
-    let bad = String::from_utf8_lossy(&bad[..end]);
-    Some(format!("upstream sent invalid trailer: \"{bad}\\x{next:02x}...\""))
+    let bad = wire::parse_fields(text, &mut wire::Headers::default()).err()?;
+    let mut what = Vec::new();
+    bad.log_text(text, &mut what);
+    Some(String::from_utf8_lossy(&what).into_owned())
 }

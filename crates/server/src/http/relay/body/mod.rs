@@ -188,13 +188,25 @@ impl UpstreamBody {
             }
         }
         inner.account(&mut request.upstream);
-        inner.log(request);
         if inner.complete {
+            inner.log(request);
             inner.pass_trailers(&mut request.response);
             return in_memory(request, decoded);
         }
         inner.spill = Spill::begin(decoded);
         Body::Upstream(UpstreamBody::new(inner))
+    }
+
+    /// As in nginx nothing goes out of an answer whose coding is broken before any of it did.
+    pub(super) fn give_up_broken(request: &mut Request) {
+        let Body::Upstream(body) = &request.response.body else { return };
+        let broken = body
+            .inner()
+            .is_some_and(|inner| inner.failure.is_some() && matches!(inner.coding, Coding::Chunked(_)));
+        if broken && let Body::Upstream(mut body) = std::mem::take(&mut request.response.body) {
+            body.log(request);
+            request.aborted = true;
+        }
     }
 
     /// The next piece of the body; `None` at its end.

@@ -9,8 +9,7 @@ pub fn argument<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     })
 }
 
-/// The value of a cookie in one `Cookie` header. A value reaches to the next `;`; what is no pair of this name ends at
-/// `;` or `,`.
+/// The value of a cookie in one `Cookie` header: what is between its name and the next `;`.
 pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = header;
     while !rest.is_empty() {
@@ -18,7 +17,7 @@ pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
             let end = memchr::memchr(b';', value).unwrap_or(value.len());
             return Some(&value[..end]);
         }
-        let end = memchr::memchr2(b';', b',', rest)?;
+        let end = memchr::memchr(b';', rest)?;
         rest = skip_spaces(&rest[end + 1..]);
     }
     None
@@ -73,7 +72,7 @@ mod tests {
         assert_eq!(cookie(header, b"B"), Some(&b"2 "[..]));
         assert_eq!(cookie(header, b"c"), None);
         assert_eq!(cookie(b"c=3,x", b"c"), Some(&b"3,x"[..]));
-        assert_eq!(cookie(b"x,c =3", b"c"), Some(&b"3"[..]));
+        assert_eq!(cookie(b"x;c =3", b"c"), Some(&b"3"[..]));
         assert_eq!(cookie(b"cc=1; c=2", b"c"), Some(&b"2"[..]));
         assert_eq!(cookie(b"x=c=1", b"c"), None);
     }

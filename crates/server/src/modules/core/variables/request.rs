@@ -1,5 +1,6 @@
 //! Variables of the request line, the path, and the request as a whole.
 
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use super::{found, not_empty, number, pairs, seconds};
@@ -56,25 +57,19 @@ pub fn server_name(request: &mut Request, out: &mut Vec<u8>) -> bool {
 
 /// The port that the target, or else `Host`, names.
 pub fn request_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(asked_port(request));
-    true
+    match asked_port(request) {
+        0 => true,
+        port => write!(out, "{port}").is_ok(),
+    }
 }
 pub fn is_request_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    if !asked_port(request).is_empty() {
+    if asked_port(request) != 0 {
         out.push(b':');
     }
     true
 }
-fn asked_port(request: &Request) -> &[u8] {
-    if !request.head.host.is_empty() {
-        return request.text(request.head.port);
-    }
-    let host = request.header(wire::Known::Host).unwrap_or_default();
-    let after = host.iter().rposition(|byte| matches!(byte, b':' | b']'));
-    match after {
-        Some(i) if host[i] == b':' => &host[i + 1..],
-        _ => b"",
-    }
+fn asked_port(request: &Request) -> u16 {
+    request.head.port_number(&request.buffer)
 }
 
 pub fn document_root(request: &mut Request, out: &mut Vec<u8>) -> bool {
