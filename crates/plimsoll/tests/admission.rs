@@ -115,6 +115,41 @@ fn idle_clients_give_way_to_new_ones() {
 }
 
 #[test]
+fn who_keeps_asking_has_a_turn_and_then_others() {
+    // Eight slots beside the listening socket and the channel.
+    let server = serve(with_slots(10, "overload_wait 15s; location / { return 200 x; }"));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let asking = std::sync::atomic::Ordering::Relaxed;
+    let (requests, turns) = std::thread::scope(|scope| {
+        let busy = || {
+            let (mut requests, mut turns) = (0, 0);
+            while !over.load(asking) {
+                let mut client = server.client();
+                turns += 1;
+                loop {
+                    let answer = client.get("/");
+                    assert_eq!(answer.status, 200);
+                    requests += 1;
+                    if answer.header("connection") == Some("close") || over.load(asking) {
+                        break;
+                    }
+                }
+            }
+            (requests, turns)
+        };
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(busy)).collect();
+        // All seats are theirs, and none of them ever rests.
+        for _ in 0..10 {
+            assert_eq!(server.get("/").status, 200);
+        }
+        over.store(true, asking);
+        let each = all.into_iter().map(|client| client.join().unwrap());
+        each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    });
+    assert!(requests >= 4 * turns, "{requests} requests over {turns} connections");
+}
+
+#[test]
 fn clients_that_send_nothing_give_way_to_those_that_ask() {
     let server = serve(with_slots(10, "location / { return 200 x; } overload_wait 15s;"));
     let silent: Vec<_> = (0..8).map(|_| server.client()).collect();

@@ -74,9 +74,16 @@ pub(crate) struct Waiting {
 const LOOKED_AT: usize = 64;
 
 enum Body<R> {
-    Free { next: u32 },
+    Free {
+        next: u32,
+    },
     Serving(Waiting),
-    Resting { fd: OwnedFd, rest: R },
+    /// Since the tick `since`.
+    Resting {
+        fd: OwnedFd,
+        since: Tick,
+        rest: R,
+    },
 }
 
 /// One registered descriptor.
@@ -294,11 +301,17 @@ impl<R> Entries<R> {
     }
 
     /// Puts a connection to rest. Returns its key, and what waited for it, to be dropped outside.
-    pub(crate) fn rest(&mut self, index: u32, fd: OwnedFd, rest: R) -> (RestKey, Option<Waiting>) {
+    pub(crate) fn rest(
+        &mut self,
+        index: u32,
+        fd: OwnedFd,
+        since: Tick,
+        rest: R,
+    ) -> (RestKey, Option<Waiting>) {
         self.set_yielding(index, None);
         let entry = self.pages.at(index);
         let key = RestKey { index, generation: entry.generation };
-        let body = std::mem::replace(&mut entry.body, Body::Resting { fd, rest });
+        let body = std::mem::replace(&mut entry.body, Body::Resting { fd, since, rest });
         self.lru.push_back(&mut Rested(&mut self.pages), index);
         self.resting += 1;
         match body {
@@ -317,7 +330,7 @@ impl<R> Entries<R> {
         self.lru.remove(&mut Rested(&mut self.pages), index);
         self.resting -= 1;
         match body {
-            Body::Resting { fd, rest } => Some((fd, rest)),
+            Body::Resting { fd, rest, .. } => Some((fd, rest)),
             _ => None,
         }
     }
@@ -331,9 +344,16 @@ impl<R> Entries<R> {
         self.rise(key.index)
     }
 
-    /// Ends the rest of the connection that has rested longest.
-    pub(crate) fn rise_oldest(&mut self) -> Option<(u32, OwnedFd, R)> {
+    /// Ends the rest of the connection that has rested longest, if that is since `latest` or earlier.
+    pub(crate) fn rise_oldest(&mut self, latest: Tick) -> Option<(u32, OwnedFd, R)> {
         let index = self.lru.first()?;
+        let since = match &self.pages.at(index).body {
+            Body::Resting { since, .. } => *since,
+            _ => Tick::MAX,
+        };
+        if since > latest {
+            return None;
+        }
         self.rise(index).map(|(fd, rest)| (index, fd, rest))
     }
 
@@ -423,7 +443,7 @@ mod tests {
         entries.remove(old.index);
         let new = entries.insert(State::WRITE);
         assert_eq!(new.index, old.index);
-        entries.rest(new.index, fd(), 1);
+        entries.rest(new.index, fd(), 1, 1);
         assert!(matches!(entries.event(old, EventFlags::IN), Stir::Nothing));
         assert!(entries.rise_by_key(old).is_none());
         assert_eq!(entries.resting(), 1);
@@ -431,10 +451,22 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_has_rested_long_enough_or_nobody_has() {
+        let mut entries = Entries::<u32>::new();
+        let first = entries.insert(State::WRITE);
+        let second = entries.insert(State::WRITE);
+        entries.rest(first.index, fd(), 3, 1);
+        entries.rest(second.index, fd(), 5, 2);
+        assert!(entries.rise_oldest(2).is_none());
+        assert!(matches!(entries.rise_oldest(3), Some((_, _, 1))));
+        assert!(entries.rise_oldest(4).is_none() && entries.resting() == 1);
+    }
+
+    #[test]
     fn room_to_write_does_not_disturb_the_rest() {
         let mut entries = Entries::<u32>::new();
         let key = entries.insert(State::WRITE);
-        entries.rest(key.index, fd(), 1);
+        entries.rest(key.index, fd(), 1, 1);
         assert!(matches!(entries.event(key, EventFlags::OUT), Stir::Nothing));
         assert!(matches!(entries.event(key, EventFlags::HUP), Stir::Rose(..)));
     }

@@ -154,7 +154,7 @@ impl<R> Handle<R> {
             return key;
         }
         let (fd, index) = socket.into_parts();
-        let (key, waiting) = entries.rest(index, fd, record);
+        let (key, waiting) = entries.rest(index, fd, self.tick(), record);
         drop(entries);
         // After the borrow: a waker may own a future that uses this loop.
         drop(waiting);
@@ -182,8 +182,17 @@ impl<R> Handle<R> {
 
     /// Wakes up to `at_most` connections with [`Why::Evicted`], those that have rested longest first. Returns how many.
     pub fn evict(&self, at_most: usize) -> usize {
+        self.evict_since(at_most, Tick::MAX)
+    }
+
+    /// As [`Handle::evict`], of those that have rested for `time`: at least, and at most two ticks of 32 ms longer.
+    pub fn evict_rested(&self, at_most: usize, time: Duration) -> usize {
+        self.evict_since(at_most, self.tick().saturating_sub(tick_after(nanos(time))))
+    }
+
+    fn evict_since(&self, at_most: usize, latest: Tick) -> usize {
         for evicted in 0..at_most {
-            let oldest = self.0.entries.borrow_mut().rise_oldest();
+            let oldest = self.0.entries.borrow_mut().rise_oldest(latest);
             let Some((index, fd, rest)) = oldest else { return evicted };
             let socket = Socket::from_parts(self, fd, index);
             self.hand(Woken { socket, rest, why: Why::Evicted });

@@ -239,6 +239,8 @@ pub struct TcpInfo {
     pub congestion_window: u32,
     /// The room for what is received, in bytes.
     pub receive_space: u32,
+    /// How long ago the peer acknowledged something, its part in the connection's beginning included.
+    pub heard: Duration,
 }
 
 /// Reads what the kernel knows of a TCP connection.
@@ -252,6 +254,7 @@ pub fn tcp_information(fd: impl AsFd) -> io::Result<TcpInfo> {
         variance: info.tcpi_rttvar,
         congestion_window: info.tcpi_snd_cwnd,
         receive_space: info.tcpi_rcv_space,
+        heard: Duration::from_millis(info.tcpi_last_ack_recv.into()),
     })
 }
 

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
+use testkit::Server;
+
 /// How long a client waits for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it waits after a refusal before it comes again.
@@ -27,6 +29,8 @@ pub struct Outcome {
     pub broken: u64,
     /// Nothing came in five seconds.
     pub silent: u64,
+    /// Connections made for all of them.
+    pub connections: u64,
 }
 
 impl AddAssign for Outcome {
@@ -37,6 +41,7 @@ impl AddAssign for Outcome {
         self.gateway += other.gateway;
         self.broken += other.broken;
         self.silent += other.silent;
+        self.connections += other.connections;
     }
 }
 
@@ -62,10 +67,12 @@ struct Answer {
 }
 
 /// What so many clients do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Load<'a> {
     /// Whom they ask.
-    pub address: SocketAddr,
+    pub server: &'a Server,
+    /// At which of its ports.
+    pub port: u16,
     /// How many at once.
     pub clients: usize,
     /// For what.
@@ -93,7 +100,7 @@ impl Load<'_> {
         let mut outcome = Outcome::default();
         let mut connection = None;
         loop {
-            let answer = self.ask(&mut connection);
+            let answer = self.ask(&mut connection, &mut outcome.connections);
             outcome.note(answer.as_ref().map(|a| (a.status, a.retry)).map_err(io::Error::kind));
             if !answer.as_ref().is_ok_and(|answer| answer.lasts) {
                 connection = None;
@@ -108,27 +115,31 @@ impl Load<'_> {
     }
     /// Asks. That a connection at rest was closed when the request came is no answer to it: as every client, it tries again
     /// over a new one.
-    fn ask(&self, connection: &mut Option<TcpStream>) -> io::Result<Answer> {
+    fn ask(&self, connection: &mut Option<TcpStream>, connections: &mut u64) -> io::Result<Answer> {
         let kept = connection.is_some();
-        match self.ask_over(connection) {
+        match self.ask_over(connection, connections) {
             Err(error) if kept && !is_late(error.kind()) => {
                 *connection = None;
-                self.ask_over(connection)
+                self.ask_over(connection, connections)
             }
             answer => answer,
         }
     }
-    fn ask_over(&self, connection: &mut Option<TcpStream>) -> io::Result<Answer> {
+    fn ask_over(&self, connection: &mut Option<TcpStream>, connections: &mut u64) -> io::Result<Answer> {
         let stream = match connection {
             Some(stream) => stream,
-            None => connection.insert(self.connect()?),
+            None => {
+                *connections += 1;
+                connection.insert(self.connect()?)
+            }
         };
         let close = if self.keep_alive { "" } else { "Connection: close\r\n" };
         write!(stream, "GET {} HTTP/1.1\r\nHost: a\r\n{close}\r\n", self.target)?;
         read(stream)
     }
     fn connect(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(stream)

@@ -62,8 +62,8 @@ pub fn overload(arguments: &[String]) -> Result<()> {
     }
     many_descriptors();
     println!(
-        "{:<34} {:>7} {:>7} {:>6} {:>6} {:>6} {:>6} {:>7}",
-        "", "200", "503", "500", "50x", "broken", "silent", "200/s"
+        "{:<34} {:>7} {:>7} {:>6} {:>6} {:>6} {:>6} {:>7} {:>6} {:>7}",
+        "", "200", "503", "500", "50x", "broken", "silent", "200/s", "us/200", "connections"
     );
     let mut faults = Vec::new();
     for scenario in SCENARIOS.iter().filter(|s| names.is_empty() || names.iter().any(|n| *n == s.name)) {
@@ -90,12 +90,13 @@ fn many_descriptors() {
 }
 
 fn show(binary: Binary, row: &Row) {
-    let Outcome { ok, refused, failed, gateway, broken, silent } = row.outcome;
+    let Outcome { ok, refused, failed, gateway, broken, silent, connections } = row.outcome;
     println!(
-        "  {:<9} {:<22} {ok:>7} {refused:>7} {failed:>6} {gateway:>6} {broken:>6} {silent:>6} {:>7.0}",
+        "  {:<9} {:<22} {ok:>7} {refused:>7} {failed:>6} {gateway:>6} {broken:>6} {silent:>6} {:>7.0} {:>6.0} {connections:>7}",
         binary.name(),
         row.phase,
-        row.rate()
+        row.rate(),
+        row.cost()
     );
     row.notes.iter().for_each(|note| println!("  {:<9} {:<22} {note}", "", ""));
 }
@@ -104,7 +105,7 @@ fn show(binary: Binary, row: &Row) {
 fn check(rows: &[Row]) -> Vec<String> {
     let mut faults = Vec::new();
     for row in rows {
-        let Outcome { ok, refused, failed, gateway, broken, silent } = row.outcome;
+        let Outcome { ok, refused, failed, gateway, broken, silent, .. } = row.outcome;
         let wrong = failed + gateway + broken + silent > 0
             || (ok == 0 && row.wanted != Wanted::Answers)
             || (refused > 0 && row.wanted == Wanted::Served);
@@ -115,6 +116,12 @@ fn check(rows: &[Row]) -> Vec<String> {
             let least = rows.iter().find(|row| row.phase == of).map_or(0.0, Row::rate) * part;
             if row.rate() < least {
                 faults.push(format!("{}: {:.0} a second, not {least:.0}", row.phase, row.rate()));
+            }
+        }
+        if let Some((times, of)) = row.at_most {
+            let most = rows.iter().find(|row| row.phase == of).map_or(0.0, Row::cost) * times;
+            if row.cost() > most {
+                faults.push(format!("{}: {:.1} us for each answer, not {most:.1}", row.phase, row.cost()));
             }
         }
         faults.extend(row.fault.iter().map(|fault| format!("{}: {fault}", row.phase)));

@@ -1,6 +1,5 @@
 //! Where scenarios play: servers, upstreams, loads, and somebody who looks at the status page meanwhile.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use testkit::{Binary, Origin, Server};
 
 use super::LONG;
 use super::load::{Load, Outcome};
+use crate::bench::process::cpu_nanoseconds;
 
 /// One server in one scenario.
 pub struct Stage {
@@ -32,9 +32,13 @@ pub struct Row {
     pub phase: &'static str,
     pub outcome: Outcome,
     pub time: Duration,
+    /// The processor's time that the server took meanwhile, in microseconds.
+    pub cpu: f64,
     pub wanted: Wanted,
     /// Its rate is at least this part of another phase's.
     pub at_least: Option<(f64, &'static str)>,
+    /// An answer takes at most so many times the processor's time of one in another phase.
+    pub at_most: Option<(f64, &'static str)>,
     /// What is shown below it.
     pub notes: Vec<String>,
     /// What else is wrong.
@@ -47,6 +51,13 @@ impl Row {
     }
     pub fn at_least(self, part: f64, of: &'static str) -> Row {
         Row { at_least: Some((part, of)), ..self }
+    }
+    pub fn at_most(self, times: f64, of: &'static str) -> Row {
+        Row { at_most: Some((times, of)), ..self }
+    }
+    /// Microseconds of the processor for each 200.
+    pub fn cost(&self) -> f64 {
+        self.cpu / self.outcome.ok.max(1) as f64
     }
     /// Requests answered with 200 a second.
     pub fn rate(&self) -> f64 {
@@ -90,22 +101,21 @@ impl Stage {
         ))
     }
     /// Clients that keep their connections.
-    pub fn keeping<'a>(&self, server: &Server, clients: usize, target: &'a str) -> Load<'a> {
-        let address = SocketAddr::from(([127, 0, 0, 1], server.port()));
-        Load { address, clients, target, time: self.time(), keep_alive: true }
+    pub fn keeping<'a>(&self, server: &'a Server, clients: usize, target: &'a str) -> Load<'a> {
+        Load { server, port: server.port(), clients, target, time: self.time(), keep_alive: true }
     }
     /// Clients with a connection for each request.
-    pub fn load<'a>(&self, server: &Server, clients: usize, target: &'a str) -> Load<'a> {
+    pub fn load<'a>(&self, server: &'a Server, clients: usize, target: &'a str) -> Load<'a> {
         Load { keep_alive: false, ..self.keeping(server, clients, target) }
     }
 }
 
 /// What becomes of a load.
 pub fn measured(phase: &'static str, load: Load<'_>) -> Row {
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), cpu(load.server));
     let outcome = load.run();
-    let time = begun.elapsed();
-    Row { phase, outcome, time, wanted: Wanted::Some, at_least: None, notes: Vec::new(), fault: None }
+    let (time, cpu) = (begun.elapsed(), cpu(load.server) - before);
+    Row { outcome, time, cpu, ..empty(phase) }
 }
 
 /// The same, and of somebody who looks at the status page meanwhile.
@@ -116,26 +126,34 @@ pub fn watched(server: &Server, phase: &'static str, load: Load<'_>) -> [Row; 2]
         let row = measured(phase, load);
         over.store(true, Relaxed);
         let looked = look.join().unwrap_or_default();
-        let page = Row { phase: "  the status page", outcome: looked, notes: Vec::new(), ..row_like(&row) };
+        let page = Row { outcome: looked, time: row.time, ..empty("  the status page") };
         [row, page.wanted(Wanted::Served)]
     })
 }
 
-fn row_like(row: &Row) -> Row {
+/// Nothing has happened yet.
+fn empty(phase: &'static str) -> Row {
     Row {
-        phase: row.phase,
-        outcome: row.outcome,
-        time: row.time,
-        wanted: row.wanted,
+        phase,
+        outcome: Outcome::default(),
+        time: Duration::ZERO,
+        cpu: 0.0,
+        wanted: Wanted::Some,
         at_least: None,
+        at_most: None,
         notes: Vec::new(),
         fault: None,
     }
 }
 
+/// The processor's time that a server has taken so far, in microseconds.
+fn cpu(server: &Server) -> f64 {
+    cpu_nanoseconds(&server.processes()).unwrap_or(0) as f64 / 1000.0
+}
+
 fn look(server: &Server, over: &AtomicBool) -> Outcome {
-    let address = SocketAddr::from(([127, 0, 0, 1], server.port_n(1)));
-    let once = Load { address, clients: 1, target: "/", time: Duration::ZERO, keep_alive: false };
+    let port = server.port_n(1);
+    let once = Load { server, port, clients: 1, target: "/", time: Duration::ZERO, keep_alive: false };
     let mut all = Outcome::default();
     while !over.load(Relaxed) {
         all += once.run();

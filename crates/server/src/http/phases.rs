@@ -15,6 +15,7 @@ use super::steps::{self, Step};
 use super::{body, output, post_action, relay, router};
 use crate::flow::Verdict;
 use crate::modules::{files, slice};
+use crate::worker::admission;
 
 /// What a phase decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,21 +155,12 @@ async fn locate(request: &mut Request) -> Next {
     }
 }
 
-/// What a client may ask over one connection while others wait: a new connection for each request would cost all of them more
-/// than they gain.
-const TURN: (u32, std::time::Duration) = (16, std::time::Duration::from_millis(100));
-
-fn had_its_turn(request: &Request) -> bool {
-    let client = &request.client;
-    client.requests >= TURN.0
-        || request.thread.handle.now().saturating_duration_since(client.opened) >= TURN.1
-}
-
 async fn phases(request: &mut Request) -> Next {
     if request.keep_alive {
         // Where others wait for its seat, the client may come again.
         let pressed = request.thread.process.pressed.load(std::sync::atomic::Ordering::Relaxed) > 0;
-        request.keep_alive = !(pressed && had_its_turn(request)) && request.core().allows_keep_alive(request);
+        request.keep_alive =
+            !(pressed && admission::had_its_turn(request)) && request.core().allows_keep_alive(request);
     }
     let next = rewrite(request);
     if next != Next::Go {

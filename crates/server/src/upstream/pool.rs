@@ -46,6 +46,7 @@ pub struct Key {
 struct Idle {
     link: Link,
     key: Key,
+    since: Instant,
     until: Instant,
 }
 
@@ -96,12 +97,20 @@ impl ThreadState {
         let resting = self.resting.get();
         self.resting.set(if one_more { resting + 1 } else { resting.saturating_sub(1) });
     }
-    /// Closes the connection that rested longest in some pool; `false` if there is none.
+    /// Closes the connection that rested longest; `false` if there is none.
     pub fn evict(&self) -> bool {
+        self.evict_since(|_| true)
+    }
+    /// The same, if it has rested for `time`.
+    pub fn evict_rested(&self, now: Instant, time: Duration) -> bool {
+        self.evict_since(|idle| now >= idle.since + time)
+    }
+    fn evict_since(&self, may_go: impl Fn(&Idle) -> bool) -> bool {
         let mut pools = self.pools.borrow_mut();
-        let oldest =
-            pools.iter_mut().filter(|p| !p.is_empty()).min_by_key(|p| p.front().map(|idle| idle.until));
-        let evicted = oldest.and_then(VecDeque::pop_front);
+        let since = |pool: &VecDeque<Idle>| pool.front().map(|idle| idle.since);
+        let oldest = pools.iter_mut().filter(|pool| !pool.is_empty()).min_by_key(|pool| since(pool));
+        let evicted = oldest.filter(|pool| pool.front().is_some_and(may_go)).and_then(VecDeque::pop_front);
+        drop(pools);
         self.resting.set(self.resting.get() - usize::from(evicted.is_some()));
         evicted.is_some() || self.evict_line()
     }
@@ -153,7 +162,7 @@ pub fn rest(thread: &Rc<Thread>, group: u32, key: Key, keep: &KeepAlive, link: L
     } else {
         pool.pop_front();
     }
-    pool.push_back(Idle { link, key, until: now + keep.timeout });
+    pool.push_back(Idle { link, key, since: now, until: now + keep.timeout });
     drop(pools);
     begin_sweeping(thread);
 }

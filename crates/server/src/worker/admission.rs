@@ -2,21 +2,29 @@
 //! new ones wait at the door, the rest is told so.
 //!
 //! A client that finds no seat is held, and its thread stops listening: the others wait in the accept queue. At the end of
-//! each turn of the loop, while anybody is held, those are let in whom there is room for by then. Where that took longer
-//! than `overload_wait`, clients are answered with 503 from seats beside the pool, but only so many a second.
+//! each turn of the loop, while anybody is held, those are let in whom there is room for by then. Where clients have waited
+//! for `overload_wait` without a pause, who has itself waited for half of it is answered with 503 from seats beside the
+//! pool, but only so many a second.
+//!
+//! A new connection costs several times what a request does. So who is between two requests is not idle, and a client
+//! that keeps asking has a turn before its connection ends with an answer: where the processor binds, what is spent on
+//! those who come and go is a few hundredths.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use reactor::Peer;
 
-use super::Seat;
 use super::thread::{Thread, with_current};
+use super::{Process, Seat};
 use crate::chain::Cause;
+use crate::http::request::Request;
 use crate::listener;
 use crate::log::Level;
 
@@ -26,6 +34,18 @@ const AT_ONCE: usize = 32;
 const REFUSALS_APART: Duration = Duration::from_millis(5);
 /// Seats may become free on other threads: looked for so often.
 const LOOK: Duration = Duration::from_millis(5);
+/// Those that wait for a seat upstream look for who became idle so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A connection that rested for less is between two requests: cut off, its client would be back at once.
+const IDLE: Duration = Duration::from_millis(32);
+/// For so long may a client keep asking while others wait.
+const TURN: Duration = Duration::from_millis(100);
+/// On one thread turns end so far apart, in the middle.
+const ENDS_APART: Duration = Duration::from_millis(1);
+/// So many may end at once.
+const ENDS_TOGETHER: u32 = 16;
+/// Clients accepted from one queue before another queue's turn.
+const IN_A_ROW: u32 = 16;
 
 /// A thread's door.
 #[derive(Default)]
@@ -34,6 +54,12 @@ pub struct Door {
     /// Since when clients wait.
     since: Cell<Option<Instant>>,
     refused: Cell<Option<Instant>>,
+    /// When other threads were asked last for idle connections.
+    asked: Cell<Option<Instant>>,
+    /// From when on a client's turn may end.
+    next_end: Cell<Option<Instant>>,
+    /// Clients accepted from the queue whose turn it is.
+    in_a_row: Cell<u32>,
     /// Clients let in during this turn that will find an upstream connection at rest.
     on_credit: Cell<usize>,
 }
@@ -43,6 +69,21 @@ struct Held {
     tag: u32,
     fd: OwnedFd,
     peer: Peer,
+    /// Since when it waits, once somebody asked.
+    since: Option<Instant>,
+}
+
+impl Held {
+    fn new(tag: u32, fd: OwnedFd, peer: Peer) -> Held {
+        Held { tag, fd, peer, since: None }
+    }
+    /// Since when it waits, in the accept queue or here; where the kernel does not know, as long as anybody does.
+    fn waits_since(&mut self, now: Instant, door: Instant) -> Instant {
+        let in_the_queue = || sys::net::tcp_information(&self.fd).ok().map(|tcp| tcp.heard);
+        *self.since.get_or_insert_with(|| {
+            in_the_queue().map_or(door, |waited| now.checked_sub(waited).unwrap_or(door))
+        })
+    }
 }
 
 /// A connection came in: it gets a seat, or waits at the door.
@@ -50,7 +91,7 @@ pub fn arrived(thread: &Rc<Thread>, tag: u32, fd: OwnedFd, peer: Peer) {
     match seat(thread, tag) {
         Some(seat) => listener::enter(thread, tag, fd, peer, seat),
         None => {
-            thread.door.held.borrow_mut().push_back(Held { tag, fd, peer });
+            thread.door.held.borrow_mut().push_back(Held::new(tag, fd, peer));
             close(thread);
         }
     }
@@ -80,7 +121,6 @@ fn close(thread: &Rc<Thread>) {
     }
     thread.door.since.set(Some(thread.handle.now()));
     thread.process.pressed.fetch_add(1, Relaxed);
-    reclaim(thread, 2);
     let looking = thread.clone();
     thread.handle.spawn(async move {
         while looking.door.since.get().is_some() {
@@ -120,18 +160,23 @@ pub fn turn(thread: &Rc<Thread>) {
 
 /// The next of those that wait in the accept queues.
 fn from_the_queue(thread: &Rc<Thread>) -> Option<Held> {
-    let (tag, fd, peer) = thread.accept_one()?;
+    let row = &thread.door.in_a_row;
+    row.set((row.get() + 1) % IN_A_ROW);
+    let (tag, fd, peer) = thread.accept_one(row.get() == 0)?;
     thread.process.accepted.fetch_add(1, Relaxed);
-    Some(Held { tag, fd, peer })
+    Some(Held::new(tag, fd, peer))
 }
 
 /// There is no room for this one.
-fn full(thread: &Rc<Thread>, next: Held, since: Instant) {
+fn full(thread: &Rc<Thread>, mut next: Held, since: Instant) {
     let now = thread.handle.now();
     reclaim(thread, 2);
     let wait = thread.overload_wait(next.tag);
     let lately = thread.door.refused.get().is_some_and(|at| now < at + REFUSALS_APART);
-    let seat = match now.saturating_duration_since(since) >= wait && !lately {
+    // In a loop each of a chain of requests begins to wait anew: all of them must end in time.
+    let late = now.saturating_duration_since(since) >= wait
+        && now.saturating_duration_since(next.waits_since(now, since)) >= wait / 2;
+    let seat = match late && !lately {
         true => thread.bank.refusal(),
         false => None,
     };
@@ -149,15 +194,17 @@ fn full(thread: &Rc<Thread>, next: Held, since: Instant) {
 /// Connections make room for `count` others: idle clients first, then idle upstreams, then clients that take long over
 /// their head; here or on another thread.
 fn reclaim(thread: &Rc<Thread>, count: usize) {
-    let gone = leave(thread, count);
-    if gone == 0 {
+    let now = thread.handle.now();
+    let asked = &thread.door.asked;
+    if leave(thread, count) == 0 && asked.get().is_none_or(|at| now >= at + LOOK) {
+        asked.set(Some(now));
         thread.process.reclaim_elsewhere(thread.number, count);
     }
 }
 
 fn leave(thread: &Thread, count: usize) -> usize {
-    let mut gone = thread.handle.evict(count);
-    while gone < count && thread.upstreams.evict() {
+    let mut gone = thread.handle.evict_rested(count, IDLE);
+    while gone < count && thread.upstreams.evict_rested(thread.handle.now(), IDLE) {
         gone += 1;
     }
     gone += thread.handle.hurry(count - gone);
@@ -176,6 +223,22 @@ pub fn spared(thread: &Thread) {
     thread.process.meter.reclaimed(instead as u64);
 }
 
+/// Whether a client's connection is to end with the answer at hand, because others wait for its seat and it had its turn.
+/// Asked only while [`Process::pressed`](super::Process::pressed).
+pub fn had_its_turn(request: &Request) -> bool {
+    let thread = &request.thread;
+    let now = thread.handle.now();
+    if request.client.is_stream() || now.saturating_duration_since(request.client.opened) < TURN {
+        return false;
+    }
+    let next = thread.door.next_end.get().unwrap_or(now);
+    if next > now + ENDS_APART * ENDS_TOGETHER {
+        return false;
+    }
+    thread.door.next_end.set(Some(next.max(now) + ENDS_APART));
+    true
+}
+
 /// Idle connections of the calling thread make room.
 pub fn give_way(count: usize) {
     with_current(|thread| _ = leave(thread, count));
@@ -183,7 +246,7 @@ pub fn give_way(count: usize) {
 
 /// A seat for a request's upstream connection: the one kept for it, or a free one, or the first that becomes free within
 /// `overload_wait`.
-pub async fn upstream(request: &mut crate::http::request::Request) -> Option<Seat> {
+pub async fn upstream(request: &mut Request) -> Option<Seat> {
     if let Some(seat) = request.client.take_extra() {
         return Some(seat);
     }
@@ -192,26 +255,51 @@ pub async fn upstream(request: &mut crate::http::request::Request) -> Option<Sea
     if let Some(seat) = thread.bank.upstream() {
         return Some(seat);
     }
-    let ticket = process.seats.wait(1);
-    reclaim(&thread, 1);
-    let wait = request.plan().core.overload_wait;
-    let sleep = thread.handle.sleep(wait);
-    let granted = {
-        let (mut ticket, mut sleep) = (std::pin::pin!(ticket), std::pin::pin!(sleep));
-        std::future::poll_fn(|cx| {
-            if ticket.as_mut().poll(cx).is_ready() {
-                return std::task::Poll::Ready(true);
-            }
-            sleep.as_mut().poll(cx).map(|_| false)
-        })
-        .await
-    };
-    if granted {
+    if wait_for_one(&thread, request.plan().core.overload_wait).await {
         return Some(thread.bank.granted());
     }
     process.meter.refused(Cause::SlotsForUpstream);
     request.overloaded = true;
     None
+}
+
+/// Waits in the queue for a seat, at most so long; meanwhile whoever becomes idle gives way, and those that keep asking
+/// have turns. Whether it was granted.
+async fn wait_for_one(thread: &Rc<Thread>, at_most: Duration) -> bool {
+    let _pressing = Pressing::new(&thread.process);
+    let mut ticket = pin!(thread.process.seats.wait(1));
+    let until = thread.handle.now() + at_most;
+    loop {
+        if !thread.upstreams.evict() {
+            reclaim(thread, 1);
+        }
+        let mut sleep = pin!(thread.handle.sleep_until(until.min(thread.handle.now() + LOOK_AGAIN)));
+        let granted = std::future::poll_fn(|cx| match ticket.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => sleep.as_mut().poll(cx).map(|_| false),
+        });
+        if granted.await {
+            return true;
+        }
+        if thread.handle.now() >= until {
+            return false;
+        }
+    }
+}
+
+/// Somebody waits for a seat, for as long as this lives.
+struct Pressing<'a>(&'a AtomicUsize);
+
+impl Pressing<'_> {
+    fn new(process: &Process) -> Pressing<'_> {
+        process.pressed.fetch_add(1, Relaxed);
+        Pressing(&process.pressed)
+    }
+}
+impl Drop for Pressing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Says, at most once a second, that seats are short, in nginx's words, and what binds.

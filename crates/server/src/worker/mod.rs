@@ -52,7 +52,7 @@ pub struct Process {
     refusing: AtomicUsize,
     /// Clients of listeners with a reserve of their own.
     operators: AtomicUsize,
-    /// Threads at which clients wait for a seat.
+    /// Threads at which clients wait for a seat, and requests that wait for one upstream.
     pub pressed: AtomicUsize,
     remotes: Mutex<Vec<Remote<Rest>>>,
     next_boundary: AtomicU64,

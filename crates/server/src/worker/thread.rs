@@ -403,15 +403,20 @@ impl Thread {
     fn has_reserve(&self, tag: u32) -> bool {
         self.generation_at(tag).is_some_and(|g| g.shared.find_listener(tag).is_some_and(|l| l.reserve))
     }
-    /// A connection from one of the accept queues; the queues take turns.
-    pub fn accept_one(&self) -> Option<(u32, OwnedFd, Peer)> {
+    /// A connection from one of the accept queues: from the same as before, unless that is empty or it is the next one's
+    /// turn.
+    pub fn accept_one(&self, next: bool) -> Option<(u32, OwnedFd, Peer)> {
         let mut listeners = self.listeners.borrow_mut();
-        for _ in 0..listeners.len() {
+        let count = listeners.len();
+        if next && count > 1 {
             listeners.rotate_left(1);
-            let (tag, _, fd) = listeners.last()?;
+        }
+        for _ in 0..count {
+            let (tag, _, fd) = listeners.first()?;
             if let Ok((connection, peer)) = sys::net::accept(&**fd) {
                 return Some((*tag, connection, peer));
             }
+            listeners.rotate_left(1);
         }
         None
     }
