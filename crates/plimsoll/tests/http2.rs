@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use rustix::process::Signal;
-use testkit::http2::{END_HEADERS, END_STREAM, Frames, head, kind};
+use testkit::http2::{END_HEADERS, END_STREAM, Frames, block, head, kind};
 use testkit::{Binary, Gate, Origin, Server, Site, each, eventually, on_both, peers, serve};
 
 /// `:status` 200 and its likes in HPACK's static table.
@@ -218,20 +218,117 @@ fn a_host_with_two_meanings_is_refused() {
 }
 
 #[test]
-fn long_heads_are_refused() {
-    let server = serve(h2(
-        "large_client_header_buffers 2 1k; client_header_buffer_size 100; location / { return 200 ok; }",
-    ));
+fn long_heads_end_the_connection() {
+    let text =
+        h2("large_client_header_buffers 2 1k; client_header_buffer_size 100; location / { return 200 ok; }");
+    on_both(text, |server| {
+        let mut client = Frames::connect(server, &[]);
+        client.request(1, "GET", "/", &[("x-long", &many(800))], true);
+        assert_eq!(client.answer(1), (OK, b"ok".into()));
+        let refused = |path: &str, fields: &[(&str, &str)], logged: &str| {
+            let mut client = Frames::connect(server, &[]);
+            client.request(1, "GET", path, fields, true);
+            assert_eq!(client.wait(kind::GOAWAY, 0).code(), ENHANCE_YOUR_CALM);
+            server.error_log().wait_for(logged);
+        };
+        refused("/", &[("x-long", &many(1040))], "client sent too large header field while");
+        refused(&format!("/{}", many(1600)), &[], "client sent too large header field while");
+        let (a, b) = (many(1008), many(1008));
+        refused("/", &[("x-a", &a), ("x-b", &b), ("x-c", "c")], "client sent too large header while");
+    });
+}
+
+/// Each is answered 400, said in the log, and others go on.
+#[test]
+fn bad_heads_are_answered() {
+    let server = serve(h2("location / { return 200 ok; }"));
     let mut client = Frames::connect(&server, &[]);
-    client.request(1, "GET", "/", &[("x-long", &many(1040))], true);
-    assert_eq!(client.answer(1).0, BAD_REQUEST);
-    server.error_log().wait_for("client sent too long header line");
-    client.request(3, "GET", "/", &[("x-long", &many(800))], true);
-    assert_eq!(client.answer(3), (OK, b"ok".into()));
-    // 414
-    client.request(5, "GET", &format!("/{}", many(1600)), &[], true);
-    client.wait(kind::HEADERS, 5);
-    server.error_log().wait_for("client sent too long URI");
+    let (method, scheme, path, host) =
+        ((":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a"));
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[scheme, path, host], "client sent no :method header"),
+        (&[method, path, host], "client sent no :scheme header"),
+        (&[method, scheme, host], "client sent no :path header"),
+        (&[method, scheme, path, host, path], "client sent duplicate :path header"),
+        (&[method, scheme, (":path", ""), host], "client sent empty :path header"),
+        (&[method, scheme, (":path", "x"), host], "client sent invalid :path header: \"x\""),
+        (&[(":method", "get"), scheme, path, host], "client sent invalid method: \"get\""),
+        (&[method, (":scheme", "1"), path, host], "client sent invalid :scheme header: \"1\""),
+        (&[method, scheme, path, host, (":x", "1")], "client sent unknown pseudo-header \":x\""),
+        (&[method, scheme, path, ("x", "1"), host], "client sent out of order pseudo-headers"),
+        (&[method, scheme, path, host, ("X", "1")], "client sent invalid header name: \"X\""),
+        (&[method, scheme, path, host, ("x", "a\rb")], "client sent header \"x\" with invalid value: "),
+    ];
+    for (stream, (fields, logged)) in (1..).step_by(2).zip(cases) {
+        client.send(kind::HEADERS, END_HEADERS | END_STREAM, stream, &block(fields));
+        assert_eq!(client.wait(kind::HEADERS, stream).payload[0], BAD_REQUEST, "{logged}");
+        server.error_log().wait_for(logged);
+    }
+    client.request(101, "GET", "/", &[], true);
+    assert_eq!(client.answer(101), (OK, b"ok".into()));
+}
+
+#[test]
+fn bodies_are_as_long_as_they_say() {
+    let text = h2("location / { client_body_buffer_size 16k; proxy_pass http://127.0.0.1:1; }");
+    on_both(text, |server| {
+        let mut client = Frames::connect(server, &[]);
+        let log = server.error_log();
+        let ends = END_HEADERS | END_STREAM;
+        client.send(kind::HEADERS, ends, 1, &head("POST", "/", &[("content-length", "5")]));
+        assert_eq!(client.wait(kind::HEADERS, 1).payload[0], BAD_REQUEST);
+        log.wait_for("client prematurely closed stream while");
+        client.request(3, "POST", "/", &[("content-length", "5")], false);
+        client.send(kind::DATA, END_STREAM, 3, b"four");
+        assert_eq!(client.wait(kind::HEADERS, 3).payload[0], BAD_REQUEST);
+        log.wait_for("client prematurely closed stream: only 4 out of 5 bytes of request body received");
+        client.request(5, "POST", "/", &[("content-length", "3")], false);
+        client.send(kind::DATA, END_STREAM, 5, b"four");
+        assert_eq!(client.wait(kind::HEADERS, 5).payload[0], BAD_REQUEST);
+        log.wait_for("client intended to send body data larger than declared");
+    });
+}
+
+/// Who lets the table of fields shrink is told that it is used no more, once.
+#[test]
+fn tables_may_shrink() {
+    on_both(h2("location / { return 200 ok; }"), |server| {
+        let mut client = Frames::connect(server, &[(1, 0)]);
+        client.request(1, "GET", "/", &[], true);
+        assert_eq!(client.wait(kind::HEADERS, 1).payload[..2], [0x20, OK]);
+        client.request(3, "GET", "/", &[], true);
+        assert_eq!(client.wait(kind::HEADERS, 3).payload[0], OK);
+    });
+}
+
+/// Before the client knows how little it may send, it could send too much.
+#[test]
+fn no_bodies_before_small_windows_are_known() {
+    let server = serve(h2("http2_body_preread_size 10; location / { return 200 ok; }"));
+    let mut client = Frames::connect(&server, &[]);
+    client.request(1, "POST", "/", &[], false);
+    assert_eq!(client.wait(kind::RST_STREAM, 1).code(), REFUSED_STREAM);
+    server.error_log().wait_for("client sent stream with data before settings were acknowledged");
+    client.send(kind::SETTINGS, END_STREAM, 0, &[]);
+    client.request(3, "POST", "/", &[], false);
+    assert_eq!(client.answer(3).0, OK);
+}
+
+#[test]
+fn a_window_that_shrinks_may_be_negative() {
+    let site = Site::new(h2("")).file("html/f", many(1600));
+    on_both(site, |server| {
+        let mut client = Frames::connect(server, &[(4, 1000)]);
+        client.request(1, "GET", "/f", &[], true);
+        assert_eq!(client.wait(kind::DATA, 1).payload.len(), 1000);
+        // 500 less than nothing, and then one byte more than nothing.
+        client.send(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 1, 0xf4]);
+        client.send(kind::WINDOW_UPDATE, 0, 1, &501u32.to_be_bytes());
+        assert_eq!(client.wait(kind::DATA, 1).payload.len(), 1);
+        client.send(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]);
+        let rest = client.wait(kind::DATA, 1);
+        assert_eq!((rest.payload.len(), rest.flags), (599, END_STREAM));
+    });
 }
 
 #[test]

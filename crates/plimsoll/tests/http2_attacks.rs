@@ -111,7 +111,7 @@ fn resets_that_the_server_is_made_to_send() {
 
 #[test]
 fn heads_without_end() {
-    attack(OK, "client broke the protocol", |server| {
+    attack(OK, "client sent too large header while processing HTTP/2 connection", |server| {
         let first = frame(kind::HEADERS, 0, 1, &head("GET", "/", &[]));
         let field = block(&[("x", &"v".repeat(100))]);
         says_calm_down(flood(server, &first, |_| frame(kind::CONTINUATION, 0, 1, &field)));

@@ -22,6 +22,7 @@ use self::understand::{choose_default_server, understand};
 use crate::http::request::{Request, Stage};
 use crate::http::{body, phases};
 use crate::http2;
+use crate::http2::head::Wrong;
 use crate::log::{Context, Level};
 use crate::modules::core::Lingering;
 use crate::modules::ssl::{self, Tls};
@@ -184,7 +185,7 @@ async fn converse(request: &mut Request) -> Ending {
 }
 
 /// Serves one stream of HTTP/2: a request whose head was read by others.
-pub async fn serve_stream(request: &mut Request, head: &::http::request::Parts) {
+pub async fn serve_stream(request: &mut Request, head: http2::gather::Head) {
     begin(request);
     choose_default_server(request);
     let received = http2::head::receive(request, head);
@@ -194,7 +195,8 @@ pub async fn serve_stream(request: &mut Request, head: &::http::request::Parts) 
     // What becomes of the connection is not for one of its streams to say.
     let _ = match received {
         Ok(()) => one(request).await,
-        Err(bad) => refused(request, Refusal::Bad(bad)).await,
+        Err(Wrong::Head(bad)) => refused(request, Refusal::Bad(bad)).await,
+        Err(Wrong::Fields(what)) => refused(request, Refusal::Fields(what)).await,
     };
 }
 
@@ -202,10 +204,16 @@ pub async fn serve_stream(request: &mut Request, head: &::http::request::Parts) 
 async fn one(request: &mut Request) -> Ending {
     for line in &request.head.dropped {
         let line = String::from_utf8_lossy(request.text(*line));
-        log_info!(
-            request,
-            "client sent invalid header line: \"{line}\" while reading client request headers"
-        );
+        match line.split_once(": ").filter(|_| request.client.is_stream()) {
+            Some((name, _)) => log_info!(
+                request,
+                "client sent invalid header: \"{name}\" while reading client request headers"
+            ),
+            None => log_info!(
+                request,
+                "client sent invalid header line: \"{line}\" while reading client request headers"
+            ),
+        }
     }
     if let Err(bad) = understand(request) {
         return refused(request, Refusal::Bad(bad)).await;

@@ -12,6 +12,8 @@ use crate::http::request::Request;
 pub(super) enum Refusal {
     /// It breaks the protocol's rules.
     Bad(BadRequest),
+    /// It breaks a rule of HTTP/2, in these words.
+    Fields(String),
     /// It did not arrive within `client_header_timeout`.
     Timeout,
     /// The client closed the connection in the middle of it.
@@ -28,6 +30,12 @@ pub(super) async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     understand_what_is_there(request);
     let bad = match refusal {
         Refusal::Bad(bad) => bad,
+        Refusal::Fields(what) => {
+            choose_by_handshake(request);
+            log_info!(request, "{what} while reading client request headers");
+            phases::refuse(request, 400).await;
+            return Ending::Linger;
+        }
         Refusal::Timeout => {
             log_info!(request, "client timed out (110: Connection timed out) while {}", reading(request));
             give_up(request, 408);

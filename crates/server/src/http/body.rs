@@ -150,6 +150,17 @@ async fn read_frames(request: &mut Request, out: &mut Vec<u8>) -> Result<bool, u
     }
     let (read, limit) = (request.body.read, request.body.limit);
     match request.body.framing {
+        Framing::Length(length) if read > length => {
+            log_info!(request, "client intended to send body data larger than declared");
+            return Err(400);
+        }
+        Framing::Length(length) if request.body.complete && read < length => {
+            log_info!(
+                request,
+                "client prematurely closed stream: only {read} out of {length} bytes of request body received"
+            );
+            return Err(400);
+        }
         Framing::Length(length) => request.body.complete |= read >= length,
         _ if limit != 0 && read > limit => {
             log_error!(request, "client intended to send too large chunked body: {read} bytes");

@@ -1,17 +1,15 @@
 //! HTTP/2 with clients: one conversation for each connection, in which every stream becomes a [`Request`] of its own.
 //!
-//! The `h2` crate knows frames, HPACK and flow control. What it writes is gathered ([`io::Wire`]) and sent once a turn;
-//! what it reads becomes the same head that an HTTP/1 request has ([`head`]), so that phases and modules know nothing
-//! of the protocol. A stream is served by a task of its own on the connection's thread.
+//! What a client sends is taken frame by frame ([`intake`]); a head becomes the text that an HTTP/1 request has
+//! ([`gather`]), so that phases and modules know nothing of the protocol. A stream is served by a task of its own on the
+//! connection's thread; what streams set out is gathered ([`conversation`]) and sent once a turn. A connection that has
+//! nothing to do has no buffers.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::server::{Builder, Connection, Handshake, SendResponse};
-use h2::{Reason, RecvStream};
+use frames::{Kind, code, setting};
 
 use crate::connection;
 use crate::http::client::Client;
@@ -22,22 +20,21 @@ use crate::worker::thread::{LocalGeneration, Thread};
 
 mod conversation;
 pub mod deadline;
+mod flow;
+pub mod gather;
 pub mod head;
+mod intake;
 pub mod io;
 pub mod stream;
 
-use self::conversation::Conversation;
-use self::io::Wire;
-use self::stream::Stream;
+use self::conversation::{Conversation, FIRST_WINDOW, MOST_WINDOW};
+use self::gather::Head;
+use self::intake::{Ended, Intake, Opened};
 
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The protocol's name in ALPN.
 pub const ALPN: &[u8] = b"h2";
-/// So much of a stream's answer waits for the client beyond what its window allows.
-const SEND_BUFFER: usize = 64 * 1024;
-/// How long a client may take to leave after it was told to.
-const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a connection may take for its first stream before it has to give way to others.
 const FIRST_STREAM: Duration = Duration::from_secs(1);
 /// Streams that a client cancelled, beyond those it let end, before it is taken for an attacker.
@@ -82,32 +79,25 @@ pub async fn serve(thread: &Rc<Thread>, mut request: Box<Request>) -> (Box<Reque
     let generation = request.generation.clone();
     let _serving = thread.serving();
     thread.give_request(request);
-    let conversation = Conversation::new(thread.clone(), client, first);
-    let mut speaker = Box::new(Speaker::new(conversation.clone(), &generation));
+    let conversation = Conversation::new(thread.clone(), client);
+    let mut speaker = Speaker::new(conversation.clone(), first, &generation);
     std::future::poll_fn(|cx| speaker.poll(cx)).await;
     let sending = speaker.sending;
+    conversation.end();
     drop(speaker);
     let mut request = thread.request();
     request.use_client(conversation.take_client(), generation);
     (request, sending)
 }
 
-/// How far a connection is.
-enum State {
-    /// The client's preface is still to come.
-    Greeting(Handshake<Wire<Conversation>, Bytes>),
-    /// Streams come and go.
-    Open(Connection<Wire<Conversation>, Bytes>),
-}
-
 /// Drives one connection.
 struct Speaker {
     conversation: Rc<Conversation>,
-    state: State,
+    intake: Intake,
     /// The bounds of the address's default server.
     bounds: Http2,
-    /// The client was told that no more streams are served.
-    leaving: bool,
+    /// Everything is said: what is set out is sent, and then it ends.
+    closing: bool,
     /// The conversation ends although the client may still be sending.
     sending: bool,
     /// What is waited for has changed since the deadline was set.
@@ -126,100 +116,76 @@ enum Waiting {
 }
 
 impl Speaker {
-    fn new(conversation: Rc<Conversation>, generation: &Rc<LocalGeneration>) -> Speaker {
+    fn new(conversation: Rc<Conversation>, first: Vec<u8>, generation: &Rc<LocalGeneration>) -> Speaker {
         let listener = generation.shared.listener(conversation.listener());
-        let server = generation.shared.server(listener.default_server);
-        let (bounds, limits) = (server.http2, &generation.shared.plan(server.plan).core.limits);
-        let streams = bounds.max_concurrent_streams;
-        let window = u64::from(bounds.preread.max(1 << 16)) * u64::from(streams.clamp(16, 1 << 15));
-        let mut builder = Builder::new();
-        builder
-            .max_concurrent_streams(streams)
-            .initial_window_size(bounds.preread)
-            .initial_connection_window_size(window.min((1 << 31) - 1) as u32)
-            // Twice what is served: longer heads are refused here with the words and status of the directive.
-            .max_header_list_size(u32::try_from(limits.longest_head().saturating_mul(2)).unwrap_or(u32::MAX))
-            .max_send_buffer_size(SEND_BUFFER)
-            .max_local_error_reset_streams(Some(streams.max(100) as usize))
-            .max_pending_accept_reset_streams(streams.max(20) as usize);
-        let greeting = builder.handshake(Wire(conversation.clone()));
-        let state = State::Greeting(greeting);
-        Speaker { conversation, state, bounds, leaving: false, sending: false, waiting: None }
+        let bounds = generation.shared.server(listener.default_server).http2;
+        let set = [
+            (setting::MAX_CONCURRENT_STREAMS, bounds.max_concurrent_streams),
+            (setting::INITIAL_WINDOW_SIZE, bounds.preread),
+        ];
+        let pair = |(id, value): (u16, u32)| {
+            let ([a, b], [c, d, e, f]) = (id.to_be_bytes(), value.to_be_bytes());
+            [a, b, c, d, e, f]
+        };
+        conversation.put_control(Kind::Settings, 0, 0, set.map(pair).as_flattened());
+        let wider = (MOST_WINDOW - FIRST_WINDOW) as u32;
+        conversation.put_control(Kind::WindowUpdate, 0, 0, &wider.to_be_bytes());
+        let intake = Intake::new(first, bounds);
+        Speaker { conversation, intake, bounds, closing: false, sending: false, waiting: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.conversation.begin_turn(cx);
+        self.intake.begin_turn();
         loop {
-            match self.listen(cx) {
-                Poll::Ready(()) => return self.end(cx),
-                Poll::Pending => {}
-            }
-            if self.conversation.is_flooding() && !self.sending {
-                self.conversation.note(Level::Info, format_args!("http2 flood detected"));
-                self.sending = true;
-                self.close(Reason::ENHANCE_YOUR_CALM);
-                continue;
-            }
+            self.listen(cx);
             self.leave_in_time();
+            let full = self.conversation.is_full();
             let flushed = match self.conversation.poll_flush(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) => true,
                 Poll::Pending => false,
             };
-            if !self.conversation.take_timed_out() {
-                self.set_deadline(flushed);
-                return Poll::Pending;
-            }
-            if !flushed {
-                self.conversation
-                    .note(Level::Info, format_args!("client timed out (110: Connection timed out)"));
-            }
-            if !flushed || self.leaving {
+            if flushed && self.closing {
                 return Poll::Ready(());
             }
-            self.close(Reason::NO_ERROR);
-        }
-    }
-
-    /// Takes in what the client sent, and sets out what it is answered.
-    fn listen(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut self.state {
-                State::Greeting(greeting) => match Pin::new(greeting).poll(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(connection)) => self.state = State::Open(connection),
-                    Poll::Ready(Err(error)) => {
-                        self.broke(&error);
-                        return Poll::Ready(());
-                    }
-                },
-                State::Open(connection) => match connection.poll_accept(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(()),
-                    Poll::Ready(Some(Ok((head, answer)))) => self.begin_stream(head, answer),
-                    Poll::Ready(Some(Err(error))) => {
-                        self.broke(&error);
-                        return Poll::Ready(());
-                    }
-                },
+            if self.conversation.take_timed_out() {
+                if !flushed {
+                    let what = format_args!("client timed out (110: Connection timed out)");
+                    self.conversation.note(Level::Info, what);
+                    return Poll::Ready(());
+                }
+                self.close(code::NO_ERROR);
+            } else if !(flushed && full) {
+                self.set_deadline(flushed);
+                self.conversation.end_turn();
+                return Poll::Pending;
             }
         }
     }
 
-    fn begin_stream(&mut self, head: http::Request<RecvStream>, mut answer: SendResponse<Bytes>) {
-        let conversation = &self.conversation;
-        // Streams that were reset count no more for the protocol, but their requests may still be under way.
-        let most = self.bounds.max_concurrent_streams.saturating_mul(2);
-        let Some(generation) = conversation.thread.generation_at(conversation.listener()) else {
-            return answer.send_reset(Reason::REFUSED_STREAM);
-        };
-        if conversation.live() >= most {
-            let live = conversation.live();
-            conversation.note(Level::Info, format_args!("concurrent streams exceeded {live}"));
-            return answer.send_reset(Reason::REFUSED_STREAM);
+    /// Takes in what the client sent, and lets its streams begin.
+    fn listen(&mut self, cx: &mut Context<'_>) {
+        while !self.closing {
+            match self.intake.poll(cx, &self.conversation) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(opened)) => self.begin_stream(opened),
+                Poll::Ready(Err(ended)) => self.ended(&ended),
+            }
         }
-        let (head, body) = head.into_parts();
-        let client = conversation.stream_client(|conversation| Stream::new(conversation, body, answer));
+        if self.conversation.is_flooding() && !self.closing {
+            self.conversation.note(Level::Info, format_args!("http2 flood detected"));
+            self.close(code::ENHANCE_YOUR_CALM);
+        }
+    }
+
+    fn begin_stream(&mut self, opened: Opened) {
+        let conversation = &self.conversation;
+        let Opened { flow, head } = opened;
+        let Some(generation) = conversation.thread.generation_at(conversation.listener()) else {
+            return conversation.terminate(&flow, code::REFUSED_STREAM);
+        };
+        let client = conversation.stream_client(flow);
         let core = &generation.shared.default_plan(conversation.listener()).core;
         let worn = core.keepalive_timeout.is_zero()
             || client.requests >= core.keepalive_requests
@@ -231,37 +197,38 @@ impl Speaker {
         }
     }
 
-    /// Ends the conversation where the worker leaves, and where the client only opens streams to cancel them.
+    /// Ends the conversation where the worker leaves, where its last stream ended, and where the client only opens
+    /// streams to cancel them.
     fn leave_in_time(&mut self) {
-        let conversation = &self.conversation;
+        let conversation = self.conversation.clone();
         if conversation.canceled() > MOST_CANCELED.max(self.bounds.max_concurrent_streams.saturating_mul(4)) {
             conversation.note(Level::Info, format_args!("client sent too many refused streams"));
             conversation.forgive();
-            self.sending = true;
-            return self.close(Reason::ENHANCE_YOUR_CALM);
+            self.close(code::ENHANCE_YOUR_CALM);
         }
-        if !self.leaving && conversation.thread.is_leaving(conversation.listener()) {
+        if conversation.thread.is_leaving(conversation.listener()) {
             self.say_goodbye();
+        }
+        if self.intake.leaving && conversation.live() == 0 {
+            self.closing = true;
+            self.sending = true;
         }
     }
 
     /// Streams that are under way end as usual; others are not begun.
     fn say_goodbye(&mut self) {
-        if let State::Open(connection) = &mut self.state
-            && !std::mem::replace(&mut self.leaving, true)
-        {
-            connection.graceful_shutdown();
+        if !std::mem::replace(&mut self.intake.leaving, true) {
+            self.conversation.put_goodbye(self.intake.last, code::NO_ERROR);
             self.waiting = None;
-            self.conversation.wake();
         }
     }
-    fn close(&mut self, reason: Reason) {
-        self.leaving = true;
-        self.waiting = None;
-        if let State::Open(connection) = &mut self.state {
-            connection.abrupt_shutdown(reason);
+    /// Says why, and ends.
+    fn close(&mut self, code: u32) {
+        if !std::mem::replace(&mut self.closing, true) {
+            self.conversation.put_goodbye(self.intake.last, code);
+            self.sending = true;
+            self.waiting = None;
         }
-        self.conversation.wake();
     }
 
     fn set_deadline(&mut self, flushed: bool) {
@@ -280,7 +247,6 @@ impl Speaker {
         let timeout = match waiting {
             Waiting::Sending => Some(core.send_timeout),
             Waiting::Streams => None,
-            Waiting::Idle if self.leaving => Some(FAREWELL),
             Waiting::Idle if conversation.requests() == 0 => Some(core.client_header_timeout),
             Waiting::Idle => Some(core.keepalive_timeout),
         };
@@ -291,23 +257,20 @@ impl Speaker {
         conversation.set_yielding((waiting == Waiting::Idle).then(idle));
     }
 
-    /// Everything is said; what is still to be sent goes out as far as the client takes it at once.
-    fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = self.conversation.poll_flush(cx);
-        Poll::Ready(())
-    }
-
-    fn broke(&mut self, error: &h2::Error) {
+    fn ended(&mut self, ended: &Ended) {
         let conversation = &self.conversation;
-        match error.get_io() {
-            Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
-            Some(error) => {
+        self.closing = true;
+        match ended {
+            Ended::Closed => {}
+            Ended::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+            Ended::Io(error) => {
                 conversation.note(Level::Info, format_args!("recv() failed ({})", log::Errno(error)));
             }
-            None if error.is_remote() => {}
-            None => {
-                conversation.note(Level::Info, format_args!("client broke the protocol: {error}"));
+            Ended::Breach(code, what) => {
+                conversation.note(Level::Info, format_args!("{what}"));
+                conversation.put_goodbye(self.intake.last, *code);
                 self.sending = true;
+                return;
             }
         }
         if conversation.live() > 0 {
@@ -317,15 +280,10 @@ impl Speaker {
 }
 
 /// One stream: a request from its head to its log line.
-async fn one(
-    thread: Rc<Thread>,
-    client: Client,
-    head: http::request::Parts,
-    generation: Rc<LocalGeneration>,
-) {
+async fn one(thread: Rc<Thread>, client: Client, head: Head, generation: Rc<LocalGeneration>) {
     let mut request = thread.request();
     request.use_client(client, generation);
-    connection::serve_stream(&mut request, &head).await;
+    connection::serve_stream(&mut request, head).await;
     drop(request.client.take());
     thread.give_request(request);
 }

@@ -75,19 +75,27 @@ async fn send_frames(request: &mut Request, bodiless: bool) -> io::Result<()> {
         true => Some(body.len() as u64),
         false => request.response.content_length.filter(|_| !trails),
     };
-    let head = http2::head::answer(request);
-    request.sent += http2::head::size(&head);
+    let mut head = request.thread.buffer();
+    http2::head::answer(request, &mut head);
+    let sent = request.client.stream()?.send_head(&head, length == Some(0), length, chunk);
+    request.thread.give_buffer(head);
+    request.sent += sent? as u64;
     let head_length = request.sent;
     request.head_sent = true;
-    request.client.stream()?.send_head(head, length == Some(0), length, chunk)?;
     let result = match whole {
         true => write_all(request, body).await,
         false => stream::send(request, body, pace).await,
     };
     request.body_sent = request.sent.saturating_sub(head_length);
     result?;
-    let trailers = http2::head::trailers(request);
-    request.client.stream()?.finish(trailers)
+    if request.response.trailers.is_empty() {
+        return request.client.stream()?.finish(None);
+    }
+    let mut trailers = request.thread.buffer();
+    http2::head::trailers(request, &mut trailers);
+    let finished = request.client.stream()?.finish(Some(&trailers));
+    request.thread.give_buffer(trailers);
+    finished
 }
 
 /// What happened to an upstream's body on its way is logged here: it has no request to log with.

@@ -24,11 +24,15 @@ pub(super) async fn pass_on(settings: &Settings, request: &mut Request, passed: 
         return;
     }
     if request.client.is_stream() {
-        let Some(head) = http2::head::hints(fields(settings, &request.upstream)) else { return };
-        request.sent += http2::head::size(&head);
+        let mut block = request.thread.buffer();
+        http2::head::hints(fields(settings, &request.upstream), &mut block);
+        if !block.is_empty()
+            && let Ok(sent) = request.client.stream().and_then(|stream| stream.send_hints(&block))
+        {
+            request.sent += sent as u64;
+        }
         // A client that is gone shows when its answer comes.
-        let _ = request.client.stream().and_then(|stream| stream.send_hints(head));
-        return;
+        return request.thread.give_buffer(block);
     }
     let mut text = request.thread.buffer();
     text.extend_from_slice(LINE);

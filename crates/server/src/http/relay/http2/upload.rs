@@ -13,7 +13,7 @@ use super::super::failure::{During, Failure};
 use super::super::protocol::{Message, Payload};
 use crate::http::request::Request;
 use crate::http2::deadline::Deadline;
-use crate::http2::stream::{Inlet, poll_room};
+use crate::http2::stream::Inlet;
 use crate::worker::thread::Thread;
 
 /// What a file is read in.
@@ -34,6 +34,8 @@ pub struct Client {
     inlet: Inlet,
     deadline: Deadline,
     timeout: Duration,
+    /// How long it says it is.
+    length: Option<u64>,
     /// `client_max_body_size`; 0 for none.
     limit: u64,
 }
@@ -69,9 +71,13 @@ impl Source {
                 let timeout = request.plan().core.client_body_timeout;
                 let deadline = Deadline::new(request.thread.handle.clone());
                 let limit = request.body.limit;
+                let length = match request.body.framing {
+                    wire::Framing::Length(length) => Some(length),
+                    _ => None,
+                };
                 let inlet = request.client.stream()?.take_inlet();
                 request.body.complete = true;
-                let client = |inlet| Source::Client(Client { inlet, deadline, timeout, limit });
+                let client = |inlet| Source::Client(Client { inlet, deadline, timeout, length, limit });
                 Ok((inlet.map_or(Source::Memory, client), Bytes::new()))
             }
         }
@@ -110,6 +116,17 @@ impl Client {
             }
         };
         self.deadline.stop_waiting();
+        let so_far = before + came.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let ended = came.as_ref().is_ok_and(Bytes::is_empty);
+        if let Some(length) = self.length.filter(|length| so_far > *length || (ended && so_far < *length)) {
+            let what = match ended {
+                true => format!(
+                    "client prematurely closed stream: only {so_far} out of {length} bytes of request body received"
+                ),
+                false => "client intended to send body data larger than declared".into(),
+            };
+            return Poll::Ready(Err(Failure::ClientBody(what, 400)));
+        }
         Poll::Ready(match came {
             Ok(bytes) if self.limit != 0 && before + bytes.len() as u64 > self.limit => {
                 let what = format!(
@@ -177,4 +194,22 @@ impl Upload {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// How many bytes the server's windows allow, `wanted` at most.
+fn poll_room(
+    body: &mut SendStream<Bytes>,
+    cx: &mut Context<'_>,
+    wanted: usize,
+) -> Poll<Result<usize, h2::Error>> {
+    body.reserve_capacity(wanted);
+    while body.capacity() == 0 {
+        match ready!(body.poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Poll::Ready(Err(error)),
+            // The stream ended meanwhile; why, says the next call.
+            None => return Poll::Ready(Err(h2::Reason::CANCEL.into())),
+        }
+    }
+    Poll::Ready(Ok(body.capacity()))
 }
