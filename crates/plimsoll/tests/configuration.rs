@@ -273,6 +273,14 @@ const REFUSED: &[(&str, &str)] = &[
         "events {} http { server { listen unix:; } }",
         "no path in the unix domain socket in \"unix:\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
     ),
+    (
+        "events {} http { server { listen 8001-8000; } }",
+        "invalid port range in \"8001-8000\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 127.0.0.1:8000-; } }",
+        "invalid port in \"127.0.0.1:8000-\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
+    ),
     ("http {}", "no \"events\" section in configuration"),
 ];
 

@@ -1,7 +1,9 @@
 //! Which server and location answer, after which normalisation, and who may.
 #![forbid(unsafe_code)]
 
-use testkit::{Server, Site, on_both};
+use std::io::{Read, Write};
+
+use testkit::{Port, Server, Site, on_both};
 
 /// Requests each target and compares the bodies.
 #[track_caller]
@@ -119,6 +121,63 @@ fn servers_by_name() {
             assert_eq!(server.get_with("/", &[("Host", host)]).text(), body, "{host}");
         }
         assert!(server.raw("GET / HTTP/1.0\r\n\r\n").ends_with(b"empty"));
+    });
+}
+
+#[test]
+fn a_server_that_is_alone_has_the_groups_of_its_name() {
+    let text = "server { listen 127.0.0.1:%%PORT%%; server_name ~^(www\\.)?(.+)$; location / { root %%DIR%%/sites/$2; } \
+        location /groups { return 200 $1|$2; } }";
+    on_both(text, |server| {
+        server.write("sites/a.example/index.html", "of a");
+        assert_eq!(server.get_with("/", &[("Host", "www.a.example")]).text(), "of a");
+        assert_eq!(server.get_with("/groups", &[("Host", "b.example")]).text(), "|b.example");
+    });
+}
+
+#[test]
+fn a_request_that_names_no_host_is_sent_to_the_address() {
+    let text = "server { listen 127.0.0.1:%%PORT%%; server_name a.example; location / { return 302 /b; } \
+        location /name { server_name_in_redirect on; return 302 /b; } }";
+    on_both(text, |server| {
+        let location = |target: &str| {
+            let answer = server.raw(format!("GET {target} HTTP/1.0\r\n\r\n"));
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            text.lines().find_map(|line| line.strip_prefix("Location: ").map(str::to_owned))
+        };
+        let at = |host: &str| Some(format!("http://{host}:{}/b", server.port()));
+        assert_eq!(location("/"), at("127.0.0.1"));
+        assert_eq!(location("/name"), at("a.example"));
+    });
+}
+
+#[test]
+fn what_is_refused_early_belongs_to_the_address() {
+    let text = "server { listen %%PORT%%; access_log logs/any; }\n\
+        server { listen 127.0.0.2:%%PORT%%; access_log logs/two; error_page 400 /bad; location /bad { return 200 two; } }";
+    on_both(text, |server| {
+        let mut client = server.client_at("127.0.0.2", 0);
+        client.send("GET /../.. HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response().text(), "two");
+        assert!(server.log("logs/two").wait_lines(1)[0].contains("GET /../.. HTTP/1.1"));
+    });
+}
+
+#[test]
+fn ports_in_a_row() {
+    // Nobody else is at this address.
+    let first = Port::free().number();
+    let text = "server { listen 127.0.0.1:%%PORT%%; return 200 one; } \
+        server { listen 127.0.0.3:%%FIRST%%-%%LAST%%; return 200 $server_port; }";
+    on_both(Site::new(text).with("FIRST", first).with("LAST", first + 1), |server| {
+        for port in [first, first + 1] {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.3", port)).expect("a server");
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            assert!(answer.ends_with(&format!("\r\n\r\n{port}")), "{answer}");
+        }
+        assert_eq!(server.get("/").text(), "one");
     });
 }
 

@@ -368,8 +368,8 @@ fn large_and_chunked_bodies() {
         let again = server.get("/");
         assert!(again.body == body);
         assert_eq!(again.header("x-cache"), Some("HIT"));
-        // nginx does not say how long what it keeps is, if the upstream did not.
-        assert!(binary == Binary::Nginx || again.header("content-length") == Some("500000"));
+        // How long it is remains unsaid, as the upstream did not.
+        assert!(again.is_chunked() && again.header("content-length").is_none());
         // The name is nginx's: whoever computes it finds the file.
         let path = files(&server).pop().expect("a file in the cache");
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();

@@ -393,6 +393,50 @@ fn variables_of_the_upstream() {
 }
 
 #[test]
+fn an_answer_under_way_has_no_end_yet() {
+    let text = "server { listen 127.0.0.1:%%PORT%%; \
+        add_header X \"$upstream_response_time|$upstream_response_length|$upstream_bytes_sent|$upstream_status\" always; \
+        location / { proxy_pass http://%%ORIGIN%%; } \
+        location /failed { proxy_pass http://127.0.0.1:%%CLOSED%%; } \
+        location /accel { error_page 502 /; proxy_pass http://127.0.0.1:%%CLOSED%%; } \
+        location /asked { auth_request /; auth_request_set $time $upstream_response_time; add_header X \"$time\"; \
+            proxy_pass http://%%ORIGIN%%; } }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        let closed = Port::free();
+        let site = Site::new(text).with("ORIGIN", origin.address()).with("CLOSED", closed.number());
+        let server = binary.serve(site);
+        for (target, pattern) in [
+            ("/", r"^-\|0\|0\|200$"),
+            ("/failed", r"^\d\.\d{3}\|0\|0\|502$"),
+            ("/accel", r"^\d\.\d{3} : -\|0 : 0\|0 : 0\|502 : 200$"),
+            ("/asked", r"^\d\.\d{3}$"),
+        ] {
+            let value = server.get(target).header("x").unwrap_or_default().to_owned();
+            assert!(testkit::matches(pattern, &value), "{target}: {value}");
+        }
+    });
+}
+
+#[test]
+fn a_host_and_a_port_that_the_configuration_names_itself() {
+    let text = "server { listen 127.0.0.1:%%PORT%%; proxy_set_header X \"$proxy_host|$proxy_port\"; \
+        location ~ ^/named/(?<proxy_host>[^/]+)/ { proxy_pass http://%%ORIGIN%%; } \
+        location /set { set $proxy_port p; proxy_pass http://%%ORIGIN%%; } location / { proxy_pass http://%%ORIGIN%%; } }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        let port = origin.port();
+        for (target, value) in
+            [("/named/a.b/", format!("a.b|{port}")), ("/set", "|p".to_owned()), ("/", format!("|{port}"))]
+        {
+            server.get(target);
+            assert_eq!(origin.last().header("x"), Some(&*value), "{target}");
+        }
+    });
+}
+
+#[test]
 fn names_in_proxy_pass_that_cannot_be_resolved_are_refused_at_start() {
     each(|binary| {
         let exit = binary.check("location / { proxy_pass http://no-such-host.invalid; }");

@@ -7,7 +7,11 @@ use crate::http::request::Request;
 /// Until the host is known, the default server's settings count.
 pub(super) fn choose_default_server(request: &mut Request) {
     let shared = &request.generation.shared;
-    request.server = shared.listener(request.client.listener).default_server;
+    let listener = shared.listener(request.client.listener);
+    request.server = match listener.needs_local_address() {
+        true => listener.names_for(request.client.local_address()).default_server,
+        false => listener.default_server,
+    };
     request.plan = shared.server(request.server).plan;
 }
 

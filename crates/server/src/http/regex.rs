@@ -61,10 +61,6 @@ impl Regex {
     pub fn groups(&self) -> usize {
         self.pcre.captures_len().saturating_sub(1)
     }
-    /// Whether a match fills variables.
-    pub fn has_names(&self) -> bool {
-        !self.named.is_empty()
-    }
     /// Whether it matches; captures nothing.
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.pcre.is_match(text).unwrap_or(false)

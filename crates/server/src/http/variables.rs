@@ -26,6 +26,14 @@ pub struct Variable {
     pub get: How,
     /// How it takes a value, if `set` may give it one.
     pub put: Option<Put>,
+    /// `set` and captures may give it a value that hides its own.
+    pub hideable: bool,
+}
+impl Variable {
+    /// The same, where `set` and captures may give it a value that hides its own.
+    pub const fn hideable(self) -> Variable {
+        Variable { hideable: true, ..self }
+    }
 }
 
 /// The two kinds of built-in variables.
@@ -39,15 +47,15 @@ pub enum How {
 
 /// A variable of its own name.
 pub const fn variable(name: &'static str, get: Get) -> Variable {
-    Variable { name, get: How::One(get), put: None }
+    Variable { name, get: How::One(get), put: None, hideable: false }
 }
 /// A variable that `set` can change.
 pub const fn settable(name: &'static str, get: Get, put: Put) -> Variable {
-    Variable { name, get: How::One(get), put: Some(put) }
+    Variable { name, get: How::One(get), put: Some(put), hideable: false }
 }
 /// A family of variables with a common prefix.
 pub const fn family(prefix: &'static str, get: GetNamed) -> Variable {
-    Variable { name: prefix, get: How::Family(get), put: None }
+    Variable { name: prefix, get: How::Family(get), put: None, hideable: false }
 }
 
 /// A variable that a configuration defines (`map`, `set`, a named capture ..).
@@ -61,6 +69,17 @@ pub trait Defined: Send + Sync {
 /// Which variable, in the tables of one configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Index(pub u32);
+
+/// A module's variable to which `set` gives a value: its own is found until then. A capture takes its place altogether.
+struct Hidden(Get);
+impl Defined for Hidden {
+    fn get(&self, request: &mut Request, out: &mut Vec<u8>) -> bool {
+        (self.0)(request, out)
+    }
+    fn cached(&self) -> bool {
+        false
+    }
+}
 
 /// The names a configuration mentions and defines, while it is read.
 #[derive(Default)]
@@ -116,7 +135,11 @@ impl Names {
                 return Ok(Meaning::Defined(defined.clone()));
             }
             if let Some(row) = builtin.one(name) {
-                return Ok(row);
+                return Ok(match (row, inner.assigned.get(name)) {
+                    (Meaning::One(_, None), Some(None)) => Meaning::Assigned,
+                    (Meaning::One(get, None), Some(Some(_))) => Meaning::Defined(Arc::new(Hidden(get))),
+                    (row, _) => row,
+                });
             }
             match inner.assigned.get(name) {
                 Some(Some(unset)) => return Ok(Meaning::Defined(unset.clone())),
@@ -178,7 +201,7 @@ impl Builtin {
     /// Whether there is a variable of this name that a configuration may not define or assign. Of a family
     /// (`$http_*`) it may define single ones.
     pub fn is_read_only(&self, name: &[u8]) -> bool {
-        self.one.get(&*name.to_ascii_lowercase()).is_some_and(|row| row.put.is_none())
+        self.one.get(&*name.to_ascii_lowercase()).is_some_and(|row| row.put.is_none() && !row.hideable)
     }
 }
 

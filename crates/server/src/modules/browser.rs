@@ -32,9 +32,10 @@ pub(crate) static MODULE: Module = Module {
                 out.push(b'1');
             }
             true
-        }),
-        variable("modern_browser", |request, out| value(request, true, out)),
-        variable("ancient_browser", |request, out| value(request, false, out)),
+        })
+        .hideable(),
+        variable("modern_browser", |request, out| value(request, true, out)).hideable(),
+        variable("ancient_browser", |request, out| value(request, false, out)).hideable(),
     ],
 };
 

@@ -240,6 +240,8 @@ impl Grpc {
         let place = Place { host: authority.as_bytes(), uri: None, whole: false };
         let head = request.thread.buffer();
         let message = create::create(&self.create, &self.settings, request, &place, false, head);
+        // As in nginx the error log names the server alone.
+        request.upstream.uri.clear();
         let tls = self.tls.as_ref().filter(|_| encrypted);
         let secured = tls.map(|tls| Box::new(tls.secured(request, authority.as_bytes())));
         relay::ask(self, &self.settings, request, Asked { message, group, number, kept: None, secured }).await

@@ -333,7 +333,7 @@ fn address_names(
         for name in &all.all {
             match name {
                 Name::Regex(regex) => {
-                    regexes |= regex.has_names();
+                    regexes |= regex.groups() > 0;
                     names.add_regex(regex.clone(), id);
                 }
                 Name::Text(text) if !server_name::is_valid(text) => {

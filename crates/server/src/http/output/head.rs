@@ -115,13 +115,13 @@ pub fn absolute_location(request: &Request, to: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(if encrypted { b"https://" } else { b"http://" });
     let generation = request.generation.clone();
     let server = generation.shared.server(request.server);
-    if plan.core.server_name_in_redirect || request.host.is_empty() {
-        match server.name.is_empty() {
-            true => request.client.push_local_ip(out),
-            false => out.extend_from_slice(server.name.as_bytes()),
-        }
-    } else {
-        out.extend_from_slice(&request.host);
+    let host = match plan.core.server_name_in_redirect {
+        true => server.name.as_bytes(),
+        false => &request.host,
+    };
+    match host.is_empty() {
+        true => request.client.push_local_ip(out),
+        false => out.extend_from_slice(host),
     }
     let port = request.client.local_port();
     if plan.core.port_in_redirect && port != if encrypted { 443 } else { 80 } && port != 0 {

@@ -195,7 +195,8 @@ fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
     if let Some(rest) = text.strip_prefix('[') {
         return ipv6(a, text, rest);
     }
-    if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    if is_number(first) && is_number(last) {
         return Ok(each_port(Ipv4Addr::UNSPECIFIED.into(), ports(a, text, text)?));
     }
     let (host, ports) = match text.rsplit_once(':') {
@@ -233,9 +234,13 @@ fn each_port(ip: IpAddr, ports: RangeInclusive<u16>) -> Vec<Address> {
     ports.map(|port| Address::Tcp(SocketAddr::new(ip, port))).collect()
 }
 
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// `port` or `port-port`.
 fn ports(a: &Args<'_>, text: &str, written: &str) -> Result<RangeInclusive<u16>, Error> {
-    let number = |port: &str| port.parse::<u16>().ok().filter(|p| *p > 0);
+    let number = |port: &str| port.parse::<u16>().ok().filter(|p| *p > 0 && is_number(port));
     let port = |port: &str| number(port).ok_or_else(|| bad(a, "invalid port", text));
     let Some((first, last)) = written.split_once('-') else { return port(written).map(|p| p..=p) };
     let ports = port(first)?..=port(last)?;

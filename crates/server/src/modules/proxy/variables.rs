@@ -6,8 +6,8 @@ use crate::http::request::Request;
 use crate::http::variables::{Variable, variable};
 
 pub(super) static VARIABLES: &[Variable] = &[
-    variable("proxy_host", |r, out| of_target(r, out, |f| &f.host, |r| &r.upstream.host)),
-    variable("proxy_port", |r, out| of_target(r, out, |f| &f.port, |r| &r.upstream.port)),
+    variable("proxy_host", |r, out| of_target(r, out, |f| &f.host, |r| &r.upstream.host)).hideable(),
+    variable("proxy_port", |r, out| of_target(r, out, |f| &f.port, |r| &r.upstream.port)).hideable(),
     variable("proxy_add_x_forwarded_for", |r, out| {
         for header in r.head.headers.all(wire::Known::XForwardedFor) {
             out.extend_from_slice(header.value.of(&r.buffer));

@@ -27,14 +27,18 @@ pub(super) static VARIABLES: &[Variable] = &[
     variable("upstream_queue_time", |r, out| each(r, out, |one, out| seconds(one.queued, out))),
     variable("upstream_connect_time", |r, out| each(r, out, |one, out| seconds(one.connect_time(), out))),
     variable("upstream_header_time", |r, out| each(r, out, |one, out| seconds(one.header_time(), out))),
-    variable("upstream_response_time", |r, out| each(r, out, |one, out| seconds(one.response_time(), out))),
+    variable("upstream_response_time", |r, out| {
+        each_ended(r, out, |one, out| seconds(one.and_then(Try::response_time), out))
+    }),
     variable("upstream_response_length", |r, out| {
-        each(r, out, |one, out| wire::push_decimal(out, one.length))
+        each_ended(r, out, |one, out| wire::push_decimal(out, one.map_or(0, |one| one.length)))
     }),
     variable("upstream_bytes_received", |r, out| {
         each(r, out, |one, out| wire::push_decimal(out, one.received))
     }),
-    variable("upstream_bytes_sent", |r, out| each(r, out, |one, out| wire::push_decimal(out, one.sent))),
+    variable("upstream_bytes_sent", |r, out| {
+        each_ended(r, out, |one, out| wire::push_decimal(out, one.map_or(0, |one| one.sent)))
+    }),
     variable("upstream_cache_status", |r, out| {
         let Some(status) = r.upstream.cache.status else { return false };
         out.extend_from_slice(status.name().as_bytes());
@@ -95,6 +99,22 @@ fn each(request: &mut Request, out: &mut Vec<u8>, mut value: impl FnMut(&Try, &m
         value(one, out);
     }
     !request.upstream.tries.is_empty()
+}
+
+/// As [`each`], of what is known when a try is over: of the answer whose head is being made nothing yet.
+fn each_ended(
+    request: &mut Request,
+    out: &mut Vec<u8>,
+    mut value: impl FnMut(Option<&Try>, &mut Vec<u8>),
+) -> bool {
+    // What is asked within a request is over when somebody looks.
+    let going_on = request.response.theirs && !request.head_sent && !request.logging && request.depth == 0;
+    let last = request.upstream.tries.len();
+    let mut number = 0;
+    each(request, out, |one, out| {
+        number += 1;
+        value((!going_on || number < last).then_some(one), out)
+    })
 }
 
 fn put(found: Option<&[u8]>, out: &mut Vec<u8>) -> bool {

@@ -38,8 +38,9 @@ pub(in super::super) fn serve(
     let body = opened.body();
     let response = &mut request.response;
     response.upgrade = false;
-    let head_alone = request.method == wire::Method::Head && response.content_length.is_some();
-    if !head_alone && !matches!(response.status, 204 | 304) {
+    // What the upstream did not say of the length is not said for it.
+    let bodiless = matches!(response.status, 204 | 304) || request.method == wire::Method::Head;
+    if !bodiless && response.content_length.is_some() {
         response.content_length = Some(opened.cached.body);
     }
     response.body = match body.is_empty() {
