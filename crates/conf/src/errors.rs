@@ -138,6 +138,11 @@ impl Error {
         self
     }
 
+    /// Whether a directive stands where it stood before.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.message.ends_with("directive is duplicate")
+    }
+
     /// Fills in what the directive's function did not know: its name and place.
     #[must_use]
     pub(crate) fn complete(mut self, directive: &str, at: impl FnOnce() -> Position) -> Error {

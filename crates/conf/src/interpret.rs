@@ -31,6 +31,7 @@ struct Interpreter<'a> {
     tables: &'a Tables,
     inputs: &'a dyn Inputs,
     root: Scope,
+    first: Firsts,
     /// The blocks one is in, innermost last.
     open: Vec<Frame>,
     /// The free block one is in; then that is the innermost.
@@ -41,11 +42,15 @@ struct Frame {
     row: &'static Directive,
     scope: Scope,
     at: Mark,
+    first: Firsts,
 }
+
+/// The first statement of each directive in a block.
+type Firsts = Vec<(&'static Directive, Statement)>;
 
 impl<'a> Interpreter<'a> {
     fn new(tables: &'a Tables, inputs: &'a dyn Inputs, root: Scope) -> Interpreter<'a> {
-        Interpreter { tables, inputs, root, open: Vec::new(), free: None }
+        Interpreter { tables, inputs, root, first: Vec::new(), open: Vec::new(), free: None }
     }
 
     fn kind(&self) -> Within {
@@ -101,17 +106,36 @@ impl<'a> Interpreter<'a> {
         (row.set)(self.here(), &args).map_err(|error| error.complete(row.name, || args.at()))
     }
 
+    fn first(&mut self) -> &mut Firsts {
+        self.open.last_mut().map_or(&mut self.first, |frame| &mut frame.first)
+    }
+
+    /// Whether a statement with a mistake in its value should not be there at all: nginx asks this before it reads the
+    /// value. It should not if the directive's first statement in this block is refused, too, the second time.
+    #[cold]
+    fn duplicate(&mut self, tree: &Tree, row: &Directive, statement: &Statement) -> Option<Error> {
+        let known = self.first().iter().find(|(known, _)| std::ptr::eq(*known, row));
+        let mut again = known.map(|(_, first)| first.clone())?;
+        again.at = statement.at;
+        let warnings = self.root.warnings();
+        let said = warnings.take();
+        let refused = self.set(tree, row, &again).err().filter(Error::is_duplicate);
+        warnings.take();
+        said.into_iter().for_each(|warning| warnings.push(warning));
+        refused
+    }
+
     fn begin(&mut self, tree: &Tree, row: &'static Directive, kind: Within, head: Statement) -> Result<()> {
         let mut scope = self.here().child(kind);
         scope.name = row.name;
         scope.args = head.args.clone();
         scope.at = tree.position(head.at);
-        self.open.push(Frame { row, scope, at: head.at });
+        self.open.push(Frame { row, scope, at: head.at, first: Vec::new() });
         self.set(tree, row, &head)
     }
 
     fn end(&mut self, tree: &Tree, end: Mark) -> Result<()> {
-        let Some(Frame { row, mut scope, at }) = self.open.pop() else { return Ok(()) };
+        let Some(Frame { row, mut scope, at, .. }) = self.open.pop() else { return Ok(()) };
         if let Some(closed) = row.closed {
             let body = Some(Box::new(Block { statements: Vec::new(), closed: true, end }));
             let name = Word::new(row.name.as_bytes(), false);
@@ -145,7 +169,14 @@ impl Sink for Interpreter<'_> {
             return self.keep(tree, statement);
         }
         let row = self.row(tree, &statement, false)?;
-        self.set(tree, row, &statement)
+        if let Err(error) = self.set(tree, row, &statement) {
+            return Err(self.duplicate(tree, row, &statement).unwrap_or(error));
+        }
+        let first = self.first();
+        if !first.iter().any(|(known, _)| std::ptr::eq(*known, row)) {
+            first.push((row, statement));
+        }
+        Ok(())
     }
 
     fn open(&mut self, tree: &Tree, mut head: Statement) -> Result<()> {

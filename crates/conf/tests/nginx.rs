@@ -226,6 +226,20 @@ fn places_and_duplicates() {
 }
 
 #[test]
+fn a_second_value_is_not_read_where_there_may_be_one() {
+    check("daemon on; daemon maybe;", "\"daemon\" directive is duplicate in F:1");
+    check(
+        "events { worker_connections 1;\nworker_connections x; }",
+        "\"worker_connections\" directive is duplicate in F:2",
+    );
+    check("events{} http { server { root b; root $; } }", "\"root\" directive is duplicate in F:1");
+    // In another block it is the first.
+    let first = "invalid value \"x\" in \"daemon\" directive, it must be \"on\" or \"off\" in F:1";
+    check("daemon x; daemon on;", first);
+    check("events{} http { root a; server { root $; } }", "invalid variable name in F:1");
+}
+
+#[test]
 fn whichever_comes_first() {
     check("http { server { root ${a b}; foo; ", "invalid number of arguments in \"root\" directive in F:1");
     check("events { foo 1; ", "unknown directive \"foo\" in F:1");

@@ -263,3 +263,132 @@ fn connect_has_an_authority() {
         ("CONNECT http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
     ]);
 }
+
+#[test]
+fn a_chunked_body_that_breaks_at_once_is_not_made_to_look_whole() {
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nfirst\r\n0\r\n\r\n";
+    let text = "location / { proxy_http_version 1.1; proxy_pass http://%%ORIGIN%%; }";
+    answered_with(text, answer, |server| {
+        let answer = server.normal("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(!answer.contains("\r\n0\r\n"), "{answer}");
+        server.error_log().wait_for("upstream sent invalid chunked response while reading upstream");
+    });
+}
+
+#[test]
+fn who_asks_for_a_head_hears_nothing_of_the_body() {
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n";
+    let text = "location / { proxy_method GET; proxy_pass http://%%ORIGIN%%; }";
+    answered_with(text, answer, |server| {
+        assert_eq!(server.request("HEAD", "/", &[], b"").status, 200);
+        server.raw("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        server.error_log().wait_for("upstream sent invalid chunked response while reading upstream");
+        let of_head = |line: &&String| line.contains("\"HEAD / ") && line.contains("[error]");
+        assert_eq!(server.error_log().lines().iter().filter(of_head).count(), 0);
+    });
+}
+
+#[test]
+fn messages_say_what_was_being_done() {
+    let text = "error_log logs/error.log info; server { listen 127.0.0.1:%%PORT%%; error_page 400 = @named; \
+        location @named { return 200; } location /ssi { ssi on; } \
+        location /accel { proxy_pass http://%%ORIGIN%%; } }";
+    let accel = "HTTP/1.1 200 OK\r\nX-Accel-Redirect: /a/../../b\r\nContent-Length: 0\r\n\r\n";
+    each(|binary| {
+        let origin = Origin::answering(accel);
+        let site = Site::new(text).with("ORIGIN", origin.address());
+        let server = binary.serve(site.file("html/ssi.html", "<!--#unknown -->").file("html/a.html", ""));
+        server.raw("GET ht!p://x/ HTTP/1.1\r\n\r\n");
+        server.get("/ssi.html");
+        server.get("/accel");
+        for (message, action) in [
+            ("empty URI in redirect to named location \"@named\"", "reading client request line"),
+            ("invalid SSI command: \"unknown\"", "sending response to client"),
+            ("unsafe URI \"/a/../../b\" was detected", "reading response header from upstream"),
+        ] {
+            server.error_log().wait_for(&format!("{message} while {action}, client: "));
+        }
+        let chunks = "POST /a.html HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
+        server.raw(chunks);
+        server.error_log().wait_for("client sent invalid chunked body, client: ");
+    });
+}
+
+#[test]
+fn a_page_for_an_error_has_nothing_added() {
+    let text = "add_after_body /more.txt; error_page 404 /page.html;";
+    let site = Site::new(text).file("html/page.html", "page\n").file("html/more.txt", "more\n");
+    on_both(site, |server| {
+        assert_eq!(server.get("/page.html").text(), "page\nmore\n");
+        assert_eq!(server.get("/none").text(), "page\n");
+    });
+}
+
+#[test]
+fn a_failed_precondition_leaves_nothing_of_the_answer_that_failed() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nX-A: b\r\nContent-Length: 2\r\n\r\nok";
+    let text = "proxy_cache_path cache keys_zone=zone:1m; server { listen 127.0.0.1:%%PORT%%; \
+        location / { proxy_pass http://%%ORIGIN%%; proxy_cache zone; proxy_cache_valid 1h; } }";
+    answered_with(text, answer, |server| {
+        let answer = server.get_with("/", &[("If-Match", "\"x\"")]);
+        assert_eq!(
+            (answer.status, answer.header("x-a"), answer.header("content-encoding")),
+            (412, None, None)
+        );
+    });
+}
+
+#[test]
+fn a_body_in_chunks_that_came_with_its_head_has_a_length() {
+    let text = "location / { fastcgi_request_buffering off; fastcgi_param CONTENT_LENGTH $content_length; \
+        fastcgi_pass %%ORIGIN%%; }";
+    each(|binary| {
+        let origin = Origin::wires(|wire| {
+            let request = wire.read_some(64 * 1024).unwrap_or_default();
+            let said = String::from_utf8_lossy(&request).contains("CONTENT_LENGTH5");
+            let _ = wire.send(records(format!("X-Said: {said}\r\n\r\n").as_bytes()));
+        });
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        let answer = server.normal(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        );
+        assert!(answer.contains("X-Said: true\r\n"), "{answer}");
+    });
+}
+
+/// An answer of a FastCGI application.
+fn records(text: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("a short text").to_be_bytes();
+    let end = [1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    [&[1, 6, 0, 1, length[0], length[1], 0, 0], text, &end].concat()
+}
+
+#[test]
+fn an_application_that_names_no_length_for_its_length_has_none() {
+    let origin = Origin::wires(|wire| {
+        let _ = wire.read_some(64 * 1024);
+        let _ = wire.send(records(b"Content-Length: two\r\n\r\nok"));
+    });
+    let text = "location / { fastcgi_pass %%ORIGIN%%; }";
+    let server = testkit::serve(Site::new(text).with("ORIGIN", origin.address()));
+    assert_eq!(server.get("/").status, 502);
+}
+
+#[test]
+fn http_0_9_has_no_head_and_so_no_charset_in_the_log() {
+    let text = "charset utf-8; default_type text/html; log_format t $sent_http_content_type; \
+        access_log logs/t.log t; server { listen 127.0.0.1:%%PORT%%; location / { return 200 ok; } }";
+    on_both(text, |server| {
+        server.raw("GET /\r\n\r\n");
+        server.log("logs/t.log").wait_for("text/html");
+        assert_eq!(server.log("logs/t.log").lines(), ["text/html"]);
+    });
+}
+
+#[test]
+fn what_is_not_there_to_be_deleted_is_named_with_its_slash() {
+    on_both("location / { dav_methods DELETE; }", |server| {
+        assert_eq!(server.request("DELETE", "/none/", &[], b"").status, 404);
+        server.error_log().wait_for("/none/\" failed (2: No such file or directory)");
+    });
+}

@@ -210,3 +210,37 @@ fn a_page_within_itself_ends() {
         server.error_log().wait_match(r#"\[error\] .*subrequests cycle while processing "/dir/a.html""#);
     });
 }
+
+#[test]
+fn what_is_kept_in_memory_has_a_largest_size() {
+    let text = "log_format t '$uri $status $body_bytes_sent'; access_log logs/t.log t; default_type text/html; \
+        server { listen 127.0.0.1:%%PORT%%; ssi on; \
+        location = /room.txt { subrequest_output_buffer_size 5000; } \
+        location /up { proxy_pass http://%%ORIGIN%%; } }";
+    each(|binary| {
+        let chunks = format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1389\r\n{}\r\n0\r\n\r\n",
+            "u".repeat(5001)
+        );
+        let origin = Origin::answering(chunks);
+        let page =
+            |path: &str| format!("<!--#include virtual=\"{path}\" set=\"x\" --><!--#echo var=\"x\" -->.");
+        let site = Site::new(text).with("ORIGIN", origin.address());
+        let site = site.file("html/big.txt", "b".repeat(4097)).file("html/room.txt", "r".repeat(4097));
+        let site = site.file("html/fits.txt", "f".repeat(4096));
+        let site = site.file("html/a.html", page("/big.txt")).file("html/b.html", page("/up"));
+        let server =
+            binary.serve(site.file("html/c.html", page("/room.txt")).file("html/d.html", page("/fits.txt")));
+        assert_eq!(server.raw("GET /a.html HTTP/1.1\r\nHost: a\r\n\r\n"), b"");
+        server
+            .error_log()
+            .wait_for("too big subrequest response: 4097 while sending response to client, client: ");
+        assert_eq!(server.raw("GET /b.html HTTP/1.1\r\nHost: a\r\n\r\n"), b"");
+        let line =
+            server.error_log().wait_for("too big subrequest response while sending to client, client: ");
+        assert!(line.contains(", subrequest: \"/up\", upstream: \"http://"), "{line}");
+        assert_eq!(server.get("/c.html").text(), format!("{}.", "r".repeat(4097)));
+        assert_eq!(server.get("/d.html").text(), format!("{}.", "f".repeat(4096)));
+        server.log("logs/t.log").wait_for("/a.html 200 0");
+    });
+}

@@ -216,7 +216,13 @@ pub fn generate(dice: &mut Dice, themes: Themes) -> String {
         server(dice, themes, &format!("listen 127.0.0.1:%%PORT%%; server_name {name};"), &mut text);
     }
     text.push_str("}\n");
-    text
+    match text.contains("ssi on") {
+        // Where in a page with commands nginx puts what is added depends on what its parts wait for.
+        true => {
+            text.lines().filter(|line| !line.starts_with("add_after_body")).collect::<Vec<_>>().join("\n")
+        }
+        false => text,
+    }
 }
 
 fn server(dice: &mut Dice, themes: Themes, opening: &str, text: &mut String) {

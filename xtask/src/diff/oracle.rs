@@ -31,11 +31,24 @@ impl Oracle {
         let text = text.replace("gzip_static on;", "").replace("gzip_static always;", "");
         text.replace("proxy_set_header Host '';", "")
     }
+    /// Since 1.23 an upstream's answer with two lengths, or one that is no number, is none; since 1.27 `gzipped` is not
+    /// taken for `gzip`.
+    fn newer(text: &[u8]) -> Vec<u8> {
+        let mut out = text.to_vec();
+        for word in ["/lengthchunked ", "/badlength ", "gzipped, gzip\r\n"] {
+            while let Some(at) = out.windows(word.len()).position(|window| window == word.as_bytes()) {
+                let instead: &[u8] = if word.starts_with('/') { b"/ok " } else { b"gzip\r\n" };
+                out.splice(at..at + word.len(), instead.iter().copied());
+            }
+        }
+        out
+    }
     /// Since 1.29 the target of CONNECT is an authority.
     pub fn traffic(&self, bytes: Vec<u8>) -> Vec<u8> {
         if !self.old {
             return bytes;
         }
+        let bytes = Oracle::newer(&bytes);
         let mut out = Vec::with_capacity(bytes.len());
         let mut rest = &bytes[..];
         while let Some(at) = rest.windows(8).position(|window| window == b"CONNECT ") {

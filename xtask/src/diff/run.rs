@@ -69,6 +69,8 @@ impl World {
             Regex::new("(<!-- a padding to disable [^\r]*\r\n){6}").expect("a pattern of ours")
         });
         let text = PADDED.replace_all(&text, "");
+        // Recoded by a map that leaves letters out.
+        let text = text.replace("<cntr>plimsoll<", "<cntr>SERVER<").replace("<cntr>nginx<", "<cntr>SERVER<");
         let text = REFUSED.replace(&text, "${1}N${2}");
         /// What is known of a request when it is refused, and what else is known where the length is not asked for.
         static KNOWN: LazyLock<Regex> = LazyLock::new(|| {

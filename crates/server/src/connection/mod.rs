@@ -23,7 +23,7 @@ use crate::http::request::{Request, Stage};
 use crate::http::{body, phases};
 use crate::http2;
 use crate::http2::head::Wrong;
-use crate::log::{Context, Level};
+use crate::log::{Action, Context, Level};
 use crate::modules::core::Lingering;
 use crate::modules::ssl::{self, Tls};
 use crate::proxy_protocol::Proxied;
@@ -202,17 +202,12 @@ pub async fn serve_stream(request: &mut Request, head: http2::gather::Head) {
 
 /// One request whose head is read: finds its server, serves it, and decides what becomes of the connection.
 async fn one(request: &mut Request) -> Ending {
+    request.action = Action::RequestHeaders;
     for line in &request.head.dropped {
         let line = String::from_utf8_lossy(request.text(*line));
         match line.split_once(": ").filter(|_| request.client.is_stream()) {
-            Some((name, _)) => log_info!(
-                request,
-                "client sent invalid header: \"{name}\" while reading client request headers"
-            ),
-            None => log_info!(
-                request,
-                "client sent invalid header line: \"{line}\" while reading client request headers"
-            ),
+            Some((name, _)) => log_info!(request, "client sent invalid header: \"{name}\""),
+            None => log_info!(request, "client sent invalid header line: \"{line}\""),
         }
     }
     if let Err(bad) = understand(request) {
@@ -226,8 +221,7 @@ async fn one(request: &mut Request) -> Ending {
     if request.client.is_stream() && !speaks_http2(request) {
         log_info!(
             request,
-            "client attempted to request the server name for which the negotiated protocol is disabled \
-             while reading client request headers"
+            "client attempted to request the server name for which the negotiated protocol is disabled"
         );
         phases::refuse(request, 421).await;
         return Ending::Close;

@@ -7,6 +7,7 @@ use super::understand::{choose_by_handshake, choose_server, take_host, take_path
 use super::{Ending, reset};
 use crate::http::phases;
 use crate::http::request::Request;
+use crate::log::Action;
 
 /// Why a request got no further than its head.
 pub(super) enum Refusal {
@@ -100,18 +101,20 @@ fn give_up(request: &mut Request, status: u16) {
 
 const NO_AUTHORITY: &str = "client sent neither \":authority\" nor \"Host\" header";
 
-fn note_refusal(request: &Request, bad: &BadRequest) {
+fn note_refusal(request: &mut Request, bad: &BadRequest) {
+    request.action = match bad.action() {
+        "reading client request line" if request.pipelined => Action::PipelinedLine,
+        "reading client request line" => Action::RequestLine,
+        "reading client request body" => Action::RequestBody,
+        _ => Action::RequestHeaders,
+    };
     let mut text = request.thread.buffer();
     bad.log_text(&request.buffer, &mut text);
-    let action = match bad.action() {
-        "reading client request line" if request.pipelined => "reading client pipelined request line",
-        action => action,
-    };
     let message: std::borrow::Cow<'_, str> = match bad {
         BadRequest::NoHost if request.client.is_stream() => NO_AUTHORITY.into(),
         _ => String::from_utf8_lossy(&text),
     };
-    log_info!(request, "{message} while {action}");
+    log_info!(request, "{message}");
     drop(message);
     request.thread.give_buffer(text);
 }

@@ -283,6 +283,22 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
     Ok(())
 }
 
+/// Whether what was read with the head has the whole of a body in chunks, or shows that it is broken.
+pub fn is_here(request: &Request) -> bool {
+    if request.body.framing != Framing::Chunked || request.client.is_stream() {
+        return false;
+    }
+    let mut decoder = request.body.decoder.clone();
+    let mut there = &request.buffer[request.unread..];
+    loop {
+        match decoder.decode(there) {
+            Ok(Step::Data(data)) => there = &there[data.end..],
+            Ok(Step::More { .. }) => return false,
+            Ok(Step::Done { .. }) | Err(_) => return true,
+        }
+    }
+}
+
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Answers an `Expect: 100-continue`; as nginx does, even where the body is here already or there is none.

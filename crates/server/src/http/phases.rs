@@ -14,6 +14,7 @@ use super::response::Body;
 use super::steps::{self, Step};
 use super::{body, output, post_action, relay, router};
 use crate::flow::Verdict;
+use crate::log::Action;
 use crate::modules::{files, slice};
 use crate::worker::admission;
 
@@ -36,6 +37,7 @@ pub enum Next {
 /// Serves a request whose head is read: from the first phase to its log line.
 pub async fn run(request: &mut Request) {
     request.restarted = true;
+    request.action = Action::None;
     if request.client.is_refused() {
         request.overloaded = true;
         return finish(request, Next::Status(503)).await;
@@ -144,6 +146,7 @@ async fn locate(request: &mut Request) -> Next {
         return Next::Status(500);
     }
     if restarted {
+        request.action = Action::None;
         let next = server_rewrite(request);
         if next != Next::Go {
             return next;
@@ -315,6 +318,11 @@ async fn respond(request: &mut Request) -> Result<(), u16> {
     if request.body.expects_continue || !request.body.complete {
         leave_body(request).await?;
     }
+    if request.error_status != 0 && request.response.status != 0 {
+        // What answers an error is sent with the error's status, whatever it is itself.
+        request.response.status = request.error_status;
+        request.response.status_text = None;
+    }
     let steps = &request.location().steps;
     if steps.ssi.is_some() || steps.addition.is_some() {
         ask_others(request).await?;
@@ -334,6 +342,9 @@ async fn ask_others(request: &mut Request) -> Result<(), u16> {
     }
     if slice::is_piece(request) {
         return Ok(());
+    }
+    if request.action == Action::UpstreamHead {
+        request.action = Action::SendingUpstream;
     }
     if let Some(ssi) = &plan.steps.ssi {
         ssi.run(request).outcome().await?;
@@ -368,11 +379,6 @@ fn filter_head(request: &mut Request) -> Result<(), u16> {
     if request.response.status == 0 {
         return Ok(());
     }
-    if request.error_status != 0 {
-        // What answers an error is sent with the error's status, whatever it is itself.
-        request.response.status = request.error_status;
-        request.response.status_text = None;
-    }
     if request.depth > 0 {
         return Ok(());
     }
@@ -387,6 +393,7 @@ fn log(request: &mut Request) {
     let plan = request.plan();
     if let Some(logs) = &plan.steps.log {
         request.logging = true;
+        request.action = Action::Logging;
         logs.write(request);
     }
 }

@@ -18,7 +18,7 @@ use super::response::Response;
 use super::router::ServerId;
 use super::variables::Values;
 use crate::flow::Flow;
-use crate::log::{Context, Level};
+use crate::log::{Action, Context, Level};
 use crate::modules::core::Core;
 use crate::modules::headers_more;
 use crate::worker::thread::{LocalGeneration, Thread};
@@ -96,6 +96,8 @@ pub struct Request {
     pub body_sent: u64,
     /// Whether the response's head went out already.
     pub head_sent: bool,
+    /// What is being done, for the error log.
+    pub action: Action,
     /// The answer is over and its log line is being written.
     pub logging: bool,
     /// It is refused for want of a seat: the client is told when to try again.
@@ -209,6 +211,7 @@ impl Request {
             sent: 0,
             body_sent: 0,
             head_sent: false,
+            action: Action::None,
             logging: false,
             aborted: false,
             upstream: crate::upstream::Record::default(),

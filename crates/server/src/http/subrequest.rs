@@ -32,7 +32,12 @@ pub struct Answer {
 
 /// Asks another path with GET and without a body, and waits for the head of the answer. `see` is called while variables
 /// still mean that request (`$upstream_status`).
-pub async fn ask(request: &mut Request, uri: &[u8], args: &[u8], see: impl FnOnce(&mut Request)) -> Answer {
+pub async fn ask(
+    request: &mut Request,
+    uri: &[u8],
+    args: &[u8],
+    see: impl AsyncFnOnce(&mut Request),
+) -> Answer {
     if request.depth >= DEEPEST {
         let uri = String::from_utf8_lossy(uri);
         log_error!(request, "subrequests cycle while processing \"{uri}\"");
@@ -44,7 +49,7 @@ pub async fn ask(request: &mut Request, uri: &[u8], args: &[u8], see: impl FnOnc
     request.depth += 1;
     phases::within(request).await;
     let status = request.response.status;
-    see(request);
+    see(request).await;
     request.depth -= 1;
     settle(request).await;
     phases::log_within(request);
@@ -76,7 +81,7 @@ pub fn ask_apart<'a>(
     request: &'a mut Request,
     uri: &'a [u8],
     args: &'a [u8],
-    see: impl FnOnce(&mut Request) + 'a,
+    see: impl AsyncFnOnce(&mut Request) + 'a,
 ) -> Pin<Box<dyn Future<Output = Answer> + 'a>> {
     Box::pin(ask(request, uri, args, see))
 }

@@ -7,7 +7,11 @@ use crate::http::request::Request;
 
 /// A message as one line.
 pub(super) fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) -> Vec<u8> {
-    let message = message.to_string();
+    let mut message = message.to_string();
+    if let Some(action) = context.request.and_then(|request| request.action.behind(message.as_bytes())) {
+        message.push_str(" while ");
+        message.push_str(action);
+    }
     // How much of a text there is room for depends on the others, and on what has to be escaped.
     let tries = [usize::MAX, 512, 256, 128].into_iter().map(|most| object(level, context, &message, most));
     let fits = tries.into_iter().find(|line| line.len() < LONGEST);

@@ -2,6 +2,7 @@
 //!
 //! `YYYY/MM/DD HH:MM:SS [level] pid#tid: *connection message, client: .., server: .., request: ".."`
 
+mod action;
 mod json;
 mod memory;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+pub use action::Action;
 pub use conf::Level;
 pub use memory::Memory;
 use reactor::Peer;
@@ -182,8 +184,12 @@ fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) -> Vec
     if let Some(id) = context.connection {
         put(&mut line, format_args!("*{id} "));
     }
+    let start = line.len();
     put(&mut line, message);
     if let Some(request) = context.request {
+        if let Some(action) = request.action.behind(&line[start..]) {
+            put(&mut line, format_args!(" while {action}"));
+        }
         request_context(request, &mut line);
     }
     if let Some((client, listener)) = context.waiting {

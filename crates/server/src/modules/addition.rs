@@ -106,6 +106,6 @@ impl Addition {
 async fn body_of(request: &mut Request, uri: &[u8]) -> Body {
     match uri.is_empty() || request.aborted {
         true => Body::Empty,
-        false => subrequest::ask(request, uri, b"", |_| ()).await.response.body,
+        false => subrequest::ask(request, uri, b"", async |_| ()).await.response.body,
     }
 }

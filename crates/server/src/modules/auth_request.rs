@@ -64,7 +64,7 @@ impl Step for Gate {
 
 impl Gate {
     async fn ask(&self, request: &mut Request) -> Verdict {
-        let answer = subrequest::ask(request, &self.uri, b"", |request| self.remember(request)).await;
+        let answer = subrequest::ask(request, &self.uri, b"", async |request| self.remember(request)).await;
         if request.aborted {
             return Verdict::Reject(499);
         }

@@ -16,6 +16,7 @@ use crate::http::response::{Body, FileBody};
 use crate::http::router;
 use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::Template;
+use crate::log::Action;
 use crate::worker::generation::Compiler;
 use crate::worker::ledger::OpenFile;
 
@@ -199,6 +200,7 @@ fn respond(request: &mut Request, file: Rc<OpenFile>, stat: &Stat) -> Next {
     if request.method == Method::Post && request.error_status == 0 {
         return Next::Status(405);
     }
+    request.action = Action::Sending;
     let length = stat.st_size as u64;
     file::describe(request, stat, length);
     let read_ahead = request.plan().core.delivery.read_ahead;

@@ -18,8 +18,8 @@ pub(crate) static MODULE: Module = Module {
     name: "referer",
     directives: &[
         directive("valid_referers", IN, conf::at_least(1), valid_referers),
-        directive("referer_hash_max_size", IN, conf::exactly(1), |_, a| a.number::<u32>(0).map(drop)),
-        directive("referer_hash_bucket_size", IN, conf::exactly(1), |_, a| a.number::<u32>(0).map(drop)),
+        directive("referer_hash_max_size", IN, conf::exactly(1), needless),
+        directive("referer_hash_bucket_size", IN, conf::exactly(1), needless),
     ],
     variables: &[variable("invalid_referer", |request, out| {
         let plan = request.plan();
@@ -55,6 +55,12 @@ impl Inherit for Referers {
             self.clone_from(outer);
         }
     }
+}
+
+/// A size that is checked, and needs no setting here: the table grows as it must.
+fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    a.number::<u32>(0)?;
+    super::core::process::once_here(at, a)
 }
 
 fn valid_referers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {

@@ -25,7 +25,7 @@ pub const THEME: Theme = Theme {
         ],
         &["fastcgi_keep_conn on;"],
         &["fastcgi_pass_request_headers off; uwsgi_pass_request_headers off;"],
-        &["fastcgi_pass_request_body off; scgi_pass_request_body off;"],
+        &["fastcgi_pass_request_body off;"],
         &["fastcgi_next_upstream error invalid_header http_500 http_404;", "fastcgi_next_upstream off;"],
         &[
             "fastcgi_hide_header X-Origin; scgi_hide_header X-Origin;",

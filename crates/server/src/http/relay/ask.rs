@@ -18,6 +18,7 @@ use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::variables::Template;
+use crate::log::Action;
 use crate::upstream::{self, CacheStatus, Group, Held, Key, Line, Link, NoLink, NoTurn, Turn};
 use crate::worker::{Seat, admission, descriptors};
 
@@ -30,7 +31,7 @@ pub async fn read_body(settings: &Settings, request: &mut Request, may_stream: b
     if request.body.expects_continue {
         body::send_continue(request).await?;
     }
-    match request.body.complete || streams {
+    match request.body.complete || streams && !body::is_here(request) {
         true => Ok(()),
         false => body::read_whole(request).await,
     }
@@ -62,6 +63,9 @@ pub async fn ask(
     tries.kept = kept;
     tries.secured = secured;
     let next = tries.run(protocol, request, &message).await;
+    if let Next::Status(_) = next {
+        request.action = Action::SendingUpstream;
+    }
     tries.turn.end(request);
     request.thread.give_buffer(message.head);
     next
@@ -242,6 +246,7 @@ impl<'a> Tries<'a> {
             let failure = match tried {
                 Ok(()) => match self.objection(request, message) {
                     None => {
+                        request.action = Action::UpstreamHead;
                         let answer = respond::Answered { held, source, reader };
                         let status = request.upstream.head.status;
                         return match status_bit(status)

@@ -31,20 +31,23 @@ impl Head {
         head: &mut ResponseHead,
         limit: usize,
     ) -> Result<Progress, BadHead> {
-        match self.parser.parse(buffer, head, limit) {
+        let progress = match self.parser.parse(buffer, head, limit) {
             Err(BadResponse::NoStatusLine) if self.may_be_http => {
                 *self = Head::lines();
-                self.parse(buffer, head, limit)
+                return self.parse(buffer, head, limit);
             }
-            Ok(Progress::Done) if !self.may_be_http => match head.take_status(buffer) {
-                Ok(()) => Ok(Progress::Done),
-                Err(value) => {
-                    let value = String::from_utf8_lossy(value.of(buffer));
-                    Err(BadHead::Framing(format!("upstream sent invalid status \"{value}\"")))
-                }
-            },
-            other => Ok(other?),
+            other => other?,
+        };
+        if progress == Progress::Done {
+            if !self.may_be_http
+                && let Err(value) = head.take_status(buffer)
+            {
+                let value = String::from_utf8_lossy(value.of(buffer));
+                return Err(BadHead::Framing(format!("upstream sent invalid status \"{value}\"")));
+            }
+            head.content_length(buffer)?;
         }
+        Ok(progress)
     }
 }
 

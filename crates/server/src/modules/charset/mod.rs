@@ -145,7 +145,9 @@ fn lacks_map(from: &[u8], to: &[u8]) -> String {
 impl HeaderFilter for Charset {
     fn apply(&self, request: &mut Request) -> Result<(), u16> {
         if let Some((kind, charset)) = self.plain_case(&request.response) {
-            say(&mut request.response, kind, charset);
+            if request.head.version != wire::Version::Http09 {
+                say(&mut request.response, kind, charset);
+            }
             return Ok(());
         }
         let (kind, own) = split(request.response.content_type.of(&request.response.text));

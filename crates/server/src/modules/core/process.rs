@@ -123,7 +123,9 @@ pub const WORKER_PRIORITY: Directive = directive("worker_priority", MAIN, conf::
         None => (1, a.str(0).strip_prefix('+').unwrap_or(a.str(0))),
     };
     let number: i32 = digits.parse().map_err(|_| Error::directive("invalid number"))?;
-    at.own::<Conf>().worker_priority.set(sign * number)
+    // nginx takes the last of several.
+    at.own::<Conf>().worker_priority.put(sign * number);
+    Ok(())
 });
 /// `worker_cpu_affinity mask ..;`
 pub const WORKER_CPU_AFFINITY: Directive =

@@ -162,12 +162,13 @@ impl Dav {
             Ok(stat) => stat.is_dir(),
             Err(error) => {
                 let not_found = if errno(&error) == Errno::NOTDIR { 409 } else { 404 };
-                return Err(failed(request, &Fault::new("lstat()", &path, error), not_found));
+                return Err(failed(request, &Fault::new("lstat()", &named(request, path), error), not_found));
             }
         };
         let slash = request.uri.ends_with(b"/");
         if slash && !is_folder {
-            return Err(failed(request, &Fault::new("lstat()", &path, Errno::NOTDIR.into()), 409));
+            let fault = Fault::new("lstat()", &named(request, path), Errno::NOTDIR.into());
+            return Err(failed(request, &fault, 409));
         }
         if is_folder && !slash {
             log_error!(request, "DELETE \"{}\" failed (21: Is a directory)", path.display());
@@ -230,6 +231,14 @@ fn refuse_body(request: &Request, what: &str) -> Result<(), u16> {
 }
 
 /// The file of the path in force, without a slash behind it.
+/// A path with the slash that the request has behind it.
+fn named(request: &Request, mut path: PathBuf) -> PathBuf {
+    if request.uri.ends_with(b"/") {
+        path.push("");
+    }
+    path
+}
+
 fn path(request: &mut Request) -> Result<PathBuf, u16> {
     if !request.has_file_path() {
         return Err(500);

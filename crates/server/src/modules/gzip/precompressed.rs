@@ -12,6 +12,7 @@ use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::steps::{Handler, Outcome};
+use crate::log::Action;
 use crate::worker::generation::Compiler;
 
 pub(super) const GZIP_STATIC: Directive = directive("gzip_static", IN_HTTP, exactly(1), |at, a| {
@@ -103,6 +104,7 @@ impl Precompressed {
                 return Next::Status(404);
             }
         };
+        request.action = Action::Sending;
         let length = stat.st_size as u64;
         file::describe(request, &stat, length);
         request.response.add(Known::ContentEncoding, b"Content-Encoding", self.coding);

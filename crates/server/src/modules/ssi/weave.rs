@@ -8,8 +8,9 @@ use super::text::{self, Result};
 use super::{Ssi, date, page};
 use crate::http::paths;
 use crate::http::request::Request;
-use crate::http::response::{Body, FileBody, Response};
+use crate::http::response::{Body, FileBody};
 use crate::http::subrequest::{self, Answer};
+use crate::log::Action;
 use formats::ssi::{Command, Found, OPENING, Parser};
 
 /// A page may hold this much in memory: its text, where it does not come from a file, and what is included in it.
@@ -57,8 +58,6 @@ pub struct Weave<'a> {
     complaint: Vec<u8>,
     /// How many blocks are within one another, each in place of an answer.
     nested: u8,
-    /// An answer for a variable was longer than `subrequest_output_buffer_size`.
-    too_big: bool,
 }
 
 impl<'a> Weave<'a> {
@@ -77,7 +76,6 @@ impl<'a> Weave<'a> {
             encoding: Encoding::Entity,
             complaint: b"[an error occurred while processing the directive]".to_vec(),
             nested: 0,
-            too_big: false,
         }
     }
     /// Replaces the response's body.
@@ -88,10 +86,6 @@ impl<'a> Weave<'a> {
                 Ok(None) => break,
                 Ok(Some(piece)) => self.feed(request, piece).await,
                 Err(error) => return Err(failed(request, &mut body, &error)),
-            }
-            if self.too_big {
-                // As in nginx, the client gets nothing.
-                return Err(444);
             }
             if self.held > MOST {
                 log_error!(request, "a page with SSI commands takes more than {MOST} bytes");
@@ -136,7 +130,7 @@ impl<'a> Weave<'a> {
                 }
                 Found::More | Found::Text(_) => return,
             }
-            if self.held > MOST || self.too_big {
+            if self.held > MOST {
                 return;
             }
             from = at;
@@ -314,9 +308,12 @@ impl<'a> Weave<'a> {
         if page(request).includes > INCLUDES || self.nested + request.depth > DEEPEST {
             return Err(format!("subrequests cycle while processing \"{}\"", lossy(&uri)));
         }
-        let (mut most, mut failed) = (0, false);
-        let see = |request: &mut Request| {
-            (most, failed) = (request.core().subrequest_output_buffer_size, request.error_status != 0);
+        let (mut held, mut whole, mut failed) = (Vec::new(), true, false);
+        let see = async |request: &mut Request| {
+            failed = request.error_status != 0;
+            if set.is_some() {
+                (held, whole) = self.hold(request).await;
+            }
         };
         let Answer { status, response } =
             subrequest::ask_apart(request, &uri, args.unwrap_or_default(), see).await;
@@ -325,38 +322,38 @@ impl<'a> Weave<'a> {
             return Err(String::new());
         }
         if let Some(name) = set {
-            return self.set(request, name, most, status, response).await;
+            // As in nginx, nothing can be answered then.
+            request.aborted |= !whole;
+            page(request).set(name, held);
+            return Ok(());
         }
         // nginx looks for commands in the block as it would have in the answer.
         let is_text = status < 300 && (status == 204 || response.content_length == Some(0));
         self.show(request, failed, response.body, block, is_text).await;
         Ok(())
     }
-    /// Puts an answer into a variable; one that failed leaves it empty.
-    async fn set(
-        &mut self,
-        request: &mut Request,
-        name: &[u8],
-        most: u64,
-        status: u16,
-        answer: Response,
-    ) -> Result<()> {
-        let Response { content_length, mut body, .. } = answer;
-        let too_big = |length: u64| length > most && status < 300;
-        if let Some(length) = content_length.filter(|length| too_big(*length)) {
-            self.too_big = true;
-            return Err(format!("too big subrequest response: {length}"));
+    /// Takes an answer into memory, while it is the request's; and whether there is room for it
+    /// (`subrequest_output_buffer_size`).
+    async fn hold(&mut self, request: &mut Request) -> (Vec<u8>, bool) {
+        let most = request.core().subrequest_output_buffer_size;
+        if request.action == Action::UpstreamHead {
+            request.action = Action::SendingUpstream;
         }
-        let mut value = self.take(request, &mut body, MOST).await;
-        if too_big(value.len() as u64) {
-            self.too_big = true;
-            return Err("too big subrequest response".into());
+        let mut body = std::mem::take(&mut request.response.body);
+        if let Some(length) = request.response.content_length.filter(|length| *length > most) {
+            log_error!(request, "too big subrequest response: {length}");
+            return (Vec::new(), false);
         }
-        if status >= 300 {
-            value.clear();
+        let room = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut held = self.take(request, &mut body, room.saturating_add(1).min(MOST)).await;
+        let whole = held.len() <= room;
+        if !whole {
+            log_error!(request, "too big subrequest response");
         }
-        page(request).set(name, value);
-        Ok(())
+        if request.response.status >= 300 {
+            held.clear();
+        }
+        (held, whole)
     }
     /// Puts an answer into the page, or the block in place of none: one that is empty, or `failed` and has a page that
     /// says no more than that.

@@ -276,8 +276,7 @@ pub fn refusal(request: &mut Request) -> Option<u16> {
     if !agreed.clients.as_ref().is_some_and(|judge| judge.same(&clients)) {
         log_info!(
             request,
-            "client attempted to request the server name different from the one that was negotiated \
-             while reading client request headers"
+            "client attempted to request the server name different from the one that was negotiated"
         );
         return Some(421);
     }
@@ -286,17 +285,11 @@ pub fn refusal(request: &mut Request) -> Option<u16> {
             if clients.verify != Verify::OptionalNoCa || !fault.is_of_signer() =>
         {
             let Fault(number, words) = fault;
-            log_info!(
-                request,
-                "client SSL certificate verify error: ({number}:{words}) while reading client request headers"
-            );
+            log_info!(request, "client SSL certificate verify error: ({number}:{words})");
             Some(495)
         }
         None if clients.verify == Verify::On => {
-            log_info!(
-                request,
-                "client sent no required SSL certificate while reading client request headers"
-            );
+            log_info!(request, "client sent no required SSL certificate");
             Some(496)
         }
         _ => None,

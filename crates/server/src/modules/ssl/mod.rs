@@ -275,6 +275,6 @@ fn note(request: &Request, failure: &Failure) {
 
 /// What a plain request to an encrypted port gets.
 pub async fn refuse_plain(request: &mut Request) {
-    log_info!(request, "client sent plain HTTP request to HTTPS port while reading client request headers");
+    log_info!(request, "client sent plain HTTP request to HTTPS port");
     phases::refuse(request, 497).await;
 }

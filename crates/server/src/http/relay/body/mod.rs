@@ -96,6 +96,8 @@ struct Inner {
     spill: Spill,
     complete: bool,
     failure: Option<String>,
+    /// The failure is logged.
+    told: bool,
     /// What is to be logged.
     remarks: Vec<(Level, String)>,
     flush: bool,
@@ -132,12 +134,20 @@ impl UpstreamBody {
     pub(super) fn begin(
         settings: &Arc<Settings>,
         request: &mut Request,
-        parts: Parts,
+        mut parts: Parts,
         buffering: bool,
     ) -> Body {
         let first = request.upstream.part_from_head(request.thread.buffer());
         if parts.is_whole(&first) && !request.response.upgrade {
             return whole(request, parts, first);
+        }
+        if request.is_head() && parts.keeper.is_none() && !request.response.upgrade {
+            // As in nginx, what nobody reads is not read here either.
+            request.upstream.end_at(request.thread.handle.now());
+            if let Some(held) = &mut parts.held {
+                held.finished(request.thread.handle.unix_time());
+            }
+            return Body::Empty;
         }
         let thread = request.thread.clone();
         let pace = Pace::new(settings, request, buffering);
@@ -152,6 +162,7 @@ impl UpstreamBody {
             spill: Spill::default(),
             complete: false,
             failure: None,
+            told: false,
             remarks: Vec::new(),
             flush: false,
             waits: false,
@@ -287,7 +298,7 @@ impl Inner {
         for (level, remark) in self.remarks.drain(..) {
             request.note(level, format_args!("{remark} while reading upstream"));
         }
-        if let Some(failure) = self.failure.take() {
+        if let Some(failure) = self.failure.as_ref().filter(|_| !std::mem::replace(&mut self.told, true)) {
             log_error!(request, "{failure} while reading upstream");
         }
     }
