@@ -290,7 +290,7 @@ fn who_asks_for_a_head_hears_nothing_of_the_body() {
 
 #[test]
 fn messages_say_what_was_being_done() {
-    let text = "error_log logs/error.log info; server { listen 127.0.0.1:%%PORT%%; error_page 400 = @named; \
+    let text = "error_log logs/error.log info; lingering_close off; server { listen 127.0.0.1:%%PORT%%; error_page 400 = @named; \
         location @named { return 200; } location /ssi { ssi on; } \
         location /accel { proxy_pass http://%%ORIGIN%%; } }";
     let accel = "HTTP/1.1 200 OK\r\nX-Accel-Redirect: /a/../../b\r\nContent-Length: 0\r\n\r\n";
@@ -390,5 +390,27 @@ fn what_is_not_there_to_be_deleted_is_named_with_its_slash() {
     on_both("location / { dav_methods DELETE; }", |server| {
         assert_eq!(server.request("DELETE", "/none/", &[], b"").status, 404);
         server.error_log().wait_for("/none/\" failed (2: No such file or directory)");
+    });
+}
+
+#[test]
+fn a_broken_body_is_refused_once() {
+    let text = "lingering_close off; error_page 400 /page; \
+        location = /read { proxy_pass http://127.0.0.1:1; } location = /page { return 200 page; }";
+    on_both(text, |server| {
+        let bad = "Host: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n";
+        // For the page of the error there is no body any more.
+        let answer = server.normal(format!("POST /read HTTP/1.1\r\n{bad}"));
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n") && answer.ends_with("\r\n\r\npage"),
+            "{answer}"
+        );
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        // A page that finds it broken is itself an error.
+        let answer = server.normal(format!("POST /page HTTP/1.1\r\n{bad}"));
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("\r\n\r\npage"), "{answer}");
+        // What is answered with a page of its own keeps its status.
+        let answer = server.normal(format!("POST /none HTTP/1.1\r\n{bad}"));
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("Connection: close\r\n"), "{answer}");
     });
 }

@@ -300,7 +300,7 @@ fn after_a_refusal_the_connection_is_closed_or_usable_as_in_nginx() {
 fn refused_since_nginx_1_29_4() {
     let server = Binary::Plimsoll.serve("location / { return 200 x; }");
     server.expect_statuses(&[
-        ("GET http://a_b/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200"),
+        ("GET http://a_b/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a\\b\r\nConnection: close\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a:b:c\r\nConnection: close\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a@b\r\nConnection: close\r\n\r\n", "400"),

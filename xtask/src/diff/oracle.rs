@@ -31,11 +31,11 @@ impl Oracle {
         let text = text.replace("gzip_static on;", "").replace("gzip_static always;", "");
         text.replace("proxy_set_header Host '';", "")
     }
-    /// Since 1.23 an upstream's answer with two lengths, or one that is no number, is none; since 1.27 `gzipped` is not
+    /// Since 1.29 an upstream may give hints first; since 1.23 an upstream's answer with two lengths, or one that is no number, is none; since 1.27 `gzipped` is not
     /// taken for `gzip`.
     fn newer(text: &[u8]) -> Vec<u8> {
         let mut out = text.to_vec();
-        for word in ["/lengthchunked ", "/badlength ", "gzipped, gzip\r\n"] {
+        for word in ["/lengthchunked ", "/badlength ", "/103 ", "gzipped, gzip\r\n"] {
             while let Some(at) = out.windows(word.len()).position(|window| window == word.as_bytes()) {
                 let instead: &[u8] = if word.starts_with('/') { b"/ok " } else { b"gzip\r\n" };
                 out.splice(at..at + word.len(), instead.iter().copied());

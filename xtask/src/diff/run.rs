@@ -70,7 +70,9 @@ impl World {
         });
         let text = PADDED.replace_all(&text, "");
         // Recoded by a map that leaves letters out.
-        let text = text.replace("<cntr>plimsoll<", "<cntr>SERVER<").replace("<cntr>nginx<", "<cntr>SERVER<");
+        static SIGNED: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new("<cntr>(plimsoll|nginx)[^<]*<").expect("a pattern of ours"));
+        let text = SIGNED.replace_all(&text, "<cntr>SERVER<");
         let text = REFUSED.replace(&text, "${1}N${2}");
         /// What is known of a request when it is refused, and what else is known where the length is not asked for.
         static KNOWN: LazyLock<Regex> = LazyLock::new(|| {

@@ -276,6 +276,9 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
             }
             Err(_) => {
                 log_error!(request, "client sent invalid chunked body");
+                // It is refused once: nothing more is read of it, nor of the connection.
+                request.body.complete = true;
+                request.keep_alive = false;
                 return Err(400);
             }
         }

@@ -12,7 +12,7 @@ use super::phases::Next;
 use super::request::Request;
 use super::response::Body;
 use super::variables::Template;
-use super::{router, status_page};
+use super::{body, router, status_page};
 use crate::worker::generation::Compiler;
 
 const IN: Within = HTTP.or(SERVER).or(LOCATION);
@@ -209,11 +209,18 @@ fn redirect(request: &mut Request, to: &[u8]) -> Next {
     plain(request, request.error_status, plan.core.error_pages.msie_padding)
 }
 
+/// Nobody reads the body; whoever waits to be told to continue is told this instead. A broken one ends the connection.
+fn leave_body(request: &mut Request) {
+    request.body.expects_continue = false;
+    let _ = body::drop_buffered(request);
+}
+
 /// The page that a status has by itself.
 fn plain(request: &mut Request, status: u16, padding: bool) -> Next {
     if let 494..=497 = status {
         request.error_status = 400;
     }
+    leave_body(request);
     let full = request.core().signature.contains('/');
     let padded = padding && request.head.version != Version::Http09 && Agent::of(request) != Agent::Other;
     let page = status_page::find(status, full, padded).unwrap_or("");
@@ -228,6 +235,7 @@ fn plain(request: &mut Request, status: u16, padding: bool) -> Next {
 
 /// For MSIE, which kept fragments across redirects: a page that leads on, instead of a redirect.
 fn refresh(request: &mut Request) -> Next {
+    leave_body(request);
     let mut page = request.thread.buffer();
     page.extend_from_slice(b"<html><head><meta http-equiv=\"Refresh\" content=\"0; URL=");
     if let Some(location) = request.response.location.take() {

@@ -361,16 +361,12 @@ async fn leave_body(request: &mut Request) -> Result<(), u16> {
     if matches!(request.response.body, Body::Upstream(_)) || request.aborted {
         return Ok(());
     }
-    if request.error_status != 0 {
-        request.body.expects_continue = false;
-        // A body that is broken has been refused already.
-        if request.keep_alive || request.error_status != 400 {
-            request.keep_alive &= body::drop_buffered(request).is_ok();
-        }
-        return Ok(());
-    }
+    let action = std::mem::take(&mut request.action);
     let left = body::disregard(request).await;
     request.keep_alive &= left.is_ok();
+    if left.is_ok() {
+        request.action = action;
+    }
     left
 }
 
