@@ -305,5 +305,9 @@ fn refused_since_nginx_1_29_4() {
         ("GET / HTTP/1.1\r\nHost: a:b:c\r\nConnection: close\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a@b\r\nConnection: close\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: [::1]x\r\nConnection: close\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a:65535\r\nConnection: close\r\n\r\n", "200"),
+        ("GET / HTTP/1.1\r\nHost: a:65536\r\nConnection: close\r\n\r\n", "400"),
+        ("GET http://a:65535/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200"),
+        ("GET http://a:65536/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "400"),
     ]);
 }

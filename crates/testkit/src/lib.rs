@@ -28,6 +28,7 @@ pub mod peers;
 mod ports;
 mod server;
 mod site;
+mod slow;
 mod wire;
 
 pub use apps::App;
@@ -42,6 +43,7 @@ pub use origin::{Exchange, Origin};
 pub use ports::Port;
 pub use server::{Exit, Server};
 pub use site::Site;
+pub use slow::{Ask, Kept, SlowFiles};
 pub use wire::Wire;
 
 /// Starts Plimsoll with this configuration; see [`Site`] for the short forms.

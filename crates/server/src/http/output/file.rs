@@ -19,6 +19,8 @@ use crate::worker::descriptors;
 const SENDFILE: usize = 512 * 1024;
 /// How much of a file is looked at, and read ahead if it must be, at a time.
 const WINDOW: u64 = 256 * 1024;
+/// How much at a time of a file that must be held until the client has taken it.
+const PIECE: u64 = 64 * 1024;
 
 /// A read under way in the pool of blocking threads.
 pub(super) type Reading = Pin<Box<dyn Future<Output = io::Result<Piece>>>>;
@@ -106,7 +108,8 @@ impl Sender {
         if part.offset < self.warm {
             return Poll::Ready(Ok(()));
         }
-        let window = (part.end - part.offset).min(WINDOW);
+        let most = if self.forgetful { PIECE } else { WINDOW };
+        let window = (part.end - part.offset).min(most);
         if self.reading.is_none() {
             if sys::file::is_cached(&part.file, part.offset, window) {
                 self.warm = part.offset + window;
@@ -121,8 +124,25 @@ impl Sender {
         if read.is_empty() {
             return Poll::Ready(Err(truncated()));
         }
-        self.warm = part.offset + read.len() as u64;
+        let length = read.len() as u64;
+        self.forgetful = !sys::file::is_cached(&part.file, part.offset, length);
+        match self.forgetful {
+            true => self.send_read(read),
+            false => self.warm = part.offset + length,
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// What was read of the file in front is sent itself: its file system does not keep it (or does not say), and would
+    /// be waited for once more.
+    fn send_read(&mut self, read: Piece) {
+        let Some(Chunk::File(part)) = self.queue.front_mut() else { return };
+        part.offset += read.len() as u64;
+        if part.offset >= part.end {
+            self.queue.pop_front();
+            self.warm = 0;
+        }
+        self.queue.push_front(Chunk::Memory(read));
     }
 }
 

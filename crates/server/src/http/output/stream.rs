@@ -28,6 +28,7 @@ pub(super) async fn send(request: &mut Request, head: Vec<u8>, pace: Option<Pace
         written: 0,
         failure: None,
         warm: 0,
+        forgetful: false,
         direct: None,
         max_chunk,
         turn: 0,
@@ -82,6 +83,8 @@ pub(super) struct Sender {
     failure: Option<io::Error>,
     /// Up to here the file at the front of the queue is known to be in memory.
     pub(super) warm: u64,
+    /// What was read of it was not in memory afterwards.
+    pub(super) forgetful: bool,
     /// The file being read, opened for `directio`; `None` within where that is not possible.
     pub(super) direct: Option<Option<File>>,
     /// How much may go out in one turn of the loop, and what is left of it in this one.
