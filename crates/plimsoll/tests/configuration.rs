@@ -166,6 +166,38 @@ const REFUSED: &[(&str, &str)] = &[
     ("events {} worker_processes x;", "\"worker_processes\" directive invalid value in %%DIR%%/nginx.conf:1"),
     ("events {} events {}", "\"events\" directive is duplicate in %%DIR%%/nginx.conf:1"),
     ("events {} daemon on; daemon off;", "\"daemon\" directive is duplicate in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { server { listen 9001-65536; } }",
+        "invalid port in \"9001-65536\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 80 backlog=0; } }",
+        "invalid backlog \"backlog=0\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 80 backlog=-1; } }",
+        "invalid backlog \"backlog=-1\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 80 rcvbuf=x; } }",
+        "invalid rcvbuf \"rcvbuf=x\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 80 fastopen=x; } }",
+        "invalid fastopen \"fastopen=x\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 80 setfib=1; } }",
+        "invalid parameter \"setfib=1\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 80 ipv6only=ox; } }",
+        "invalid ipv6only flags \"ox\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { listen 80 so_keepalive=::; } }",
+        "invalid so_keepalive value: \"::\" in %%DIR%%/nginx.conf:1",
+    ),
     ("events {} listen 80;", "\"listen\" directive is not allowed here in %%DIR%%/nginx.conf:1"),
     ("events {} server {}", "\"server\" directive is not allowed here in %%DIR%%/nginx.conf:1"),
     (

@@ -246,26 +246,33 @@ fn take_buffered(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
     }
     request.body.read += (out.len() - before) as u64;
     request.body.consumed += (request.unread - start) as u64;
-    // A chunk is refused by its announced size, before it arrives.
-    let expected = request.body.read.saturating_add(request.body.decoder.left_in_chunk());
-    if request.body.limit != 0 && expected > request.body.limit {
-        let held = request.body.read - (out.len() - before) as u64;
-        let more = expected - held;
-        log_error!(request, "client intended to send too large chunked body: {held}+{more} bytes");
-        return Err(413);
-    }
     Ok(())
 }
 
+/// A chunk is refused by its announced size, before it arrives.
+fn check_chunk(request: &Request, held: u64, size: u64) -> Result<(), u16> {
+    if request.body.limit == 0 || held.saturating_add(size) <= request.body.limit {
+        return Ok(());
+    }
+    log_error!(request, "client intended to send too large chunked body: {held}+{size} bytes");
+    Err(413)
+}
+
 fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
+    let before = out.len();
     while request.unread < request.buffer.len() {
         let there = &request.buffer[request.unread..];
-        match request.body.decoder.decode(there) {
+        let held = request.body.read + (out.len() - before) as u64;
+        let decoded = request.body.decoder.decode(there);
+        let left = request.body.decoder.left_in_chunk();
+        match decoded {
             Ok(Step::Data(data)) => {
+                check_chunk(request, held, left.saturating_add(data.len() as u64))?;
                 out.extend_from_slice(&there[data.clone()]);
                 request.unread += data.end;
             }
             Ok(Step::More { consumed }) => {
+                check_chunk(request, held, left)?;
                 request.unread += consumed;
                 return Ok(());
             }
@@ -408,14 +415,22 @@ fn append(request: &Request, part: &[u8]) -> Result<(), u16> {
 
 /// Reads and drops what is left of the body, so that the next request can be read; `false`: the connection must close.
 pub async fn discard(request: &mut Request) -> bool {
-    let until = request.thread.handle.now() + request.core().lingering_time;
+    let plan = request.plan();
+    let end = request.thread.handle.now() + plan.core.lingering_time;
     loop {
         match drop_buffered(request) {
             Err(_) => return false,
             Ok(()) if request.body.complete => return true,
             Ok(()) => {}
         }
-        if request.thread.handle.now() > until || fill(request).await.is_err() {
+        let now = request.thread.handle.now();
+        if now >= end {
+            return false;
+        }
+        request.client.set_deadline(Some((now + plan.core.lingering_timeout).min(end)));
+        request.compact();
+        // Nobody is told of one who leaves or falls silent: he has his answer.
+        if !matches!(request.receive().await, Ok(1..)) {
             return false;
         }
     }

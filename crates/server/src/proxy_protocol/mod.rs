@@ -7,6 +7,7 @@ mod tlv;
 pub use tlv::{BadTlv, Tlvs};
 
 use crate::http::request::Request;
+use crate::log::Level;
 
 /// The longest header of version 1.
 const LONGEST_V1: usize = 107;
@@ -46,13 +47,10 @@ pub async fn receive(request: &mut Request) -> Result<(), ()> {
                 return Ok(());
             }
             Header::Broken => {
-                let shown =
-                    String::from_utf8_lossy(&request.buffer[..request.buffer.len().min(64)]).into_owned();
-                log_error!(
-                    request,
-                    "broken header: \"{}\" while reading PROXY protocol",
-                    shown.escape_debug()
-                );
+                let shown = String::from_utf8_lossy(&request.buffer).into_owned();
+                let shown = shown.escape_debug();
+                let message = format_args!("broken header: \"{shown}\" while reading PROXY protocol");
+                crate::connection::note_waiting(request, Level::Error, message);
                 return Err(());
             }
             Header::Partial => {}

@@ -52,8 +52,8 @@ async fn send_text(request: &mut Request, bodiless: bool) -> io::Result<()> {
     let mut head = request.thread.buffer();
     head::write(request, &mut head);
     request.head_sent = true;
-    // Interim heads went before it.
-    let head_length = request.sent + head.len() as u64;
+    // Interim heads count among the body's bytes, as in nginx.
+    let head_length = head.len() as u64;
     let pace = if bodiless { None } else { Pace::of(request) };
     let result = if bodiless || (pace.is_none() && fits_head(request, &mut head)) {
         write_all(request, head).await

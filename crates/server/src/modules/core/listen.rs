@@ -1,11 +1,11 @@
 //! `server` and `listen`: which addresses a server answers at, and how their sockets are made.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use conf::{Args, Error, Inherit, Scope};
 
+use super::addresses;
 use crate::program::{Address, KeepAlive, Listen};
 
 /// What one server says of itself; not for the locations inside.
@@ -108,11 +108,14 @@ struct Options {
     socket_options: bool,
 }
 
-/// `listen address[:port] | port | unix:path [options];`
+/// `listen address[:port[-port]] | port[-port] | unix:path [options];`
 pub fn listen(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let addresses = addresses(a)?;
+    let addresses = addresses::addresses(a)?;
     if (1..a.words.len()).any(|i| a.str(i) == "http2") {
         at.warn(Error::warn(HTTP2_DEPRECATED).at(a.at()));
+    }
+    for word in (1..a.words.len()).map(|i| a.str(i)).filter(|word| word.starts_with("accept_filter=")) {
+        at.warn(a.warning(format!("accept filters \"{word}\" are not supported on this platform, ignored")));
     }
     for address in addresses {
         let options = options(a, address)?;
@@ -178,82 +181,6 @@ fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Res
     Ok(())
 }
 
-/// The addresses that the first word means: a name may have several.
-fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
-    let text = a.str(0);
-    if let Some(path) = text.strip_prefix("unix:") {
-        if path.is_empty() {
-            return Err(a.error(format!(
-                "no path in the unix domain socket in \"{text}\" of the \"listen\" directive"
-            )));
-        }
-        return Ok(vec![Address::Unix(a.prefix_path(path).into())]);
-    }
-    if text.contains('/') {
-        return Err(bad(a, "invalid host", text));
-    }
-    if let Some(rest) = text.strip_prefix('[') {
-        return ipv6(a, text, rest);
-    }
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    if is_number(first) && is_number(last) {
-        return Ok(each_port(Ipv4Addr::UNSPECIFIED.into(), ports(a, text, text)?));
-    }
-    let (host, ports) = match text.rsplit_once(':') {
-        None => (text, 80..=80),
-        Some((host, written)) => (host, ports(a, text, written)?),
-    };
-    if host.is_empty() {
-        return Err(bad(a, "no host", text));
-    }
-    if host == "*" {
-        return Ok(each_port(Ipv4Addr::UNSPECIFIED.into(), ports));
-    }
-    if let Ok(ip) = host.parse::<Ipv4Addr>() {
-        return Ok(each_port(ip.into(), ports));
-    }
-    let found = a.inputs().resolve(host, *ports.start()).map_err(|_| bad(a, "host not found", text))?;
-    if found.is_empty() {
-        return Err(bad(a, "host not found", text));
-    }
-    Ok(found.iter().flat_map(|address| each_port(address.ip(), ports.clone())).collect())
-}
-
-fn ipv6(a: &Args<'_>, text: &str, rest: &str) -> Result<Vec<Address>, Error> {
-    let (ip, tail) = rest.split_once(']').ok_or_else(|| bad(a, "invalid host", text))?;
-    let ip: Ipv6Addr = ip.parse().map_err(|_| bad(a, "invalid IPv6 address", text))?;
-    let ports = match tail.strip_prefix(':') {
-        None if tail.is_empty() => 80..=80,
-        None => return Err(bad(a, "invalid host", text)),
-        Some(written) => ports(a, text, written)?,
-    };
-    Ok(each_port(ip.into(), ports))
-}
-
-fn each_port(ip: IpAddr, ports: RangeInclusive<u16>) -> Vec<Address> {
-    ports.map(|port| Address::Tcp(SocketAddr::new(ip, port))).collect()
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// `port` or `port-port`.
-fn ports(a: &Args<'_>, text: &str, written: &str) -> Result<RangeInclusive<u16>, Error> {
-    let number = |port: &str| port.parse::<u16>().ok().filter(|p| *p > 0 && is_number(port));
-    let port = |port: &str| number(port).ok_or_else(|| bad(a, "invalid port", text));
-    let Some((first, last)) = written.split_once('-') else { return port(written).map(|p| p..=p) };
-    let ports = port(first)?..=port(last)?;
-    match ports.is_empty() {
-        true => Err(bad(a, "invalid port range", text)),
-        false => Ok(ports),
-    }
-}
-
-fn bad(a: &Args<'_>, what: &str, text: &str) -> Error {
-    a.error(format!("{what} in \"{text}\" of the \"listen\" directive"))
-}
-
 fn options(a: &Args<'_>, address: Address) -> Result<Options, Error> {
     let mut o = Options {
         listen: Listen::new(address),
@@ -277,7 +204,7 @@ fn option(a: &Args<'_>, word: &str, o: &mut Options) -> Result<(), Error> {
         "proxy_protocol" => o.proxy_protocol = true,
         "capacity_reserve" => o.reserve = true,
         "http2" => o.http2 = true,
-        "quic" | "spdy" => {
+        "quic" => {
             return Err(
                 a.error(format!("the \"{word}\" parameter of \"listen\" is not supported by plimsoll"))
             );
@@ -292,29 +219,28 @@ fn option(a: &Args<'_>, word: &str, o: &mut Options) -> Result<(), Error> {
 
 fn socket_option(a: &Args<'_>, word: &str, listen: &mut Listen) -> Result<(), Error> {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
-    let invalid = |what: &str| a.error(format!("invalid {what} \"{value}\""));
+    let invalid = |what: &str| a.error(format!("invalid {what} \"{word}\""));
     match name {
         "bind" if value.is_empty() => {}
         "reuseport" if value.is_empty() => listen.reuseport = true,
         "deferred" if value.is_empty() => listen.deferred = true,
         "backlog" => {
-            let backlog = value.parse::<i32>().ok().filter(|n| *n != 0);
+            let backlog = number::<i32>(value).filter(|n| *n != 0);
             listen.backlog = Some(backlog.ok_or_else(|| invalid("backlog"))?);
         }
         "rcvbuf" => listen.rcvbuf = Some(buffer(value).ok_or_else(|| invalid("rcvbuf"))?),
         "sndbuf" => listen.sndbuf = Some(buffer(value).ok_or_else(|| invalid("sndbuf"))?),
-        "fastopen" => {
-            listen.fastopen =
-                Some(value.parse().map_err(|_| a.error(format!("invalid fastopen \"{word}\"")))?)
-        }
-        "setfib" | "accept_filter" => {
-            return Err(a.error(format!("{name} \"{value}\" is not supported on this platform, ignored")));
-        }
-        "ipv6only" => ipv6only(a, value, listen)?,
+        "fastopen" => listen.fastopen = Some(number(value).ok_or_else(|| invalid("fastopen"))?),
+        "accept_filter" => {}
+        "ipv6only" if value.starts_with('o') => ipv6only(a, value, listen)?,
         "so_keepalive" => listen.keepalive = Some(keepalive(a, value)?),
         _ => return Err(a.error(format!("invalid parameter \"{word}\""))),
     }
     Ok(())
+}
+
+fn number<T: std::str::FromStr>(value: &str) -> Option<T> {
+    value.parse().ok().filter(|_| value.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn buffer(value: &str) -> Option<usize> {
@@ -323,12 +249,14 @@ fn buffer(value: &str) -> Option<usize> {
 }
 
 fn ipv6only(a: &Args<'_>, value: &str, listen: &mut Listen) -> Result<(), Error> {
-    listen.ipv6only = match value {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ if value.starts_with('o') => return Err(a.error(format!("invalid ipv6only flags \"{value}\""))),
-        _ => return Err(a.error(format!("invalid parameter \"ipv6only={value}\""))),
+    let only = match value {
+        "on" => true,
+        "off" => false,
+        _ => return Err(a.error(format!("invalid ipv6only flags \"{value}\""))),
     };
+    if let Address::Tcp(SocketAddr::V6(_)) = listen.address {
+        listen.ipv6only = Some(only);
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::log::ErrorLog;
 use crate::worker::generation::Compiler;
 
 mod accepted;
+mod addresses;
 pub mod delivery;
 pub mod early_hints;
 pub mod error_log;
@@ -421,7 +422,7 @@ impl Core {
         let client = &request.client;
         !self.keepalive_timeout.is_zero()
             && client.requests < self.keepalive_requests
-            && client.opened.checked_add(self.keepalive_time).is_none_or(|end| request.started < end)
+            && client.opened.checked_add(self.keepalive_time).is_none_or(|end| request.started <= end)
             && !self.keepalive_disable.applies(request)
     }
 }
