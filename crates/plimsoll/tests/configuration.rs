@@ -198,6 +198,18 @@ const REFUSED: &[(&str, &str)] = &[
         "events {} http { server { listen 80 so_keepalive=::; } }",
         "invalid so_keepalive value: \"::\" in %%DIR%%/nginx.conf:1",
     ),
+    (
+        "events {} http { server { root $document_root; } }",
+        "the $document_root variable cannot be used in the \"root\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { alias /a/${realpath_root}; } } }",
+        "the $realpath_root variable cannot be used in the \"alias\" directive in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location ~ a { location b {} } } }",
+        "location \"b\" is outside location \"a\" in %%DIR%%/nginx.conf:1",
+    ),
     ("events {} listen 80;", "\"listen\" directive is not allowed here in %%DIR%%/nginx.conf:1"),
     ("events {} server {}", "\"server\" directive is not allowed here in %%DIR%%/nginx.conf:1"),
     (

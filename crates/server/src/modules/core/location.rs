@@ -145,9 +145,8 @@ fn allowed_inside(outer: &Scope, child: &Scope, place: &Place) -> Result<(), Err
             wrong(format!("location \"{inner}\" cannot be inside the named location \"{outer_name}\""))
         }
         (_, Kind::Named) => wrong(format!("named location \"{inner}\" can be on the server level only")),
-        (Kind::Prefix | Kind::PrefixOnly, Kind::Prefix | Kind::Exact | Kind::PrefixOnly)
-            if !place.name.starts_with(&around.name) =>
-        {
+        // Of a regular expression the text counts, as in nginx.
+        (_, Kind::Prefix | Kind::Exact | Kind::PrefixOnly) if !place.name.starts_with(&around.name) => {
             wrong(format!("location \"{inner}\" is outside location \"{outer_name}\""))
         }
         _ => Ok(()),

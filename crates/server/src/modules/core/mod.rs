@@ -445,10 +445,6 @@ impl Disable {
 }
 
 fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
-    let path = a.str(0);
-    let path = if path.starts_with('$') { path.to_owned() } else { a.prefix_path(path) };
-    let path = if alias { &path } else { path.strip_suffix('/').unwrap_or(&path) };
-    let path = Template::parse(at, path)?;
     let place = at.conf::<location::Place>();
     if alias && place.is_some_and(|place| place.is_named(at)) {
         return Err(a.error("the \"alias\" directive cannot be used inside the named location"));
@@ -466,7 +462,23 @@ fn root(at: &mut Scope, a: &Args<'_>, alias: bool) -> Result<(), Error> {
         };
         return Err(a.error(message));
     }
-    conf.root.set(Root { path, alias, prefix })
+    refuse_itself(a)?;
+    let path = a.str(0);
+    let path = if path.starts_with('$') { path.to_owned() } else { a.prefix_path(path) };
+    let path = if alias { &path } else { path.strip_suffix('/').unwrap_or(&path) };
+    let path = Template::parse(at, path)?;
+    at.own::<Conf>().root.set(Root { path, alias, prefix })
+}
+/// What a root is told by cannot be part of it.
+fn refuse_itself(a: &Args<'_>) -> Result<(), Error> {
+    let (text, directive) = (a.str(0), a.directive);
+    let used = |name: &&str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}}}"));
+    match ["document_root", "realpath_root"].iter().find(|name| used(name)) {
+        Some(name) => {
+            Err(a.error(format!("the ${name} variable cannot be used in the \"{directive}\" directive")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn client_body_temp_path(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
