@@ -178,8 +178,18 @@ fn load(inputs: &dyn Inputs, call: &Call, remarks: &mut Warnings) -> Result<Prog
     root.shared::<Pools>().check()?;
     root.inherit_down();
     let generation = generation::compile(&root, inputs, call)?;
-    Ok(program(&root, tree, call, generation, inputs))
+    let program = program(&root, tree, call, generation, inputs);
+    if let Some(Affinity::Masks(masks)) = &program.affinity
+        && masks.len() != 1
+        && masks.len() != program.threads
+    {
+        root.warn(Error::warn(OTHER_MASKS).nowhere());
+    }
+    Ok(program)
 }
+
+const OTHER_MASKS: &str = "the number of \"worker_processes\" is not equal to the number of \"worker_cpu_affinity\" masks, \
+                           using last mask for remaining worker processes";
 
 /// The modules' directives by name.
 pub fn tables() -> &'static Tables {

@@ -239,7 +239,8 @@ fn user(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 fn affinity(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let value = if a.str(0) == "auto" {
         if a.words.len() > 2 {
-            return Err(a.error("invalid number of arguments"));
+            let text = "invalid number of arguments in \"worker_cpu_affinity\" directive";
+            return Err(a.error(text));
         }
         Affinity::Auto(if a.words.len() == 2 { Some(mask(a, a.str(1))?) } else { None })
     } else {
@@ -248,10 +249,16 @@ fn affinity(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     at.own::<Conf>().worker_cpu_affinity.set(value)
 }
 
+/// As many as a set of the kernel's has.
+const MOST_CORES: usize = 1024;
+
 /// `0101`: the last digit is core 0.
 fn mask(a: &Args<'_>, text: &str) -> Result<Vec<usize>, Error> {
+    if text.len() > MOST_CORES {
+        return Err(a.error(format!("\"worker_cpu_affinity\" supports up to {MOST_CORES} CPUs only")));
+    }
     let mut cores = Vec::new();
-    for (i, digit) in text.bytes().rev().enumerate() {
+    for (i, digit) in text.bytes().rev().filter(|byte| *byte != b' ').enumerate() {
         match digit {
             b'1' => cores.push(i),
             b'0' => {}
