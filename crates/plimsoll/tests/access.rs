@@ -58,6 +58,30 @@ fn who_a_load_balancer_connects_for() {
     });
 }
 
+#[test]
+fn what_a_load_balancer_may_say() {
+    let text = "server { listen 127.0.0.1:%%PORT%% proxy_protocol;
+        return 200 \"$proxy_protocol_addr|$proxy_protocol_port|$proxy_protocol_server_addr\"; }";
+    on_both(text, |server| {
+        let unknown = format!("PROXY UNKNOWN {}\r\n", "x".repeat(150)).into_bytes();
+        let strange = [b"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\x0c".as_slice(), &[1; 12]].concat();
+        for (header, seen) in [
+            (&b"PROXY TCP6 2001:DB8::0:1 2001:db8::2 123 80\r\n"[..], "2001:DB8::0:1|123|2001:db8::2"),
+            (&unknown, "||"),
+            (&strange, "||"),
+        ] {
+            let answer = server.raw([header, b"GET / HTTP/1.0\r\n\r\n"].concat());
+            assert!(String::from_utf8_lossy(&answer).ends_with(&format!("\r\n\r\n{seen}")), "{seen}");
+        }
+        assert_eq!(server.raw("PROXX TCP4\r\nGET / HTTP/1.0\r\n\r\n"), b"");
+    });
+    let server = Binary::Plimsoll.serve(text);
+    server.raw("PROXX TCP4\r\nGET / HTTP/1.0\r\n\r\n");
+    server.error_log().wait_match(
+        r#"broken header: "PROXX TCP4" while reading PROXY protocol, client: 127.0.0.1, server: 127.0.0.1:\d+$"#,
+    );
+}
+
 fn users() -> Site {
     let conf = "location / { auth_basic \"the $uri\"; auth_basic_user_file users; try_files /none =204; }
         location /off { auth_basic off; try_files /none =204; }
@@ -70,7 +94,7 @@ fn users() -> Site {
         apr:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0:Some Body\r\nmd5:$1$saltsalt$9xy1btjgzLYfb7hivXtC//\n\
         six:$6$rounds=1000$saltstringlong16$QqnNlW6cufx1IZjTObkozWh5HNvoflrksV.EnwtcN49thAfIPpiS5J7l/TG.eWc6nnFgp62sHJ2QpTKrmMcdS/\n\
         five:$5$rounds=1000$saltstring$AH5PD0i.riCRu4BNDy9v7OPV7u3dfLBApcXI6khquVA\n\
-        bcrypt:$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\ndes:abNANd1rDfiNc\nlast:{PLAIN}end";
+        bcrypt:$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\ndes:abNANd1rDfiNc\nlocked:*\nempty:\nstrange:$9$x\nlast:{PLAIN}end";
     Site::new(conf).file("users", users)
 }
 
@@ -111,6 +135,9 @@ fn passwords() {
             ("last:end", 204),
             ("# people:", 401),
             ("nobody:pw", 401),
+            ("locked:*", 401),
+            ("empty:", 401),
+            ("strange:x", 401),
             (":pw", 401),
         ] {
             assert_eq!(get("/", pair).status, status, "{pair}");

@@ -57,6 +57,23 @@ fn answers() -> Vec<(&'static str, &'static str, bool)> {
 }
 
 #[test]
+fn the_locations_of_a_group_share_its_connections() {
+    let text = "upstream u { server %%ORIGIN%%; keepalive 4; } server { listen 127.0.0.1:%%PORT%%; \
+        proxy_http_version 1.1; proxy_set_header Connection \"\"; location / { proxy_pass http://u; } \
+        location /named { set $name u; proxy_pass http://$name; } \
+        location /old { proxy_http_version 1.0; proxy_pass http://u; } \
+        location /slow { proxy_read_timeout 5s; proxy_pass http://u/there; } }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let server = serve(binary, &origin, text);
+        for target in ["/", "/named", "/slow", "/", "/old"] {
+            assert_eq!(server.get(target).text(), "ok", "{target}");
+        }
+        assert_eq!(origin.connections(), 1);
+    });
+}
+
+#[test]
 fn an_upstream_connection_is_used_again_only_if_it_may_be() {
     each(|binary| {
         let origin = Origin::new(|exchange| match exchange.request.target.rsplit('/').next() {

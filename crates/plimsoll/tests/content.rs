@@ -201,6 +201,8 @@ fn compressed_answers_unpacked_for_those_who_cannot() {
         let packed = server.get_with("/a.txt", &[("Accept-Encoding", "gzip")]);
         assert_eq!(packed.header("content-encoding"), Some("gzip"));
         assert_eq!(server.request("HEAD", "/a.txt", &[], b"").header("content-length"), None);
+        let unmodified = server.get_with("/a.txt", &[("Accept-Encoding", "gzip"), ("If-None-Match", "*")]);
+        assert_eq!((unmodified.status, unmodified.header("content-encoding")), (304, None));
     });
 }
 
@@ -213,6 +215,7 @@ fn a_broken_file_ends_the_answer_early() {
         client.send("GET /cut.txt HTTP/1.1\r\nHost: a\r\n\r\n");
         let answer = String::from_utf8_lossy(&client.read_to_end()).into_owned();
         assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+        server.error_log().wait_match(r"\[error\] .*inflate\(\) returned -5 on response end");
     });
 }
 

@@ -4,7 +4,7 @@
 
 use std::io::Read;
 
-use testkit::{Origin, Response, Server, Site, each, on_both};
+use testkit::{Gate, Origin, Response, Server, Site, each, on_both};
 
 /// Enough for gzip to be worth it, and for several writes.
 fn text() -> String {
@@ -199,6 +199,43 @@ fn a_text_may_come_in_parts() {
         assert_eq!(server.get("/").text(), expected);
         assert_eq!(unpacked(&server.get_with("/", &[GZIP])), expected);
     });
+}
+
+#[test]
+fn what_an_unbuffered_upstream_said_is_not_held_back() {
+    each(|binary| {
+        let gate = Gate::new();
+        let until = gate.clone();
+        let origin = Origin::new(move |exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 12\r\n\r\nfirst ");
+            assert!(until.pass());
+            exchange.send("second");
+        });
+        let text =
+            "proxy_buffering off; gzip on; gzip_min_length 0; location / { proxy_pass http://%%ORIGIN%%; }";
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        let mut client = server.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
+        client.wire().read_through(b"\r\n\r\n").unwrap();
+        // The head of gzip's format, and a block with what was said.
+        let length = client.wire().read_through(b"\r\n").unwrap();
+        assert!(usize::from_str_radix(str::from_utf8(&length).unwrap().trim(), 16).unwrap() > 10);
+        gate.open();
+        client.read_to_end();
+    });
+}
+
+#[test]
+fn tags_are_weakened_or_left_out() {
+    for (tag, expected) in [("\"a\"", Some("W/\"a\"")), ("W/\"a\"", Some("W/\"a\"")), ("a", None)] {
+        each(|binary| {
+            let head = format!("Content-Type: text/html\r\nETag: {tag}\r\nContent-Length: 30\r\n");
+            let origin = Origin::answering(format!("HTTP/1.1 200 OK\r\n{head}\r\n{}", "x".repeat(30)));
+            let text = "gzip on; location / { proxy_pass http://%%ORIGIN%%; }";
+            let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+            assert_eq!(server.get_with("/", &[GZIP]).header("etag"), expected, "{tag}");
+        });
+    }
 }
 
 #[test]

@@ -101,6 +101,8 @@ fn what_applications_say_of_their_answers_holds() {
                 "404 HIT answer 4",
             ];
             assert_eq!(seen, want, "{way}");
+            let kept = server.normal("GET /lasting HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            assert!(kept.starts_with("HTTP/1.1 200 OK\r\n"), "{way}: {kept}");
             assert_eq!(server.request("HEAD", "/lasting", &[], b"").header("x-cache"), Some("MISS"), "{way}");
             assert_eq!(server.post("/lasting", "x").text(), "answer 6", "{way}: not kept");
         });

@@ -101,6 +101,7 @@ fn expires_by_variable() {
         server.write("html/a", "a");
         assert!(server.get("/file/a?e=1h").header("cache-control").is_some());
         assert!(server.get("/file/a?e=max").header("cache-control").is_none());
+        assert_eq!(server.get("/file/a?e=0").header("cache-control"), Some("max-age=0"));
     });
 }
 

@@ -295,6 +295,17 @@ fn after_a_refusal_the_connection_is_closed_or_usable_as_in_nginx() {
     });
 }
 
+#[test]
+fn the_request_line_has_hosts_with_fewer_characters_than_the_header() {
+    on_both("location / { return 200 x; }", |server| {
+        for host in ["a_b", "a~b", "a%41", "a!b"] {
+            let line = format!("GET http://{host}/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let header = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            server.expect_statuses(&[(&line, "400"), (&header, "200")]);
+        }
+    });
+}
+
 /// nginx took these until 1.29.4; what its changes say since then is followed (RFC 3986 hosts, no bare LF in chunks).
 #[test]
 fn refused_since_nginx_1_29_4() {

@@ -244,6 +244,19 @@ fn set_may_use_what_was_set() {
     on_both(text, |server| expect(server, &[("/?x=y", "1-12! 1-12 y")]));
 }
 
+#[test]
+fn what_clients_say_may_be_overruled() {
+    let text = "location /a { set $arg_x set; set $http_x set; return 200 \"$arg_x $http_x\"; } \
+        location /b { if ($arg_y) { set $arg_x set; } return 200 \"$arg_x $http_x\"; }";
+    on_both(text, |server| {
+        let get = |target: &str| server.get_with(target, &[("X", "said")]).text();
+        assert_eq!(get("/b?x=given"), "given said");
+        assert_eq!(get("/b?x=given&y=1"), "set said");
+        assert_eq!(get("/a"), "set set");
+        assert!(!server.error_log().text().contains("uninitialized"));
+    });
+}
+
 /// A text that this takes for ever on is given up: what depends on it is answered 500, a `map` has no match.
 #[test]
 fn an_expression_that_takes_too_long_is_given_up() {

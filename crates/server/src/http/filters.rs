@@ -93,6 +93,26 @@ pub trait BodyFilter {
     }
 }
 
+/// Why a body cannot be made into another: an error of filters, in the log's words.
+#[derive(Debug)]
+pub struct Unfit(&'static str);
+impl Unfit {
+    /// As an error of [`BodyFilter`].
+    pub fn error(why: &'static str) -> io::Error {
+        io::Error::other(Unfit(why))
+    }
+    /// What the error is, if it is one of these.
+    pub fn of(error: &io::Error) -> Option<&'static str> {
+        Some(error.get_ref()?.downcast_ref::<Unfit>()?.0)
+    }
+}
+impl std::error::Error for Unfit {}
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
 /// Runs one chunk through `filters` from the first on.
 pub fn through(
     filters: &mut [Box<dyn BodyFilter>],

@@ -281,8 +281,14 @@ impl Response {
     fn weaken_etag(&mut self) {
         let Some(i) = self.headers.iter().position(|f| f.known == Known::ETag) else { return };
         let tag = self.headers[i].value;
-        if tag.of(&self.text).starts_with(b"W/") {
-            return;
+        match tag.of(&self.text) {
+            [b'W', b'/', _, ..] => return,
+            [b'"', ..] => {}
+            // No tag at all, and none can be made of it.
+            _ => {
+                self.headers.remove(i);
+                return;
+            }
         }
         let start = self.text.len() as u32;
         self.text.extend_from_slice(b"W/");

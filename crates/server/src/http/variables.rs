@@ -121,7 +121,8 @@ impl Names {
         self.lock().assigned.insert(name.to_ascii_lowercase(), None);
         index
     }
-    /// Declares a variable that is assigned at run time; until then, and if nothing else defines it, `unset` does.
+    /// Declares a variable that is assigned at run time; until then, and if nothing else defines it, `unset` does. One of
+    /// a family (`$http_*`) is what it was until it is assigned.
     pub fn assign_or(&self, name: &[u8], unset: impl FnOnce() -> Arc<dyn Defined>) -> Index {
         let index = self.index(name);
         self.lock().assigned.entry(name.to_ascii_lowercase()).or_insert_with(|| Some(unset()));
@@ -141,13 +142,15 @@ impl Names {
                     (row, _) => row,
                 });
             }
-            match inner.assigned.get(name) {
-                Some(Some(unset)) => return Ok(Meaning::Defined(unset.clone())),
-                Some(None) => return Ok(Meaning::Assigned),
-                None => {}
+            let assigned = inner.assigned.get(name);
+            if let Some(None) = assigned {
+                return Ok(Meaning::Assigned);
             }
-            if let Some(row) = builtin.family(name) {
+            if let Some(row) = builtin.family(name, assigned.is_some()) {
                 return Ok(row);
+            }
+            if let Some(Some(unset)) = assigned {
+                return Ok(Meaning::Defined(unset.clone()));
             }
             Err(Error::emerg(format!("unknown \"{}\" variable", String::from_utf8_lossy(name))))
         };
@@ -193,10 +196,15 @@ impl Builtin {
         let How::One(get) = row.get else { return None };
         Some(Meaning::One(get, row.put))
     }
-    fn family(&self, name: &[u8]) -> Option<Meaning> {
+    /// One of a family; `assigned`: by `set`.
+    fn family(&self, name: &[u8], assigned: bool) -> Option<Meaning> {
         let row = self.families.iter().find(|row| name.starts_with(row.name.as_bytes()))?;
         let How::Family(get) = row.get else { return None };
-        Some(Meaning::Family(get, name[row.name.len()..].into()))
+        let name = name[row.name.len()..].into();
+        Some(match assigned {
+            true => Meaning::Defined(Arc::new(OfFamily(get, name))),
+            false => Meaning::Family(get, name),
+        })
     }
     /// Whether there is a variable of this name that a configuration may not define or assign. Of a family
     /// (`$http_*`) it may define single ones.
@@ -216,6 +224,17 @@ enum Meaning {
     Family(GetNamed, Box<[u8]>),
     Defined(Arc<dyn Defined>),
     Assigned,
+}
+
+/// One of a family of variables that `set` may assign.
+struct OfFamily(GetNamed, Box<[u8]>);
+impl Defined for OfFamily {
+    fn get(&self, request: &mut Request, out: &mut Vec<u8>) -> bool {
+        (self.0)(request, &self.1, out)
+    }
+    fn cached(&self) -> bool {
+        false
+    }
 }
 
 impl Table {
@@ -324,7 +343,7 @@ impl Request {
             return self.variable(Index(at as u32), out);
         }
         let builtin = crate::modules::variables();
-        match builtin.one(&name).or_else(|| builtin.family(&name)) {
+        match builtin.one(&name).or_else(|| builtin.family(&name, false)) {
             Some(Meaning::One(get, _)) => get(self, out),
             Some(Meaning::Family(get, name)) => get(self, &name, out),
             _ => false,

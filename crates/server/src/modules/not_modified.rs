@@ -55,6 +55,7 @@ impl HeaderFilter for NotModified {
             request.response.content_type = Default::default();
             request.response.content_length = None;
             request.response.remove(b"Accept-Ranges");
+            request.response.remove(b"Content-Encoding");
             request.response.allow_ranges = false;
             request.response.body = Body::Empty;
         }

@@ -6,6 +6,7 @@ mod tlv;
 
 pub use tlv::{BadTlv, Tlvs};
 
+use crate::connection::note_waiting;
 use crate::http::request::Request;
 use crate::log::Level;
 
@@ -22,6 +23,8 @@ pub struct Proxied {
     pub source: SocketAddr,
     /// The address it connected to.
     pub destination: SocketAddr,
+    /// How a header of version 1 wrote both addresses, where that is not the shortest form.
+    pub written: Option<Box<[Box<str>; 2]>>,
     /// What else a header of version 2 says.
     pub tlvs: Tlvs,
 }
@@ -47,10 +50,7 @@ pub async fn receive(request: &mut Request) -> Result<(), ()> {
                 return Ok(());
             }
             Header::Broken => {
-                let shown = String::from_utf8_lossy(&request.buffer).into_owned();
-                let shown = shown.escape_debug();
-                let message = format_args!("broken header: \"{shown}\" while reading PROXY protocol");
-                crate::connection::note_waiting(request, Level::Error, message);
+                refuse(request);
                 return Err(());
             }
             Header::Partial => {}
@@ -60,6 +60,14 @@ pub async fn receive(request: &mut Request) -> Result<(), ()> {
             _ => return Err(()),
         }
     }
+}
+
+fn refuse(request: &Request) {
+    let text = &request.buffer;
+    let line = &text[..memchr::memchr2(b'\r', b'\n', text).unwrap_or(text.len()).min(LONGEST_V1)];
+    let line = String::from_utf8_lossy(line);
+    let message = format_args!("broken header: \"{}\" while reading PROXY protocol", line.escape_debug());
+    note_waiting(request, Level::Error, message);
 }
 
 /// Looks at the first bytes of a connection.
@@ -72,10 +80,12 @@ pub fn read(bytes: &[u8]) -> Header {
     if bytes[..n] != b"PROXY "[..n] {
         return Header::Broken;
     }
-    match memchr::memchr(b'\n', &bytes[..bytes.len().min(LONGEST_V1)]) {
+    // What is unknown may be said at length.
+    let longest = if bytes.starts_with(b"PROXY UNKNOWN") { LONGEST_V2 } else { LONGEST_V1 };
+    match memchr::memchr(b'\n', &bytes[..bytes.len().min(longest)]) {
         Some(end) if end > 0 && bytes[end - 1] == b'\r' => version_1(&bytes[6..end - 1], end + 1),
         Some(_) => Header::Broken,
-        None if bytes.len() >= LONGEST_V1 => Header::Broken,
+        None if bytes.len() >= longest => Header::Broken,
         None => Header::Partial,
     }
 }
@@ -92,7 +102,8 @@ fn version_1(text: &[u8], length: usize) -> Header {
 fn addresses(text: &[u8]) -> Option<Proxied> {
     let mut words = std::str::from_utf8(text).ok()?.split(' ');
     let family = words.next()?;
-    let (source, destination): (IpAddr, IpAddr) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let written = [words.next()?, words.next()?];
+    let (source, destination): (IpAddr, IpAddr) = (written[0].parse().ok()?, written[1].parse().ok()?);
     let (from, to) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let fits = match family {
         "TCP4" => source.is_ipv4() && destination.is_ipv4(),
@@ -100,9 +111,11 @@ fn addresses(text: &[u8]) -> Option<Proxied> {
         _ => false,
     };
     let whole = fits && words.next().is_none();
+    let shortest = written == [source.to_string(), destination.to_string()];
     whole.then(|| Proxied {
         source: SocketAddr::new(source, from),
         destination: SocketAddr::new(destination, to),
+        written: (!shortest).then(|| Box::new(written.map(Box::from))),
         tlvs: Tlvs::default(),
     })
 }
@@ -115,18 +128,17 @@ fn version_2(bytes: &[u8]) -> Header {
     }
     let Some(body) = bytes.get(16..length) else { return Header::Partial };
     match (fixed[0] & 15, fixed[1]) {
-        (0, _) => Header::Complete(length, None),
         (1, 0x11) => with_tlvs(length, body, 12, ipv4),
         (1, 0x21) => with_tlvs(length, body, 36, ipv6),
-        (1, _) => Header::Complete(length, None),
-        _ => Header::Broken,
+        // The balancer speaks for itself, or says what nobody knows: nginx takes either as the former.
+        _ => Header::Complete(length, None),
     }
 }
 /// The addresses are the first bytes of a body; what follows them is not looked at before somebody asks.
 fn with_tlvs(length: usize, body: &[u8], size: usize, addresses: fn(&[u8]) -> Addresses) -> Header {
     let Some((fixed, rest)) = body.split_at_checked(size) else { return Header::Broken };
     let (source, destination) = addresses(fixed);
-    Header::Complete(length, Some(Proxied { source, destination, tlvs: Tlvs::new(rest) }))
+    Header::Complete(length, Some(Proxied { source, destination, written: None, tlvs: Tlvs::new(rest) }))
 }
 /// Of the client, and the one it connected to.
 type Addresses = (SocketAddr, SocketAddr);
@@ -158,7 +170,10 @@ mod tests {
         let line = b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\nGET";
         let Header::Complete(45, Some(proxied)) = read(line) else { panic!("{:?}", read(line)) };
         assert_eq!(proxied.source.to_string(), "192.0.2.1:56324");
+        assert_eq!(proxied.written, None);
         assert_eq!(read(b"PROXY UNKNOWN\r\n"), Header::Complete(15, None));
+        let long = [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 200], b"\r\n"].concat();
+        assert_eq!(read(&long), Header::Complete(216, None));
         assert_eq!(read(b"PROXY TCP4 192.0.2.1 ::1 1 2\r\n"), Header::Broken);
         assert_eq!(read(b"GET / HTTP/1.1\r\n"), Header::Broken);
         assert_eq!(read(b"PRO"), Header::Partial);

@@ -14,6 +14,7 @@ use wire::{Method, Span, Version};
 
 pub use head::absolute_location;
 
+use super::filters::Unfit;
 use super::pace::Pace;
 use super::request::Request;
 use super::response::Body;
@@ -124,6 +125,8 @@ fn failed(request: &mut Request, error: &io::Error) {
         log_info!(request, "client timed out (110: Connection timed out) while sending response to client");
     } else if let Some(text) = request.client.cancellation() {
         log_info!(request, "{text} while sending response to client");
+    } else if let Some(why) = Unfit::of(error) {
+        log_error!(request, "{why} while sending to client");
     } else if error.kind() != io::ErrorKind::ConnectionAborted {
         log_info!(request, "send() failed ({}) while sending response to client", crate::log::Errno(error));
     }

@@ -152,7 +152,9 @@ pub fn compile(
         transparent: bind.as_ref().is_some_and(|(_, transparent)| *transparent),
     };
     let store = store::compile(c);
-    let place = format!("place {} {} {options:?}", kind.scheme, kind.transport);
+    // What does not outlive a request is not known of a group that is found while it runs.
+    let place = Options { lasting: false, ..options };
+    let place = format!("place {} {} {place:?}", kind.scheme, kind.transport);
     Ok(Settings {
         scheme: kind.scheme,
         pass_headers: c.pass_request_headers.or(true),

@@ -7,7 +7,7 @@ use conf::{Directive, Error, IN_HTTP, Scope, directive, exactly, flag};
 use flate2::write::MultiGzDecoder;
 
 use super::Clients;
-use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
+use crate::http::filters::{BodyFilter, Chunk, HeaderFilter, Unfit};
 use crate::http::request::Request;
 use crate::worker::generation::Compiler;
 
@@ -92,7 +92,7 @@ impl Body {
             Chunk::File(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let end = text.len().min(self.at + BITE);
-        self.decoder.write_all(&text[self.at..end])?;
+        self.decoder.write_all(&text[self.at..end]).map_err(|_| Unfit::error("inflate() failed: 0, -3"))?;
         self.at = end;
         if end == text.len() {
             self.at = 0;
@@ -113,7 +113,8 @@ impl BodyFilter for Body {
     }
     fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
         while self.bite(out)? {}
-        self.decoder.try_finish()?;
+        let finished = self.decoder.try_finish();
+        finished.map_err(|_| Unfit::error("inflate() returned -5 on response end"))?;
         self.hand_over(1, out);
         Ok(())
     }

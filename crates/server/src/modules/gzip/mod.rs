@@ -107,7 +107,6 @@ fn gzip_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     for i in 0..a.words.len() {
         let pattern = match a.str(i) {
             "msie6" => r"MSIE [4-5]\.|MSIE 6\.(?!.*SV1)",
-            "degradation" => return Err(a.error("gzip_disable degradation is not supported by plimsoll")),
             pattern => pattern,
         };
         let regex = Regex::new(at, pattern, true).map_err(|e| a.error(e.message))?;

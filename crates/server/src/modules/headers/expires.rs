@@ -70,6 +70,8 @@ pub fn set(expires: &Expires, request: &mut Request) {
         Expires::Epoch => (0, "no-cache".to_owned()),
         Expires::Max => (2_145_916_555, "max-age=315360000".to_owned()),
         Expires::Access(seconds) => relative(now, now + seconds),
+        // As in nginx, that is now, whatever the age.
+        Expires::Modified(0) => relative(now, now),
         Expires::Modified(seconds) => match modified(request) {
             Some(modified) => relative(now, modified as i64 + seconds),
             None => relative(now, now + seconds),

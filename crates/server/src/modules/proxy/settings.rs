@@ -46,7 +46,8 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
     let https = matches!(target, Target::Fixed(fixed) if fixed.https);
     let scheme = if https { "https://" } else { "http://" };
     // What is encrypted is encrypted as this place has it.
-    let transport = if https { format!("{version:?} {}", at.at) } else { format!("{version:?}") };
+    let http2 = version == HttpVersion::Http2;
+    let transport = if https { format!("{version:?} {}", at.at) } else { http2.to_string() };
     let kind = Kind { prefix: "proxy", scheme, hidden: &HIDDEN, transport, only_asks: false, streams: false };
     let keepalive = match target {
         Target::Fixed(fixed) => fixed.group.keepalive.as_ref(),
@@ -60,13 +61,7 @@ pub(super) fn compile(at: &Scope, target: &Target, with: &mut Compiler<'_>) -> R
         Target::Fixed(fixed) if !fixed.https => None,
         _ => {
             let none = Ssl::default();
-            Some(relay::tls::compile(
-                at,
-                &at.conf::<Ssl>().unwrap_or(&none).0,
-                "proxy",
-                version == HttpVersion::Http2,
-                with,
-            )?)
+            Some(relay::tls::compile(at, &at.conf::<Ssl>().unwrap_or(&none).0, "proxy", http2, with)?)
         }
     };
     Ok(Settings {

@@ -308,6 +308,7 @@ impl Inner {
                 return Poll::Ready(Ok(Some(Chunk::Flush)));
             }
             if !self.spill.is_empty() {
+                self.flush = true;
                 return Poll::Ready(self.pop().map(Some));
             }
             if self.failure.is_some() {

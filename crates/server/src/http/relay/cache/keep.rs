@@ -96,12 +96,10 @@ impl Kept {
 
 /// Status line and headers, less what concerned the connection.
 fn head(head: &ResponseHead, text: &[u8]) -> Vec<u8> {
-    let mut out = b"HTTP/1.1 ".to_vec();
-    match head.status_line_text.of(text) {
-        b"" => out.extend_from_slice(head.status.to_string().as_bytes()),
-        line => out.extend_from_slice(line),
-    }
-    out.extend_from_slice(b"\r\n");
+    let mut out = match head.status_line_text.of(text) {
+        b"" => wire::status_line(head.status).to_vec(),
+        line => [b"HTTP/1.1 ", line, b"\r\n"].concat(),
+    };
     let of_connection =
         |known| matches!(known, Known::Connection | Known::KeepAlive | Known::TransferEncoding);
     for header in head.headers.iter().filter(|header| !of_connection(header.known)) {

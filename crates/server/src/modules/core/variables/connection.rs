@@ -74,20 +74,26 @@ fn proxied(
     let proxied = request.client.proxied.as_deref();
     proxied.map(|proxied| push(address(proxied), out)).is_some()
 }
-fn ip_of(address: SocketAddr, out: &mut Vec<u8>) {
-    push_ip(address.ip(), out);
+/// The client's address (0), or the one it connected to (1).
+fn proxied_ip(request: &Request, which: usize, out: &mut Vec<u8>) -> bool {
+    let Some(proxied) = request.client.proxied.as_deref() else { return false };
+    match &proxied.written {
+        Some(written) => out.extend_from_slice(written[which].as_bytes()),
+        None => push_ip([proxied.source, proxied.destination][which].ip(), out),
+    }
+    true
 }
 fn port_of(address: SocketAddr, out: &mut Vec<u8>) {
     push_port(address.port(), out);
 }
 pub fn proxy_protocol_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    proxied(request, |p| p.source, out, ip_of)
+    proxied_ip(request, 0, out)
 }
 pub fn proxy_protocol_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
     proxied(request, |p| p.source, out, port_of)
 }
 pub fn proxy_protocol_server_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    proxied(request, |p| p.destination, out, ip_of)
+    proxied_ip(request, 1, out)
 }
 pub fn proxy_protocol_server_port(request: &mut Request, out: &mut Vec<u8>) -> bool {
     proxied(request, |p| p.destination, out, port_of)
