@@ -354,6 +354,26 @@ fn a_server_listens_on_a_range_of_ports() {
 }
 
 #[test]
+fn a_piece_for_servers_may_name_what_only_they_define() {
+    let piece = "proxy_set_header A $nowhere; fastcgi_param A $nowhere; grpc_set_header A $nowhere;";
+    each(|binary| {
+        assert_eq!(check(binary, &format!("events {{}} http {{ {piece} }}")).code, Some(0));
+        for text in [
+            format!("events {{}} http {{ {piece} server {{}} }}"),
+            "events {} http { log_format a $nowhere; }".to_owned(),
+            format!("events {{}} http {{ {piece} log_format a $nowhere; }}"),
+        ] {
+            let refused = check(binary, &text);
+            assert!(
+                refused.code != Some(0) && refused.stderr.contains("unknown \"nowhere\" variable"),
+                "{}",
+                refused.stderr
+            );
+        }
+    });
+}
+
+#[test]
 fn quoting_escapes_and_variables() {
     let text = r##"
         location = /1 { return 200 "a \"b\" 'c' \\ \t."; }

@@ -160,6 +160,7 @@ fn texts_are_replaced() {
     let text = "sub_filter HELLO 'bye $arg_n'; sub_filter line LINE; sub_filter_types text/plain;
         location = /all.txt { sub_filter_once off; sub_filter hello bye; sub_filter says ''; sub_filter_types *; alias html/text.txt; }
         location = /kept.txt { sub_filter a b; sub_filter_last_modified on; sub_filter_types text/plain; alias html/small.txt; }
+        location = /one.txt { sub_filter hello bye; sub_filter_types *; alias html/small.txt; }
         location = /types.bin { sub_filter hello bye; alias html/small.txt; types { application/x bin; } }";
     on_both(site(text), |server| {
         let once = server.get("/text.txt?n=7");
@@ -168,6 +169,9 @@ fn texts_are_replaced() {
         assert_eq!((once.header("last-modified"), once.header("etag")), (None, None));
         assert_eq!(server.get("/all.txt").text(), crate::text().replace("hello", "bye").replace("says", ""));
         assert!(server.get("/kept.txt").header("last-modified").is_some());
+        // Nothing is held back in which no text to be replaced can begin: one chunk.
+        let raw = server.raw("GET /one.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert!(raw.ends_with(b"\r\n\r\n9\r\nbye small\r\n0\r\n\r\n"), "{}", String::from_utf8_lossy(&raw));
         let other = server.get("/types.bin");
         assert_eq!((other.text().as_str(), other.header("content-length")), ("hello small", Some("11")));
         let head = server.request("HEAD", "/text.txt", &[], b"");

@@ -21,5 +21,6 @@ pub mod status_page;
 pub mod steps;
 pub mod subrequest;
 pub mod symlinks;
+pub mod template;
 pub mod types;
 pub mod variables;

@@ -4,12 +4,13 @@
 //! what an index means is decided when everything is read ([`Names::resolve`]), because a `map` or `set`
 //! may stand behind the first use.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use conf::{Args, Error, Part, Scope};
+use conf::{Args, Error};
 
 use super::request::Request;
+pub use super::template::Template;
 
 /// How a variable is computed: appends its value to `out`, or says `false`: it has none ("not found").
 pub type Get = fn(&mut Request, out: &mut Vec<u8>) -> bool;
@@ -89,6 +90,8 @@ struct Inner {
     index: HashMap<Vec<u8>, Index>,
     names: Vec<Vec<u8>>,
     defined: HashMap<Vec<u8>, Arc<dyn Defined>>,
+    /// Those that need no meaning where there is no server.
+    for_servers: HashSet<Index>,
     /// Names that are assigned at run time, with what computes them until then: nothing for captures.
     assigned: HashMap<Vec<u8>, Option<Arc<dyn Defined>>>,
 }
@@ -99,6 +102,12 @@ impl Names {
     }
     /// The index of a name, now mentioned.
     pub fn index(&self, name: &[u8]) -> Index {
+        let index = self.index_for_servers(name);
+        self.lock().for_servers.remove(&index);
+        index
+    }
+    /// As [`Names::index`], where it is mentioned: what it means is asked for servers only.
+    pub fn index_for_servers(&self, name: &[u8]) -> Index {
         let name = name.to_ascii_lowercase();
         let inner = &mut *self.lock();
         if let Some(index) = inner.index.get(&name) {
@@ -107,6 +116,7 @@ impl Names {
         let index = Index(inner.names.len() as u32);
         inner.names.push(name.clone());
         inner.index.insert(name, index);
+        inner.for_servers.insert(index);
         index
     }
     /// Defines a variable by what computes it; the last definition of a name holds.
@@ -129,7 +139,10 @@ impl Names {
         index
     }
     /// Once all is read: what each index means. An unknown name is nginx's `unknown "x" variable`.
-    pub fn resolve(&self, builtin: &Builtin) -> Result<Table, Error> {
+    ///
+    /// # Errors
+    /// See there.
+    pub fn resolve(&self, builtin: &Builtin, servers: bool) -> Result<Table, Error> {
         let inner = self.lock();
         let meaning = |name: &Vec<u8>| {
             if let Some(defined) = inner.defined.get(name) {
@@ -151,6 +164,9 @@ impl Names {
             }
             if let Some(Some(unset)) = assigned {
                 return Ok(Meaning::Defined(unset.clone()));
+            }
+            if !servers && inner.index.get(name).is_some_and(|index| inner.for_servers.contains(index)) {
+                return Ok(Meaning::Assigned);
             }
             Err(Error::emerg(format!("unknown \"{}\" variable", String::from_utf8_lossy(name))))
         };
@@ -355,59 +371,6 @@ impl Request {
         match &generation.shared.variables.rows[index.0 as usize] {
             Meaning::One(_, Some(put)) => put(self, value),
             _ => self.values.put(index, value),
-        }
-    }
-}
-
-/// Text with variables in it, as a directive's argument gives it (nginx: "complex value").
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Template {
-    parts: Box<[Piece]>,
-}
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(Box<[u8]>),
-    Variable(Index),
-    /// `$1` .. `$9`: what the last regular expression captured.
-    Capture(u8),
-}
-
-impl Template {
-    /// Reads an argument of a directive.
-    pub fn compile(at: &Scope, args: &Args<'_>, i: usize) -> Result<Template, Error> {
-        Template::parse(at, args.str(i)).map_err(|e| args.error(e.message))
-    }
-    /// Reads any text.
-    pub fn parse(at: &Scope, text: &str) -> Result<Template, Error> {
-        let names = at.shared::<Names>();
-        let piece = |part| match part {
-            Part::Text(text) => Piece::Text(text.into_bytes().into()),
-            Part::Variable(name) => Piece::Variable(names.index(name.as_bytes())),
-            Part::Capture(n) => Piece::Capture(n),
-        };
-        Ok(Template { parts: conf::Template::parse(text)?.parts.into_iter().map(piece).collect() })
-    }
-    /// A template without variables.
-    pub fn literal(text: &[u8]) -> Template {
-        let parts = if text.is_empty() { Box::default() } else { Box::new([Piece::Text(text.into())]) as _ };
-        Template { parts }
-    }
-    /// The text, if there is no variable in it.
-    pub fn as_literal(&self) -> Option<&[u8]> {
-        match &*self.parts {
-            [] => Some(b""),
-            [Piece::Text(text)] => Some(text),
-            _ => None,
-        }
-    }
-    /// Appends the text with the values of `request` filled in.
-    pub fn render(&self, request: &mut Request, out: &mut Vec<u8>) {
-        for part in &self.parts {
-            match part {
-                Piece::Text(text) => out.extend_from_slice(text),
-                Piece::Variable(index) => drop(request.variable(*index, out)),
-                Piece::Capture(n) => request.capture(*n, out),
-            }
         }
     }
 }

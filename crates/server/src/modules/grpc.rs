@@ -28,7 +28,7 @@ pub(crate) static SSL: Module =
 static DIRECTIVES: &[conf::Directive] = &[
     directive("grpc_pass", LOCATION.or(IF_LOCATION), exactly(1), pass),
     directive("grpc_set_header", IN_HTTP, exactly(2), |at, a| {
-        let value = Template::compile(at, a, 1)?;
+        let value = Template::compile_for_servers(at, a, 1)?;
         at.own::<Headers>().0.push((a.bytes(0).into(), value));
         Ok(())
     }),

@@ -83,6 +83,7 @@ struct Sub {
 /// Finds any of several texts, whatever their case.
 struct Searcher {
     patterns: AhoCorasick,
+    texts: Vec<Vec<u8>>,
     longest: usize,
 }
 impl Searcher {
@@ -91,8 +92,20 @@ impl Searcher {
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::LeftmostFirst)
             .build(texts);
-        Some(Searcher { patterns: built.ok()?, longest: texts.iter().map(Vec::len).max()? })
+        let longest = texts.iter().map(Vec::len).max()?;
+        Some(Searcher { patterns: built.ok()?, texts: texts.to_vec(), longest })
     }
+    /// Where the first pattern begins of which `text` has only the beginning; its end, if there is none.
+    fn begun(&self, text: &[u8]) -> usize {
+        let first = text.len().saturating_sub(self.longest - 1);
+        let begins = |at: &usize| self.texts.iter().any(|pattern| begins(pattern, &text[*at..]));
+        (first..text.len()).find(begins).unwrap_or(text.len())
+    }
+}
+
+/// Whether `text` is what `pattern` begins with, whatever the case, and not all of it.
+fn begins(pattern: &[u8], text: &[u8]) -> bool {
+    pattern.len() > text.len() && pattern[..text.len()].eq_ignore_ascii_case(text)
 }
 
 pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
@@ -165,11 +178,11 @@ struct Body {
     pending: Vec<u8>,
 }
 impl Body {
-    /// Replaces in `pending` and hands on all of it but the last bytes, in which a pattern may begin.
-    fn replace(&mut self, keep: usize, out: &mut VecDeque<Chunk>) {
+    /// Replaces in `pending` and hands on all of it but, unless it is the last, the end in which a pattern may begin.
+    fn replace(&mut self, last: bool, out: &mut VecDeque<Chunk>) {
         let text = std::mem::take(&mut self.pending);
         // A match that begins before this place is seen whole, and so is any that might begin before it.
-        let safe = text.len().saturating_sub(keep);
+        let safe = if last { text.len() } else { self.searcher.begun(&text) };
         let mut made = Vec::with_capacity(text.len());
         let mut at = 0;
         let mut from = 0;
@@ -210,11 +223,11 @@ impl BodyFilter for Body {
             }
             Chunk::File(_) => return Err(io::ErrorKind::InvalidInput.into()),
         }
-        self.replace(self.searcher.longest - 1, out);
+        self.replace(false, out);
         Ok(())
     }
     fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
-        self.replace(0, out);
+        self.replace(true, out);
         Ok(())
     }
 }

@@ -186,7 +186,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
             listener.servers.iter().filter_map(|server| server_plans.get(*server)).flat_map(Clone::clone);
         listener.need = behind.filter_map(|plan| Some(plans.get(plan)?.need)).max().unwrap_or(0);
     }
-    let variables = root.shared::<variables::Names>().resolve(modules::variables())?;
+    let variables = root.shared::<variables::Names>().resolve(modules::variables(), !servers.is_empty())?;
     let wants_offers = ssl::OFFERS.iter().any(|name| variables.has(name.as_bytes()));
     let error_log = error_log::compile(root, &mut with);
     let caches = root.shared::<crate::cache::Declared>().all();

@@ -41,7 +41,7 @@ pub fn set<M: Send + Sync + 'static>(at: &mut Scope, a: &Args<'_>) -> Result<(),
         Some("if_not_empty") => true,
         Some(_) => return Err(a.invalid_parameter(2)),
     };
-    let value = Template::compile(at, a, 1)?;
+    let value = Template::compile_for_servers(at, a, 1)?;
     at.own::<Written<M>>().list.push(Param { name: a.bytes(0).into(), value, if_not_empty });
     Ok(())
 }

@@ -240,7 +240,7 @@ fn add_cookie<T>(list: &mut Vec<Option<T>>, rule: Option<T>) -> Result<(), Error
 }
 
 fn set_header(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let value = Template::compile(at, a, 1)?;
+    let value = Template::compile_for_servers(at, a, 1)?;
     at.own::<Lists>().set_header.push((a.bytes(0).into(), value));
     Ok(())
 }
