@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::run::{cargo, has, quietly, step, target};
-use crate::{budget, diff, fuzz, setup, test, tidy};
+use crate::{budget, diff, fuzz, overload, setup, test, tidy};
 
 /// How long each fuzz target runs here, in seconds.
 const FUZZ_SECONDS: u64 = 10;
@@ -24,6 +24,7 @@ pub fn ci() -> Result<()> {
     fuzz::run_all(FUZZ_SECONDS)?;
     budget::budget()?;
     diff::gate()?;
+    overload::gate()?;
     let seats = ["test", "-p", "capacity", "--locked", "--features", "loom", "--test", "seats"];
     step("every interleaving of the seat pool", &mut cargo(&seats))?;
     // Last, so that the count of tests is the last thing to be read.

@@ -33,6 +33,7 @@ usage: cargo xtask <command>
   diff SECONDS SEED    as many as fit, from this seed on; SEED is 17, access-17 or all-17; NGINX=PATH: against that nginx
   lab [NAME..]     incidents made with a real nginx; the doctor must name the right link
   overload [--quick] [NAME..]   more load than there is room for, on nginx and Plimsoll: who got what
+  overload gate    the same, short and without nginx: everybody gets an answer
   bench [--cpu] [--latency] [--counts] [--rounds=N] [--seconds=N] [CASE..]
                    what a request costs, nginx (or $NGINX) and Plimsoll in turn
   bench list       the cases

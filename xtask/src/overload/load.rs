@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use testkit::Server;
 
-/// How long a client waits for anything.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it waits after a refusal before it comes again.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Enough for what a client does here.
@@ -27,7 +25,7 @@ pub struct Outcome {
     pub gateway: u64,
     /// The connection broke before the answer was whole.
     pub broken: u64,
-    /// Nothing came in five seconds.
+    /// Nothing came for as long as a client waits.
     pub silent: u64,
     /// Connections made for all of them.
     pub connections: u64,
@@ -79,6 +77,8 @@ pub struct Load<'a> {
     pub target: &'a str,
     /// For how long; every client asks at least once.
     pub time: Duration,
+    /// How long each waits for anything.
+    pub patience: Duration,
     /// Whether they keep their connection where they may.
     pub keep_alive: bool,
 }
@@ -139,8 +139,8 @@ impl Load<'_> {
     }
     fn connect(&self) -> io::Result<TcpStream> {
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&address, self.patience)?;
+        stream.set_read_timeout(Some(self.patience))?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }

@@ -10,6 +10,11 @@ use super::LONG;
 use super::load::{Load, Outcome};
 use crate::bench::process::cpu_nanoseconds;
 
+/// How long clients wait for anything.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The same where a machine has other things to do.
+const A_BUSY_MACHINE: Duration = Duration::from_secs(20);
+
 /// One server in one scenario.
 pub struct Stage {
     pub binary: Binary,
@@ -102,7 +107,8 @@ impl Stage {
     }
     /// Clients that keep their connections.
     pub fn keeping<'a>(&self, server: &'a Server, clients: usize, target: &'a str) -> Load<'a> {
-        Load { server, port: server.port(), clients, target, time: self.time(), keep_alive: true }
+        let (time, patience) = (self.time(), self.pick(A_BUSY_MACHINE, PATIENCE));
+        Load { server, port: server.port(), clients, target, time, patience, keep_alive: true }
     }
     /// Clients with a connection for each request.
     pub fn load<'a>(&self, server: &'a Server, clients: usize, target: &'a str) -> Load<'a> {
@@ -153,7 +159,8 @@ fn cpu(server: &Server) -> f64 {
 
 fn look(server: &Server, over: &AtomicBool) -> Outcome {
     let port = server.port_n(1);
-    let once = Load { server, port, clients: 1, target: "/", time: Duration::ZERO, keep_alive: false };
+    let (time, patience) = (Duration::ZERO, A_BUSY_MACHINE);
+    let once = Load { server, port, clients: 1, target: "/", time, patience, keep_alive: false };
     let mut all = Outcome::default();
     while !over.load(Relaxed) {
         all += once.run();
