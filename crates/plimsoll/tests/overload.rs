@@ -67,6 +67,23 @@ fn a_queue_that_stays_full_is_named_in_the_log() {
 }
 
 #[test]
+fn a_full_queue_is_named_once_a_second_with_the_rest_counted() {
+    let full = Full::new();
+    let server = serve(&full, "overload_wait 1ms; location / { proxy_pass http://%%FULL%%; }");
+    let (begun, mut failed) = (std::time::Instant::now(), 0);
+    testkit::eventually("a second line", || {
+        failed += usize::from(server.get("/").status == 502);
+        server.error_log().text().contains(" more of the kind since it was said last")
+    });
+    let log = server.error_log().text();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("s.sock failed (11: ")).collect();
+    assert!(lines.len() as u64 <= begun.elapsed().as_secs() + 1, "{lines:#?}");
+    let more =
+        format!("while connecting to upstream, {} more of the kind since it was said last, ", failed - 2);
+    assert!(lines[1].replace(", accept queue: 1 of 0", "").contains(&more), "{failed}: {}", lines[1]);
+}
+
+#[test]
 fn another_server_is_asked_at_once_and_the_full_one_is_not_taken_out() {
     let (full, good) = (Full::new(), Origin::new(|exchange| exchange.ok("good")));
     let text = "overload_wait 10s; upstream u { server %%FULL%%; server %%GOOD%%; }\n\

@@ -11,6 +11,7 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 use conf::{Args, Error};
 
 use crate::log::Level;
+use crate::worker::ledger::{Class, Counted};
 
 /// The port of syslog over UDP (RFC 5426, 3.3).
 const PORT: u16 = 514;
@@ -54,8 +55,8 @@ enum Server {
 
 #[derive(Debug)]
 enum Socket {
-    Udp(UdpSocket),
-    Unix(UnixDatagram),
+    Udp(Counted<UdpSocket>),
+    Unix(Counted<UnixDatagram>),
 }
 
 impl Syslog {
@@ -123,13 +124,13 @@ impl Server {
                 let socket = UdpSocket::bind(any)?;
                 socket.set_nonblocking(true)?;
                 socket.connect(server)?;
-                Ok(Socket::Udp(socket))
+                Ok(Socket::Udp(Counted::new(Class::Log, socket)))
             }
             Server::Unix(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.set_nonblocking(true)?;
                 socket.connect(path)?;
-                Ok(Socket::Unix(socket))
+                Ok(Socket::Unix(Counted::new(Class::Log, socket)))
             }
         }
     }

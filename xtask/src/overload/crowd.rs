@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use testkit::{Client, Response, Server};
@@ -46,6 +46,7 @@ pub fn wake(stage: &Stage) -> Result<Vec<Row>> {
     let idle = stay(&server, slots - 8);
     let (together, crossed) = (Barrier::new(idle.len()), AtomicU64::new(0));
     let mut row = measured("all wake at once", stage.load(&server, 0, "/"));
+    let begun = Instant::now();
     let outcomes = std::thread::scope(|scope| {
         let wakes = |mut client: Client| {
             let (together, crossed, server) = (&together, &crossed, &server);
@@ -61,7 +62,7 @@ pub fn wake(stage: &Stage) -> Result<Vec<Row>> {
         let all: Vec<_> = idle.into_iter().map(wakes).collect();
         all.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>()
     });
-    row.outcome = Outcome::default();
+    (row.outcome, row.time) = (Outcome::default(), begun.elapsed());
     row.notes
         .push(format!("requests that crossed with the end of an idle connection: {}", crossed.into_inner()));
     for outcome in &outcomes {

@@ -47,6 +47,7 @@ impl Opened {
     /// What keeps it from being written.
     pub fn update(&self, zone: &Zone, hash: &Hash) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(zone.place.file(hash))?;
+        let file = Counted::new(Class::Cache, file);
         file.write_all_at(&self.cached.encode(), 0)
     }
 }

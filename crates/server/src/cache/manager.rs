@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::file;
 use super::place::{Pace, Place};
 use super::zone::{Hash, Zone};
+use crate::worker::ledger::{Class, Line};
 
 /// How often it looks, if nothing calls it.
 const ROUND: Duration = Duration::from_secs(1);
@@ -64,6 +65,7 @@ impl Steps {
 /// Finds files in a folder and those below it.
 fn load(weak: &Weak<Zone>, folder: &Path, steps: &mut Steps) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let _line = Line::new(Class::Cache);
     for entry in entries.flatten() {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => load(weak, &entry.path(), steps),

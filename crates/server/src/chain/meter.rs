@@ -1,6 +1,7 @@
 //! What the running worker knows of its chain: peaks, refusals, the last minutes.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,6 +117,7 @@ pub struct Meter {
     /// Idle connections that gave way.
     reclaimed: AtomicU64,
     said: Mutex<Said>,
+    spoken: [Mutex<Spoken>; Cause::ALL.len()],
     past: Mutex<Past>,
     kernel: Mutex<Option<(Instant, Arc<Kernel>)>>,
 }
@@ -126,6 +128,26 @@ struct Said {
     at: Option<Instant>,
     reclaimed: u64,
     refused: u64,
+}
+
+/// When a line was last written for a cause, and how many were not since.
+#[derive(Default)]
+struct Spoken {
+    at: Option<Instant>,
+    held_back: u64,
+}
+
+/// What a line says of those that were not written: nothing, where there were none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBack(u64);
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, ", {count} more of the kind since it was said last"),
+        }
+    }
 }
 
 /// What happened since the shortage was said last.
@@ -183,6 +205,16 @@ impl Meter {
         if count > 0 {
             self.reclaimed.fetch_add(count, Relaxed);
         }
+    }
+    /// Whether a line may be written for a cause, which it may once a second; then with this behind it.
+    pub fn speak(&self, cause: Cause, now: Instant) -> Option<HeldBack> {
+        let mut spoken = lock(&self.spoken[cause as usize]);
+        if spoken.at.is_some_and(|at| now < at + APART) {
+            spoken.held_back += 1;
+            return None;
+        }
+        spoken.at = Some(now);
+        Some(HeldBack(std::mem::take(&mut spoken.held_back)))
     }
     /// What to say of the shortage, if a second passed since it was said.
     pub fn due(&self, now: Instant) -> Option<Lately> {

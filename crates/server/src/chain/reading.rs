@@ -120,19 +120,23 @@ pub struct Descriptors {
     pub open: u64,
     /// Clients.
     pub clients: u64,
-    /// Connections to upstreams and name servers, and seats that are kept for one.
+    /// Clients that wait for a slot, or are told that there is none.
+    pub waiting: u64,
+    /// Connections to upstreams and name servers, in use or idle.
     pub upstreams: u64,
     /// Listening sockets.
     pub listeners: u64,
-    /// Files that are sent, or kept open for that.
+    /// Files that are sent or kept open for that, and those that are read or written otherwise.
     pub files: u64,
     /// Bodies that do not fit in memory.
     pub temporary: u64,
     /// Answers in caches, read or written.
     pub cached: u64,
-    /// Logs whose names have variables.
+    /// Logs, and connections to some.
     pub logs: u64,
-    /// The rest: logs, event loops, the way to the master.
+    /// What event loops stand on.
+    pub loops: u64,
+    /// The rest: standard input, output and error, the way to the master, its signals.
     pub others: u64,
 }
 
@@ -251,24 +255,36 @@ fn seats(process: &Process) -> Seats {
 }
 
 fn descriptors(process: &Process, setup: &Setup, kernel: &Kernel) -> Descriptors {
-    let open = kernel.descriptors.unwrap_or(0);
-    let clients = process.clients();
-    let upstreams = upstream_seats(process);
-    let listeners = setup.listens.iter().map(|listen| listen.sockets).sum();
-    let [files, temporary] = [ledger::open(Class::File), ledger::open(Class::Temporary)];
-    let [cached, logs] = [ledger::open(Class::Cache), ledger::open(Class::Log)];
-    let known = clients + upstreams + listeners + files + temporary + cached + logs;
-    Descriptors {
+    let of = ledger::open;
+    let mut all = Descriptors {
+        open: kernel.descriptors.unwrap_or(0),
+        clients: process.clients(),
+        waiting: of(Class::Waiting) + process.refusing(),
+        upstreams: of(Class::Upstream),
+        listeners: setup.listens.iter().map(|listen| listen.sockets).sum(),
+        files: of(Class::File),
+        temporary: of(Class::Temporary),
+        cached: of(Class::Cache),
+        logs: of(Class::Log),
+        loops: of(Class::Loop),
+        others: 0,
+    };
+    let Descriptors {
         open,
         clients,
+        waiting,
         upstreams,
         listeners,
         files,
         temporary,
         cached,
         logs,
-        others: open.saturating_sub(known),
-    }
+        loops,
+        ..
+    } = all;
+    let connections = clients + waiting + upstreams + listeners;
+    all.others = open.saturating_sub(connections + files + temporary + cached + logs + loops);
+    all
 }
 
 /// The configured chain, with what is used of it.

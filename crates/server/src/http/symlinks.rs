@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 
+use crate::worker::ledger::{Class, Line};
+
 /// Which links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
@@ -22,6 +24,7 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::NONBLOCK).union(OFlags::CLOEXE
 /// `ELOOP` for a link that is not followed (`ENOTDIR` for one on the way), else the system's.
 pub fn open(path: &[u8], from: usize, links: Links, flags: OFlags) -> Result<OwnedFd, Errno> {
     let (start, rest) = path.split_at_checked(from).ok_or(Errno::INVAL)?;
+    let _line = Line::new(Class::File);
     let mut at = match (start, rest) {
         ([], [b'/', ..]) => openat(CWD, "/", FOLDER, Mode::empty())?,
         ([], _) => openat(CWD, ".", FOLDER, Mode::empty())?,

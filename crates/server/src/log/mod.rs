@@ -21,13 +21,14 @@ use reactor::Peer;
 
 use crate::http::request::Request;
 use crate::program::Address;
+use crate::worker::ledger::{Class, Counted, OpenFile};
 
 /// A file that lines are appended to; reopened on USR1 without those who hold it noticing.
 #[derive(Debug)]
 pub struct LogFile {
     /// Its absolute path.
     pub path: PathBuf,
-    file: RwLock<Option<Arc<File>>>,
+    file: RwLock<Option<Arc<OpenFile>>>,
     /// When a failed write was last reported, in seconds since 1970.
     reported: AtomicU64,
 }
@@ -38,10 +39,11 @@ impl LogFile {
     }
     /// Writes go to `file` from now on.
     pub fn open(&self, file: File) {
-        *self.file.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(file));
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::new(Counted::new(Class::Log, file)));
     }
     /// The file in force.
-    pub fn current(&self) -> Option<Arc<File>> {
+    pub fn current(&self) -> Option<Arc<OpenFile>> {
         self.file.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
     /// Appends whole lines in one write.
@@ -50,7 +52,7 @@ impl LogFile {
     /// What the write says, e.g. a full disk.
     pub fn append(&self, lines: &[u8]) -> std::io::Result<()> {
         match self.current() {
-            Some(file) => (&*file).write_all(lines),
+            Some(file) => (&**file).write_all(lines),
             None => Ok(()),
         }
     }

@@ -15,6 +15,7 @@ use crate::http::steps::{Outcome, Step};
 use crate::http::variables::Template;
 use crate::log::Errno;
 use crate::worker::generation::Compiler;
+use crate::worker::ledger::{Class, Line};
 
 const IN: Within = HTTP.or(SERVER).or(LOCATION).or(LIMIT_EXCEPT);
 
@@ -114,6 +115,7 @@ impl Basic {
 
 /// What the file has of a user's password.
 fn stored(path: &str, user: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let _line = Line::new(Class::File);
     let text = std::fs::read(path)?;
     Ok(password::stored(&text, user).map(<[u8]>::to_vec))
 }

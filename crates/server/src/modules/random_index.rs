@@ -15,6 +15,7 @@ use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::steps::{Handler, Outcome};
 use crate::worker::generation::Compiler;
+use crate::worker::ledger::{Class, Line};
 
 pub(crate) static MODULE: Module = Module {
     name: "random_index",
@@ -71,6 +72,7 @@ async fn choose(request: &mut Request) -> Next {
 /// The files of a directory but those whose names begin with a dot; links to files count.
 fn names(folder: &PathBuf) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
+    let _line = Line::new(Class::File);
     for item in std::fs::read_dir(folder)? {
         let item = item?;
         let name = item.file_name();

@@ -9,6 +9,7 @@ use dns::{Question, Reply};
 
 use crate::connection::Socket;
 use crate::upstream;
+use crate::worker::ledger::{Class, Line};
 use crate::worker::thread::Thread;
 
 /// What went wrong, and while doing what.
@@ -30,6 +31,7 @@ pub(super) async fn datagram(
 ) -> Result<Reply, Failure> {
     let _seat = upstream::seat(thread).ok_or_else(|| during("socket()")(full()))?;
     let socket = connected(server).map_err(during("socket()"))?;
+    let _line = Line::new(Class::Upstream);
     let socket = Socket::new(&thread.handle, socket.into()).map_err(during("epoll_ctl()"))?;
     socket.set_deadline(Some(until));
     socket.try_write(&question.bytes()).map_err(during("send()"))?;
@@ -75,6 +77,7 @@ pub(super) async fn stream(
 ) -> Result<Reply, Failure> {
     let _seat = upstream::seat(thread).ok_or_else(|| during("socket()")(full()))?;
     let (fd, _) = sys::net::connect(server).map_err(during("connect()"))?;
+    let _line = Line::new(Class::Upstream);
     let socket = Socket::connecting(&thread.handle, fd).map_err(during("epoll_ctl()"))?;
     socket.set_deadline(Some(until));
     socket.writable().await.map_err(during("connect()"))?;

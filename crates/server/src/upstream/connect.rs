@@ -13,6 +13,7 @@ use crate::chain::Cause;
 use crate::connection::Socket;
 use crate::program::Address;
 use crate::worker::Seat;
+use crate::worker::ledger::{Class, Line};
 use crate::worker::thread::Thread;
 
 /// Why there is no connection.
@@ -88,8 +89,9 @@ pub fn begin(
         false => Socket::connecting(&thread.handle, fd),
     }
     .map_err(NoLink::Refused)?;
-    let opened = thread.handle.now();
-    Ok((Link { socket, seat: seat.take(), requests: 0, opened, reused: false, nodelay, tls: None }, stands))
+    let (seat, opened) = (seat.take(), thread.handle.now());
+    let line = Line::new(Class::Upstream);
+    Ok((Link { socket, seat, requests: 0, opened, reused: false, nodelay, line, tls: None }, stands))
 }
 
 /// Once the socket is writable: whether the connection stands.

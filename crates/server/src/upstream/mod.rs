@@ -28,7 +28,7 @@ pub use health::{Check, Match, Test, Value};
 pub use line::{Line, Place};
 pub use manage::Change;
 pub use names::{key, number, resolve, split};
-pub use overload::{OverloadWait, may_pass, no_descriptor, queue_of, wait_for_room};
+pub use overload::{AcceptQueue, OverloadWait, may_pass, no_descriptor, queue_of, wait_for_room};
 pub use peers::{Mode, Peer, PeerState};
 pub use pool::{Key, Link, ThreadState, rest};
 pub use queue::{NoTurn, Patience};

@@ -12,8 +12,8 @@ use super::group::KeepAlive;
 use super::line::Line;
 use super::secure::Secure;
 use crate::connection::Socket;
-use crate::worker::Seat;
 use crate::worker::thread::Thread;
+use crate::worker::{Seat, ledger};
 
 /// A connection to an upstream server.
 pub struct Link {
@@ -29,6 +29,8 @@ pub struct Link {
     pub reused: bool,
     /// TCP_NODELAY is set, or it is no TCP connection.
     pub nodelay: bool,
+    /// Its descriptor is written down.
+    pub line: ledger::Line,
     /// The state of its encryption, if it is encrypted.
     pub tls: Option<Box<RefCell<Secure>>>,
 }

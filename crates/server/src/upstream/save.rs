@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::group::Group;
 use super::peers::{Mode, Peer};
+use crate::worker::ledger::{Class, Line};
 
 impl Group {
     /// Writes the servers to the group's file, if it has one; at once and whole.
@@ -66,6 +67,7 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside = path.to_path_buf().into_os_string();
     beside.push(".new");
     let written = File::create(&beside).and_then(|mut file| {
+        let _line = Line::new(Class::File);
         file.write_all(text)?;
         file.sync_data()
     });

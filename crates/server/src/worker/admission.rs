@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use reactor::Peer;
 
+use super::ledger::{Class, Line};
 use super::thread::{Thread, with_current};
 use super::{Process, Seat};
 use crate::chain::Cause;
@@ -71,11 +72,12 @@ struct Held {
     peer: Peer,
     /// Since when it waits, once somebody asked.
     since: Option<Instant>,
+    _line: Line,
 }
 
 impl Held {
     fn new(tag: u32, fd: OwnedFd, peer: Peer) -> Held {
-        Held { tag, fd, peer, since: None }
+        Held { tag, fd, peer, since: None, _line: Line::new(Class::Waiting) }
     }
     /// Since when it waits, in the accept queue or here; where the kernel does not know, as long as anybody does.
     fn waits_since(&mut self, now: Instant, door: Instant) -> Instant {
@@ -260,6 +262,8 @@ pub async fn upstream(request: &mut Request) -> Option<Seat> {
     }
     process.meter.refused(Cause::SlotsForUpstream);
     request.overloaded = true;
+    // Others wait for its own seat, too.
+    request.keep_alive = false;
     None
 }
 

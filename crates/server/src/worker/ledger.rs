@@ -1,7 +1,7 @@
 //! The ledger of descriptors: what the open ones are, so that one that nobody closes has a name.
 //!
-//! Connections are counted by their seats. Everything else that a request opens is [`Counted`]: it cannot be opened without
-//! being written down, nor be forgotten. Each thread has a page of its own; only the sum says something, as what one thread
+//! Clients are counted by their seats. Everything else is [`Counted`], or has a [`Line`] of its own for as long as it is open:
+//! it cannot be opened without being written down, nor be forgotten. Each thread has a page of its own; only the sum says something, as what one thread
 //! opened another one may close.
 
 use std::fs::File;
@@ -14,17 +14,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What a descriptor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// A file that is sent or kept open for that.
+    /// A file that is sent, or kept open for that; one that is read or written while nobody sends it; a folder.
     File,
     /// A body that does not fit in memory.
     Temporary,
     /// An answer in a cache, read or written.
     Cache,
-    /// A log whose name has variables.
+    /// A log, or a connection to one.
     Log,
+    /// A connection to an upstream or to a name server.
+    Upstream,
+    /// A client that waits for a slot.
+    Waiting,
+    /// What an event loop stands on.
+    Loop,
 }
 
-const CLASSES: usize = 4;
+const CLASSES: usize = 7;
 
 type Page = [AtomicI64; CLASSES];
 
@@ -63,8 +69,17 @@ pub struct Counted<T> {
 /// A file, written down.
 pub type OpenFile = Counted<File>;
 
+/// A line of the ledger: something is open while it lives.
 #[derive(Debug)]
-struct Line(Class);
+pub struct Line(Class);
+
+impl Line {
+    /// Writes one down.
+    pub fn new(class: Class) -> Line {
+        write(class, 1);
+        Line(class)
+    }
+}
 
 impl Drop for Line {
     fn drop(&mut self) {
@@ -75,8 +90,7 @@ impl Drop for Line {
 impl<T> Counted<T> {
     /// Writes it down.
     pub fn new(class: Class, it: T) -> Counted<T> {
-        write(class, 1);
-        Counted { it, line: Line(class) }
+        Counted { it, line: Line::new(class) }
     }
 }
 

@@ -180,6 +180,10 @@ impl Process {
     pub fn operators(&self) -> u64 {
         self.operators.load(Relaxed) as u64
     }
+    /// Clients that are being told that there is no room.
+    pub fn refusing(&self) -> u64 {
+        self.refusing.load(Relaxed) as u64
+    }
     /// A number for the boundary between parts of a response.
     pub fn next_boundary(&self) -> u64 {
         self.next_boundary.fetch_add(1, Relaxed)

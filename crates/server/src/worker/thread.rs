@@ -15,8 +15,10 @@ use reactor::{AcceptFailure, App, Listener, Loop, Peer, Remote, Woken};
 
 use super::admission::{self, Door};
 use super::generation::Generation;
+use super::ledger::{Class, Line};
 use super::seat::Bank;
 use super::{Counters, Process, descriptors};
+use crate::chain::Cause;
 use crate::clock::Clock;
 use crate::connection::{self, Handle, Rest};
 use crate::http::open_files::Caches;
@@ -36,8 +38,6 @@ const LAST_CHANCE: Duration = Duration::from_millis(500);
 const RETIRED: Duration = Duration::from_secs(75);
 /// After running out of descriptors a listener is looked at again.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(20);
-/// What would be said of each of those looks is said once in a while.
-const SAID_APART: Duration = Duration::from_secs(1);
 
 /// A thread, as its connections see it.
 pub struct Thread {
@@ -76,8 +76,6 @@ pub struct Thread {
     /// The capacity chain is looked at every second.
     pub sampling: Cell<bool>,
     served: Cell<usize>,
-    /// When it was said last that no descriptor is left for a client.
-    out_said: Cell<Option<Instant>>,
     drain: Cell<Option<Option<Instant>>>,
     each_turn: RefCell<Vec<EachTurn>>,
 }
@@ -131,6 +129,8 @@ pub fn spawn(
                 let thread = Thread::new(event_loop.handle(), process, i, generation);
                 let _ = tell.send(Ok(thread.handle.remote()));
                 CURRENT.set(Some(thread.clone()));
+                // The poller, and what other threads wake it with.
+                let _lines = [Line::new(Class::Loop), Line::new(Class::Loop)];
                 if let Err(error) = event_loop.run(Rc::new(Server(thread.clone()))) {
                     thread.log_alert(format_args!("epoll_wait() failed ({})", crate::log::Errno(&error)));
                 }
@@ -243,7 +243,6 @@ impl Thread {
             watched: Cell::new(false),
             sampling: Cell::new(false),
             served: Cell::new(0),
-            out_said: Cell::new(None),
             drain: Cell::new(None),
             each_turn: RefCell::default(),
         })
@@ -464,12 +463,12 @@ impl App for Server {
                 .log(Level::Error, format_args!("accept4() failed ({})", crate::log::Errno(&error)));
             return AcceptFailure::Continue;
         }
-        thread.process.meter.refused(crate::chain::Cause::DescriptorsOnAccept);
+        let meter = &thread.process.meter;
+        meter.refused(Cause::DescriptorsOnAccept);
         descriptors::make_room(thread);
-        let now = thread.handle.now();
-        if thread.out_said.get().is_none_or(|at| now >= at + SAID_APART) {
-            thread.out_said.set(Some(now));
-            thread.process.log(Level::Crit, format_args!("accept4() failed ({})", crate::log::Errno(&error)));
+        if let Some(more) = meter.speak(Cause::DescriptorsOnAccept, thread.handle.now()) {
+            let error = crate::log::Errno(&error);
+            thread.process.log(Level::Crit, format_args!("accept4() failed ({error}){more}"));
         }
         AcceptFailure::Pause(OUT_OF_DESCRIPTORS)
     }

@@ -14,6 +14,7 @@ use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::modules::core::delivery::Delivery;
 use crate::worker::descriptors;
+use crate::worker::ledger::{Class, Counted, OpenFile};
 
 /// The most one call of `sendfile` sends: others want their turn.
 const SENDFILE: usize = 512 * 1024;
@@ -51,7 +52,7 @@ impl Sender {
             let direct = self.direct.get_or_insert_with(|| open_direct(&part.file).ok());
             let most = piece.min((part.end - part.offset) as usize);
             self.reading = Some(match direct {
-                Some(file) => read_direct(request, file.try_clone(), part_of(request).offset, most, align),
+                Some(file) => read_direct(request, file.twin(), part_of(request).offset, most, align),
                 None => read_elsewhere(request, part_of(request), most),
             });
             return self.read_file(request, cx);
@@ -193,13 +194,21 @@ pub(super) fn reads_directly(delivery: &Delivery, part: &FileBody) -> bool {
 }
 
 /// The same file with O_DIRECT, which others who have it open do not want.
-fn open_direct(file: &File) -> io::Result<File> {
+fn open_direct(file: &File) -> io::Result<OpenFile> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    File::options().read(true).custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32).open(path)
+    let direct =
+        File::options().read(true).custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32).open(path)?;
+    Ok(Counted::new(Class::File, direct))
 }
 
 /// As [`read_elsewhere`], past the system's cache: offset, length and place in memory are multiples of `align`.
-fn read_direct(request: &Request, file: io::Result<File>, offset: u64, most: usize, align: usize) -> Reading {
+fn read_direct(
+    request: &Request,
+    file: io::Result<OpenFile>,
+    offset: u64,
+    most: usize,
+    align: usize,
+) -> Reading {
     blocking(request, move || {
         let skip = (offset % align as u64) as usize;
         let length = (skip + most).next_multiple_of(align);

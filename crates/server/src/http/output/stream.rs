@@ -1,7 +1,6 @@
 //! The general case: chunks from the source, through the filters, into a short queue, and from there to the client.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
@@ -12,6 +11,7 @@ use crate::http::pace::Pace;
 use crate::http::relay::UpstreamBody;
 use crate::http::request::Request;
 use crate::http::response::{Body, Response, Series};
+use crate::worker::ledger::OpenFile;
 
 /// No more than this waits in the queue before the client takes some.
 const QUEUE: usize = 64 * 1024;
@@ -86,7 +86,7 @@ pub(super) struct Sender {
     /// What was read of it was not in memory afterwards.
     pub(super) forgetful: bool,
     /// The file being read, opened for `directio`; `None` within where that is not possible.
-    pub(super) direct: Option<Option<File>>,
+    pub(super) direct: Option<Option<OpenFile>>,
     /// How much may go out in one turn of the loop, and what is left of it in this one.
     max_chunk: usize,
     turn: usize,

@@ -4,10 +4,11 @@ use std::io;
 
 use super::protocol::BadHead;
 use super::written::again;
+use crate::chain::Cause;
 use crate::http::request::Request;
 use crate::log::Errno;
 use crate::program::Address;
-use crate::upstream::{Held, NoLink};
+use crate::upstream::{AcceptQueue, Held, NoLink};
 
 /// Why a try failed.
 #[derive(Debug)]
@@ -87,6 +88,17 @@ impl Failure {
             Failure::Status(status) => Verdict::Failed(*status, 0),
         }
     }
+    /// The link of the chain that was full, if that is it.
+    fn cause(&self) -> Option<Cause> {
+        let Failure::NoLink(link) = self else { return None };
+        match link {
+            NoLink::Full => Some(Cause::SlotsForUpstream),
+            NoLink::NoDescriptor(_) => Some(Cause::DescriptorsForUpstream),
+            NoLink::Overloaded(..) => Some(Cause::UpstreamQueue),
+            NoLink::Refused(error) => Cause::of(error),
+            NoLink::Failed(_) => None,
+        }
+    }
     /// nginx's words for what was being done.
     pub fn during(&self) -> &'static str {
         match self {
@@ -117,29 +129,47 @@ fn is_common(error: &io::Error) -> bool {
     COMMON.iter().any(|errno| Some(errno.raw_os_error()) == code)
 }
 
-/// Writes it to the error log.
+/// Writes it to the error log; where a link of the chain was full, once a second.
 pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
+    let during = failure.during();
+    let thread = &request.thread;
+    let speak = |cause| thread.process.meter.speak(cause, thread.handle.now());
+    match (failure, failure.cause().map(speak)) {
+        (_, None) => log_other(request, held, failure),
+        (_, Some(None)) => {}
+        (Failure::NoLink(link), Some(Some(more))) => {
+            log_full(request, held, link, format_args!("{during}{more}"))
+        }
+        _ => {}
+    }
+}
+
+/// A link of the chain was full.
+fn log_full(request: &Request, held: &Held, link: &NoLink, during: std::fmt::Arguments<'_>) {
+    let process = &request.thread.process;
+    match link {
+        NoLink::Full => {
+            let (taken, most) = (process.seats_taken(), process.seats());
+            log_alert!(
+                request,
+                "{most} worker_connections are not enough{during}, {taken} of {most} slots taken"
+            );
+        }
+        NoLink::NoDescriptor(error) => log_alert!(request, "socket() failed ({}){during}", Errno(error)),
+        NoLink::Overloaded(error, Some(AcceptQueue { length, ceiling })) => {
+            refused(request, held, error, format_args!("{during}, accept queue: {length} of {ceiling}"));
+        }
+        NoLink::Refused(error) | NoLink::Overloaded(error, None) | NoLink::Failed(error) => {
+            refused(request, held, error, during);
+        }
+    }
+}
+
+fn log_other(request: &Request, held: &Held, failure: &Failure) {
     let during = failure.during();
     match failure {
         Failure::Denied => log_error!(request, "access to upstream was denied{during}"),
-        Failure::NoLink(NoLink::Full) => {
-            log_alert!(
-                request,
-                "{} worker_connections are not enough{during}",
-                request.thread.process.seats()
-            );
-        }
-        Failure::NoLink(NoLink::NoDescriptor(error)) => {
-            log_alert!(request, "socket() failed ({}){during}", Errno(error));
-        }
         Failure::NoLink(NoLink::Refused(error)) => refused(request, held, error, format_args!("{during}")),
-        Failure::NoLink(NoLink::Overloaded(error, None)) => {
-            refused(request, held, error, format_args!("{during}"))
-        }
-        Failure::NoLink(NoLink::Overloaded(error, Some(queue))) => {
-            let (length, ceiling) = (queue.length, queue.ceiling);
-            refused(request, held, error, format_args!("{during}, accept queue: {length} of {ceiling}"));
-        }
         Failure::NoLink(NoLink::Failed(error)) if error.kind() == io::ErrorKind::TimedOut => {
             timed_out(request, during)
         }
@@ -165,6 +195,8 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
         Failure::ClientBody(what, 408) => log_info!(request, "{what}"),
         Failure::ClientBody(what, _) => log_error!(request, "{what}"),
         Failure::ClientGone(_) => log_gone(request, during),
+        // Told by `log_full`.
+        Failure::NoLink(_) => {}
         Failure::Invalid(BadHead::Noted) | Failure::Status(_) | Failure::Client(_) => {}
     }
 }

@@ -21,6 +21,7 @@ use crate::http::request::Request;
 use crate::http::response::Body;
 use crate::http::steps::{Handler, Outcome};
 use crate::worker::generation::Compiler;
+use crate::worker::ledger::{Class, Line};
 
 pub(crate) static MODULE: Module = Module {
     name: "autoindex",
@@ -193,6 +194,7 @@ impl Failure {
 fn read(folder: &Path, only_open: bool) -> Result<Listing, Failure> {
     let failure = |call, error| Failure { call, path: folder.to_owned(), error };
     let items = std::fs::read_dir(folder).map_err(|e| failure("opendir()", e))?;
+    let _line = Line::new(Class::File);
     let mut listing = Listing::default();
     if only_open {
         return Ok(listing);

@@ -54,12 +54,14 @@ fn descriptors(w: &mut Writer, reading: &Reading) {
     w.family("plimsoll_descriptors", Type::Gauge, "Open descriptors, by what they are for.");
     let kinds = [
         ("clients", d.clients),
+        ("waiting", d.waiting),
         ("upstreams", d.upstreams),
         ("listeners", d.listeners),
         ("files", d.files),
         ("temporary", d.temporary),
         ("cached", d.cached),
         ("logs", d.logs),
+        ("loops", d.loops),
         ("others", d.others),
     ];
     kinds.iter().for_each(|(kind, count)| w.sample("plimsoll_descriptors", &[("kind", kind)], count));

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use crate::worker::ledger::OpenFile;
+use crate::worker::ledger::{Class, Line, OpenFile};
 
 /// What could not be done to which file.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ fn beside(path: &Path) -> PathBuf {
 
 fn write(path: &Path, content: Content, how: &Put) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let _line = Line::new(Class::File);
     match content {
         Content::Memory(text) => file.write_all(&text)?,
         Content::File(mut body, length) => {
@@ -127,6 +128,7 @@ fn empty(folder: &Path, remarks: &mut Vec<Fault>) {
 
 /// What is in a folder, and whether each is a folder; links are none.
 fn items(folder: &Path, remarks: &mut Vec<Fault>) -> Vec<(PathBuf, bool)> {
+    let _line = Line::new(Class::File);
     let listed = fs::read_dir(folder).and_then(|items| {
         items.map(|item| item.and_then(|item| Ok((item.path(), item.file_type()?.is_dir())))).collect()
     });
@@ -139,6 +141,7 @@ fn items(folder: &Path, remarks: &mut Vec<Fault>) -> Vec<(PathBuf, bool)> {
 /// Copies a file with its mode and time.
 pub(super) fn copy_file(from: &Path, to: &Path) -> Result<(), Fault> {
     let mut source = File::open(from).map_err(|error| Fault::new("open()", from, error))?;
+    let _lines = [Line::new(Class::File), Line::new(Class::File)];
     let stat = source.metadata().map_err(|error| Fault::new("fstat()", from, error))?;
     let copied = (|| {
         let mode = stat.mode() & 0o7777;

@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::Buffer;
 use crate::connection::Handle;
 use crate::log::{Errno, LogFile};
+use crate::worker::ledger::OpenFile;
 use crate::worker::thread::Thread;
 
 /// What was said of the buffers of each file; nginx wants it to be the same everywhere.
@@ -41,7 +41,7 @@ struct Waiting {
     log: Weak<LogFile>,
     path: PathBuf,
     /// What the log was when the first line came.
-    file: Option<Arc<File>>,
+    file: Option<Arc<OpenFile>>,
     lines: Vec<u8>,
     /// When the first of the lines came.
     since: Option<Instant>,
@@ -58,9 +58,9 @@ impl Waiting {
         }
         let result = match (&self.file, self.gzip) {
             (None, _) => Ok(()),
-            (Some(file), None) => (&**file).write_all(&self.lines),
+            (Some(file), None) => (&***file).write_all(&self.lines),
             (Some(file), Some(level)) => {
-                compressed(&self.lines, level).and_then(|bytes| (&**file).write_all(&bytes))
+                compressed(&self.lines, level).and_then(|bytes| (&***file).write_all(&bytes))
             }
         };
         self.lines.clear();
@@ -193,6 +193,8 @@ fn complain(thread: &Thread, path: &Path, error: &io::Error) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::File;
+
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

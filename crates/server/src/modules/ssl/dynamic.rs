@@ -15,6 +15,7 @@ use super::tls::Failure;
 use super::written::{Conf, Keep, Named};
 use crate::http::request::Request;
 use crate::worker::generation::Compiler;
+use crate::worker::ledger::{Class, Line};
 
 /// The certificates of one server.
 pub struct Dynamic {
@@ -107,6 +108,7 @@ impl Dynamic {
             return Ok(config);
         }
         let pair = |(certificate, key): &(String, String)| {
+            let _line = Line::new(Class::File);
             let reads = |path: &str| std::fs::read(path).map(Into::into);
             certificates::pair(certificate, key, &self.passwords, &self.provider, &reads).map(Arc::new)
         };
