@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use x509::ocsp::{CertId, Response, Subject};
 use x509::{Certificate, EncryptedKey};
 
 fuzz_target!(|der: &[u8]| {
@@ -13,4 +14,12 @@ fuzz_target!(|der: &[u8]| {
         let _ = (certificate.serial(), certificate.ocsp_responder());
     }
     let _ = EncryptedKey::read(der);
+    let _ = Subject::of(der, der);
+    let id = CertId { name: [0; 20], key: [0; 20], serial: der.into() };
+    if let Some(basic) = Response::read(der).and_then(|response| response.basic) {
+        let _ = (basic.find(&id), basic.certificates().count());
+    }
+    if der.len() < 1000 {
+        id.request();
+    }
 });

@@ -76,6 +76,35 @@ fn more_than_any_window_comes_back_while_it_goes() {
     });
 }
 
+/// What a client of HTTP/1 sends goes on as it comes.
+#[test]
+fn bodies_are_not_gathered() {
+    each(|binary| {
+        let began = Gate::new();
+        let heard = began.clone();
+        let origin = origin(move |frames| {
+            let stream = frames.next_request()?;
+            let first = frames.wait(kind::DATA, stream);
+            heard.open();
+            let mut body = first.payload;
+            let mut end = first.flags & END_STREAM != 0;
+            while !end {
+                let part = frames.wait(kind::DATA, stream);
+                body.extend(part.payload);
+                end = part.flags & END_STREAM != 0;
+            }
+            answer(frames, stream, &String::from_utf8_lossy(&body))
+        });
+        let text = "location / { grpc_pass grpc://kept; }";
+        let server = binary.serve(site(origin.address(), text));
+        let mut client = server.client();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst");
+        began.pass();
+        client.send("-last");
+        assert_eq!(client.response().text(), "first-last");
+    });
+}
+
 #[test]
 fn fields_go_and_come() {
     let text = "location / { grpc_pass grpc://%%APP%%; grpc_set_header X-Set \"$uri!\"; grpc_set_header X-Empty \"\"; \

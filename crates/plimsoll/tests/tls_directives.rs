@@ -280,7 +280,7 @@ fn what_has_no_effect_is_said() {
     check("ssl_dhparam %%PKI%%/a.crt;", "\"ssl_dhparam\" has no effect");
     check(
         "ssl_stapling on; ssl_stapling_verify on;",
-        "\"ssl_stapling\" ignored, no OCSP responder URL in the cert",
+        "\"ssl_stapling\" ignored, issuer certificate not found for certificate",
     );
     check("ssl on;", "the \"ssl\" directive is deprecated, use the \"listen ... ssl\" directive instead in ");
     check("ssl_ecdh_curve X25519:X448;", "curves \"X448\" are not supported by plimsoll, ignored");

@@ -65,9 +65,15 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "with `on` sessions stay in the server's cache, and each is taken up once: nothing can be played back",
     ),
     ("ssl_certificate_compression", "with zlib"),
-    ("ssl_stapling", "responses from `ssl_stapling_file`; else a warning: no responder is asked"),
-    ("ssl_stapling_responder", "no effect but the warning of `ssl_stapling`"),
-    ("ssl_stapling_verify", "no effect: no responder is asked"),
+    (
+        "ssl_stapling",
+        "names of responders are looked up when the configuration is read; not for certificates named by variables",
+    ),
+    (
+        "ssl_stapling_verify",
+        "the answer is to be signed by the certificate's signer, or by whom it lets sign answers",
+    ),
+    ("ssl_ocsp", "answers are to be signed as for `ssl_stapling_verify`"),
     ("ssl_session_ticket_key", "a ticket made by nginx is not understood, nor ours by nginx"),
     ("ssl_client_certificate", "an intermediate certificate in the file is trusted by itself"),
     ("ssl_verify_client", "certificates of version 1 are not taken in the handshake"),
@@ -98,10 +104,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "counts the certificates that the server sends between its own and a trusted one",
     ),
     ("proxy_ssl_session_reuse", "sessions belong to their location"),
-    (
-        "proxy_http_version",
-        "with `2` several requests share a connection where `keepalive` keeps it; a client's body over HTTP/1 is read whole first",
-    ),
+    ("proxy_http_version", "with `2` several requests share a connection where `keepalive` keeps it"),
     (
         "proxy_buffers",
         "their sum is what is kept in memory for a slow client; quick clients get what came at once",
@@ -111,7 +114,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("proxy_limit_rate", "counted without steps: a second's worth at once, then evenly"),
     (
         "grpc_pass",
-        "several requests share a connection where `keepalive` keeps it; a client's body over HTTP/1 is read whole first",
+        "several requests share a connection where `keepalive` keeps it; what a client of HTTP/1 sends behind the head of the answer is not passed on",
     ),
     (
         "grpc_next_upstream",

@@ -7,6 +7,7 @@ mod certificate;
 mod der;
 mod key;
 mod name;
+pub mod ocsp;
 mod time;
 
 pub use certificate::Certificate;

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use crate::ocsp::{CertId, Response, Status};
 use crate::{Certificate, Cipher, EncryptedKey, Hash};
 
 /// Made by OpenSSL, which also says what is to be seen in it.
@@ -42,6 +43,35 @@ fn what_is_cut_is_no_certificate() {
     }
 }
 
+fn id(serial: &[u8]) -> CertId {
+    CertId { name: [1; 20], key: [2; 20], serial: serial.into() }
+}
+
+/// An answer of openssl's has the same form as this one, which says that a certificate is good.
+#[test]
+fn responders_answer() {
+    let element = |tag: u8, content: &[u8]| [&[tag, content.len() as u8], content].concat();
+    let asked = id(b"\x07").request();
+    // The question holds the certificate as the answer does.
+    let one = &asked[8..];
+    let single = element(0x30, &[one, &[0x80, 0], &element(0x18, b"20260101000000Z")].concat());
+    let key = element(0xa2, &element(4, &[3; 20]));
+    let data = [&key[..], &element(0x18, b"20260101000000Z"), &element(0x30, &single)].concat();
+    let data = element(0x30, &data);
+    let long = |tag: u8, content: &[u8]| [&[tag, 0x81, content.len() as u8], content].concat();
+    let basic = [&data[..], &element(0x30, b"\x06\x01\x01"), &element(3, b"\0sig")].concat();
+    let oid = element(6, &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]);
+    let typed = [&oid[..], &long(4, &long(0x30, &basic))].concat();
+    let answer = long(0x30, &[&element(0x0a, &[0])[..], &long(0xa0, &long(0x30, &typed))].concat());
+    let response = Response::read(&answer).expect("an answer");
+    let basic = response.basic.expect("a signed one");
+    assert_eq!((response.status, basic.signature, basic.signed), (0, &b"sig"[..], &data[..]));
+    let single = basic.find(&id(b"\x07")).expect("a certificate");
+    assert_eq!((single.status, single.next_update), (Status::Good, None));
+    assert_eq!(single.this_update.to_string(), "Jan  1 00:00:00 2026 GMT");
+    assert!(basic.find(&id(b"\x08")).is_none());
+}
+
 proptest! {
     #[test]
     fn nothing_panics(place in 0..CERTIFICATE.len(), byte: u8, tail in any::<Vec<u8>>()) {
@@ -56,6 +86,9 @@ proptest! {
                 let _ = (certificate.serial(), certificate.ocsp_responder());
             }
             let _ = EncryptedKey::read(der);
+            if let Some(basic) = Response::read(der).and_then(|response| response.basic) {
+                let _ = (basic.find(&id(b"\x01")), basic.certificates().count());
+            }
         };
         texts(&der);
         texts(&tail);

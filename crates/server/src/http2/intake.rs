@@ -479,7 +479,8 @@ fn set(with: &Conversation, id: u16, value: u32) -> Taken<()> {
         setting::HEADER_TABLE_SIZE => with.table_changed.set(true),
         setting::ENABLE_PUSH if value > 1 => return wrong(code::PROTOCOL_ERROR, "ENABLE_PUSH"),
         setting::INITIAL_WINDOW_SIZE => {
-            if i64::from(value) > MOST_WINDOW || !with.set_initial(value.into()) {
+            let fits = i64::from(value) <= MOST_WINDOW && with.set_initial(value.into());
+            if !fits {
                 return wrong(code::FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE");
             }
         }

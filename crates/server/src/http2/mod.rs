@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use frames::{Kind, code, setting};
 
-use crate::connection;
 use crate::http::client::Client;
 use crate::http::request::Request;
 use crate::log::{self, Level};
@@ -26,10 +25,11 @@ pub mod head;
 mod intake;
 pub mod io;
 pub mod stream;
+pub mod workers;
 
 use self::conversation::{Conversation, FIRST_WINDOW, MOST_WINDOW};
-use self::gather::Head;
 use self::intake::{Ended, Intake, Opened};
+use self::workers::Job;
 
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -190,8 +190,8 @@ impl Speaker {
         let worn = core.keepalive_timeout.is_zero()
             || client.requests >= core.keepalive_requests
             || conversation.age() > core.keepalive_time;
-        let thread = conversation.thread.clone();
-        conversation.thread.handle.spawn(one(thread, client, head, generation));
+        let thread = &conversation.thread;
+        thread.streams.serve(thread, Job(client, head, generation));
         if worn {
             self.say_goodbye();
         }
@@ -277,15 +277,6 @@ impl Speaker {
             conversation.note(Level::Info, format_args!("client prematurely closed connection"));
         }
     }
-}
-
-/// One stream: a request from its head to its log line.
-async fn one(thread: Rc<Thread>, client: Client, head: Head, generation: Rc<LocalGeneration>) {
-    let mut request = thread.request();
-    request.use_client(client, generation);
-    connection::serve_stream(&mut request, head).await;
-    drop(request.client.take());
-    thread.give_request(request);
 }
 
 /// The log's context of a connection that is between requests.

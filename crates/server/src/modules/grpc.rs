@@ -223,9 +223,7 @@ pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<
 
 impl Grpc {
     async fn pass(&self, request: &mut Request) -> Next {
-        // While the answer comes the body must be able to go on: that of one stream can.
-        let streams = request.client.is_stream();
-        if let Err(status) = relay::read_body(&self.settings, request, streams).await {
+        if let Err(status) = relay::read_body(&self.settings, request, true).await {
             return Next::Status(status);
         }
         request.upstream.begin(self.settings.scheme);

@@ -53,6 +53,8 @@ pub struct Thread {
     pub counters: Arc<Counters>,
     /// Upstream connections at rest, and what else the upstream module keeps per thread.
     pub upstreams: crate::upstream::ThreadState,
+    /// Tasks that serve streams of HTTP/2.
+    pub streams: crate::http2::workers::Workers,
     generation: RefCell<Rc<LocalGeneration>>,
     /// For connections of listeners that are no more, by the listener's lasting number: what is in force for them.
     retired: RefCell<HashMap<u32, Rc<LocalGeneration>>>,
@@ -229,6 +231,7 @@ impl Thread {
             clock,
             counters,
             upstreams: Default::default(),
+            streams: Default::default(),
             generation: RefCell::new(Rc::new(LocalGeneration::new(generation))),
             retired: RefCell::default(),
             connections: RefCell::default(),

@@ -50,9 +50,7 @@ impl Proxy {
         let s = &self.settings;
         let takes = match s.create.version {
             HttpVersion::Http10 => request.body.framing != Framing::Chunked,
-            HttpVersion::Http11 => true,
-            // While the answer comes the body must be able to go on: that of one stream can.
-            HttpVersion::Http2 => request.client.is_stream(),
+            HttpVersion::Http11 | HttpVersion::Http2 => true,
         };
         takes && s.create.set_body.is_none()
     }

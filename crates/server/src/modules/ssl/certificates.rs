@@ -17,9 +17,10 @@ use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
 use rustls::sign::CertifiedKey;
-use x509::{Certificate, Cipher, EncryptedKey, Hash};
+use x509::{Cipher, EncryptedKey, Hash};
 
 use super::choice::Choice;
+use super::ocsp::staple::Staple;
 use super::written::Conf;
 use crate::worker::generation::Compiler;
 
@@ -30,10 +31,39 @@ const MOST_ROUNDS: u32 = 10_000_000;
 
 /// The certificates of one server: the first that suits what the client can verify.
 #[derive(Debug, Default)]
-pub struct Certificates(pub Vec<Arc<CertifiedKey>>);
+pub struct Certificates(Vec<Shown>);
+
+/// A certificate with its key.
+#[derive(Debug)]
+enum Shown {
+    /// As it is.
+    Plain(Arc<CertifiedKey>),
+    /// With what a responder says of it.
+    Stapled(Arc<Staple>),
+}
+impl Shown {
+    fn bare(&self) -> &CertifiedKey {
+        match self {
+            Shown::Plain(pair) => pair,
+            Shown::Stapled(staple) => staple.bare(),
+        }
+    }
+    fn current(&self) -> Arc<CertifiedKey> {
+        match self {
+            Shown::Plain(pair) => pair.clone(),
+            Shown::Stapled(staple) => staple.current(),
+        }
+    }
+}
 
 /// Reads a file: of those that the configuration was read with, or as it is now.
 pub type Reads<'a> = &'a dyn Fn(&str) -> io::Result<Arc<[u8]>>;
+
+impl From<Vec<Arc<CertifiedKey>>> for Certificates {
+    fn from(pairs: Vec<Arc<CertifiedKey>>) -> Certificates {
+        Certificates(pairs.into_iter().map(Shown::Plain).collect())
+    }
+}
 
 impl Certificates {
     /// Reads what is configured.
@@ -49,6 +79,11 @@ impl Certificates {
     ) -> Result<Certificates, Error> {
         let passwords = passwords(conf, with)?;
         let staple = staple(at, conf, with)?;
+        let mut trusted = Vec::new();
+        let files = [conf.trusted_certificate.written(), conf.client_certificate.written()];
+        for file in files.into_iter().flatten().filter(|_| conf.stapling.or(false)) {
+            trusted.extend(chain(&file.path, with)?);
+        }
         // What a command names goes before.
         let commanded = choice.certificate.as_ref().zip(choice.key.as_ref());
         let written = conf.certificates.iter().map(|file| &file.path);
@@ -57,10 +92,20 @@ impl Certificates {
         let load = |(certificate, key): (&String, &String)| {
             let mut pair = pair(certificate, key, &passwords, provider, reads)?;
             pair.ocsp = staple.clone();
-            if conf.stapling.or(false) && staple.is_none() {
-                warn_of_stapling(at, conf, &pair, certificate);
+            let pair = Arc::new(pair);
+            if !conf.stapling.or(false) || staple.is_some() {
+                return Ok::<_, Error>(Shown::Plain(pair));
             }
-            Ok::<_, Error>(Arc::new(pair))
+            let verify = provider.signature_verification_algorithms;
+            let verify = conf.stapling_verify.or(false).then_some(verify);
+            let url = conf.stapling_responder.written().map(String::as_str);
+            Ok(match Staple::new(&pair, certificate, &trusted, url, verify, with) {
+                Ok(staple) => Shown::Stapled(Arc::new(staple)),
+                Err(what) => {
+                    at.warn(Error::warn(what).at(at.at.clone()));
+                    Shown::Plain(pair)
+                }
+            })
         };
         Ok(Certificates(pairs.map(load).collect::<Result<_, _>>()?))
     }
@@ -68,8 +113,8 @@ impl Certificates {
 
 impl rustls::server::ResolvesServerCert for Certificates {
     fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let suits = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
-        self.0.iter().find(suits).or(self.0.first()).cloned()
+        let suits = |shown: &&Shown| shown.bare().key.choose_scheme(hello.signature_schemes()).is_some();
+        self.0.iter().find(suits).or(self.0.first()).map(Shown::current)
     }
 }
 
@@ -303,18 +348,4 @@ fn staple(at: &Scope, conf: &Conf, with: &Compiler<'_>) -> Result<Option<Vec<u8>
         Some(0x30) => Ok(Some(bytes.to_vec())),
         _ => Err(failed("d2i_OCSP_RESPONSE_bio", "SSL: not an OCSP response".into()).at(at.at.clone())),
     }
-}
-
-/// Where nginx would ask a responder, nobody is asked here, and that is said.
-fn warn_of_stapling(at: &Scope, conf: &Conf, pair: &CertifiedKey, path: &str) {
-    let leaf = pair.cert.first().and_then(|der| Certificate::read(der));
-    let asked = conf.stapling_responder.written().is_some();
-    let message = match leaf.and_then(|leaf| leaf.ocsp_responder()) {
-        None if !asked => {
-            format!("\"ssl_stapling\" ignored, no OCSP responder URL in the certificate \"{path}\"")
-        }
-        _ => "\"ssl_stapling\" ignored, plimsoll asks no OCSP responder: \"ssl_stapling_file\" is served"
-            .into(),
-    };
-    at.warn(Error::warn(message).at(at.at.clone()));
 }

@@ -79,7 +79,13 @@ pub const VERIFY: Variable = variable("ssl_client_verify", |r, out| {
     let Some(agreed) = r.client.agreed() else { return false };
     match agreed.shown.as_ref().map(|shown| shown.fault) {
         None => out.extend_from_slice(b"NONE"),
-        Some(None) => out.extend_from_slice(b"SUCCESS"),
+        Some(None) => match agreed.ocsp {
+            None => out.extend_from_slice(b"SUCCESS"),
+            Some(what) => {
+                out.extend_from_slice(b"FAILED:");
+                out.extend_from_slice(what.as_bytes());
+            }
+        },
         Some(Some(fault)) => {
             out.extend_from_slice(b"FAILED:");
             out.extend_from_slice(fault.1.as_bytes());

@@ -18,6 +18,8 @@ use webpki::{
 };
 
 use super::certificates;
+use super::ocsp::Responder;
+use super::ocsp::client::{Check, Which};
 use super::written::{Conf, Verify};
 use crate::http::request::Request;
 use crate::worker::generation::Compiler;
@@ -33,6 +35,8 @@ pub struct Clients {
     /// The signers that clients are told of.
     subjects: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Whether responders are asked (`ssl_ocsp`), and how.
+    ocsp: Option<Check>,
     /// The files all this is from: servers with the same judge alike.
     files: [Option<String>; 3],
 }
@@ -107,8 +111,31 @@ pub fn compile(
         lists,
         subjects,
         algorithms,
+        ocsp: check(at, conf, algorithms, with)?,
         files: [path(client), path(trusted), path(crl)],
     })))
+}
+
+/// `ssl_ocsp`
+fn check(
+    at: &Scope,
+    conf: &Conf,
+    algorithms: WebPkiSupportedAlgorithms,
+    with: &Compiler<'_>,
+) -> Result<Option<Check>, Error> {
+    let which = conf.ocsp.or(Which::Off);
+    if which == Which::Off {
+        return Ok(None);
+    }
+    let here = |error: Error| error.at(at.at.clone());
+    if conf.verify_client.written() == Some(&Verify::OptionalNoCa) {
+        let what = "\"ssl_ocsp\" is incompatible with \"ssl_verify_client optional_no_ca\"";
+        return Err(here(Error::emerg(what)));
+    }
+    let url = conf.ocsp_responder.written().filter(|url| !url.is_empty());
+    let responder = url.map(|url| Responder::named(url, with)).transpose().map_err(here)?;
+    let cache = conf.ocsp_cache.written().and_then(Option::as_ref);
+    Check::new(at, which, responder, cache, algorithms).map(Some)
 }
 
 fn lists(path: &str, with: &Compiler<'_>) -> Result<Vec<CertRevocationList<'static>>, Error> {
@@ -132,6 +159,37 @@ impl Clients {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let fault = self.fault(leaf, others, UnixTime::since_unix_epoch(now)).err();
         Some(Shown { der: leaf.to_vec(), fault })
+    }
+    /// Whether responders are asked.
+    pub fn asks(&self) -> bool {
+        self.ocsp.is_some()
+    }
+    /// What responders say against a client's certificate, which is the first.
+    pub async fn ask(
+        &self,
+        request: &mut Request,
+        chain: &[CertificateDer<'static>],
+    ) -> Option<&'static str> {
+        self.ocsp.as_ref()?.judge(request, chain).await
+    }
+    /// A client's certificate, and each time who signed the one before, up to who signs itself.
+    pub fn chain(&self, shown: &[CertificateDer<'_>]) -> Vec<CertificateDer<'static>> {
+        let all: Vec<CertificateDer<'static>> =
+            shown.iter().map(|der| der.clone().into_owned()).chain(self.trusted.iter().cloned()).collect();
+        let mut chain: Vec<_> = all.first().cloned().into_iter().collect();
+        while let Some(last) = chain.last().and_then(|der| x509::Certificate::read(der)) {
+            let signs = |der: &&CertificateDer<'static>| {
+                let signer = x509::Certificate::read(der);
+                signer.is_some_and(|signer| signer.subject == last.issuer)
+            };
+            let next =
+                all.iter().find(signs).filter(|_| last.issuer != last.subject && chain.len() <= all.len());
+            match next.cloned() {
+                Some(next) => chain.push(next),
+                None => break,
+            }
+        }
+        chain
     }
     /// Whether both judge alike, so that a handshake with one will do for the other.
     fn same(&self, other: &Clients) -> bool {
@@ -286,6 +344,14 @@ pub fn refusal(request: &mut Request) -> Option<u16> {
         {
             let Fault(number, words) = fault;
             log_info!(request, "client SSL certificate verify error: ({number}:{words})");
+            Some(495)
+        }
+        _ if agreed.ocsp.is_some() => {
+            log_info!(
+                request,
+                "client SSL certificate verify error: {} while reading client request headers",
+                agreed.ocsp.unwrap_or_default()
+            );
             Some(495)
         }
         None if clients.verify == Verify::On => {

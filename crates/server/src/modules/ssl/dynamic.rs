@@ -114,7 +114,7 @@ impl Dynamic {
         };
         let pairs = key.0.iter().map(pair).collect::<Result<Vec<_>, _>>().map_err(Failure::Unreadable)?;
         let mut config = ServerConfig::clone(base);
-        config.cert_resolver = Arc::new(Certificates(pairs));
+        config.cert_resolver = Arc::new(Certificates::from(pairs));
         let config = Arc::new(config);
         self.kept.store(key, config.clone(), now);
         Ok(config)

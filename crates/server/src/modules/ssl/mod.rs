@@ -17,6 +17,7 @@ mod client_variables;
 pub(crate) mod clients;
 mod compile;
 pub(crate) mod dynamic;
+pub(crate) mod ocsp;
 mod offered;
 mod sessions;
 mod tls;
@@ -24,6 +25,7 @@ pub(crate) mod written;
 
 pub use self::clients::refusal;
 pub use self::compile::{Configured, compile};
+use self::ocsp::client::Which;
 use self::offered::Offered;
 pub use self::tls::{Agreed, Tls};
 use self::tls::{Chosen, Failure};
@@ -81,6 +83,18 @@ pub(crate) static MODULE: Module = Module {
         }),
         directive("ssl_stapling_responder", IN, conf::exactly(1), |at, a| {
             at.own::<Conf>().stapling_responder.set(a.str(0).into())
+        }),
+        directive("ssl_ocsp", IN, conf::exactly(1), |at, a| {
+            let values = [("off", Which::Off), ("on", Which::All), ("leaf", Which::Leaf)];
+            let which = a.one_of(0, &values)?;
+            at.own::<Conf>().ocsp.set(which)
+        }),
+        directive("ssl_ocsp_responder", IN, conf::exactly(1), |at, a| {
+            at.own::<Conf>().ocsp_responder.set(a.str(0).into())
+        }),
+        directive("ssl_ocsp_cache", IN, conf::exactly(1), |at, a| {
+            let cache = ocsp::client::cache(at, a)?;
+            at.own::<Conf>().ocsp_cache.set(cache)
         }),
         directive("ssl_stapling_verify", IN, conf::flag(), |at, a| {
             at.own::<Conf>().stapling_verify.set(a.flag(0)?)
@@ -207,7 +221,10 @@ pub async fn handshake(request: &mut Request) -> Result<(), ()> {
         return Ok(());
     }
     match tls::accept(request, choose).await {
-        Ok(tls) => {
+        Ok(mut tls) => {
+            if let Some((clients, chain)) = tls.to_be_asked_about() {
+                tls.note_ocsp(clients.ask(request, &chain).await);
+            }
             request.client.set_tls(tls);
             request.received = 0;
             Ok(())

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::{Acceptor, ServerConfig};
 use rustls::{NamedGroup, ProtocolVersion, ServerConnection};
 
@@ -26,6 +27,8 @@ pub struct Tls {
     agreed: Option<Rc<Agreed>>,
     /// What the client sent before the handshake was complete (`ssl_early_data`), and nobody read yet.
     early: Vec<u8>,
+    /// What responders say against the client's certificate.
+    ocsp: Option<&'static str>,
 }
 
 /// What a handshake goes on with.
@@ -54,6 +57,8 @@ pub struct Agreed {
     pub clients: Option<Arc<Clients>>,
     /// The certificate that the client showed.
     pub shown: Option<Shown>,
+    /// What responders say against that.
+    pub ocsp: Option<&'static str>,
     /// What the client offered, where anybody asks for it.
     pub offered: Option<Box<Offered>>,
     /// The handshake is not complete: what the client sent may be somebody's who heard it before.
@@ -176,6 +181,17 @@ impl Tls {
     fn shown(&self) -> Option<Shown> {
         self.clients.as_ref()?.judge(self.connection.peer_certificates()?)
     }
+    /// A client's certificate that responders are to be asked about, with those who signed it, and who asks.
+    pub fn to_be_asked_about(&self) -> Option<(Arc<Clients>, Vec<CertificateDer<'static>>)> {
+        let clients = self.clients.as_ref().filter(|clients| clients.asks())?;
+        let shown = self.connection.peer_certificates()?;
+        let good = clients.judge(shown)?.fault.is_none();
+        good.then(|| (clients.clone(), clients.chain(shown)))
+    }
+    /// What they said.
+    pub fn note_ocsp(&mut self, what: Option<&'static str>) {
+        self.ocsp = what;
+    }
     /// What the variables tell; found out when it is asked for first.
     pub fn agreed(&mut self) -> Rc<Agreed> {
         if let Some(agreed) = &self.agreed {
@@ -190,6 +206,7 @@ impl Tls {
             server_name: self.connection.server_name().map(Into::into),
             shown: self.shown(),
             clients: self.clients.clone(),
+            ocsp: self.ocsp,
             offered,
             early: Cell::new(self.connection.is_handshaking()),
             resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
@@ -306,7 +323,7 @@ pub async fn accept(
         offered.take_session(&hello);
         send(request, &hello).await;
     }
-    let tls = Tls { connection, config, clients, offered, agreed: None, early: Vec::new() };
+    let tls = Tls { connection, config, clients, offered, agreed: None, early: Vec::new(), ocsp: None };
     finish(request, Box::new(tls)).await
 }
 

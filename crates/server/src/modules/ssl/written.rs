@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use conf::{Args, Error, Inherit, Position, Scope, Setting};
 
+use super::ocsp::client::{Cache as OcspCache, Which};
 use super::sessions::Cache;
 use crate::http::variables::Template;
 
@@ -51,6 +52,9 @@ pub struct Conf {
     pub reject_handshake: Setting<bool>,
     pub early_data: Setting<bool>,
     pub compression: Setting<bool>,
+    pub ocsp: Setting<Which>,
+    pub ocsp_responder: Setting<String>,
+    pub ocsp_cache: Setting<Option<OcspCache>>,
     pub keep: Setting<Keep>,
     pub password_file: Setting<Named>,
     pub session_cache: Option<Cache>,
@@ -96,6 +100,9 @@ impl Inherit for Conf {
         self.reject_handshake.inherit(&outer.reject_handshake);
         self.early_data.inherit(&outer.early_data);
         self.compression.inherit(&outer.compression);
+        self.ocsp.inherit(&outer.ocsp);
+        self.ocsp_responder.inherit(&outer.ocsp_responder);
+        self.ocsp_cache.inherit(&outer.ocsp_cache);
         self.keep.inherit(&outer.keep);
         self.password_file.inherit(&outer.password_file);
         self.session_timeout.inherit(&outer.session_timeout);

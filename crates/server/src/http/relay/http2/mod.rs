@@ -10,6 +10,7 @@ mod head;
 mod stream;
 mod upload;
 
+use std::future::Future;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -19,6 +20,7 @@ use super::failure::{During, Failure};
 use super::hints;
 use super::protocol::{BadHead, Message};
 use super::settings::Settings;
+use crate::http::body;
 use crate::http::request::Request;
 use crate::http2::deadline::Deadline;
 use crate::upstream::Line;
@@ -54,6 +56,50 @@ pub(super) fn begin(
     Ok(Stream::new(upload, answer, (deadline, settings.read_timeout), place))
 }
 
+/// Passes on what a client of HTTP/1 sends of its body, until that ends or the answer begins: then its head.
+async fn feed(request: &mut Request, stream: &mut Stream) -> Result<Option<Vec<u8>>, Failure> {
+    let mut head = Vec::new();
+    loop {
+        let begins = std::future::poll_fn(|cx| match stream.poll_head(cx, &mut head) {
+            Poll::Ready(begun) => Poll::Ready(begun.map(|_| true)),
+            Poll::Pending if stream.upload().is_hungry() => Poll::Ready(Ok(false)),
+            // All of it is here, or some of it waits for the server's windows.
+            Poll::Pending if !stream.upload().is_fed() => Poll::Ready(Ok(true)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await?;
+        if begins {
+            return Ok((!head.is_empty()).then_some(head));
+        }
+        let mut part = Vec::new();
+        let read = {
+            let mut read = std::pin::pin!(body::read_some(request, &mut part));
+            std::future::poll_fn(|cx| match stream.poll_head(cx, &mut head) {
+                Poll::Ready(begun) => Poll::Ready(begun.map(|_| None)),
+                Poll::Pending => read.as_mut().poll(cx).map(|read| Ok(Some(read))),
+            })
+            .await?
+        };
+        match read {
+            None => return Ok(Some(head)),
+            Some(more) => {
+                let ended = !more.map_err(Failure::Client)?;
+                stream.upload().feed(part, ended);
+            }
+        }
+    }
+}
+
+/// The answer began before a client of HTTP/1 has sent its whole body: the rest is gathered, as such a client may read
+/// nothing before it has sent everything, and goes on while the answer comes.
+async fn gather_rest(request: &mut Request, stream: &mut Stream) -> Result<(), Failure> {
+    if !stream.upload().is_fed() || stream.is_end() {
+        return Ok(());
+    }
+    body::read_whole(request).await.map_err(Failure::Client)?;
+    stream.upload().feed_rest(request).map_err(Failure::Send)
+}
+
 /// Waits for the answer's head, which goes into the request's record as HTTP/1 has it.
 pub(super) async fn head(
     settings: &Settings,
@@ -63,8 +109,18 @@ pub(super) async fn head(
     let mut hints = 0;
     let head = request.upstream.last().map_or(0, |last| last.sent);
     loop {
+        let early = if stream.upload().is_fed() { feed(request, stream).await } else { Ok(None) };
+        if let Some(last) = request.upstream.last() {
+            last.sent = head + stream.sent();
+        }
+        if let Some(text) = early? {
+            request.upstream.buffer.extend_from_slice(&text);
+        }
         let found = std::future::poll_fn(|cx| {
             let Request { client, upstream, .. } = &mut *request;
+            if !upstream.buffer.is_empty() {
+                return Poll::Ready(Ok(stream.has_head()));
+            }
             let minds = !settings.ignore_client_abort && !upstream.cache.keeps;
             if minds && client.poll_closed(cx).is_ready() {
                 return Poll::Ready(Err(Failure::ClientGone(During::Sending)));
@@ -83,6 +139,7 @@ pub(super) async fn head(
             return Err(Failure::Invalid(BadHead::Framing("upstream sent invalid header".into())));
         }
         if is_final {
+            gather_rest(request, stream).await?;
             break;
         }
         if record.head.status == 103 {

@@ -53,6 +53,14 @@ impl Stream {
     pub fn sent(&self) -> u64 {
         self.upload.sent
     }
+    /// Whether the head of the final answer is here.
+    pub fn has_head(&self) -> bool {
+        self.body.is_some()
+    }
+    /// The request's body on its way.
+    pub fn upload(&mut self) -> &mut Upload {
+        &mut self.upload
+    }
     /// Whether the answer ended with its head.
     pub fn is_end(&self) -> bool {
         self.body.as_ref().is_some_and(RecvStream::is_end_stream)

@@ -27,6 +27,8 @@ pub enum Source {
     File(File, u64, u64),
     /// A client of HTTP/2, as it comes.
     Client(Client),
+    /// A client of HTTP/1: whoever waits for the answer's head feeds it, until it is `ended`.
+    Fed { ended: bool },
 }
 
 /// A client that sends a body.
@@ -67,6 +69,9 @@ impl Source {
                     None => Ok((Source::Memory, memory)),
                 }
             }
+            Payload::Stream if !request.client.is_stream() => {
+                Ok((Source::Fed { ended: false }, Bytes::new()))
+            }
             Payload::Stream => {
                 let timeout = request.plan().core.client_body_timeout;
                 let deadline = Deadline::new(request.thread.handle.clone());
@@ -88,6 +93,7 @@ impl Source {
             Source::Memory => true,
             Source::File(_, from, to) => from == to,
             Source::Client(_) => false,
+            Source::Fed { ended } => *ended,
         }
     }
     /// More of it; nothing at its end.
@@ -101,6 +107,8 @@ impl Source {
                 Poll::Ready(read.map(|()| part.into()).map_err(Failure::Send))
             }
             Source::Client(client) => client.poll_next(cx, before),
+            Source::Fed { ended: true } => Poll::Ready(Ok(Bytes::new())),
+            Source::Fed { ended: false } => Poll::Pending,
         }
     }
 }
@@ -154,6 +162,28 @@ impl Upload {
     /// Whether everything is handed over.
     pub fn is_done(&self) -> bool {
         self.to.is_none()
+    }
+    /// Whether more of the body is to be fed to it.
+    pub fn is_hungry(&self) -> bool {
+        self.to.is_some() && self.part.is_empty() && matches!(self.source, Source::Fed { ended: false })
+    }
+    /// The rest of the body, which was gathered.
+    pub fn feed_rest(&mut self, request: &Request) -> io::Result<()> {
+        self.part = [&self.part[..], &request.body.memory].concat().into();
+        self.source = match &request.body.file {
+            Some(file) => Source::File(file.try_clone()?, 0, file.metadata()?.len()),
+            None => Source::Fed { ended: true },
+        };
+        Ok(())
+    }
+    /// Whether a client of HTTP/1 has more of it.
+    pub fn is_fed(&self) -> bool {
+        self.to.is_some() && matches!(self.source, Source::Fed { ended: false })
+    }
+    /// More of the body, or its last.
+    pub fn feed(&mut self, part: Vec<u8>, ended: bool) {
+        self.part = part.into();
+        self.source = Source::Fed { ended };
     }
     /// Hands over what there is and what the server's window allows; ready when that was all.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {

@@ -23,7 +23,7 @@ pub(super) enum Shown {
     /// The same to all.
     Always(Arc<dyn ResolvesClientCert>),
     /// What variables say.
-    Chosen(Chosen),
+    Chosen(Box<Chosen>),
 }
 
 /// A certificate that is read when a request comes, and kept for a while (`.._ssl_certificate_cache`).
@@ -71,13 +71,13 @@ pub(super) fn compile(
     if certificate.template.is_none() && key.template.is_none() {
         return load(&certificate.path, &key.path);
     }
-    Ok(Shown::Chosen(Chosen {
+    Ok(Shown::Chosen(Box::new(Chosen {
         certificate: certificate.clone(),
         key: key.clone(),
         provider,
         kept: Recent::new(written.certificate_cache.or(Keep::default())),
         passwords,
-    }))
+    })))
 }
 
 impl Chosen {

@@ -29,7 +29,7 @@ pub(crate) use self::written::ssl_directives;
 pub struct Tls {
     config: Arc<ClientConfig>,
     /// A certificate whose name has variables.
-    chosen: Option<Chosen>,
+    chosen: Option<Box<Chosen>>,
     /// `.._ssl_name`
     name: Option<Template>,
 }
