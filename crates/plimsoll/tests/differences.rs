@@ -414,3 +414,28 @@ fn a_broken_body_is_refused_once() {
         assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("Connection: close\r\n"), "{answer}");
     });
 }
+
+#[test]
+fn a_cache_asks_with_get_even_for_what_it_does_not_keep_yet() {
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let text = "proxy_cache_path cache keys_zone=zone:1m; server { listen 127.0.0.1:%%PORT%%; \
+            location / { proxy_pass http://%%ORIGIN%%; proxy_cache zone; proxy_cache_min_uses 2; } }";
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        assert_eq!(server.request("HEAD", "/", &[], b"").status, 200);
+        assert_eq!(origin.last().method, "GET");
+    });
+}
+
+#[test]
+fn msie_6_with_its_second_service_pack_keeps_connections() {
+    on_both("location / { return 200 ok; }", |server| {
+        for (version, kept) in
+            [("5.5", false), ("6.0", false), ("6.0; Windows NT 5.1; SV1", true), ("7.0", true)]
+        {
+            let agent = format!("Mozilla/4.0 (compatible; MSIE {version})");
+            let answer = server.client().request("POST", "/", &[("User-Agent", &agent)], b"");
+            assert_eq!(answer.header("connection") == Some("keep-alive"), kept, "{version}");
+        }
+    });
+}

@@ -112,3 +112,29 @@ fn maps_that_are_none() {
         }
     });
 }
+
+#[test]
+fn values_are_told_apart_however_they_are_stored() {
+    let keys: String = (0..3000).map(|i| format!("key{i} v{}; ", i / 3)).collect();
+    let text = format!(
+        "map $arg_k $v {{ {keys} empty ''; var $arg_k-$arg_o; Same v0; default none; ~^re(.*) r$1; }} \
+         server {{ listen 127.0.0.1:%%PORT%%; location / {{ return 200 $v; }} }}"
+    );
+    on_both(text, |server| {
+        let mut client = server.client();
+        for (key, value) in [
+            ("key0", "v0"),
+            ("key2", "v0"),
+            ("key3", "v1"),
+            ("KEY2999", "v999"),
+            ("key3000", "none"),
+            ("empty", ""),
+            ("var&o=x", "var-x"),
+            ("same", "v0"),
+            ("redo", "rdo"),
+            ("", "none"),
+        ] {
+            assert_eq!(client.get(&format!("/?k={key}")).text(), value, "{key}");
+        }
+    });
+}

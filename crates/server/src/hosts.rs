@@ -36,13 +36,24 @@ pub fn add_exact<V>(text: &[u8], value: V, to: &mut Table<V>) -> Added {
     Added::Fresh
 }
 
+/// Where names without wildcards go.
+pub trait Exactly<V> {
+    /// Adds a text that is not there yet.
+    fn add_exact(&mut self, text: &[u8], value: V) -> Added;
+}
+impl<V> Exactly<V> for Table<V> {
+    fn add_exact(&mut self, text: &[u8], value: V) -> Added {
+        add_exact(text, value, self)
+    }
+}
+
 impl<V: Clone> Hosts<V> {
     /// Whether there is no name with an asterisk.
     pub fn is_empty(&self) -> bool {
         self.leading.is_empty() && self.trailing.is_empty()
     }
     /// Adds a name in lower case; one without a wildcard goes to `exact`.
-    pub fn add(&mut self, name: &[u8], value: V, exact: &mut Table<V>) -> Added {
+    pub fn add(&mut self, name: &[u8], value: V, exact: &mut impl Exactly<V>) -> Added {
         let stars = name.iter().filter(|b| **b == b'*').count();
         if stars > 1 || name.windows(2).any(|w| w == b"..") {
             return Added::Invalid;
@@ -53,7 +64,7 @@ impl<V: Clone> Hosts<V> {
                 if self.leading.contains_key(name) {
                     return Added::Conflict;
                 }
-                match add_exact(rest, value.clone(), exact) {
+                match exact.add_exact(rest, value.clone()) {
                     Added::Fresh => add_exact(name, value, &mut self.leading),
                     other => other,
                 }
@@ -61,7 +72,7 @@ impl<V: Clone> Hosts<V> {
             [b'*', b'.', _, ..] => add_exact(&name[1..], value, &mut self.leading),
             [_, .., b'.', b'*'] => add_exact(&name[..name.len() - 1], value, &mut self.trailing),
             _ if stars > 0 => Added::Invalid,
-            _ => add_exact(name, value, exact),
+            _ => exact.add_exact(name, value),
         }
     }
     /// The longest name with a leading asterisk, else the longest with a trailing one.

@@ -28,5 +28,6 @@ mod resolver;
 mod snapshot;
 mod syslog;
 mod temp;
+mod texts;
 mod upstream;
 pub mod worker;

@@ -194,7 +194,9 @@ fn put_method(
     for_cache: bool,
     head: &mut Vec<u8>,
 ) -> Method {
-    let converts = for_cache && settings.cache.as_ref().is_some_and(|cache| cache.convert_head);
+    // As in nginx, also where the answer will not be kept after all.
+    let looked_up = for_cache || request.upstream.cache.status.is_some();
+    let converts = looked_up && settings.cache.as_ref().is_some_and(|cache| cache.convert_head);
     match &how.method {
         Some(method) => method.render(request, head),
         None if converts && request.method == Method::Head => head.extend_from_slice(b"GET"),

@@ -434,11 +434,15 @@ impl Disable {
         }
         let Some(agent) = request.header(wire::Known::UserAgent) else { return false };
         let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
-        let old =
-            |version: &[u8]| memchr::memmem::find(agent, version).is_some_and(|at| at + 7 < agent.len());
+        // The sixth with its second service pack can do it.
+        let old = |at: usize| match agent.get(at + 5..at + 8) {
+            Some([b'4' | b'5', b'.', _]) => true,
+            Some([b'6', b'.', _]) => memchr::memmem::find(&agent[at + 8..], b"SV1").is_none(),
+            _ => false,
+        };
         let msie6 = disabled(MSIE6)
             && request.head.method == wire::Method::Post
-            && (old(b"MSIE 4.") || old(b"MSIE 5.") || old(b"MSIE 6."))
+            && memchr::memmem::find(agent, b"MSIE ").is_some_and(old)
             && !has(b"Opera");
         msie6 || (disabled(SAFARI) && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/"))
     }

@@ -1,15 +1,15 @@
 //! `map`: a variable whose value depends on a text.
 
-use crate::hash::Table;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use conf::{Args, Error, HTTP, Scope, directive, exactly, free};
 
 use super::Module;
-use crate::hosts::{self, Added, Hosts};
+use crate::hosts::{Added, Exactly, Hosts};
 use crate::http::regex::Regex;
 use crate::http::request::Request;
 use crate::http::variables::{Defined, Names, Template};
+use crate::texts::Texts;
 
 pub(crate) static MODULE: Module = Module {
     name: "map",
@@ -39,8 +39,68 @@ fn needless(at: &Scope, a: &Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Values by text.
-type Exact = Table<Template>;
+/// Values by text. A map may have a million of them, nearly all without variables.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Exact {
+    texts: Texts<Said>,
+    /// Values without variables, one behind the other.
+    said: Vec<u8>,
+    /// The others.
+    templates: Vec<Template>,
+    /// Where the newest value is.
+    last: Said,
+}
+/// A value's place: in `said`, or, with [`TEMPLATE`] for a length, its number among the templates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Said {
+    start: u32,
+    length: u32,
+}
+const TEMPLATE: u32 = u32::MAX;
+
+/// What a text stands for.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Said(&'a [u8]),
+    Template(&'a Template),
+}
+
+impl Exact {
+    fn get(&self, text: &[u8]) -> Option<Value<'_>> {
+        let Said { start, length } = *self.texts.get(text)?;
+        let start = start as usize;
+        Some(match length {
+            TEMPLATE => Value::Template(&self.templates[start]),
+            length => Value::Said(&self.said[start..][..length as usize]),
+        })
+    }
+    /// Where the value is from now on; one that is as the last one is not stored twice. Positions beyond what can be
+    /// counted are given to a template of their own.
+    fn store(&mut self, value: Template) -> Said {
+        let last = self.last;
+        if let Some(text) = value.as_literal()
+            && let (Ok(start), Ok(length)) = (u32::try_from(self.said.len()), u32::try_from(text.len()))
+            && length != TEMPLATE
+        {
+            if last.length == length && self.said[last.start as usize..][..length as usize] == *text {
+                return last;
+            }
+            self.said.extend_from_slice(text);
+            return Said { start, length };
+        }
+        self.templates.push(value);
+        Said { start: self.templates.len() as u32 - 1, length: TEMPLATE }
+    }
+}
+impl Exactly<Template> for Exact {
+    fn add_exact(&mut self, text: &[u8], value: Template) -> Added {
+        self.last = self.store(value);
+        match self.texts.add(text, self.last) {
+            true => Added::Fresh,
+            false => Added::Conflict,
+        }
+    }
+}
 
 /// As run: the definition of one variable.
 #[derive(Default)]
@@ -64,6 +124,8 @@ fn map(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     for line in a.entries() {
         map.line(at, &line, &mut exact)?;
     }
+    exact.texts.shrink();
+    exact.said.shrink_to_fit();
     map.exact = shared(exact);
     at.shared::<Names>().define(name, Arc::new(map));
     Ok(())
@@ -115,7 +177,7 @@ impl Map {
         let lower = key.to_ascii_lowercase().into_bytes();
         let added = match self.hostnames {
             true => self.wild.add(&lower, value, exact),
-            false => hosts::add_exact(&lower, value, exact),
+            false => exact.add_exact(&lower, value),
         };
         match added {
             Added::Fresh => Ok(()),
@@ -126,15 +188,16 @@ impl Map {
         }
     }
 
-    fn find(&self, request: &mut Request, text: &[u8]) -> Option<&Template> {
+    fn find(&self, request: &mut Request, text: &[u8]) -> Option<Value<'_>> {
         let mut lower = request.thread.buffer();
         lower.extend(text.iter().map(u8::to_ascii_lowercase));
-        let found = self.exact.get(&*lower).or_else(|| self.wild.find(&lower));
+        let found = self.exact.get(&lower).or_else(|| self.wild.find(&lower).map(Value::Template));
         request.thread.give_buffer(lower);
         if found.is_some() || text.is_empty() {
             return found;
         }
-        self.regex.iter().find(|(regex, _)| regex.capture(text, request)).map(|(_, value)| value)
+        let mut matching = self.regex.iter().filter(|(regex, _)| regex.capture(text, request));
+        matching.next().map(|(_, value)| Value::Template(value))
     }
 }
 
@@ -146,10 +209,12 @@ impl Defined for Map {
             Some(shorter) if self.hostnames => shorter,
             _ => &text,
         };
-        let value = self.find(request, key).or(self.default.as_ref());
+        let value = self.find(request, key).or(self.default.as_ref().map(Value::Template));
         request.thread.give_buffer(text);
-        if let Some(value) = value {
-            value.render(request, out);
+        match value {
+            Some(Value::Said(text)) => out.extend_from_slice(text),
+            Some(Value::Template(value)) => value.render(request, out),
+            None => {}
         }
         true
     }
@@ -165,10 +230,15 @@ mod tests {
     #[test]
     fn equal_tables_are_one_for_as_long_as_somebody_has_it() {
         let table = |keys: &[&str]| {
-            Exact::from_iter(keys.iter().map(|key| (key.as_bytes().into(), Template::default())))
+            let mut exact = Exact::default();
+            for key in keys {
+                assert_eq!(exact.add_exact(key.as_bytes(), Template::literal(b"value")), Added::Fresh);
+            }
+            assert_eq!(exact.said, b"value");
+            exact
         };
         let first = shared(table(&["one-for-all", "two"]));
-        assert!(Arc::ptr_eq(&first, &shared(table(&["two", "one-for-all"]))));
+        assert!(Arc::ptr_eq(&first, &shared(table(&["one-for-all", "two"]))));
         assert!(!Arc::ptr_eq(&first, &shared(table(&["one-for-all"]))));
         let weak = Arc::downgrade(&first);
         drop(first);
