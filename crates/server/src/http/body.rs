@@ -32,6 +32,8 @@ pub struct RequestBody {
     pub name: Option<crate::temp::Name>,
     /// Everything was read.
     pub complete: bool,
+    /// Its chunks are none: it was refused, and how long it is nobody knows.
+    pub broken: bool,
     decoder: Decoder,
 }
 
@@ -48,6 +50,7 @@ impl Default for RequestBody {
             file: None,
             name: None,
             complete: true,
+            broken: false,
             decoder: Decoder::default(),
         }
     }
@@ -58,10 +61,10 @@ impl RequestBody {
     pub fn reset(&mut self) {
         #[rustfmt::skip]
         let RequestBody {
-            framing, limit, read, consumed, refused, expects_continue, memory, file, name, complete, decoder,
+            framing, limit, read, consumed, refused, expects_continue, memory, file, name, complete, broken, decoder,
         } = self;
         (*framing, *limit, *read, *consumed) = (Framing::None, 0, 0, 0);
-        (*refused, *expects_continue, *complete) = (false, false, true);
+        (*refused, *expects_continue, *complete, *broken) = (false, false, true, false);
         memory.clear();
         (*file, *name) = (None, None);
         *decoder = Decoder::default();
@@ -284,7 +287,7 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
             Err(_) => {
                 log_error!(request, "client sent invalid chunked body");
                 // It is refused once: nothing more is read of it, nor of the connection.
-                request.body.complete = true;
+                (request.body.complete, request.body.broken) = (true, true);
                 request.keep_alive = false;
                 return Err(400);
             }

@@ -190,7 +190,9 @@ impl Life {
 fn compiled(start: Start) -> Result<(Program, Sockets), String> {
     // The master has said what there is to remark.
     let outcome = program::compile(&start.snapshot.inputs, &start.snapshot.call, &mut Vec::new());
-    let program = outcome.map_err(|error| error.to_string())?;
+    let mut program = outcome.map_err(|error| error.to_string())?;
+    // Nobody asks the worker for the text.
+    program.tree.files = Vec::new();
     let mut files: HashMap<PathBuf, OwnedFd> = start.logs.into_iter().collect();
     for log in &program.logs {
         let fd = files

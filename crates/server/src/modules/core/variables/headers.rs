@@ -50,7 +50,8 @@ pub fn content_length(request: &mut Request, out: &mut Vec<u8>) -> bool {
     if let Some(length) = request.header(Known::ContentLength) {
         return found(Some(length), out);
     }
-    let known = request.body.framing == Framing::Chunked && request.body.complete;
+    let body = &request.body;
+    let known = body.framing == Framing::Chunked && body.complete && !body.broken;
     known && number(request.body.read, out)
 }
 

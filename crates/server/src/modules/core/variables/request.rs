@@ -103,7 +103,8 @@ pub fn request_time(request: &mut Request, out: &mut Vec<u8>) -> bool {
 }
 /// Head and body as far as it was read; 0 while the request line is not complete.
 pub fn request_length(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    number(request.length(), out)
+    // Nothing was read for a request within another.
+    number(if request.depth > 0 { 0 } else { request.length() }, out)
 }
 /// The body, where it was read and is in memory.
 pub fn request_body(request: &mut Request, out: &mut Vec<u8>) -> bool {
