@@ -18,6 +18,7 @@ use super::phases;
 use super::plan::PlanId;
 use super::request::{Captures, Pass, Request};
 use super::response::{Body, Response};
+use crate::log::Action;
 
 /// How deep requests may be within one another, as in nginx.
 const DEEPEST: u8 = 50;
@@ -49,6 +50,9 @@ pub async fn ask(
     request.depth += 1;
     phases::within(request).await;
     let status = request.response.status;
+    if request.action == Action::UpstreamHead {
+        request.action = Action::SendingUpstream;
+    }
     see(request).await;
     request.depth -= 1;
     settle(request).await;

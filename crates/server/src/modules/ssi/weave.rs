@@ -10,7 +10,6 @@ use crate::http::paths;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::subrequest::{self, Answer};
-use crate::log::Action;
 use formats::ssi::{Command, Found, OPENING, Parser};
 
 /// A page may hold this much in memory: its text, where it does not come from a file, and what is included in it.
@@ -336,9 +335,6 @@ impl<'a> Weave<'a> {
     /// (`subrequest_output_buffer_size`).
     async fn hold(&mut self, request: &mut Request) -> (Vec<u8>, bool) {
         let most = request.core().subrequest_output_buffer_size;
-        if request.action == Action::UpstreamHead {
-            request.action = Action::SendingUpstream;
-        }
         let mut body = std::mem::take(&mut request.response.body);
         if let Some(length) = request.response.content_length.filter(|length| *length > most) {
             log_error!(request, "too big subrequest response: {length}");
