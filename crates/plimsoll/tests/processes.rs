@@ -179,6 +179,8 @@ fn a_shutdown_lets_requests_finish_and_leaves_nothing() {
     let mut server = serve(
         "server { listen 127.0.0.1:%%PORT%%; listen unix:%%DIR%%/a.sock; location / { return 200 one; } }",
     );
+    // Who has said nothing yet is waited for, and nobody gives way in its place.
+    let silent = server.client();
     let mut begun = server.client();
     begun.send("GET / HTTP/1.1\r\nHost: x\r\n");
     let mut idle = server.client();
@@ -194,6 +196,7 @@ fn a_shutdown_lets_requests_finish_and_leaves_nothing() {
     idle.expect_close();
     begun.send("\r\n");
     assert_eq!(begun.response().text(), "one");
+    drop(silent);
     assert!(server.wait_exit().success());
     assert!(!server.path("logs/nginx.pid").exists() && !server.path("a.sock").exists());
     assert!(!Path::new(&format!("/proc/{pid}")).exists());

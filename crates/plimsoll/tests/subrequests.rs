@@ -140,3 +140,16 @@ fn what_nginx_refuses_is_refused() {
         }
     });
 }
+
+#[test]
+fn a_mirror_that_names_no_path_hears_its_own() {
+    let text = "location / { mirror /copy; proxy_pass http://%%ORIGIN%%/to; } location = /copy { internal; proxy_pass http://%%ORIGIN%%; }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        assert_eq!(server.get("/?a=b").text(), "ok");
+        let mut targets: Vec<String> = origin.wait_requests(2).iter().map(|r| r.target.clone()).collect();
+        targets.sort();
+        assert_eq!(targets, ["/copy?a=b", "/to?a=b"]);
+    });
+}

@@ -193,6 +193,8 @@ pub fn background(request: &mut Request, uri: &[u8], args: &[u8], takes: Takes) 
     other.values = request.values.clone();
     other.uri.extend_from_slice(uri);
     other.args.extend_from_slice(args);
+    // What the client asked for is another path than this one, but where the same is fetched anew.
+    other.unmodified_uri = request.unmodified_uri && uri == request.uri;
     other.depth = request.depth + 1;
     let serving = thread.serving();
     thread.handle.spawn(async move {

@@ -103,7 +103,8 @@ impl Asking<'_> {
                 Reply::Truncated => return Err(Unresolved::SERVER),
             }
         }
-        Err(Unresolved::SERVER)
+        // Aliases without end lead nowhere.
+        Err(Unresolved::NOT_FOUND)
     }
 
     async fn ask(&self, name: &str, kind: Kind) -> Result<Reply, Unresolved> {

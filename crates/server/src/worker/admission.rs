@@ -219,8 +219,11 @@ pub fn give_way_here(thread: &Thread) {
     leave(thread, 1);
 }
 
-/// A connection that was to give way is too young for that: another one may.
+/// A connection that was to give way is too young for that: another one may, unless it is only the end that is waited for.
 pub fn spared(thread: &Thread) {
+    if thread.draining() {
+        return;
+    }
     let instead = thread.handle.hurry(1);
     thread.process.meter.reclaimed(instead as u64);
 }
