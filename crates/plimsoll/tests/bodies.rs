@@ -251,13 +251,25 @@ fn a_broken_request_behind_a_good_one() {
 #[test]
 fn clients_that_time_out_can_be_reset() {
     on_both(
-        "client_header_timeout 1s; reset_timedout_connection on; location / { return 200 ok; }",
+        "client_header_timeout 300ms; client_body_timeout 300ms; lingering_timeout 300ms; \
+         reset_timedout_connection on; location / { return 200 ok; } location /read { proxy_pass http://127.0.0.1:1; }",
         |server| {
-            let mut client = server.client();
-            client.send("GET / HTTP/1.1\r\nHost");
-            let (bytes, error) = client.wire().read_what_comes();
-            assert_eq!(bytes, b"");
-            assert_eq!(error.map(|e| e.kind()), Some(std::io::ErrorKind::ConnectionReset));
+            let ends = |begun: &str| {
+                let mut client = server.client();
+                client.send(begun);
+                let (bytes, error) = client.wire().read_what_comes();
+                (bytes.len(), error.map(|e| e.kind()))
+            };
+            let reset = Some(std::io::ErrorKind::ConnectionReset);
+            assert_eq!(ends(""), (0, None), "who never asked is no failure");
+            assert_eq!(ends("GET / HTTP/1.1\r\nHost"), (0, reset));
+            assert_eq!(ends("POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe"), (0, reset));
+            assert_eq!(
+                ends("POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe"),
+                (0, reset)
+            );
+            let (bytes, error) = ends("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+            assert_eq!((bytes > 0, error), (true, reset), "after its answer, too");
         },
     );
 }

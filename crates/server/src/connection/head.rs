@@ -93,10 +93,10 @@ fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
 
 /// What is being read of a head that is not complete.
 pub(super) fn reading(request: &Request) -> &'static str {
-    if request.head.line.is_empty() {
-        "reading client request line"
-    } else {
-        "reading client request headers"
+    match request.head.line.is_empty() {
+        true if request.pipelined => "reading client pipelined request line",
+        true => "reading client request line",
+        false => "reading client request headers",
     }
 }
 

@@ -120,7 +120,7 @@ fn is_young(thread: &Rc<Thread>, rest: &Rest) -> bool {
     rest.requests == 0 && thread.handle.now() < rest.opened + FIRST_BYTE
 }
 
-/// An idle connection whose time is up closes; if it never sent a request, `reset_timedout_connection` may reset it.
+/// An idle connection whose time is up closes; it is no failure of a client's, so it is never reset.
 fn drop_idle(thread: &Rc<Thread>, mut woken: reactor::Woken<Rest>) {
     if let Some(tls) = &mut woken.rest.tls {
         tls.close(&woken.socket);
@@ -136,9 +136,6 @@ fn drop_idle(thread: &Rc<Thread>, mut woken: reactor::Woken<Rest>) {
         };
         let message = format_args!("client timed out (110: Connection timed out) while {action}");
         core.error_log.write(Level::Info, &context, message);
-    }
-    if core.reset_timedout_connection && woken.rest.requests == 0 {
-        let _ = sys::net::set_reset_on_close(woken.socket.fd());
     }
 }
 
@@ -259,7 +256,7 @@ async fn after(request: &mut Request) -> Ending {
         return if lingers { Ending::Linger } else { Ending::Close };
     }
     if !request.body.complete && !body::discard(request).await {
-        return Ending::Close;
+        return if request.client.timed_out { reset(request) } else { Ending::Close };
     }
     let (core, now) = (request.core(), request.thread.handle.now());
     let (timeout, least) = (core.keepalive_timeout, core.keepalive_min_timeout);

@@ -218,6 +218,7 @@ fn arrived(request: &mut Request, read: io::Result<usize>) -> Result<usize, u16>
         Ok(n) => Ok(n),
         Err(e) if e.kind() == io::ErrorKind::TimedOut => {
             log_info!(request, "client timed out (110: Connection timed out)");
+            request.client.timed_out = true;
             Err(408)
         }
         Err(e) => {
@@ -433,7 +434,9 @@ pub async fn discard(request: &mut Request) -> bool {
         request.client.set_deadline(Some((now + plan.core.lingering_timeout).min(end)));
         request.compact();
         // Nobody is told of one who leaves or falls silent: he has his answer.
-        if !matches!(request.receive().await, Ok(1..)) {
+        let read = request.receive().await;
+        if !matches!(read, Ok(1..)) {
+            request.client.timed_out = read.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
             return false;
         }
     }

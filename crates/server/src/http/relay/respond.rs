@@ -139,7 +139,11 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
     let mut uri = request.thread.buffer();
     wire::uri::unescape(path, &mut uri);
     if !paths::is_safe(&uri) {
-        log_error!(request, "unsafe URI \"{}\" was detected", String::from_utf8_lossy(&target));
+        let target = String::from_utf8_lossy(&target);
+        log_error!(
+            request,
+            "unsafe URI \"{target}\" was detected while reading response header from upstream"
+        );
         request.thread.give_buffer(uri);
         return Next::Status(404);
     }

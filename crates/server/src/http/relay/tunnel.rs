@@ -92,7 +92,7 @@ pub async fn tunnel(request: &mut Request) {
 fn failed(request: &mut Request, error: &io::Error) {
     match error.kind() {
         io::ErrorKind::TimedOut => {
-            log_error!(
+            log_info!(
                 request,
                 "upstream timed out (110: Connection timed out) while proxying upgraded connection"
             );
