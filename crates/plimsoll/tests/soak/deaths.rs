@@ -38,13 +38,18 @@ fn a_dead_worker_costs_what_was_in_flight() {
             assert!(lost.iter().filter(|lost| lost.kind == kind).count() <= *clients, "{lost:#?}");
         }
     }
-    // A machine that is busy with other things is slow at everything: a new worker may take as long as a few checks of
-    // its configuration, which are the larger part of its work.
-    let begun = Instant::now();
-    assert!(server.again(&["-t", "-q"]).success());
-    let most = BACK_AGAIN.max(begun.elapsed() * 4);
+    let check = (0..3).map(|_| check(&server)).min().unwrap();
+    let most = BACK_AGAIN.max(check * 3);
     eprintln!("serving again after {pauses:?}, at most {most:?}");
     assert!(pauses.iter().any(|pause| *pause <= most), "{pauses:?}, at most {most:?}");
+}
+
+/// How long the machine takes now to start the program and have it check its configuration: the larger part of a new
+/// worker's work, and as slow as that where other things keep the machine busy.
+fn check(server: &Server) -> Duration {
+    let begun = Instant::now();
+    assert!(server.again(&["-t", "-q"]).success());
+    begun.elapsed()
 }
 
 /// Ends the worker; when it was told so.

@@ -226,7 +226,14 @@ pub fn no_effect(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+const USELESS: &str =
+    "the \"user\" directive makes sense only if the master process runs with super-user privileges, ignored";
+
 fn user(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    if !sys::privileges::is_root() {
+        at.warn(a.warning(USELESS));
+        return Ok(());
+    }
     let name = a.str(0);
     let found = a.inputs().user(name).ok().flatten();
     let (uid, _) = found.ok_or_else(|| a.error(format!("getpwnam(\"{name}\") failed")))?;
