@@ -206,3 +206,18 @@ fn nothing_may_have_a_type() {
         assert_eq!(server.get("/own").header("content-type"), None);
     });
 }
+
+#[test]
+fn an_etag_of_ones_own_takes_the_place_of_the_other() {
+    on_both("add_header A a; add_header ETag $arg_e;", |server| {
+        server.write("html/f", "x");
+        let names = |target: &str| {
+            let response = server.get(target);
+            let shown = |name: &&String| ["a", "etag"].contains(&name.to_ascii_lowercase().as_str());
+            response.headers.iter().map(|(name, _)| name).filter(shown).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(names("/f?e=own"), ["ETag", "A"]);
+        assert_eq!(server.get("/f?e=own").header("ETag"), Some("own"));
+        assert_eq!(names("/f"), ["A"]);
+    });
+}

@@ -159,6 +159,12 @@ fn add(request: &mut Request, name: &[u8], value: &[u8]) {
         return;
     }
     if name.eq_ignore_ascii_case(b"ETag") {
+        // As in nginx, in the place of the one there is.
+        let place = response.headers.iter().position(|field| field.known == Known::ETag);
+        if let Some(i) = place.filter(|_| !value.is_empty()) {
+            response.headers[i].value = response.store(value);
+            return;
+        }
         response.remove(b"ETag");
     }
     if !value.is_empty() {
