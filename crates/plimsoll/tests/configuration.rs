@@ -325,6 +325,12 @@ const REFUSED: &[(&str, &str)] = &[
         "events {} http { server { listen 127.0.0.1:8000-; } }",
         "invalid port in \"127.0.0.1:8000-\" of the \"listen\" directive in %%DIR%%/nginx.conf:1",
     ),
+    ("events {} http { gzip_comp_level 10; }", "value must be between 1 and 9 in %%DIR%%/nginx.conf:1"),
+    ("events {} http { gzip_comp_level 0; }", "value must be between 1 and 9 in %%DIR%%/nginx.conf:1"),
+    (
+        "events {} http { proxy_cache_path c keys_zone=z:1m; server { fastcgi_cache z; location / { fastcgi_pass 127.0.0.1:1; } } }",
+        "the shared memory zone \"z\" is already declared for a different use in %%DIR%%/nginx.conf:1",
+    ),
     ("http {}", "no \"events\" section in configuration"),
 ];
 

@@ -596,6 +596,39 @@ fn errors_at_load() {
 }
 
 #[test]
+fn files_of_trust_have_to_be_there_whoever_asks_for_them() {
+    for (text, file) in [("ssl_trusted_certificate none.crt;", "none.crt"), ("ssl_crl none.crl;", "none.crl")]
+    {
+        each(|binary| {
+            let pair = "ssl_certificate a.crt; ssl_certificate_key a.key;";
+            let text = format!("server {{ listen 127.0.0.1:%%PORT%% ssl; {pair} {text} }}");
+            let exit = binary.refuses(site(&text));
+            assert!(
+                exit.stderr.contains(&format!("%%DIR%%/{file}\")"))
+                    || exit.stderr.contains(&format!("%%DIR%%/{file}\":")),
+                "{exit}"
+            );
+            assert!(exit.stderr.contains("no such file"), "{exit}");
+        });
+    }
+}
+
+#[test]
+fn a_protocol_twice_is_a_warning() {
+    let pair = "ssl_certificate a.crt; ssl_certificate_key a.key;";
+    each(|binary| {
+        for text in
+            ["ssl_protocols TLSv1.2 TLSv1.2;", "ssl_protocols TLSv1.2; ssl_protocols TLSv1.2 TLSv1.3;"]
+        {
+            let text = format!("server {{ listen 127.0.0.1:%%PORT%% ssl; {pair} {text} }}");
+            let exit = binary.check(site(&text));
+            assert!(exit.code == Some(0) && exit.stderr.contains("[warn]"), "{exit}");
+            assert!(exit.stderr.contains("duplicate value \"TLSv1.2\" in %%DIR%%/nginx.conf:1"), "{exit}");
+        }
+    });
+}
+
+#[test]
 fn what_old_files_have_is_taken_with_a_warning() {
     let text = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers HIGH:!aNULL:!MD5;";
     on_both(one(text), |server| assert!(report(server, &[]).contains("subject=CN = a.test")));

@@ -14,6 +14,8 @@ use super::zone::{Hash, Zone};
 pub struct Place {
     /// The zone's name.
     pub name: String,
+    /// Whose directive declares it: `proxy`, `fastcgi` ..
+    pub owner: String,
     /// The folder.
     pub path: PathBuf,
     /// Hexadecimal digits that each level of folders takes, from a name's end.
@@ -84,6 +86,7 @@ pub fn declare(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let pace = Pace { files: 100, sleep: Duration::from_millis(50), threshold: Duration::from_millis(200) };
     let mut place = Place {
         name: String::new(),
+        owner: a.directive.strip_suffix("_cache_path").unwrap_or_default().into(),
         path: a.prefix_path(a.str(0).trim_end_matches('/')).into(),
         levels: Vec::new(),
         memory: 0,

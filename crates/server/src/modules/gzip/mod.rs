@@ -98,8 +98,7 @@ fn comp_level(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let level: u32 = a.number(0)?;
     match level {
         1..=9 => at.own::<Conf>().level.set(level),
-        0 => Err(a.error("value must be equal to or greater than 1")),
-        _ => Err(a.error("value must be equal to or less than 9")),
+        _ => Err(a.error("value must be between 1 and 9")),
     }
 }
 /// `msie6` is nginx's name for an expression of its own.

@@ -82,10 +82,13 @@ pub fn compile(
     with: &Compiler<'_>,
 ) -> Result<Option<Arc<Clients>>, Error> {
     let verify = conf.verify_client.or(Verify::Off);
+    let (client, trusted) = (conf.client_certificate.written(), conf.trusted_certificate.written());
     if verify == Verify::Off {
+        // As in nginx they have to be there all the same.
+        trusted.map(|file| certificates::chain(&file.path, with)).transpose()?;
+        conf.crl.written().map(|file| lists(&file.path, with)).transpose()?;
         return Ok(None);
     }
-    let (client, trusted) = (conf.client_certificate.written(), conf.trusted_certificate.written());
     if verify != Verify::OptionalNoCa && client.is_none() && trusted.is_none() {
         let message = "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client";
         return Err(Error::emerg(message).at(at.at.clone()));

@@ -178,13 +178,18 @@ pub fn is_on(server: &Scope) -> Result<bool, Error> {
 pub fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let mut protocols = at.own::<Conf>().protocols.written().copied().unwrap_or_default();
     for i in 0..a.words.len() {
-        match a.str(i) {
-            "TLSv1.2" => protocols.tls12 = true,
-            "TLSv1.3" => protocols.tls13 = true,
-            old @ ("SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1") => {
-                at.warn(a.warning(format!("\"{old}\" is not offered by plimsoll: it is broken, ignored")));
+        let name = a.str(i);
+        let known = match name {
+            "TLSv1.2" => &mut protocols.tls12,
+            "TLSv1.3" => &mut protocols.tls13,
+            "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1" => {
+                at.warn(a.warning(format!("\"{name}\" is not offered by plimsoll: it is broken, ignored")));
+                continue;
             }
-            other => return Err(a.error(format!("invalid value \"{other}\""))),
+            _ => return Err(a.error(format!("invalid value \"{name}\""))),
+        };
+        if std::mem::replace(known, true) {
+            at.warn(a.warning(format!("duplicate value \"{name}\"")));
         }
     }
     at.own::<Conf>().protocols.put(protocols);

@@ -79,7 +79,13 @@ pub fn compile(at: &Scope, written: &Written, prefix: &str) -> Result<Option<Cac
     let zone = match name.as_literal() {
         Some(name) => {
             let name = String::from_utf8_lossy(name);
-            Where::Zone(declared.find(&name).ok_or_else(|| unknown(&name))?)
+            let zone = declared.find(&name).ok_or_else(|| unknown(&name))?;
+            if zone.place.owner != prefix {
+                let what =
+                    format!("the shared memory zone \"{name}\" is already declared for a different use");
+                return Err(Error::emerg(what).at(at.at.clone()));
+            }
+            Where::Zone(zone)
         }
         None => {
             let all = declared.all().into_iter().map(|zone| (zone.place.name.clone().into_bytes(), zone));

@@ -105,13 +105,18 @@ pub(crate) fn file(a: &Args<'_>) -> String {
 pub(crate) fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(bool, bool), Error> {
     let mut protocols = (false, false);
     for i in 0..a.words.len() {
-        match a.str(i) {
-            "TLSv1.2" => protocols.0 = true,
-            "TLSv1.3" => protocols.1 = true,
-            old @ ("SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1") => {
-                at.warn(a.warning(format!("\"{old}\" is not offered by plimsoll: it is broken, ignored")));
+        let name = a.str(i);
+        let known = match name {
+            "TLSv1.2" => &mut protocols.0,
+            "TLSv1.3" => &mut protocols.1,
+            "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1" => {
+                at.warn(a.warning(format!("\"{name}\" is not offered by plimsoll: it is broken, ignored")));
+                continue;
             }
-            other => return Err(a.error(format!("invalid value \"{other}\""))),
+            _ => return Err(a.error(format!("invalid value \"{name}\""))),
+        };
+        if std::mem::replace(known, true) {
+            at.warn(a.warning(format!("duplicate value \"{name}\"")));
         }
     }
     Ok(protocols)
