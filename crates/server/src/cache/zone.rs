@@ -247,6 +247,7 @@ mod tests {
         let pace = Pace { files: 1, sleep: Duration::ZERO, threshold: Duration::ZERO };
         let path = std::env::temp_dir().join(format!("cache-zone-{}-{name}", std::process::id()));
         Zone::of(Place {
+            owner: "proxy".into(),
             name: name.into(),
             path,
             levels: vec![1, 2],
