@@ -88,10 +88,11 @@ impl RequestBody {
         self.framing = framing;
         self.complete = matches!(framing, Framing::None | Framing::Length(0));
     }
-    /// `Content-Length`, 0 without one.
+    /// `Content-Length`; of a body in chunks its size, once it was read. 0 where neither is known.
     pub fn declared(&self) -> u64 {
         match self.framing {
             Framing::Length(length) => length,
+            Framing::Chunked if self.complete => self.read,
             _ => 0,
         }
     }

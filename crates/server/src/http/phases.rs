@@ -249,7 +249,7 @@ async fn access(plan: &Plan, request: &mut Request) -> Option<u16> {
     if rejected != 401 || plan.core.auth_delay.is_zero() {
         return Some(rejected);
     }
-    log_error!(request, "delaying unauthorized request");
+    log_info!(request, "delaying unauthorized request");
     match steps::pause(request, plan.core.auth_delay).await {
         Verdict::Reject(status) => Some(status),
         _ => Some(rejected),

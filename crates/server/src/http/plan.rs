@@ -99,7 +99,7 @@ pub type Settings = Box<dyn Any + Send + Sync>;
 type Make<Made> = fn(&Scope, &mut Compiler<'_>) -> Result<Option<Box<Made>>, Error>;
 
 /// Once for each request, by the server's block, before its rewrite phase.
-const POST_READ: &[Make<dyn Step>] = &[realip::step];
+const POST_READ: &[Make<dyn Step>] = &[core::predicates::early_read, realip::step];
 const PREACCESS: &[Make<dyn Step>] =
     &[headers_more::input::step, realip::step, limit_req::preaccess, limit_conn::preaccess];
 const ACCESS: &[Make<dyn Step>] = &[access::access, auth_basic::access, auth_request::access];

@@ -20,7 +20,7 @@ pub(super) async fn pass_on(settings: &Settings, request: &mut Request, passed: 
     }
     let plan = request.plan();
     let unable = request.head.version < Version::Http11 || request.depth > 0;
-    if unable || request.aborted || !plan.core.early_hints.wanted(request) {
+    if unable || request.aborted || !plan.core.early_hints.hold(request) {
         return;
     }
     if request.client.is_stream() {

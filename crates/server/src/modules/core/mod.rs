@@ -17,12 +17,13 @@ use crate::worker::generation::Compiler;
 mod accepted;
 mod addresses;
 pub mod delivery;
-pub mod early_hints;
+
 pub mod error_log;
 pub mod listen;
 mod load_module;
 pub mod location;
 pub mod open_files;
+pub mod predicates;
 pub mod process;
 pub mod server_name;
 pub mod types;
@@ -68,7 +69,8 @@ static DIRECTIVES: &[conf::Directive] = &[
     crate::http::error_page::RECURSIVE,
     crate::http::error_page::MSIE_PADDING,
     crate::http::error_page::MSIE_REFRESH,
-    early_hints::DIRECTIVE,
+    predicates::EARLY_HINTS,
+    predicates::EARLY_READ,
     error_log::ERROR_LOG,
     directive("client_header_timeout", UPPER, conf::exactly(1), |at, a| {
         at.own::<Conf>().client_header_timeout.set(a.msec(0)?)
@@ -297,7 +299,7 @@ pub struct Core {
     pub(crate) client_body_temp_path: Arc<crate::temp::TempPath>,
     pub(crate) send_timeout: Duration,
     pub(crate) delivery: delivery::Delivery,
-    pub(crate) early_hints: early_hints::EarlyHints,
+    pub(crate) early_hints: predicates::Predicates,
     pub(crate) open_files: open_files::OpenFiles,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) keepalive_min_timeout: Duration,
@@ -362,13 +364,16 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Core, Error> {
         client_body_buffer_size: c.client_body_buffer_size.or(16 << 10) as usize,
         client_body_timeout: time(&c.client_body_timeout, 60_000),
         client_body_in_file_only: c.client_body_in_file_only.or(InFile::Off),
-        client_body_temp_path: match c.client_body_temp_path.written() {
-            Some(path) => Arc::new(path.clone()),
-            None => Arc::new(crate::temp::TempPath::flat(with.prefix_path("client_body_temp"))),
+        client_body_temp_path: {
+            let path = body_temp_path(at, with);
+            if c.client_body_temp_path.written().is_some() {
+                with.temp_path(&path.path);
+            }
+            Arc::new(path)
         },
         send_timeout: time(&c.send_timeout, 60_000),
         delivery: delivery::compile(at),
-        early_hints: early_hints::compile(at),
+        early_hints: predicates::early_hints(at),
         open_files: open_files::compile(at),
         keepalive_timeout: time(&c.keepalive_timeout, 75_000),
         keepalive_min_timeout: time(&c.keepalive_min_timeout, 0),
@@ -488,6 +493,13 @@ fn refuse_itself(a: &Args<'_>) -> Result<(), Error> {
 fn client_body_temp_path(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let path = crate::temp::TempPath::read(at, a)?;
     at.own::<Conf>().client_body_temp_path.set(path)
+}
+/// Where bodies of clients are kept that do not fit into memory. Who keeps some sees to it that the folder is made, for
+/// the worker may have no right to make it; a server that keeps none needs no folder.
+pub fn body_temp_path(at: &Scope, with: &Compiler<'_>) -> crate::temp::TempPath {
+    let conf = at.conf::<Conf>();
+    let written = conf.and_then(|conf| conf.client_body_temp_path.written());
+    written.cloned().unwrap_or_else(|| crate::temp::TempPath::flat(with.prefix_path("client_body_temp")))
 }
 /// Head and file always travel together here: `off` is what has no effect.
 fn tcp_nopush(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {

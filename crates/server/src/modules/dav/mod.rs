@@ -79,12 +79,13 @@ struct Dav {
     access: Access,
 }
 
-pub(crate) fn handler(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
+pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
     let Some(conf) = at.conf::<Conf>() else { return Ok(None) };
     let methods = conf.methods.or(0);
     if methods == 0 {
         return Ok(None);
     }
+    with.temp_path(&super::core::body_temp_path(at, with).path);
     Ok(Some(Box::new(Dav {
         methods,
         create_full_put_path: conf.create_full_put_path.or(false),
