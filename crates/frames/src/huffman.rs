@@ -15,10 +15,14 @@ pub fn encode(text: &[u8], out: &mut Vec<u8>) {
         let (code, length) = CODES[usize::from(*byte)];
         bits = bits << length | u64::from(code);
         count += u32::from(length);
-        while count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
+        if count >= 32 {
+            count -= 32;
+            out.extend_from_slice(&((bits >> count) as u32).to_be_bytes());
         }
+    }
+    while count >= 8 {
+        count -= 8;
+        out.push((bits >> count) as u8);
     }
     if count > 0 {
         // The end of all texts begins with ones: they fill what is left of the last byte.

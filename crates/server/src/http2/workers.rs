@@ -10,7 +10,7 @@ use crate::http::client::Client;
 use crate::worker::thread::{LocalGeneration, Thread};
 
 /// So many wait at most, for each thread.
-const MOST: usize = 64;
+const MOST: usize = 256;
 
 /// The tasks of a thread that wait for streams.
 #[derive(Default)]
