@@ -247,7 +247,10 @@ fn adjust(socket: &Socket, listen: &Listen) -> io::Result<()> {
 }
 
 fn keep_alive(socket: &Socket, keepalive: KeepAlive) -> io::Result<()> {
-    socket.set_keepalive(keepalive.on)?;
+    if !keepalive.on {
+        // To set times would turn it on.
+        return socket.set_keepalive(false);
+    }
     let mut times = TcpKeepalive::new();
     let seconds = |s: u32| Duration::from_secs(s.into());
     if let Some(idle) = keepalive.idle {
