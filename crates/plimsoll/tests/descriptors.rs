@@ -65,7 +65,7 @@ fn what_is_open_is_written_down() {
     let held = gate.clone();
     let origin = Origin::new(move |exchange| {
         if exchange.request.head.starts_with("GET /kept") {
-            return exchange.ok(&"x".repeat(1_000_000));
+            return exchange.ok("x".repeat(1_000_000));
         }
         held.pass();
         exchange.ok("x");
