@@ -68,6 +68,37 @@ fn the_rate_is_a_variable() {
 }
 
 #[test]
+fn an_upstream_says_the_rate() {
+    let origin = Origin::new(|exchange| {
+        let rate = exchange.request.target.rsplit('/').next().unwrap_or_default();
+        let to = if exchange.request.target.starts_with("/to") { "X-Accel-Redirect: /own\r\n" } else { "" };
+        exchange.send(format!(
+            "HTTP/1.1 200 OK\r\nX-Accel-Limit-Rate: {rate}\r\n{to}Content-Length: 60000\r\n\r\n"
+        ));
+        exchange.send("x".repeat(60_000));
+    });
+    let text = "log_format rate \"$uri <$limit_rate>\"; access_log logs/rate.log rate; limit_rate 1; \
+                server { listen 127.0.0.1:%%PORT%%; location / { proxy_pass http://%%ORIGIN%%; } \
+                location /to/ { proxy_pass http://%%ORIGIN%%; } location = /own { return 200 own; } \
+                location /ignored/ { proxy_ignore_headers X-Accel-Limit-Rate; limit_rate 9m; proxy_pass http://%%ORIGIN%%; } }";
+    each(|binary| {
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        for (target, length, logged) in [
+            // At the configured rate this would take a day.
+            ("/1000000", 60_000, "/1000000 <1000000>"),
+            ("/0", 60_000, "/0 <0>"),
+            ("/to/2000000", 3, "/own <2000000>"),
+            ("/ignored/1", 60_000, "/ignored/1 <9437184>"),
+        ] {
+            let answer = server.get(target);
+            assert_eq!(answer.body.len(), length, "{target}");
+            assert_eq!(answer.header("x-accel-limit-rate"), None, "{target}");
+            server.log("logs/rate.log").wait_for(logged);
+        }
+    });
+}
+
+#[test]
 fn files_past_the_cache_and_in_pieces() {
     for way in
         ["directio 1;", "directio 4k; directio_alignment 4k;", "directio off; read_ahead 1k; aio threads;"]

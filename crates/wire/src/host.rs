@@ -58,7 +58,7 @@ fn name_length(host: &[u8]) -> Option<usize> {
 }
 
 /// The number that these digits are, 0 where there are none; nothing where they are no port's.
-fn port_number(digits: &[u8]) -> Option<u16> {
+pub(crate) fn port_number(digits: &[u8]) -> Option<u16> {
     digits.iter().try_fold(0u16, |port, &byte| {
         let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
         port.checked_mul(10)?.checked_add(digit.into())

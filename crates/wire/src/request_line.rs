@@ -6,6 +6,7 @@
 use crate::bytes::{self, Class};
 use crate::error::BadRequest;
 use crate::head::{Method, RequestHead, Version};
+use crate::host::port_number;
 use crate::span::Span;
 
 /// Why a line could not be read to its end.
@@ -226,7 +227,10 @@ fn port_end(buf: &[u8], at: usize, head: &mut RequestHead) -> Step {
         end += 1;
     }
     head.port = Span::new(at + 1, end);
-    Ok(end)
+    match port_number(head.port.of(buf)) {
+        Some(_) => Ok(end),
+        None => invalid(end),
+    }
 }
 
 /// The version, if there is one, and the spaces around it.

@@ -49,6 +49,7 @@ pub(super) async fn respond(
     let reusable = reusable && source.as_ref().is_some_and(UpstreamSource::is_whole);
     let mut parts =
         Parts { source, held: Some(held), rests: rests.filter(|_| reusable), coding, keeper: None };
+    take_rate(settings, request);
     if let Some(opened) = revalidated(settings, kept.as_deref_mut(), request) {
         drop(UpstreamBody::begin(settings, request, parts, false));
         return cache::serve(protocol, settings, request, opened);
@@ -75,6 +76,17 @@ pub(super) async fn respond(
     request.response.body = UpstreamBody::begin(settings, request, parts, buffering);
     UpstreamBody::give_up_broken(request);
     Next::Respond
+}
+
+/// `X-Accel-Limit-Rate`: how fast the answer may go, whoever makes it in the end.
+fn take_rate(settings: &Settings, request: &mut Request) {
+    let record = &request.upstream;
+    if settings.ignore_headers & ignored::LIMIT_RATE == 0
+        && let Some(rate) = record.head.headers.value(Known::XAccelLimitRate, &record.buffer)
+        && let Some(rate) = wire::parse_length(rate)
+    {
+        request.limit_rate = Some(rate);
+    }
 }
 
 /// The old answer is still good, says the upstream.

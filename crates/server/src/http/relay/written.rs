@@ -316,7 +316,7 @@ pub(crate) fn local_address(text: &[u8]) -> Option<SocketAddr> {
 pub(crate) const IGNORED: &[(&str, u32)] = &[
     ("X-Accel-Redirect", ignored::REDIRECT),
     ("X-Accel-Expires", ignored::EXPIRES_ACCEL),
-    ("X-Accel-Limit-Rate", 1 << 2),
+    ("X-Accel-Limit-Rate", ignored::LIMIT_RATE),
     ("X-Accel-Buffering", ignored::BUFFERING),
     ("X-Accel-Charset", ignored::CHARSET),
     ("Expires", ignored::EXPIRES),
@@ -328,12 +328,13 @@ pub(crate) const IGNORED: &[(&str, u32)] = &[
 pub(crate) mod ignored {
     pub const REDIRECT: u32 = 1;
     pub const EXPIRES_ACCEL: u32 = 1 << 1;
+    pub const LIMIT_RATE: u32 = 1 << 2;
     pub const BUFFERING: u32 = 1 << 3;
+    pub const CHARSET: u32 = 1 << 4;
     pub const EXPIRES: u32 = 1 << 5;
     pub const CACHE_CONTROL: u32 = 1 << 6;
     pub const SET_COOKIE: u32 = 1 << 7;
     pub const VARY: u32 = 1 << 8;
-    pub const CHARSET: u32 = 1 << 4;
 }
 
 /// What `.._next_upstream` can name.
