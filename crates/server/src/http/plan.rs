@@ -119,7 +119,7 @@ const HANDLERS: &[Make<dyn Handler>] = &[
     stub_status::handler,
     upstream_api::handler,
 ];
-/// Those that look at every request of a location that serves files, and pass on with [`Next::Go`] what is not theirs.
+/// Those that look at every request of a location that serves files, and pass on with [`Next::Go`](super::phases::Next::Go) what is not theirs.
 const BEFORE_FILES: &[Make<dyn Handler>] =
     &[random_index::handler, files::index_handler, autoindex::handler, dav::handler, gzip::precompressed];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
