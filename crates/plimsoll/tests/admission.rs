@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use testkit::{Gate, Origin, Server, eventually, serve};
+use testkit::{Origin, Server, eventually, serve};
 
 /// A whole configuration: one thread, so many slots, one server with these locations.
 fn with_slots(connections: u32, server: &str) -> String {
@@ -68,12 +68,7 @@ fn upstream_connections_at_rest_are_used_or_give_way() {
 
 #[test]
 fn who_finds_no_room_is_told_so_and_room_comes_back() {
-    let gate = Gate::new();
-    let opened = gate.clone();
-    let origin = Origin::new(move |exchange| {
-        opened.pass();
-        exchange.ok("x");
-    });
+    let (gate, origin) = Origin::gated("x");
     // Eight slots beside the listening socket and the channel: four requests.
     let locations = format!(
         "overload_wait 30ms; location / {{ proxy_pass http://{}; }} location /free {{ return 200 free; }}",
@@ -160,12 +155,7 @@ fn clients_that_send_nothing_give_way_to_those_that_ask() {
 
 #[test]
 fn the_operator_gets_in_whatever_happens() {
-    let gate = Gate::new();
-    let opened = gate.clone();
-    let origin = Origin::new(move |exchange| {
-        opened.pass();
-        exchange.ok("x");
-    });
+    let (gate, origin) = Origin::gated("x");
     let server = serve(format!(
         "worker_processes 1; events {{ worker_connections 8; }} http {{ overload_wait 15s;
          server {{ listen 127.0.0.1:%%PORT%%; location / {{ proxy_pass http://{}; }} }}
@@ -244,12 +234,7 @@ fn subrequests_and_error_pages_share_what_there_is() {
 
 #[test]
 fn each_stream_claims_the_seat_it_needs() {
-    let gate = Gate::new();
-    let held = gate.clone();
-    let origin = Origin::new(move |exchange| {
-        held.pass();
-        exchange.ok("ok");
-    });
+    let (gate, origin) = Origin::gated("ok");
     let text = with_slots(8, &format!("http2 on; location / {{ proxy_pass http://{}; }}", origin.address()));
     let server = serve(text);
     let mut client = testkit::http2::Frames::connect(&server, &[]);

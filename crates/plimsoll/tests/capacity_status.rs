@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use testkit::{Binary, Gate, Origin, Server, Site, eventually, peers, serve};
+use testkit::{Binary, Origin, Server, Site, eventually, peers, serve};
 
 fn status(server: &Server) -> Value {
     let answer = server.get("/capacity?format=json");
@@ -19,12 +19,7 @@ fn link<'a>(status: &'a Value, kind: &str) -> &'a Value {
 
 #[test]
 fn json_names_every_link_and_who_has_the_slots() {
-    let gate = Gate::new();
-    let opened = gate.clone();
-    let origin = Origin::new(move |exchange| {
-        opened.pass();
-        exchange.ok("");
-    });
+    let (gate, origin) = Origin::gated("");
     let site = format!(
         "upstream app {{ server {}; }}
          server {{ listen 127.0.0.1:%%PORT%%; location /capacity {{ capacity_status; }}

@@ -127,12 +127,7 @@ fn what_is_open_is_written_down() {
 
 #[test]
 fn those_who_wait_at_the_door_are_written_down_too() {
-    let gate = Gate::new();
-    let held = gate.clone();
-    let origin = Origin::new(move |exchange| {
-        held.pass();
-        exchange.ok("x");
-    });
+    let (gate, origin) = Origin::gated("x");
     let server = serve(format!(
         "worker_processes 1; events {{ worker_connections 8; }} http {{ overload_wait 15s;
          server {{ listen 127.0.0.1:%%PORT%%; location / {{ proxy_pass http://{}; }} }}

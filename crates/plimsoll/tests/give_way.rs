@@ -130,12 +130,7 @@ fn files_that_are_only_kept_give_way() {
 
 #[test]
 fn what_is_open_is_accounted_for() {
-    let gate = Gate::new();
-    let opened = gate.clone();
-    let origin = Origin::new(move |exchange| {
-        opened.pass();
-        exchange.ok("x");
-    });
+    let (gate, origin) = Origin::gated("x");
     let text = eight_slots(&format!(
         "open_file_cache max=100; root .; location / {{ }}
          location /b {{ client_body_in_file_only clean; proxy_pass http://{}; }}",

@@ -1,5 +1,6 @@
 //! A scriptable upstream server: threads, no HTTP library, every byte as the script says.
 
+use crate::gate::Gate;
 use std::collections::HashMap;
 use std::fs::Permissions;
 use std::io;
@@ -80,6 +81,17 @@ impl Origin {
     /// says `Connection: close` or is HTTP/1.0.
     pub fn new(script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Origin {
         Origin::tcp(move |wire, shared, connection| exchanges(wire, shared, connection, &script))
+    }
+
+    /// Answers each request with this body, as soon as the gate is open.
+    pub fn gated(body: &'static str) -> (Gate, Origin) {
+        let gate = Gate::new();
+        let opened = gate.clone();
+        let origin = Origin::new(move |exchange| {
+            opened.pass();
+            exchange.ok(body);
+        });
+        (gate, origin)
     }
 
     /// As [`Origin::new`], on a unix socket in a folder of its own.

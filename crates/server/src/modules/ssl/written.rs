@@ -24,6 +24,30 @@ pub struct Protocols {
     pub tls13: bool,
 }
 
+impl Protocols {
+    /// Adds those that the statement names. What only names protocols that are broken stands for the others.
+    pub fn add(&mut self, at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+        for i in 0..a.words.len() {
+            let name = a.str(i);
+            let known = match name {
+                "TLSv1.2" => &mut self.tls12,
+                "TLSv1.3" => &mut self.tls13,
+                "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1" => {
+                    at.warn(
+                        a.warning(format!("\"{name}\" is not offered by plimsoll: it is broken, ignored")),
+                    );
+                    continue;
+                }
+                _ => return Err(a.error(format!("invalid value \"{name}\""))),
+            };
+            if std::mem::replace(known, true) {
+                at.warn(a.warning(format!("duplicate value \"{name}\"")));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `ssl_verify_client`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
@@ -174,24 +198,10 @@ pub fn is_on(server: &Scope) -> Result<bool, Error> {
     }
 }
 
-/// `ssl_protocols`, which may be written several times. What only names protocols that are broken stands for the others.
+/// `ssl_protocols`, which may be written several times.
 pub fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let mut protocols = at.own::<Conf>().protocols.written().copied().unwrap_or_default();
-    for i in 0..a.words.len() {
-        let name = a.str(i);
-        let known = match name {
-            "TLSv1.2" => &mut protocols.tls12,
-            "TLSv1.3" => &mut protocols.tls13,
-            "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1" => {
-                at.warn(a.warning(format!("\"{name}\" is not offered by plimsoll: it is broken, ignored")));
-                continue;
-            }
-            _ => return Err(a.error(format!("invalid value \"{name}\""))),
-        };
-        if std::mem::replace(known, true) {
-            at.warn(a.warning(format!("duplicate value \"{name}\"")));
-        }
-    }
+    protocols.add(at, a)?;
     at.own::<Conf>().protocols.put(protocols);
     Ok(())
 }

@@ -54,11 +54,10 @@ pub fn compile(
     with: &mut Compiler<'_>,
 ) -> Result<Arc<Tls>, Error> {
     let here = |what: String| Error::emerg(what).at(at.at.clone());
-    let protocols = written.protocols.or((false, false));
     let none = Vec::new();
     let choice = Choice::of(
         at,
-        Protocols { tls12: protocols.0, tls13: protocols.1 },
+        written.protocols.or(Protocols::default()),
         written.ciphers.written().map(String::as_str).filter(|list| *list != "DEFAULT"),
         None,
         written.conf_command.written().unwrap_or(&none),

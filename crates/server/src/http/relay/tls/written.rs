@@ -1,10 +1,10 @@
 //! `.._ssl_*`, as written.
 
-use conf::{Args, Error, Scope};
+use conf::Args;
 
 use crate::http::variables::Template;
 use crate::modules::settings;
-use crate::modules::ssl::written::{Keep, Named};
+use crate::modules::ssl::written::{Keep, Named, Protocols};
 
 settings! {
     /// As written; each field is the directive of its name.
@@ -22,7 +22,7 @@ settings! {
         name: Template,
         server_name: bool,
         session_reuse: bool,
-        protocols: (bool, bool),
+        protocols: Protocols,
         ciphers: String,
     }
 }
@@ -31,7 +31,7 @@ settings! {
 macro_rules! ssl_directives {
     ($prefix:literal, $own:ident) => {{
         use conf::{IN_HTTP, at_least, between, directive, exactly, flag};
-        use $crate::http::relay::tls::written::{file, protocols};
+        use $crate::http::relay::tls::written::file;
         use $crate::modules::ssl::written::{certificate, certificate_cache, command};
         &[
             directive(concat!($prefix, "_ssl_verify"), IN_HTTP, flag(), |at, a| {
@@ -50,9 +50,10 @@ macro_rules! ssl_directives {
                 at.own::<$own>().0.ciphers.set(a.str(0).into())
             }),
             directive(concat!($prefix, "_ssl_protocols"), IN_HTTP, at_least(1), |at, a| {
-                let offered = protocols(at, a)?;
-                let so_far = at.own::<$own>().0.protocols.written().copied().unwrap_or_default();
-                at.own::<$own>().0.protocols.put((so_far.0 | offered.0, so_far.1 | offered.1));
+                // Where all lists of a block name neither, both are spoken.
+                let mut protocols = at.own::<$own>().0.protocols.written().copied().unwrap_or_default();
+                protocols.add(at, a)?;
+                at.own::<$own>().0.protocols.put(protocols);
                 Ok(())
             }),
             directive(concat!($prefix, "_ssl_name"), IN_HTTP, exactly(1), |at, a| {
@@ -96,28 +97,4 @@ pub(crate) fn file(a: &Args<'_>) -> String {
         "" => String::new(),
         name => a.conf_path(name),
     }
-}
-
-/// Whether TLS 1.2 and 1.3 are named; where all lists of a block name neither, both are spoken.
-///
-/// # Errors
-/// Unknown protocols.
-pub(crate) fn protocols(at: &mut Scope, a: &Args<'_>) -> Result<(bool, bool), Error> {
-    let mut protocols = (false, false);
-    for i in 0..a.words.len() {
-        let name = a.str(i);
-        let known = match name {
-            "TLSv1.2" => &mut protocols.0,
-            "TLSv1.3" => &mut protocols.1,
-            "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1" => {
-                at.warn(a.warning(format!("\"{name}\" is not offered by plimsoll: it is broken, ignored")));
-                continue;
-            }
-            _ => return Err(a.error(format!("invalid value \"{name}\""))),
-        };
-        if std::mem::replace(known, true) {
-            at.warn(a.warning(format!("duplicate value \"{name}\"")));
-        }
-    }
-    Ok(protocols)
 }
