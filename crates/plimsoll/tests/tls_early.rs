@@ -55,10 +55,12 @@ fn a_request_may_come_early() {
         let first = client(&server, &["-sess_out", session], GET);
         assert!(first.contains("[|.]"), "{first}");
         let again = client(&server, &["-sess_in", session, "-early_data", early], "");
-        assert!(again.contains("Early data was accepted") && again.contains("[1|r]"), "{again}");
+        assert!(again.contains("Early data was accepted") && again.contains("|r]"), "{again}");
         if binary == Binary::Nginx {
+            // Whether it is early by the time of the answer is a race there: the handshake may be over.
             return;
         }
+        assert!(again.contains("[1|r]"), "{again}");
         // The same once more may be from somebody who listened; nginx takes that, too.
         let replayed = client(&server, &["-sess_in", session, "-early_data", early], GET);
         assert!(replayed.contains("Early data was rejected") && replayed.contains("[|.]"), "{replayed}");
