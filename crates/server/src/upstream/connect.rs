@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use sys::net::Connect;
 
@@ -100,6 +101,22 @@ pub fn begin(
 /// What the kernel says, e.g. connection refused.
 pub fn finish(link: &Link) -> Result<(), NoLink> {
     sys::net::take_error(link.socket.fd()).map_err(NoLink::Failed)
+}
+
+/// A connection beside all requests, such as a health check's: it stands, or fails, within the time that all that is done
+/// with it may take.
+///
+/// # Errors
+/// See [`NoLink`].
+pub async fn open(thread: &Rc<Thread>, peer: &Peer, timeout: Duration) -> Result<Link, NoLink> {
+    let mut place = Some(seat(thread).ok_or(NoLink::Full)?);
+    let (link, stands) = begin(thread, peer, Options::default(), &mut place)?;
+    link.socket.set_deadline(Some(thread.handle.now() + timeout));
+    if !stands {
+        link.socket.writable().await.map_err(NoLink::Failed)?;
+        finish(&link)?;
+    }
+    Ok(link)
 }
 
 /// A place for one more connection; those at rest give way.

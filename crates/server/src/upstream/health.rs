@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wire::{ResponseHead, ResponseParser};
 
-use super::connect::{Options, begin, finish, seat};
+use super::connect::open;
 use super::group::Group;
 use super::peers::{Mode, Peer, Set, State};
 use crate::http::regex::Regex;
@@ -211,13 +211,7 @@ async fn ask(thread: &Rc<Thread>, group: &Group, check: &Check, peer: &Peer) -> 
     const SENDING: &str = "sending request to upstream";
     const READING: &str = "reading response header from upstream";
     let peer = at_port(peer, check.port);
-    let mut place = Some(seat(thread).ok_or(CONNECTING)?);
-    let (link, stands) = begin(thread, &peer, Options::default(), &mut place).map_err(|_| CONNECTING)?;
-    link.socket.set_deadline(Some(thread.handle.now() + check.timeout));
-    if !stands {
-        link.socket.writable().await.map_err(|_| CONNECTING)?;
-        finish(&link).map_err(|_| CONNECTING)?;
-    }
+    let link = open(thread, &peer, check.timeout).await.map_err(|_| CONNECTING)?;
     let request = format!(
         "GET {} HTTP/1.0\r\nHost: {}\r\nUser-Agent: plimsoll (health check)\r\nConnection: close\r\n\r\n",
         check.uri, group.name

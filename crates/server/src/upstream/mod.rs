@@ -21,7 +21,7 @@ mod secure;
 mod sticky;
 
 pub use balance::{Balancer, Measure};
-pub use connect::{NoLink, Options, begin, finish, seat};
+pub use connect::{NoLink, Options, begin, finish, open, seat};
 pub use find::{find, group_number};
 pub use group::{Group, Held, KeepAlive, Turn};
 pub use health::{Check, Match, Test, Value};

@@ -10,7 +10,7 @@ use x509::ocsp::{CertId, Status};
 
 use super::{Responder, verify};
 use crate::log::Level;
-use crate::upstream::{Options, Peer, begin, finish, seat};
+use crate::upstream::{NoLink, Peer, open};
 use crate::worker::thread::Thread;
 
 /// How long a responder may take.
@@ -92,19 +92,11 @@ async fn fetch(thread: &Rc<Thread>, peer: &Peer, text: &str) -> Result<Vec<u8>, 
         std::io::ErrorKind::TimedOut => "OCSP responder timed out (110: Connection timed out)".to_owned(),
         _ => format!("{what}() failed ({})", crate::log::Errno(error)),
     };
-    let mut place = Some(seat(thread).ok_or("no free worker_connections for an OCSP responder")?);
-    let connect = |error: crate::upstream::NoLink| match error {
-        crate::upstream::NoLink::Failed(error) | crate::upstream::NoLink::Refused(error) => {
-            failed("connect", &error)
-        }
+    let link = open(thread, peer, TIMEOUT).await.map_err(|error| match error {
+        NoLink::Full => "no free worker_connections for an OCSP responder".into(),
+        NoLink::Failed(error) | NoLink::Refused(error) => failed("connect", &error),
         _ => "connect() failed".into(),
-    };
-    let (link, stands) = begin(thread, peer, Options::default(), &mut place).map_err(connect)?;
-    link.socket.set_deadline(Some(thread.handle.now() + TIMEOUT));
-    if !stands {
-        link.socket.writable().await.map_err(|error| failed("connect", &error))?;
-        finish(&link).map_err(connect)?;
-    }
+    })?;
     link.socket.write_all(text.as_bytes()).await.map_err(|error| failed("send", &error))?;
     let (mut head, mut parser, mut got) = (ResponseHead::default(), ResponseParser::new(), Vec::new());
     let mut part = vec![0; 8 * 1024];
