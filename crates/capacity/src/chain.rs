@@ -43,6 +43,11 @@ impl Chain {
     pub fn requests(&self) -> Option<u64> {
         self.links.iter().filter_map(|link| link.requests(&self.mix)).min()
     }
+    /// How many concurrent requests the tightest link of this kind lets through; of a queue: how many can wait in it.
+    pub fn requests_through(&self, kind: Kind) -> Option<u64> {
+        let all = self.links.iter().filter(|link| link.kind == kind);
+        all.filter_map(|link| if kind.is_queue() { link.ceiling } else { link.requests(&self.mix) }).min()
+    }
     /// How many times the present load fits; `None` while the use of no link says anything.
     pub fn headroom(&self) -> Option<f64> {
         self.links.iter().filter_map(Link::headroom).min_by(f64::total_cmp)

@@ -27,6 +27,30 @@ impl Severity {
     }
 }
 
+/// How sure it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// It may be so, or become so: nothing that was seen contradicts it.
+    Possible,
+    /// What was seen has this cause as a rule, and seldom another.
+    Likely,
+    /// It was measured, or the server said so.
+    #[default]
+    Certain,
+}
+
+impl Confidence {
+    /// As a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Confidence::Possible => "possible",
+            Confidence::Likely => "likely",
+            Confidence::Certain => "certain",
+        }
+    }
+}
+
 /// What makes a change take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,6 +108,9 @@ pub struct Finding {
     pub severity: Severity,
     /// A short name that stays the same, for programs: `backlog_clamped`.
     pub code: String,
+    /// How sure it is.
+    #[serde(default)]
+    pub confidence: Confidence,
     /// The link it is about.
     pub link: Option<Kind>,
     /// One line.
@@ -92,8 +119,14 @@ pub struct Finding {
     pub evidence: Vec<String>,
     /// What it means.
     pub means: String,
+    /// How many requests fit through the link at once as it is, or can wait in it; `None` where that cannot be said.
+    #[serde(default)]
+    pub requests: Option<u64>,
     /// What to change, the best first.
     pub changes: Vec<Change>,
+    /// The command that shows whether the change took effect.
+    #[serde(default)]
+    pub verify: String,
     /// What people try and what does not help.
     pub not_this: Vec<String>,
 }
@@ -104,13 +137,20 @@ impl Finding {
         Finding {
             severity,
             code: code.to_owned(),
+            confidence: Confidence::Certain,
             link,
             title: title.into(),
             evidence: Vec::new(),
             means: String::new(),
+            requests: None,
             changes: Vec::new(),
+            verify: String::new(),
             not_this: Vec::new(),
         }
+    }
+    /// How sure it is, where that is not certain.
+    pub fn sure(self, confidence: Confidence) -> Finding {
+        Finding { confidence, ..self }
     }
     /// What was seen.
     pub fn seen(mut self, evidence: impl Into<String>) -> Finding {
@@ -120,6 +160,15 @@ impl Finding {
     /// What it means.
     pub fn means(self, means: impl Into<String>) -> Finding {
         Finding { means: means.into(), ..self }
+    }
+    /// `means`, and how many requests that leaves room for.
+    pub fn consequence(&self) -> String {
+        let Some(requests) = self.requests else { return self.means.clone() };
+        let fit = match self.link {
+            Some(kind) if kind.is_queue() => format!("at most {requests} can wait there at once"),
+            _ => format!("at most {requests} requests fit at once"),
+        };
+        if self.means.is_empty() { fit } else { format!("{}; {fit}", self.means) }
     }
     /// What to change.
     pub fn change(mut self, change: Change) -> Finding {

@@ -23,7 +23,7 @@ mod table;
 
 pub use advice::{ceiling_words, most_connections, not_this, raise};
 pub use chain::{Binding, Chain, Why};
-pub use finding::{Change, Effect, Finding, Severity};
+pub use finding::{Change, Confidence, Effect, Finding, Severity};
 pub use link::{FULL, Kind, Link, NEARLY_FULL};
 pub use mix::{Mix, Need};
 pub use seats::{Seats, Ticket};

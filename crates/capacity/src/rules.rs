@@ -2,7 +2,7 @@
 
 use crate::advice::{self, not_this};
 use crate::draw;
-use crate::finding::{Change, Effect, Finding, Severity};
+use crate::finding::{Change, Confidence, Effect, Finding, Severity};
 use crate::link::Kind;
 use crate::setup::{DEFAULT_BACKLOG, Listening, Server, Setup};
 
@@ -22,6 +22,10 @@ impl Setup {
             self.ports_short(),
         ];
         findings.extend(all.into_iter().flatten());
+        let chain = self.chain();
+        for finding in &mut findings {
+            finding.requests = finding.link.and_then(|kind| chain.requests_through(kind));
+        }
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         findings
     }
@@ -65,7 +69,8 @@ impl Setup {
         let link = self.chain().links.into_iter().find(|link| link.kind == Kind::Descriptors)?;
         let mut finding =
             Finding::new(Severity::Warning, "descriptors_short", Some(Kind::Descriptors), title)
-                .seen(link.set_by.clone());
+                .seen(link.set_by.clone())
+                .means("connections fail with (24) before the slots are used up");
         finding.changes = advice::raise(&link, self);
         Some(wrong(finding, Kind::Descriptors))
     }
@@ -80,7 +85,15 @@ impl Setup {
                 Change::new(format!("fs.nr_open = {total}"), "/etc/sysctl.d/60-files.conf", Effect::Restart);
             return Some(
                 Finding::new(Severity::Warning, "rlimit_over_nr_open", Some(Kind::Descriptors), title)
-                    .change(change),
+                    .seen(format!("fs.nr_open: {most}"))
+                    .means("the kernel refuses the whole setting: the workers go on with the limit they had")
+                    .change(Change::new(
+                        format!("worker_rlimit_nofile {most};"),
+                        "main context",
+                        Effect::Reload,
+                    ))
+                    .change(change)
+                    .not_this("LimitNOFILE=infinity: fs.nr_open bounds that too"),
             );
         }
         let hard = self.hard.filter(|hard| total > *hard && !self.privileged)?;
@@ -88,8 +101,10 @@ impl Setup {
         let place = if self.service.is_empty() { "the service" } else { self.service.as_str() };
         let change =
             Change::new(format!("LimitNOFILE={total}"), format!("[Service] of {place}"), Effect::Restart);
-        let finding =
-            Finding::new(Severity::Warning, "rlimit_refused", Some(Kind::Descriptors), title).change(change);
+        let finding = Finding::new(Severity::Warning, "rlimit_refused", Some(Kind::Descriptors), title)
+            .seen(format!("hard limit {hard}, and not started as root"))
+            .means("the workers go on with the limit they had")
+            .change(change);
         Some(wrong(finding, Kind::Descriptors))
     }
 
@@ -105,9 +120,15 @@ impl Setup {
         );
         Some(
             Finding::new(Severity::Note, "limit_of_shell", Some(Kind::Descriptors), title)
+                .seen(format!("LimitNOFILE={} of {}", draw::limit(self.soft), self.service))
                 .means(
                     "the figures here are for the service; started from this shell it has the shell's limit",
                 )
+                .change(Change::new(
+                    format!("systemctl restart {}", self.service),
+                    "in place of a start from the shell",
+                    Effect::AtOnce,
+                ))
                 .not_this("ulimit -n in a shell, limits.conf: a systemd service has LimitNOFILE= only"),
         )
     }
@@ -120,12 +141,16 @@ impl Setup {
         let title = format!("{} workers for {usable} processors' worth of time", self.workers);
         Some(
             Finding::new(Severity::Warning, "workers_over_quota", Some(Kind::EventLoop), title)
+                .seen(format!("the cgroup allows {usable}, {} processors are online", self.online))
                 .means("when the quota of a period is used up, all of them stand still until the next")
                 .change(Change::new(
                     format!("worker_processes {};", usable.ceil().max(1.0)),
                     "main context",
                     Effect::Reload,
-                )),
+                ))
+                .not_this(
+                    "worker_processes auto of nginx: it counts the machine's processors, not the quota",
+                ),
         )
     }
 
@@ -141,8 +166,14 @@ impl Setup {
         );
         Some(
             Finding::new(Severity::Warning, "idle_upstream", Some(Kind::Slots), title)
+                .sure(Confidence::Possible)
+                .seen(format!("keepalive of all groups together: {} for each worker", self.idle_upstream))
                 .means("nginx never takes them back for clients, and stub_status does not count them")
-                .change(Change::new("a smaller keepalive", "upstream context", Effect::Reload)),
+                .change(
+                    Change::new("a smaller keepalive", "upstream context", Effect::Reload)
+                        .note("what the upstream needs at once, not what it may need"),
+                )
+                .not_this("no keepalive at all: every request takes a new port"),
         )
     }
 
@@ -160,7 +191,15 @@ impl Setup {
         );
         Some(
             Finding::new(Severity::Note, "memory_short", Some(Kind::Memory), title)
-                .means("with the buffers that each request may fill; most fill little of them"),
+                .sure(Confidence::Possible)
+                .seen(format!("{} slots, {} a request", self.slots(), draw::bytes(self.request_memory)))
+                .means("with the buffers that each request may fill; most fill little of them")
+                .change(Change::new(
+                    "proxy_buffers 4 8k;",
+                    "where answers are large: smaller ones, or fewer slots",
+                    Effect::Reload,
+                ))
+                .not_this("swap: a worker that waits for it stands still for everybody"),
         )
     }
 
@@ -172,7 +211,10 @@ impl Setup {
             return None;
         }
         let title = format!("{proxied} proxied requests fit, but only {ports} ports lead to {destination}");
-        let mut finding = Finding::new(Severity::Note, "ports_short", Some(Kind::Ports), title);
+        let mut finding = Finding::new(Severity::Note, "ports_short", Some(Kind::Ports), title)
+            .sure(Confidence::Possible)
+            .seen(format!("net.ipv4.ip_local_port_range: {ports} ports"))
+            .means("those beyond get 502; connections in TIME_WAIT take ports too");
         let link = crate::link::Link::new(Kind::Ports, Some(ports), "");
         finding.changes = advice::raise(&link, self);
         Some(wrong(finding, Kind::Ports))

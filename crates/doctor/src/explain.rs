@@ -59,6 +59,13 @@ pub fn explain(code: &str) -> Result<String, String> {
     found.map(|(_, page)| (*page).to_owned()).ok_or_else(missing)
 }
 
+/// The command of a finding's page that shows whether a change took effect.
+pub(crate) fn verify(code: &str) -> Option<&'static str> {
+    let (_, page) = PAGES.iter().find(|(known, _)| *known == code)?;
+    let (_, after) = page.split_once("## Verify")?;
+    after.lines().find_map(|line| line.strip_prefix("    "))
+}
+
 /// All codes that are explained.
 pub fn codes() -> impl Iterator<Item = &'static str> {
     PAGES.iter().map(|(code, _)| *code)
@@ -94,6 +101,7 @@ mod tests {
         let sources = [
             include_str!("diagnose/live.rs"),
             include_str!("diagnose/events.rs"),
+            include_str!("diagnose/upstreams.rs"),
             include_str!("diagnose/processors.rs"),
             include_str!("diagnose/traffic.rs"),
             include_str!("../../capacity/src/rules.rs"),

@@ -1,50 +1,101 @@
-//! The application behind an upstream: what to change there.
+//! The application behind an upstream: what to change there, in the words of its own settings.
 
 use capacity::{Change, Effect};
 
 use crate::facts::Facts;
 
-fn queue_of(address: &str, facts: &Facts) -> Option<u64> {
-    let upstream = facts.upstreams.iter().find(|upstream| upstream.address == address)?;
-    upstream.queue.as_ref().map(|queue| u64::from(queue.ceiling))
+/// Applications whose settings are known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Gunicorn,
+    Php,
+    Uwsgi,
+    Puma,
+    Node,
+    Other,
 }
 
-/// What the application calls itself, or what its socket's name says.
-fn program(address: &str, facts: &Facts) -> String {
-    let upstream = facts.upstreams.iter().find(|upstream| upstream.address == address);
-    let named = upstream.map(|upstream| upstream.program.clone()).filter(|name| !name.is_empty());
-    named.unwrap_or_else(|| address.to_owned()).to_lowercase()
+impl Program {
+    /// By what it calls itself, by its socket's name, or by a line of its log.
+    fn of(text: &str) -> Program {
+        let text = text.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        match () {
+            () if has(&["gunicorn", "worker timeout"]) => Program::Gunicorn,
+            () if has(&["php", "max_children"]) => Program::Php,
+            () if has(&["uwsgi"]) => Program::Uwsgi,
+            () if has(&["puma"]) => Program::Puma,
+            () if has(&["node"]) => Program::Node,
+            () => Program::Other,
+        }
+    }
+
+    fn place(self) -> &'static str {
+        match self {
+            Program::Gunicorn => "gunicorn",
+            Program::Php => "the php-fpm pool",
+            Program::Uwsgi => "uwsgi",
+            Program::Puma => "config/puma.rb",
+            Program::Node => "the Node application",
+            Program::Other => "the application",
+        }
+    }
+
+    /// What makes it do more at once.
+    fn workers(self, text: &str, online: Option<u64>) -> String {
+        // Beside those that wait for something, one that works for each processor.
+        let processes = online.map_or("2 x processors + 1".to_owned(), |online| (2 * online + 1).to_string());
+        match self {
+            Program::Gunicorn => format!("gunicorn --workers {processes}"),
+            Program::Php => match in_brackets(text) {
+                Some(children) => format!("pm.max_children = {}", children.saturating_mul(2)),
+                None => "pm.max_children: twice as many".to_owned(),
+            },
+            Program::Uwsgi => format!("processes = {processes}"),
+            Program::Puma => "workers, threads: more of them".to_owned(),
+            Program::Node => "more processes (cluster, pm2 -i max)".to_owned(),
+            Program::Other => "more workers".to_owned(),
+        }
+    }
+
+    fn backlog(self, length: u64) -> String {
+        match self {
+            Program::Gunicorn => format!("gunicorn --backlog {length}"),
+            Program::Php => format!("listen.backlog = {length}"),
+            Program::Uwsgi => format!("listen = {length}"),
+            Program::Puma => format!("bind 'unix://..?backlog={length}'"),
+            Program::Node => format!("server.listen({{ .., backlog: {length} }})"),
+            Program::Other => format!("its listen backlog: {length}"),
+        }
+    }
 }
 
-/// The settings of the application that make its queue emptier, then longer.
-pub(super) fn changes(address: &str, facts: &Facts) -> Vec<Change> {
-    let (program, ceiling) = (program(address, facts), queue_of(address, facts));
+/// `server reached pm.max_children setting (5)`
+fn in_brackets(text: &str) -> Option<u64> {
+    let (_, after) = text.split_once("max_children setting (")?;
+    after.split(')').next()?.parse().ok()
+}
+
+/// The settings of the application that make its queue emptier, then longer; by its address, or by what it said.
+pub(super) fn changes(of: &str, facts: &Facts) -> Vec<Change> {
+    let upstream = facts.upstreams.iter().find(|upstream| upstream.address == of);
+    let named = upstream.map(|upstream| upstream.program.as_str()).filter(|name| !name.is_empty());
+    let program = Program::of(named.unwrap_or(of));
+    let ceiling = upstream.and_then(|upstream| upstream.queue.as_ref()).map(|queue| u64::from(queue.ceiling));
     let length = ceiling.map_or(2048, |ceiling| (ceiling * 2).max(1024).next_power_of_two());
-    let (workers, backlog, place) = match () {
-        () if program.contains("gunicorn") => (
-            "gunicorn --workers, or --threads: more of them",
-            format!("gunicorn --backlog {length}"),
-            "gunicorn",
-        ),
-        () if program.contains("php") => {
-            ("pm.max_children: more of them", format!("listen.backlog = {length}"), "the php-fpm pool")
-        }
-        () if program.contains("uwsgi") => {
-            ("processes, threads: more of them", format!("listen = {length}"), "uwsgi")
-        }
-        () if program.contains("puma") => {
-            ("workers, threads: more of them", format!("bind 'unix://..?backlog={length}'"), "config/puma.rb")
-        }
-        () if program.contains("node") => (
-            "more processes (cluster, pm2 -i max)",
-            format!("server.listen({{ .., backlog: {length} }})"),
-            "the Node application",
-        ),
-        () => ("more workers", format!("its listen backlog: {length}"), "the application"),
-    };
-    vec![
-        Change::new(workers, place, Effect::RestartUpstream).note("more work done: the real fix"),
-        Change::new(format!("{backlog} and net.core.somaxconn = {length}"), place, Effect::RestartUpstream)
+    let online = facts.running.as_ref().map(|running| running.online as u64).filter(|online| *online > 0);
+    let mut changes = vec![
+        Change::new(program.workers(of, online), program.place(), Effect::RestartUpstream)
+            .note("or more than now: more work done is the real fix"),
+        Change::new(program.backlog(length), program.place(), Effect::RestartUpstream)
             .note("a longer queue only waits longer; a reload keeps the old one"),
-    ]
+    ];
+    if facts.kernel.somaxconn.is_none_or(|most| u64::from(most) < length) {
+        let place = "/etc/sysctl.d/60-somaxconn.conf";
+        changes.push(
+            Change::new(format!("net.core.somaxconn = {length}"), place, Effect::RestartUpstream)
+                .note("without it the backlog is cut"),
+        );
+    }
+    changes
 }

@@ -1,10 +1,10 @@
 //! What error logs tell, line by line of the capacity family.
 
-use capacity::{Change, Effect, Finding, Kind, Setup, Severity};
+use capacity::{Change, Confidence, Effect, Finding, Kind, Setup, Severity};
 
-use super::application;
-use super::live::{advised, code, holders, means};
+use super::live::{advised, code, means};
 use super::setup::is_reached;
+use super::upstreams;
 use crate::facts::Facts;
 use crate::logs::cause::Cause;
 use crate::logs::error::Event;
@@ -23,6 +23,7 @@ pub(super) fn findings(facts: &Facts, setup: Option<&Setup>) -> Vec<Finding> {
 fn broken(facts: &Facts) -> Option<Finding> {
     let error = facts.config.as_ref()?.error.as_ref()?;
     let found = new(Severity::Warning, "configuration_broken", None, "The configuration has a mistake")
+        .not_this("a restart: the server would not come up again")
         .seen(error.clone())
         .means("it is read up to there: what follows was not looked at, and a reload would be refused")
         .change(
@@ -35,41 +36,85 @@ fn finding(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
     let found = match event.cause {
         Cause::SlotsOnAccept | Cause::SlotsToUpstream => slots(event, facts, setup),
         Cause::SlotsReusing => {
-            let found = new(Severity::Warning, "slots_low", Kind::Slots, "Slots ran low: idle clients were closed to make room");
-            advised(found.means("the earliest warning there is: less than a sixteenth of a worker's slots was free"), None, setup)
+            let found = new(
+                Severity::Warning,
+                "slots_low",
+                Kind::Slots,
+                "Slots ran low: idle clients were closed to make room",
+            );
+            advised(
+                found.means(
+                    "the earliest warning there is: less than a sixteenth of a worker's slots was free",
+                ),
+                None,
+                setup,
+            )
         }
         Cause::SlotsForListeners => {
-            let found = new(Severity::Critical, "slots_for_listeners", Kind::Slots, "Fewer slots than listening sockets: it does not start");
-            advised(found, None, setup)
+            let found = new(
+                Severity::Critical,
+                "slots_for_listeners",
+                Kind::Slots,
+                "Fewer slots than listening sockets: it does not start",
+            );
+            let found =
+                found.means("each worker needs a slot for every listening socket: not one request is served");
+            advised(found.not_this("fewer workers: the number is each worker's"), None, setup)
         }
         Cause::SlotsOverLimit => {
-            let found = new(Severity::Warning, "descriptors_short", Kind::Descriptors, "worker_connections exceed the limit of descriptors");
+            let found = new(
+                Severity::Warning,
+                "descriptors_short",
+                Kind::Descriptors,
+                "worker_connections exceed the limit of descriptors",
+            );
             advised(found.means("connections fail with (24) before the slots are used up"), None, setup)
         }
         Cause::RlimitRefused => rlimit_refused(setup),
         Cause::FilesOnAccept | Cause::FilesToUpstream | Cause::FilesOpen => files(event, facts, setup),
         Cause::FilesOfMaster => files_of_master(),
         Cause::FilesOfMachine => files_of_machine(),
-        Cause::UpstreamQueue => upstream_queue(event, facts),
-        Cause::ConnectTimeout => connect_timeout(event, facts),
-        Cause::UpstreamSlow => upstream_slow(event, facts),
-        Cause::UpstreamDown => new(Severity::Warning, "upstream_down", None, "Nobody listens where requests are passed to")
-            .means("the application was down or restarting: no question of capacity, unless it was killed for memory"),
-        Cause::Ports => advised(new(Severity::Critical, code(Kind::Ports), Kind::Ports, "Local ports towards an upstream were used up").means(means(Kind::Ports, facts)), None, setup),
-        Cause::BindInUse => bind_in_use(facts),
+        Cause::UpstreamQueue => upstreams::queue(event, facts),
+        Cause::ConnectTimeout => upstreams::connect_timeout(event, facts),
+        Cause::UpstreamSlow => upstreams::slow(event, facts),
+        Cause::UpstreamDown => upstreams::down(),
+        Cause::Ports => advised(
+            new(
+                Severity::Critical,
+                code(Kind::Ports),
+                Kind::Ports,
+                "Local ports towards an upstream were used up",
+            )
+            .means(means(Kind::Ports, facts)),
+            None,
+            setup,
+        ),
+        Cause::BindInUse => upstreams::bind_in_use(facts),
         Cause::KernelMemory => kernel_memory(),
-        Cause::NoLiveUpstreams | Cause::UpstreamDisabled => no_live(event, facts),
-        Cause::Limited => new(Severity::Note, "limited", None, "limit_conn or limit_req refused requests").means("they work as configured"),
-        Cause::Application => application(),
-        Cause::Killed => new(Severity::Critical, "worker_killed", Kind::Memory, "A worker process was killed (signal 9)")
-            .means("most likely for memory: all its connections were lost")
-            .change(Change::new("dmesg | grep -i 'killed process'", "the machine", Effect::AtOnce).note("says whether and why"))
-            .not_this("more worker_connections: each costs memory"),
+        Cause::NoLiveUpstreams | Cause::UpstreamDisabled => upstreams::no_live(event, facts),
+        Cause::Limited => new(Severity::Note, "limited", None, "limit_conn or limit_req refused requests")
+            .means("they work as configured")
+            .change(
+                Change::new("burst=, rate=, or another key", "the limit_req or limit_conn", Effect::Reload)
+                    .note("if people were refused who should not be"),
+            )
+            .not_this("more slots: the limit stays"),
+        Cause::Application => upstreams::application(event, facts),
+        Cause::Killed => {
+            new(Severity::Critical, "worker_killed", Kind::Memory, "A worker process was killed (signal 9)")
+                .sure(Confidence::Likely)
+                .means("most likely for memory: all its connections were lost")
+                .change(
+                    Change::new("dmesg | grep -i 'killed process'", "the machine", Effect::AtOnce)
+                        .note("says whether and why"),
+                )
+                .not_this("more worker_connections: each costs memory")
+        }
     };
     Finding { evidence: evidence(event).into_iter().chain(found.evidence).collect(), ..found }
 }
 
-fn new(severity: Severity, code: &str, kind: impl Into<Option<Kind>>, title: &str) -> Finding {
+pub(super) fn new(severity: Severity, code: &str, kind: impl Into<Option<Kind>>, title: &str) -> Finding {
     Finding::new(severity, code, kind.into(), title)
 }
 
@@ -102,7 +147,7 @@ fn grouped(number: u64) -> String {
     parts.join(",")
 }
 
-fn happened(facts: &Facts, cause: Cause) -> Option<&Event> {
+pub(super) fn happened(facts: &Facts, cause: Cause) -> Option<&Event> {
     facts.events.events.iter().find(|event| event.cause == cause)
 }
 
@@ -118,6 +163,10 @@ fn slots(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
     };
     let mut found =
         new(Severity::Critical, code(Kind::Slots), Kind::Slots, &title).means(means(Kind::Slots, facts));
+    if setup.is_none() && event.cause == Cause::SlotsToUpstream {
+        // A client and an upstream for each.
+        found.requests = limit.map(|limit| limit / 2);
+    }
     if let Some(behind) = behind_slots(facts) {
         found.means = format!("{}; {behind}", found.means);
     }
@@ -201,139 +250,16 @@ fn files_of_machine() -> Finding {
         Kind::Descriptors,
         "The whole machine had no descriptor left (23)",
     )
+    .means("no program of the machine can open anything: clients hang, files and upstreams fail (500)")
     .change(Change::new("fs.file-max = 2097152", "/etc/sysctl.d/60-files.conf", Effect::AtOnce))
     .not_this("worker_rlimit_nofile, LimitNOFILE: it is not the process's limit")
 }
 
-fn upstream_queue(event: &Event, facts: &Facts) -> Finding {
-    let path = event.upstreams.keys().find(|name| name.starts_with("unix:")).cloned().unwrap_or_default();
-    let title = format!("The application's accept queue is full: {path}");
-    let mut found = new(Severity::Critical, code(Kind::UpstreamQueue), Kind::UpstreamQueue, &title).means(
-        "requests come faster than the application takes them; each one too many is refused at once (502)",
-    );
-    found.changes = application::changes(&path, facts);
-    Finding {
-        not_this: capacity::not_this(Kind::UpstreamQueue).iter().map(|wrong| (*wrong).to_owned()).collect(),
-        ..found
-    }
-}
-
-fn connect_timeout(event: &Event, facts: &Facts) -> Finding {
-    let full = facts.upstreams.iter().find(|upstream| {
-        let queue = upstream.queue.as_ref();
-        event.upstreams.contains_key(&upstream.address)
-            && queue.is_some_and(|queue| queue.waiting >= queue.ceiling)
-    });
-    let address = event.upstreams.keys().next().cloned().unwrap_or_default();
-    let title = format!("Connections to {address} are not answered (110)");
-    let mut found = new(Severity::Critical, code(Kind::UpstreamQueue), Kind::UpstreamQueue, &title);
-    found.means = match full {
-        Some(_) => {
-            "its accept queue is full: SYNs are dropped until the connect timeout, then 504".to_owned()
-        }
-        None => "its accept queue was full, or the network drops packets; 504 after the connect timeout"
-            .to_owned(),
-    };
-    found.changes = application::changes(&address, facts);
-    if full.is_none() {
-        found = found.change(
-            Change::new(
-                "ss -ltn: Recv-Q against Send-Q of its listening socket",
-                "the upstream's machine",
-                Effect::AtOnce,
-            )
-            .note("tells a full queue from a bad network"),
-        );
-    }
-    Finding {
-        not_this: capacity::not_this(Kind::UpstreamQueue).iter().map(|wrong| (*wrong).to_owned()).collect(),
-        ..found
-    }
-}
-
-fn upstream_slow(event: &Event, facts: &Facts) -> Finding {
-    let address = event.upstreams.keys().next().cloned().unwrap_or_default();
-    let found = new(
-        Severity::Warning,
-        "upstream_slow",
-        None,
-        &format!("{address} takes longer than its read timeout to answer"),
-    );
-    let found = found
-        .means("each such request holds two slots and two descriptors all that time (504)")
-        .change(
-            Change::new("find out what it waits for", "the application", Effect::AtOnce)
-                .note("its own logs, its database"),
-        )
-        .not_this("a longer proxy_read_timeout alone: requests hold their places longer");
-    holders(facts).into_iter().fold(found, Finding::seen)
-}
-
-fn bind_in_use(facts: &Facts) -> Finding {
-    let place =
-        facts.config.as_ref().and_then(|config| config.fixed_port.as_ref()).map(capacity::Place::words);
-    new(
-        Severity::Critical,
-        "fixed_port",
-        Kind::Ports,
-        "proxy_bind has a fixed port: one connection at a time",
-    )
-    .change(Change::new(
-        "proxy_bind with an address, without a port",
-        place.unwrap_or_else(|| "the location".to_owned()),
-        Effect::Reload,
-    ))
-    .not_this("net.ipv4.tcp_tw_reuse: the port is still only one")
-}
-
 fn kernel_memory() -> Finding {
     new(Severity::Critical, "kernel_memory", Kind::Memory, "The kernel had no memory for sockets (105)")
+        .means("connections to upstreams fail at once (500), however much memory the server may use")
         .change(Change::new("net.ipv4.tcp_mem: larger values", "/etc/sysctl.d/60-tcp.conf", Effect::AtOnce))
         .not_this("more worker_connections")
-}
-
-/// A consequence, unless nothing came before it.
-fn no_live(event: &Event, facts: &Facts) -> Finding {
-    let firsts =
-        [Cause::UpstreamQueue, Cause::ConnectTimeout, Cause::UpstreamDown, Cause::UpstreamSlow, Cause::Ports];
-    let causes = firsts.iter().filter_map(|cause| happened(facts, *cause));
-    let before = causes
-        .filter(|cause| cause.first.is_none() || event.first.is_none() || cause.first <= event.first)
-        .min_by_key(|cause| cause.first);
-    let limited =
-        facts.config.as_ref().is_some_and(|config| config.groups.iter().any(|group| group.max_conns));
-    let found =
-        new(Severity::Warning, "no_live_upstreams", None, "All servers of an upstream group were set aside");
-    match before {
-        Some(cause) => found.means(format!(
-            "a consequence: two failures within fail_timeout are enough. First came: {}",
-            cause.sample
-        )),
-        None if limited => Finding {
-            severity: Severity::Critical,
-            ..found.means("all servers are at their max_conns: works as configured, but 502")
-        },
-        None => Finding {
-            severity: Severity::Critical,
-            ..found.means("look for the first error before it, in older logs too")
-        },
-    }
-    .not_this("max_fails=0 alone: hides it, the failures stay")
-}
-
-fn application() -> Finding {
-    let found = new(
-        Severity::Critical,
-        "application_busy",
-        Kind::UpstreamQueue,
-        "The application says that all its workers are busy",
-    )
-    .means("what arrives waits in its accept queue, until that is full too")
-    .change(Change::new("more workers, or faster answers", "the application", Effect::RestartUpstream));
-    Finding {
-        not_this: capacity::not_this(Kind::UpstreamQueue).iter().map(|wrong| (*wrong).to_owned()).collect(),
-        ..found
-    }
 }
 
 /// Slots run out towards this very server, by its own doing.

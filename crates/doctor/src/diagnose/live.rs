@@ -1,7 +1,8 @@
 //! What can be seen of a running server.
 
 use capacity::{
-    Chain, Change, Effect, FULL, Finding, Kind, Link, NEARLY_FULL, Setup, Severity, not_this, raise,
+    Chain, Change, Confidence, Effect, FULL, Finding, Kind, Link, NEARLY_FULL, Setup, Severity, not_this,
+    raise,
 };
 
 use super::chain::{slots_of, sum};
@@ -20,7 +21,7 @@ pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> V
     all.extend(facts.queues.iter().filter_map(|queue| dropped(queue, facts, setup)));
     all.extend(machine_overflows(facts));
     all.extend(processors::findings(facts, setup));
-    all.extend(facts.own.iter().filter_map(|link| refused(link, setup)));
+    all.extend(facts.own.iter().filter_map(|link| refused(link, facts, setup)));
     all.extend(facts.queues.iter().filter_map(|queue| shorter(queue, facts, setup)));
     if let (Some(running), Some(config)) = (&facts.running, &facts.config) {
         all.extend(limit_not_landed(running, config));
@@ -67,7 +68,7 @@ fn full(link: &Link, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
 }
 
 /// What Plimsoll itself remembers: somebody found no place, though there may be room now.
-fn refused(link: &Link, setup: Option<&Setup>) -> Option<Finding> {
+fn refused(link: &Link, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
     if link.refused == 0 {
         return None;
     }
@@ -78,6 +79,7 @@ fn refused(link: &Link, setup: Option<&Setup>) -> Option<Finding> {
         link.peak,
         capacity::ceiling_words(link)
     ));
+    let finding = finding.means(means(link.kind, facts));
     Some(advised(finding, Some(link), setup))
 }
 
@@ -169,6 +171,7 @@ fn dropped(queue: &Queue, facts: &Facts, setup: Option<&Setup>) -> Option<Findin
             queue.drops_grown
         ))
         .means(means(Kind::AcceptQueue, facts));
+    let finding = finding.sure(if queue.drops_grown == 0 { Confidence::Likely } else { Confidence::Certain });
     let link = Link::new(Kind::AcceptQueue, Some(u64::from(queue.ceiling)), "").of(queue.address.clone());
     Some(advised(finding, Some(&link), setup))
 }
@@ -185,7 +188,12 @@ fn machine_overflows(facts: &Facts) -> Option<Finding> {
             "TcpExtListenOverflows +{} in {:.1} s",
             counters.grown.listen_overflows, counters.seconds
         ))
-        .means("not of this server: `ss -ltn` shows where Recv-Q has reached Send-Q");
+        .means("not of this server: the clients of another are dropped")
+        .change(
+            Change::new("ss -ltnp: whose Recv-Q has reached its Send-Q", "a terminal", Effect::AtOnce)
+                .note("it may be one of this server's upstreams"),
+        )
+        .not_this("a longer backlog of this server: its own queue lost nothing");
     Some(finding)
 }
 
@@ -268,6 +276,7 @@ fn held_by_idle(facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
     let title = format!("Idle keep-alive clients hold {} of {} slots", status.waiting, setup.slots());
     let finding = Finding::new(Severity::Warning, "idle_clients", Some(Kind::Slots), title)
         .seen(format!("stub_status: Waiting {}; keepalive_timeout {timeout} s", status.waiting))
+        .sure(Confidence::Likely)
         .means("they come back without a handshake, but their slots are not free; nginx closes them when a sixteenth is left")
         .change(Change::new(format!("worker_connections {};", setup.connections.saturating_mul(2)), "events context", Effect::Reload).note("with descriptors for them"))
         .not_this("a much shorter keepalive_timeout alone: trades slots for handshakes and TIME_WAIT");
@@ -278,7 +287,9 @@ fn leaving(running: &Running) -> Option<Finding> {
     let workers = running.workers.len().max(1);
     let title = format!("{} old workers still finish their connections", running.leaving);
     let finding = Finding::new(Severity::Note, "old_workers", Some(Kind::Memory), title)
+        .seen(format!("/proc: {} processes are shutting down, {workers} serve", running.leaving))
         .means("each reload leaves some behind while clients stay: memory and upstream connections are held twice")
-        .change(Change::new("worker_shutdown_timeout 5m;", "main context", Effect::Reload));
+        .change(Change::new("worker_shutdown_timeout 5m;", "main context", Effect::Reload))
+        .not_this("killing them: their clients are cut off");
     (running.leaving > workers).then_some(finding)
 }

@@ -7,10 +7,12 @@ mod live;
 mod processors;
 mod setup;
 mod traffic;
+mod upstreams;
 
 use capacity::{Chain, Finding, Kind, Severity};
 use serde::{Deserialize, Serialize};
 
+use crate::explain;
 use crate::facts::Facts;
 
 /// What the facts mean.
@@ -42,7 +44,8 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     findings.extend(live::findings(facts, &chain, setup.as_ref()));
     findings.extend(events::findings(facts, setup.as_ref()));
     findings.extend(traffic::findings(facts, &chain));
-    Diagnosis { chain, findings: ordered(findings) }
+    let findings = ordered(findings).into_iter().map(|found| completed(found, &chain)).collect();
+    Diagnosis { chain, findings }
 }
 
 /// The same thing seen in a log and live is one finding; causes come before what they cause.
@@ -73,6 +76,11 @@ fn same_thing(a: &Finding, b: &Finding) -> bool {
 
 fn merge(known: &mut Finding, other: Finding) {
     known.severity = known.severity.max(other.severity);
+    known.confidence = known.confidence.max(other.confidence);
+    known.requests = known.requests.into_iter().chain(other.requests).min();
+    if known.means.is_empty() {
+        known.means = other.means;
+    }
     known.evidence.extend(other.evidence);
     for change in other.changes {
         if !known.changes.iter().any(|had| had.setting == change.setting) {
@@ -84,6 +92,13 @@ fn merge(known: &mut Finding, other: Finding) {
             known.not_this.push(wrong);
         }
     }
+}
+
+/// With what follows from the chain and from the finding's code.
+fn completed(found: Finding, chain: &Chain) -> Finding {
+    let requests = found.requests.or_else(|| chain.requests_through(found.link?));
+    let verify = explain::verify(&found.code).unwrap_or_default().to_owned();
+    Finding { requests, verify, ..found }
 }
 
 /// A request that cannot go on fills what is before it: so the last link of the chain is the first cause.

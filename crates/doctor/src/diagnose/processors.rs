@@ -1,6 +1,6 @@
 //! Time of processors: whether the server gets what it asks for.
 
-use capacity::{Change, Effect, Finding, Kind, Setup, Severity};
+use capacity::{Change, Confidence, Effect, Finding, Kind, Setup, Severity};
 
 use super::live::advised;
 use crate::facts::{Facts, Running, Throttled, Worker};
@@ -72,6 +72,7 @@ fn starved(running: &Running) -> Option<Finding> {
             waited(&worst) * 100.0,
             worst.busy.unwrap_or(0.0) * 100.0
         ))
+        .sure(Confidence::Likely)
         .means("every request is late by what the others take, and no counter of the server shows it")
         .change(Change::new("CPUWeight=500", "[Service] of the server's unit", Effect::AtOnce))
         .change(Change::new("find out who: top", "the machine", Effect::AtOnce))
@@ -96,7 +97,10 @@ fn uneven(running: &Running) -> Option<Finding> {
             busy(most) * 100.0,
             least * 100.0
         ))
+        .sure(Confidence::Likely)
         .means("long-lived connections stay where they were accepted: those of this worker all wait")
-        .change(Change::new("listen .. reuseport;", "server context", Effect::Reload));
+        .change(Change::new("listen .. reuseport;", "server context", Effect::Reload))
+        .not_this("more workers: old connections stay where they are")
+        .not_this("multi_accept: who is awake takes even more");
     Some(finding)
 }

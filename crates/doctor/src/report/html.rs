@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use capacity::{FULL, Finding, Link};
+use capacity::{Confidence, FULL, Finding, Link};
 
 use super::{plot, text};
 use crate::diagnose::Diagnosis;
@@ -147,8 +147,12 @@ fn finding(out: &mut String, number: usize, finding: &Finding) {
     if !finding.evidence.is_empty() {
         let _ = write!(out, "<pre>{}</pre>", escaped(&finding.evidence.join("\n")));
     }
-    if !finding.means.is_empty() {
-        let _ = write!(out, "<p>{}</p>", escaped(&finding.means));
+    if finding.confidence != Confidence::Certain {
+        let _ = write!(out, "<p><i>Not certain: {}.</i></p>", finding.confidence.name());
+    }
+    let consequence = finding.consequence();
+    if !consequence.is_empty() {
+        let _ = write!(out, "<p>{}</p>", escaped(&consequence));
     }
     for change in &finding.changes {
         let note = if change.note.is_empty() { String::new() } else { format!("; {}", change.note) };
@@ -160,6 +164,9 @@ fn finding(out: &mut String, number: usize, finding: &Finding) {
             change.effect.words(),
             escaped(&note)
         );
+    }
+    if !finding.verify.is_empty() {
+        let _ = write!(out, "<p class=\"change\"><code>{}</code> verifies it</p>", escaped(&finding.verify));
     }
     if !finding.not_this.is_empty() {
         let _ = write!(out, "<h4>This will not help</h4>{}", list(&finding.not_this));

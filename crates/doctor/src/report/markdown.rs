@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use capacity::{FULL, Finding, Link};
+use capacity::{Confidence, FULL, Finding, Link};
 
 use crate::diagnose::Diagnosis;
 use crate::facts::Facts;
@@ -49,8 +49,12 @@ fn finding(out: &mut String, number: usize, finding: &Finding) {
     finding.evidence.iter().for_each(|line| {
         let _ = writeln!(out, "    {}", plain(line));
     });
-    if !finding.means.is_empty() {
-        let _ = writeln!(out, "\n{}", cell(&finding.means));
+    if finding.confidence != Confidence::Certain {
+        let _ = writeln!(out, "\nNot certain: {}.", finding.confidence.name());
+    }
+    let consequence = finding.consequence();
+    if !consequence.is_empty() {
+        let _ = writeln!(out, "\n{}", cell(&consequence));
     }
     if !finding.changes.is_empty() {
         out.push_str("\nChange:\n\n");
@@ -64,6 +68,9 @@ fn finding(out: &mut String, number: usize, finding: &Finding) {
             cell(&change.place),
             change.effect.words()
         );
+    }
+    if !finding.verify.is_empty() {
+        let _ = writeln!(out, "\nVerify: `{}`", finding.verify);
     }
     if !finding.not_this.is_empty() {
         out.push_str("\nThis will not help:\n\n");

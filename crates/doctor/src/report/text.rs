@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-use capacity::{FULL, Finding, Kind, Link, Severity, draw};
+use capacity::{Confidence, FULL, Finding, Kind, Link, Severity, draw};
 
 use crate::diagnose::Diagnosis;
 use crate::facts::Facts;
@@ -176,12 +176,13 @@ fn finding(out: &mut String, number: usize, finding: &Finding, colour: Colour) {
     wrapped(&mut title, &indent, &finding.title);
     out.push_str(&title.replacen(finding.severity.name(), &severity, 1));
     section(out, "seen", &finding.evidence);
-    section(out, "means", std::slice::from_ref(&finding.means));
+    if finding.confidence != Confidence::Certain {
+        section(out, "sure", &[format!("not certain, but {}", finding.confidence.name())]);
+    }
+    section(out, "means", &[finding.consequence()]);
     let changes: Vec<String> = finding.changes.iter().map(change).collect();
     section(out, "change", &changes);
-    if !changes.is_empty() {
-        section(out, "verify", &["plimsoll doctor --watch".to_owned()]);
-    }
+    section(out, "verify", std::slice::from_ref(&finding.verify));
     section(out, "not this", &finding.not_this);
     out.push('\n');
 }
