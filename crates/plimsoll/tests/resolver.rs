@@ -148,6 +148,77 @@ fn the_next_address_is_tried() {
     });
 }
 
+#[test]
+fn what_is_wrong_with_an_answer_is_said() {
+    let changed: [(&str, &'static [(usize, u8)], &str); 10] = [
+        ("a.test", &[(2, 0x01)], "invalid UDP DNS response "),
+        ("b.test", &[(3, 0x01)], "DNS error (1: Format error), query id:"),
+        ("c.test", &[(3, 0x09)], "DNS error (9: Unknown error), query id:"),
+        ("d.test", &[(5, 2)], "invalid number of questions in DNS response"),
+        ("e.test", &[(12, 0xc0)], "unexpected compression pointer in DNS response"),
+        ("f.test", &[(21, 3)], "unknown query type 3 in DNS response"),
+        ("g.test", &[(13, b'h')], "unexpected DNS response for h.test"),
+        ("i.test", &[(7, 2)], "short DNS response"),
+        // The type of the record ends at 33, its class at 35.
+        ("j.test", &[(35, 4)], "unexpected RR class 4 in DNS response"),
+        ("k.test", &[(33, 16)], "unexpected RR type 16 in DNS response"),
+    ];
+    each(|binary| {
+        let names = NameServer::new();
+        let server = binary.serve(site(&names, "ipv6=off; resolver_timeout 50ms"));
+        for (name, changes, text) in changed {
+            let address = Record::Address("127.0.0.1".parse().expect("an address"));
+            names.set(name, 60, &[address, Record::Changed(changes)]);
+            assert_eq!(ask(&server, name, 81).status, 502, "{name}");
+            server.error_log().wait_for(text);
+            server.error_log().wait_for(&format!("{name} could not be resolved (110: Operation timed out)"));
+        }
+    });
+}
+
+#[test]
+fn a_failure_for_one_kind_of_address_fails_both() {
+    each(|binary| {
+        let (names, origin) = (NameServer::new(), Origin::echo());
+        let address = Record::Address("127.0.0.1".parse().expect("an address"));
+        names.set("a.test", 60, &[address, Record::CodeForSix(2)]);
+        let server = binary.serve(site(&names, ""));
+        assert_eq!(ask(&server, "a.test", origin.port()).status, 502);
+        server.error_log().wait_for("a.test could not be resolved (2: Server failure)");
+    });
+}
+
+#[test]
+fn what_an_alias_stands_for_is_known_by_its_own_name() {
+    each(|binary| {
+        let (names, origin) = (NameServer::new(), Origin::echo());
+        names.address_of("c.test", 60, "127.0.0.1");
+        names.set("a.test", 60, &[Record::Alias("C.test")]);
+        names.set("b.test", 60, &[Record::Alias("c.test")]);
+        names.set("round.test", 60, &[Record::Alias("round.test")]);
+        let server = binary.serve(site(&names, "ipv6=off"));
+        for name in ["a.test", "b.test", "c.test", "a.test"] {
+            assert_eq!(ask(&server, name, origin.port()).status, 200, "{name}");
+        }
+        assert_eq!(names.asked(), ["A a.test", "A c.test", "A b.test"]);
+        assert_eq!(ask(&server, "round.test", origin.port()).status, 502);
+        server.error_log().wait_for("round.test could not be resolved (3: Host not found)");
+        assert_eq!(names.asked().len(), 4);
+    });
+}
+
+#[test]
+fn a_new_client_asks_anew_when_nobody_waits_for_an_old_question() {
+    each(|binary| {
+        let (names, origin) = (NameServer::new(), Origin::echo());
+        names.set("a.test", 60, &[Record::Silence]);
+        let server = binary.serve(site(&names, "ipv6=off; resolver_timeout 100ms"));
+        assert_eq!(ask(&server, "a.test", origin.port()).status, 502);
+        names.address_of("a.test", 60, "127.0.0.1");
+        assert_eq!(ask(&server, "a.test", origin.port()).status, 200);
+    });
+}
+
 /// Only ours: nginx waits five seconds before it asks another server.
 #[test]
 fn a_name_server_that_fails_is_passed_over() {

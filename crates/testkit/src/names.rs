@@ -25,6 +25,19 @@ pub enum Record {
     Code(u8),
     /// Nothing at all is sent.
     Silence,
+    /// These bytes of the message are others.
+    Changed(&'static [(usize, u8)]),
+    /// For questions about IPv6 addresses, this code.
+    CodeForSix(u8),
+}
+
+impl Record {
+    fn changes(&self) -> Option<&'static [(usize, u8)]> {
+        match self {
+            Record::Changed(changes) => Some(changes),
+            _ => None,
+        }
+    }
 }
 
 /// A running name server. A name without records does not exist.
@@ -153,6 +166,7 @@ fn answer(question: &[u8], shared: &Shared, tcp: bool) -> Option<Vec<u8>> {
     }
     let code = records.iter().find_map(|record| match record {
         Record::Code(code) => Some(Rcode::masked_from_int(*code)),
+        Record::CodeForSix(code) if asked.qtype() == Rtype::AAAA => Some(Rcode::masked_from_int(*code)),
         _ => None,
     });
     let mut builder =
@@ -165,7 +179,11 @@ fn answer(question: &[u8], shared: &Shared, tcp: bool) -> Option<Vec<u8>> {
         let owner: Name<Vec<u8>> = name.parse().ok()?;
         push(&mut builder, owner, asked.qtype(), ttl, record).ok()?;
     }
-    Some(builder.finish())
+    let mut bytes = builder.finish();
+    for (at, byte) in records.iter().filter_map(Record::changes).flatten() {
+        *bytes.get_mut(*at)? = *byte;
+    }
+    Some(bytes)
 }
 
 type Builder = domain::base::message_builder::AnswerBuilder<Vec<u8>>;

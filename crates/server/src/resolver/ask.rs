@@ -1,12 +1,13 @@
 //! One question: which server, how often, what its answer means.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dns::{Found, Kind, Question, Reply};
 
@@ -39,17 +40,27 @@ pub(super) async fn answer(
 ) {
     let mut telling = Telling { resolver: &resolver, name: &name, wanted, query: &query, result: None };
     let asking = Asking { resolver: &resolver, thread: &thread, query: &query };
-    telling.result = Some(
-        match wanted {
-            Wanted::Addresses => asking.addresses(&name).await,
-            Wanted::Services => asking.follow(&name, Kind::Srv).await,
-        }
-        .map(|found| {
-            let ttl = Duration::from_secs(found.ttl.into());
-            let until = thread.handle.now() + resolver.valid.unwrap_or(ttl);
-            Arc::new(Known { addresses: found.addresses, services: found.services, until })
-        }),
-    );
+    let reply = match wanted {
+        Wanted::Addresses => asking.addresses(&name).await,
+        Wanted::Services => asking.ask(&name, Kind::Srv).await,
+    };
+    telling.result = Some(match reply {
+        Err(why) => Err(why),
+        Ok(Reply::Useless) => asking.nothing().await,
+        Ok(reply) => known(reply, thread.handle.now(), resolver.valid),
+    });
+}
+
+/// What a reply tells, and until when.
+fn known(reply: Reply, now: Instant, valid: Option<Duration>) -> Result<Arc<Known>, Unresolved> {
+    let (found, alias) = match reply {
+        Reply::Found(found) => (found, None),
+        Reply::Alias { name, ttl } => (Found { ttl, ..Found::default() }, Some(name)),
+        Reply::Failed(code) => return Err(Unresolved(code)),
+        Reply::Empty | Reply::Useless | Reply::Truncated => return Err(Unresolved::NOT_FOUND),
+    };
+    let until = now + valid.unwrap_or(Duration::from_secs(found.ttl.into()));
+    Ok(Arc::new(Known { addresses: found.addresses, services: found.services, alias, until }))
 }
 
 /// Tells the outcome when it is dropped: also when the thread that asks ends before.
@@ -75,36 +86,28 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// Addresses of both kinds, asked for at once.
-    async fn addresses(&self, name: &str) -> Result<Found, Unresolved> {
-        let one = async |wanted: bool, kind| match wanted {
-            true => self.follow(name, kind).await,
-            false => Err(Unresolved::NOT_FOUND),
-        };
-        let (v4, v6) = both(one(self.resolver.ipv4, Kind::A), one(self.resolver.ipv6, Kind::Aaaa)).await;
-        match (v4, v6) {
-            (Ok(mut v4), Ok(v6)) => {
-                v4.addresses.extend(v6.addresses);
-                Ok(Found { ttl: v4.ttl.min(v6.ttl), ..v4 })
+    async fn addresses(&self, name: &str) -> Result<Reply, Unresolved> {
+        match (self.resolver.ipv4, self.resolver.ipv6) {
+            (true, true) => {
+                let (v4, v6) = both(self.ask(name, Kind::A), self.ask(name, Kind::Aaaa)).await;
+                Ok(joined(v4?, v6?))
             }
-            (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
-            // That one kind is missing explains less than why the other could not be asked for.
-            (Err(Unresolved::NOT_FOUND), Err(why)) | (Err(why), Err(_)) => Err(why),
+            (true, false) => self.ask(name, Kind::A).await,
+            (false, _) => self.ask(name, Kind::Aaaa).await,
         }
     }
 
-    /// Follows aliases from server to server.
-    async fn follow(&self, name: &str, kind: Kind) -> Result<Found, Unresolved> {
-        let (mut name, mut least) = (name.to_owned(), u32::MAX);
-        for _ in 0..dns::MOST_ALIASES {
-            match self.ask(&name, kind).await? {
-                Reply::Found(found) => return Ok(Found { ttl: found.ttl.min(least), ..found }),
-                Reply::Alias { name: other, ttl } => (name, least) = (other, least.min(ttl)),
-                Reply::Failed(code) => return Err(Unresolved(code)),
-                Reply::Truncated => return Err(Unresolved::SERVER),
-            }
+    /// Nothing will come of this question: those who wait for it wait to their end.
+    async fn nothing(&self) -> Result<Arc<Known>, Unresolved> {
+        while self.is_wanted() {
+            self.thread.handle.sleep(PAUSE).await;
         }
-        // Aliases without end lead nowhere.
-        Err(Unresolved::NOT_FOUND)
+        Err(Unresolved::TIMED_OUT)
+    }
+
+    fn is_wanted(&self) -> bool {
+        // The cache and this task.
+        Arc::strong_count(self.query) > 2
     }
 
     async fn ask(&self, name: &str, kind: Kind) -> Result<Reply, Unresolved> {
@@ -120,8 +123,7 @@ impl Asking<'_> {
                 Some(reply) => return Ok(reply),
                 None => {}
             }
-            // The cache and this task: nobody waits any more.
-            if Arc::strong_count(self.query) <= 2 {
+            if !self.is_wanted() {
                 break;
             }
         }
@@ -137,7 +139,12 @@ impl Asking<'_> {
         };
         match reply {
             Ok(reply) => Some(reply),
-            Err(failure) if failure.error.kind() == std::io::ErrorKind::TimedOut => None,
+            Err(failure) if failure.error.kind() == ErrorKind::TimedOut => None,
+            // Over TCP it closed the connection.
+            Err(failure) if failure.error.kind() == ErrorKind::UnexpectedEof => {
+                self.thread.handle.sleep(PAUSE).await;
+                None
+            }
             Err(failure) => {
                 let (call, error) = (failure.call, Errno(&failure.error));
                 self.thread.process.log(
@@ -148,6 +155,22 @@ impl Asking<'_> {
                 None
             }
         }
+    }
+}
+
+/// What the answers for both kinds of addresses say together: one failure fails both, one address is enough, an alias is
+/// followed where there is none.
+fn joined(v4: Reply, v6: Reply) -> Reply {
+    match (v4, v6) {
+        (Reply::Found(mut v4), Reply::Found(v6)) => {
+            v4.addresses.extend(v6.addresses);
+            Reply::Found(Found { ttl: v4.ttl.min(v6.ttl), ..v4 })
+        }
+        (failed @ Reply::Failed(_), _) | (_, failed @ Reply::Failed(_)) => failed,
+        (found @ Reply::Found(_), _) | (_, found @ Reply::Found(_)) => found,
+        (alias @ Reply::Alias { .. }, _) | (_, alias @ Reply::Alias { .. }) => alias,
+        (Reply::Useless, Reply::Useless) => Reply::Useless,
+        _ => Reply::Empty,
     }
 }
 

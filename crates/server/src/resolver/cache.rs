@@ -57,7 +57,7 @@ impl Cache {
     /// What there is of a name.
     pub fn find(&self, name: &str, wanted: Wanted, now: Instant) -> Entry {
         let mut names = lock(&self.0);
-        let key = (wanted, name.trim_end_matches('.').to_ascii_lowercase().into_boxed_str());
+        let key = key(name, wanted);
         match names.all.get(&key) {
             Some(State::Known(known)) if known.until > now => return Entry::Known(known.clone()),
             Some(State::Asking(query)) => return Entry::Asking(query.clone()),
@@ -71,17 +71,34 @@ impl Cache {
     /// A question is over. What cannot be found is asked for again at once, as in nginx.
     pub fn finish(&self, name: &str, wanted: Wanted, query: &Query, result: Result<Arc<Known>, Unresolved>) {
         let mut names = lock(&self.0);
-        let key = (wanted, name.trim_end_matches('.').to_ascii_lowercase().into_boxed_str());
+        let key = key(name, wanted);
         match &result {
             Ok(known) => drop(names.all.insert(key, State::Known(known.clone()))),
-            Err(_) => drop(names.all.remove(&key)),
+            Err(_) => names.forget(&key, query),
         }
         drop(names);
         query.finish(result);
     }
+    /// One waits no longer. Who comes when nobody is left asks anew: the answer to an old question may never come.
+    pub fn leave(&self, name: &str, wanted: Wanted, query: &Arc<Query>) {
+        // The names, the task that asks, and the one who leaves.
+        if Arc::strong_count(query) <= 3 {
+            lock(&self.0).forget(&key(name, wanted), query);
+        }
+    }
+}
+
+fn key(name: &str, wanted: Wanted) -> (Wanted, Box<str>) {
+    (wanted, name.trim_end_matches('.').to_ascii_lowercase().into_boxed_str())
 }
 
 impl Names {
+    /// Ends a question, unless another has taken its place.
+    fn forget(&mut self, key: &(Wanted, Box<str>), query: &Query) {
+        if matches!(self.all.get(key), Some(State::Asking(asking)) if std::ptr::eq(&**asking, query)) {
+            self.all.remove(key);
+        }
+    }
     fn make_room(&mut self, now: Instant) {
         if self.all.len() < self.sweep_at.max(SWEEP) {
             return;

@@ -9,10 +9,13 @@
 //! | `wire.rs` | the sockets |
 
 use std::fmt;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::worker::thread::Thread;
@@ -22,6 +25,7 @@ mod cache;
 mod wire;
 mod written;
 
+use cache::{Entry, Query};
 pub use written::{Conf, Names};
 
 /// Name servers, and what they said.
@@ -53,6 +57,8 @@ pub struct Known {
     pub addresses: Vec<IpAddr>,
     /// For [`Wanted::Services`].
     pub services: Vec<dns::Service>,
+    /// The name that this one stands for; nothing else is known then.
+    alias: Option<String>,
     /// Holds until then.
     pub until: Instant,
 }
@@ -70,21 +76,12 @@ impl Unresolved {
 
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.0 {
-            1 => "Format error",
-            2 => "Server failure",
-            3 => "Host not found",
-            4 => "Unimplemented",
-            5 => "Operation refused",
-            110 => "Operation timed out",
-            _ => "Unknown error",
-        };
-        write!(f, "{}: {text}", self.0)
+        write!(f, "{}: {}", self.0, dns::meaning(self.0))
     }
 }
 
 impl Resolver {
-    /// Looks a name up, for `timeout` at most.
+    /// Looks a name up, and those that it is an alias of, for `timeout` at most; none is no end.
     ///
     /// # Errors
     /// Where nobody gives an answer.
@@ -95,20 +92,46 @@ impl Resolver {
         wanted: Wanted,
         timeout: Duration,
     ) -> Result<Arc<Known>, Unresolved> {
-        let entry = match self.cache.find(name, wanted, thread.handle.now()) {
-            cache::Entry::Known(known) => return Ok(known),
-            cache::Entry::Asking(query) => query,
-            cache::Entry::New(query) => {
-                let asking = ask::answer(self.clone(), thread.clone(), name.into(), wanted, query.clone());
-                thread.handle.spawn(asking);
-                query
+        let mut end = pin!((!timeout.is_zero()).then(|| thread.handle.sleep(timeout)));
+        let mut name: Box<str> = name.into();
+        for _ in 0..=dns::MOST_ALIASES {
+            let known = match self.cache.find(&name, wanted, thread.handle.now()) {
+                Entry::Known(known) => known,
+                Entry::Asking(query) => self.wait(&query, &name, wanted, end.as_mut()).await?,
+                Entry::New(query) => {
+                    let asking =
+                        ask::answer(self.clone(), thread.clone(), name.clone(), wanted, query.clone());
+                    thread.handle.spawn(asking);
+                    self.wait(&query, &name, wanted, end.as_mut()).await?
+                }
+            };
+            match &known.alias {
+                None => return Ok(known),
+                Some(other) => name = other.as_str().into(),
             }
-        };
-        let mut sleep = std::pin::pin!(thread.handle.sleep(timeout));
-        std::future::poll_fn(|cx| match entry.poll(cx) {
-            std::task::Poll::Pending => sleep.as_mut().poll(cx).map(|()| Err(Unresolved::TIMED_OUT)),
-            ready => ready,
-        })
-        .await
+        }
+        // Aliases without end lead nowhere.
+        Err(Unresolved::NOT_FOUND)
+    }
+
+    /// Waits for what somebody asks.
+    async fn wait(
+        &self,
+        query: &Arc<Query>,
+        name: &str,
+        wanted: Wanted,
+        mut end: Pin<&mut Option<impl Future<Output = ()>>>,
+    ) -> Result<Arc<Known>, Unresolved> {
+        let answer = poll_fn(|cx| match (query.poll(cx), end.as_mut().as_pin_mut()) {
+            (Poll::Pending, Some(end)) => end.poll(cx).map(|()| None),
+            (outcome, _) => outcome.map(Some),
+        });
+        match answer.await {
+            Some(outcome) => outcome,
+            None => {
+                self.cache.leave(name, wanted, query);
+                Err(Unresolved::TIMED_OUT)
+            }
+        }
     }
 }

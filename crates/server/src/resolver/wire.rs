@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::Instant;
 
-use dns::{Question, Reply};
+use dns::{Over, Question, Reply};
 
 use crate::connection::Socket;
+use crate::log::Level;
 use crate::upstream;
 use crate::worker::ledger::{Class, Line};
 use crate::worker::thread::Thread;
@@ -42,7 +43,7 @@ pub(super) async fn datagram(
         loop {
             match socket.try_read_early(&mut buffer) {
                 Ok(n) => {
-                    if let Some(reply) = question.read(&buffer[..n]) {
+                    if let Some(reply) = read(thread, question, &buffer[..n], Over::Udp) {
                         return Ok(reply);
                     }
                 }
@@ -86,14 +87,22 @@ pub(super) async fn stream(
     let mut message = (bytes.len() as u16).to_be_bytes().to_vec();
     message.extend_from_slice(&bytes);
     socket.write_all(&message).await.map_err(during("send()"))?;
-    let mut length = [0; 2];
-    fill(&socket, &mut length).await.map_err(during("recv()"))?;
-    let mut answer = vec![0; u16::from_be_bytes(length).into()];
-    fill(&socket, &mut answer).await.map_err(during("recv()"))?;
-    match question.read(&answer) {
-        Some(Reply::Truncated) | None => Err(during("recv()")(io::ErrorKind::InvalidData.into())),
-        Some(reply) => Ok(reply),
+    loop {
+        let mut length = [0; 2];
+        fill(&socket, &mut length).await.map_err(during("recv()"))?;
+        let mut answer = vec![0; u16::from_be_bytes(length).into()];
+        fill(&socket, &mut answer).await.map_err(during("recv()"))?;
+        if let Some(reply) = read(thread, question, &answer, Over::Tcp) {
+            return Ok(reply);
+        }
     }
+}
+
+/// The answer, if that is what it is; what is wrong with it is logged.
+fn read(thread: &Thread, question: &Question, bytes: &[u8], over: Over) -> Option<Reply> {
+    question.read(bytes, over, &mut |complaint| {
+        thread.process.log(Level::Error, format_args!("{complaint}"));
+    })
 }
 
 async fn fill(socket: &Socket, buffer: &mut [u8]) -> io::Result<()> {

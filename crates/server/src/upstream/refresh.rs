@@ -150,22 +150,31 @@ impl Followed {
             false => format!("_{service}._tcp.{}", self.host),
         };
         let known = self.resolver.look_up(thread, &name, Wanted::Services, self.timeout).await?;
-        let best = known.services.iter().map(|service| service.priority).min();
-        let (mut servers, mut until) = (Servers::default(), known.until);
+        let (mut hosts, mut until, mut failed) = (Vec::new(), known.until, None);
         for one in &known.services {
+            match self.resolver.look_up(thread, &one.host, Wanted::Addresses, self.timeout).await {
+                Ok(host) => {
+                    until = until.min(host.until);
+                    hosts.push((one, host));
+                }
+                Err(why) => {
+                    let what = format!("while resolving service {service} of {}", self.host);
+                    note(thread, format_args!("{} could not be resolved ({why}) {what}", one.host));
+                    failed = failed.filter(|failed| *failed == Unresolved::NOT_FOUND).or(Some(why));
+                }
+            }
+        }
+        if let (true, Some(why)) = (hosts.is_empty(), failed) {
+            return Err(why);
+        }
+        // Those of the lowest number are the first ones, the others are there for when they fail.
+        let best = hosts.iter().map(|(one, _)| one.priority).min();
+        let mut servers = Servers::default();
+        for (one, host) in hosts {
             let first = Some(one.priority) == best;
             if self.backup && !first {
                 continue;
             }
-            let host = match self.resolver.look_up(thread, &one.host, Wanted::Addresses, self.timeout).await {
-                Ok(host) => host,
-                Err(why) => {
-                    let what = format!("while resolving service {service} of {}", self.host);
-                    note(thread, format_args!("{} could not be resolved ({why}) {what}", one.host));
-                    continue;
-                }
-            };
-            until = until.min(host.until);
             let found = host.addresses.iter().map(|ip| {
                 let server = self.server(Address::Tcp((*ip, one.port).into()));
                 let weight = if server.weight == 1 { u32::from(one.weight).max(1) } else { server.weight };
