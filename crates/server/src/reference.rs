@@ -120,6 +120,8 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "grpc_next_upstream",
         "requests that the server says it has not begun with are asked again, whatever their method",
     ),
+    ("tunnel_send_lowat", "no effect, as in nginx on Linux"),
+    ("tunnel_buffer_size", "where it is not written, as much is read as there is"),
     ("grpc_ssl_protocols", "as `proxy_ssl_protocols`"),
     ("grpc_ssl_ciphers", "as `ssl_ciphers`"),
     ("grpc_ssl_verify", "as `proxy_ssl_verify`"),

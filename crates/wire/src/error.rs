@@ -45,6 +45,8 @@ pub enum BadRequest {
     Trace,
     /// CONNECT.
     Connect,
+    /// CONNECT with a body.
+    ConnectWithBody,
     /// The body is not in the chunked coding its head promised.
     InvalidChunkedBody,
 }
@@ -89,6 +91,7 @@ impl BadRequest {
             }
             Self::Trace => "client sent TRACE method",
             Self::Connect => "client sent CONNECT method",
+            Self::ConnectWithBody => "client sent CONNECT request with body",
             Self::InvalidChunkedBody => "client sent invalid chunked body",
         }
     }

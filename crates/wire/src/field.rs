@@ -60,6 +60,7 @@ pub enum Known {
     Link,
     WwwAuthenticate,
     ProxyAuthenticate,
+    ProxyAuthorization,
     XPad,
     XAccelExpires,
     XAccelRedirect,
@@ -161,6 +162,7 @@ impl Known {
             (18, b'p') => pick(name, b"proxy-authenticate", Self::ProxyAuthenticate),
             (18, b'x') => pick(name, b"x-accel-limit-rate", Self::XAccelLimitRate),
             (19, b'i') => pick(name, b"if-unmodified-since", Self::IfUnmodifiedSince),
+            (19, b'p') => pick(name, b"proxy-authorization", Self::ProxyAuthorization),
             (19, b'c') => pick(name, b"content-disposition", Self::ContentDisposition),
             _ => Self::Other,
         }

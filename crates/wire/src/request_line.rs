@@ -229,7 +229,7 @@ fn port_end(buf: &[u8], at: usize, head: &mut RequestHead) -> Step {
     head.port = Span::new(at + 1, end);
     match port_number(head.port.of(buf)) {
         Some(_) => Ok(end),
-        None => invalid(end),
+        None => Err(Stop::Bad(BadRequest::InvalidHostInLine, end)),
     }
 }
 

@@ -296,8 +296,15 @@ impl Walk<'_> {
     }
 
     fn pass(&mut self, name: &str, to: &str, place: Place) {
-        const PASSES: [&str; 6] =
-            ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"];
+        const PASSES: [&str; 7] = [
+            "proxy_pass",
+            "fastcgi_pass",
+            "uwsgi_pass",
+            "scgi_pass",
+            "grpc_pass",
+            "memcached_pass",
+            "tunnel_pass",
+        ];
         if PASSES.contains(&name) {
             let known: Vec<&str> = self.tree.statements.iter().flat_map(groups).collect();
             let to = destination(to, name, &known);

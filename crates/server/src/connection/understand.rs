@@ -1,6 +1,6 @@
 //! From a parsed head to host, server, path and framing.
 
-use wire::{BadRequest, Framing};
+use wire::{BadRequest, Framing, Method, Version};
 
 use crate::http::request::Request;
 
@@ -33,6 +33,7 @@ pub(super) fn understand(request: &mut Request) -> Result<(), BadRequest> {
     take_host(request)?;
     choose_server(request);
     let mut framing = match request.head.framing(&request.buffer) {
+        Err(BadRequest::Connect) if is_for_a_tunnel(request) => connect(request)?,
         Err(bad @ (BadRequest::Trace | BadRequest::Connect)) => {
             request.body.begin(request.head.body(&request.buffer)?);
             return Err(bad);
@@ -49,8 +50,27 @@ pub(super) fn understand(request: &mut Request) -> Result<(), BadRequest> {
     request.body.begin(framing);
     request.body.expects_continue = request.head.expects_continue(&request.buffer);
     // Whether the location allows it too is asked where that is found.
-    request.keep_alive = request.head.keep_alive(&request.buffer);
+    request.keep_alive = request.method != Method::Connect && request.head.keep_alive(&request.buffer);
     Ok(())
+}
+
+/// Whether some place of the server takes CONNECT (`tunnel_pass`); only HTTP/1.1 asks for tunnels.
+#[cold]
+fn is_for_a_tunnel(request: &Request) -> bool {
+    request.head.version == Version::Http11
+        && !request.client.is_stream()
+        && request.generation.shared.server(request.server).tunnels
+}
+
+/// What follows a CONNECT is the tunnel's: it has no body.
+#[cold]
+fn connect(request: &mut Request) -> Result<Framing, BadRequest> {
+    let framing = request.head.body(&request.buffer)?;
+    if matches!(framing, Framing::None | Framing::Length(0)) {
+        return Ok(Framing::None);
+    }
+    request.body.begin(framing);
+    Err(BadRequest::ConnectWithBody)
 }
 
 pub(super) fn take_path(request: &mut Request) -> Result<(), BadRequest> {

@@ -243,10 +243,11 @@ async fn first_rejection(steps: &[Box<dyn Step>], request: &mut Request) -> Opti
     None
 }
 
-/// `satisfy all`: nobody rejects. `satisfy any`: one allows, or nobody rejects. A 401 may wait a while (`auth_delay`).
+/// `satisfy all`: nobody rejects. `satisfy any`: one allows, or nobody rejects. A 401 or 407 may wait a while
+/// (`auth_delay`).
 async fn access(plan: &Plan, request: &mut Request) -> Option<u16> {
     let rejected = judged(plan, request).await?;
-    if rejected != 401 || plan.core.auth_delay.is_zero() {
+    if !matches!(rejected, 401 | 407) || plan.core.auth_delay.is_zero() {
         return Some(rejected);
     }
     log_info!(request, "delaying unauthorized request");
@@ -262,13 +263,13 @@ async fn judged(plan: &Plan, request: &mut Request) -> Option<u16> {
         match step.check(request).outcome().await {
             Verdict::Next => {}
             Verdict::Allow if plan.core.satisfy_any => {
-                request.response.remove(b"WWW-Authenticate");
+                request.response.remove(request.challenge().name);
                 return None;
             }
             Verdict::Allow => {}
             // To be asked for a password is better than to be sent away.
             Verdict::Reject(403) if plan.core.satisfy_any => rejected = rejected.or(Some(403)),
-            Verdict::Reject(401) if plan.core.satisfy_any => rejected = Some(401),
+            Verdict::Reject(status @ (401 | 407)) if plan.core.satisfy_any => rejected = Some(status),
             Verdict::Reject(status) => return Some(status),
         }
     }

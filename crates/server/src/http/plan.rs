@@ -13,7 +13,7 @@ use crate::modules::{
     access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core, dav,
     empty_gif, fastcgi, files, flv, grpc, gzip, headers, headers_more, http2, limit_conn, limit_req, log,
     memcached, mirror, mp4, not_modified, proxy, random_index, range, realip, referer, rewrite, scgi,
-    secure_link, slice, ssi, stub_status, sub, try_files, upstream, upstream_api, userid, uwsgi,
+    secure_link, slice, ssi, stub_status, sub, try_files, tunnel, upstream, upstream_api, userid, uwsgi,
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -82,6 +82,10 @@ impl Content {
             Content::Handler(handler) => handler.passes_on(),
         }
     }
+    /// Whether it takes CONNECT.
+    pub fn tunnels(&self) -> bool {
+        matches!(self, Content::Handler(handler) if handler.tunnels())
+    }
     /// The servers that are asked, if they are always the same.
     pub fn asks(&self) -> Option<&Arc<Group>> {
         match self {
@@ -112,6 +116,7 @@ const HANDLERS: &[Make<dyn Handler>] = &[
     uwsgi::handler,
     scgi::handler,
     memcached::handler,
+    tunnel::handler,
     grpc::handler,
     empty_gif::handler,
     flv::handler,

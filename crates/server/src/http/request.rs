@@ -171,6 +171,16 @@ impl Captures {
     }
 }
 
+/// How a client is asked who it is.
+pub struct Challenge {
+    /// The status of the answer that asks.
+    pub status: u16,
+    /// The header of that answer.
+    pub name: &'static [u8],
+    /// The header of the request that tells.
+    pub credentials: Known,
+}
+
 impl Request {
     /// A fresh one, for the thread's pool.
     pub fn new(thread: &Rc<Thread>) -> Request {
@@ -354,6 +364,15 @@ impl Request {
     /// The first header of a known name.
     pub fn header(&self, known: Known) -> Option<&[u8]> {
         self.head.headers.value(known, &self.buffer)
+    }
+    /// What asks for credentials, and where they are: who wants a tunnel speaks to a proxy (RFC 9110, section 11.7).
+    pub fn challenge(&self) -> Challenge {
+        match self.method {
+            Method::Connect => {
+                Challenge { status: 407, name: b"Proxy-Authenticate", credentials: Known::ProxyAuthorization }
+            }
+            _ => Challenge { status: 401, name: b"WWW-Authenticate", credentials: Known::Authorization },
+        }
     }
     /// Whether the request has conditions or ranges: the response may be another than the whole.
     pub fn has_conditions(&self) -> bool {

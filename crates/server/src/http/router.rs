@@ -22,6 +22,8 @@ pub struct Server {
     pub name: Box<str>,
     /// What the server level itself does: its rewrite phase, and its settings where there is no location.
     pub plan: PlanId,
+    /// Some place of it takes CONNECT (`tunnel_pass`).
+    pub tunnels: bool,
     /// How it speaks TLS; `None` without a certificate.
     pub tls: Option<crate::modules::ssl::Configured>,
     /// How it speaks HTTP/2.

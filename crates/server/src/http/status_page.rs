@@ -16,6 +16,7 @@ const PAGES: &[(u16, &str)] = &[
     (404, "404 Not Found"),
     (405, "405 Not Allowed"),
     (406, "406 Not Acceptable"),
+    (407, "407 Proxy Authentication Required"),
     (408, "408 Request Time-out"),
     (409, "409 Conflict"),
     (410, "410 Gone"),
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn other_statuses_have_no_page() {
-        for status in [200, 204, 300, 304, 407, 417, 444, 499, 506, 599] {
+        for status in [200, 204, 300, 304, 417, 444, 499, 506, 599] {
             assert_eq!(find(status, true, false), None, "{status}");
         }
     }

@@ -60,6 +60,10 @@ pub trait Handler: Send + Sync {
     fn passes_on(&self) -> bool {
         false
     }
+    /// Whether it takes CONNECT, which servers refuse otherwise.
+    fn tunnels(&self) -> bool {
+        false
+    }
     /// The servers it asks, if they are always the same.
     fn asks(&self) -> Option<&Arc<Group>> {
         None

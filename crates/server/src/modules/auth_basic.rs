@@ -75,7 +75,8 @@ impl Step for Basic {
         if realm == b"off" {
             return Verdict::Next.into();
         }
-        let Some((user, secret)) = request.header(Known::Authorization).and_then(credentials) else {
+        let Some((user, secret)) = request.header(request.challenge().credentials).and_then(credentials)
+        else {
             log_info!(request, "no user/password was provided for basic authentication");
             return ask(request, &realm).into();
         };
@@ -143,6 +144,7 @@ fn judge(request: &mut Request, realm: &[u8], user: &[u8], verified: Option<bool
 /// Who are you?
 fn ask(request: &mut Request, realm: &[u8]) -> Verdict {
     let value = [b"Basic realm=\"", realm, b"\""].concat();
-    request.response.add(Known::Other, b"WWW-Authenticate", &value);
-    Verdict::Reject(401)
+    let challenge = request.challenge();
+    request.response.add(Known::Other, challenge.name, &value);
+    Verdict::Reject(challenge.status)
 }

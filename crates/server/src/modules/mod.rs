@@ -90,6 +90,7 @@ pub mod ssl;
 pub mod stub_status;
 pub mod sub;
 pub mod try_files;
+pub mod tunnel;
 pub mod upstream;
 pub mod upstream_api;
 pub mod userid;
@@ -127,6 +128,7 @@ pub static ALL: &[&Module] = &[
     &fastcgi::MODULE,
     &scgi::MODULE,
     &memcached::MODULE,
+    &tunnel::MODULE,
     &uwsgi::MODULE,
     &uwsgi::SSL,
     &flv::MODULE,

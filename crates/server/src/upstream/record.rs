@@ -256,6 +256,12 @@ impl Record {
             last.status = status;
         }
     }
+    /// A tunnel was opened: as in nginx there is no answer, so no status.
+    pub fn opened(&mut self, now: Instant) {
+        if let Some(last) = self.tries.last_mut() {
+            last.header = Some(now);
+        }
+    }
     /// The try is over.
     pub fn end(&mut self, now: Instant) {
         if let Some(last) = self.tries.last_mut() {

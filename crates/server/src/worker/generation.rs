@@ -130,6 +130,10 @@ impl Compiler<'_> {
         let plan = self.plans[plan.0 as usize].as_ref();
         plan.is_some_and(|p| p.content.passes_on())
     }
+    /// Whether a block that was compiled as this one, or later, takes CONNECT.
+    fn tunnels(&self, first: usize) -> bool {
+        self.plans[first..].iter().flatten().any(|plan| plan.content.tunnels())
+    }
     /// A path below the prefix.
     pub fn prefix_path(&self, path: &str) -> String {
         self.prefix.join(path).to_string_lossy().into_owned()
@@ -210,6 +214,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
 
 fn server(block: &Scope, with: &mut Compiler<'_>) -> Result<Server, Error> {
     with.server_names = block.conf::<ServerNames>().map(|names| names.all.clone()).unwrap_or_default();
+    let first = with.plans.len();
     let plan = with.plan(block)?;
     let mut named = Vec::new();
     let locations = location::compile(block, &mut named, with)?;
@@ -221,7 +226,8 @@ fn server(block: &Scope, with: &mut Compiler<'_>) -> Result<Server, Error> {
     };
     let tls = modules::ssl::compile(block, with)?;
     let http2 = modules::http2::compile(block);
-    Ok(Server { name, plan, tls, http2, locations, named: named.into_iter().collect::<HashMap<_, _>>() })
+    let named = named.into_iter().collect::<HashMap<_, _>>();
+    Ok(Server { name, plan, tunnels: with.tunnels(first), tls, http2, locations, named })
 }
 
 /// A server without `listen` is at port 80, or 8000 where that needs rights it has not.

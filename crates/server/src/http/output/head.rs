@@ -86,7 +86,7 @@ fn fields(headers: &[Field], text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn connection_header(request: &Request, out: &mut Vec<u8>) {
-    if request.response.upgrade {
+    if request.response.status == 101 {
         out.extend_from_slice(b"Connection: upgrade\r\n");
     } else if !request.keep_alive {
         out.extend_from_slice(b"Connection: close\r\n");

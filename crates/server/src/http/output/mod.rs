@@ -146,7 +146,8 @@ fn prepare(request: &mut Request) -> bool {
     if status == 204 && !theirs {
         request.response.content_type = Span::default();
     }
-    let none = status < 200 || status == 204 || status == 304;
+    // What follows an upgrade is no body.
+    let none = status < 200 || status == 204 || status == 304 || request.response.upgrade;
     let bodiless = none || request.method == Method::Head || request.head.method == Method::Head;
     if none {
         if status != 304 && !(theirs && status == 204 && request.response.content_length == Some(0)) {
@@ -155,7 +156,7 @@ fn prepare(request: &mut Request) -> bool {
         return true;
     }
     let unknown = request.response.content_length.is_none();
-    if (unknown || request.response.expects_trailers) && !bodiless && !request.response.upgrade {
+    if (unknown || request.response.expects_trailers) && !bodiless {
         let plan = request.plan();
         if request.head.version == Version::Http20 {
             return bodiless;

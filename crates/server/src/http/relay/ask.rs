@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use wire::Method;
+use wire::{Method, ResponseHead};
 
 use super::body::UpstreamSource;
 use super::cache::{self, Kept};
@@ -326,6 +326,11 @@ impl<'a> Tries<'a> {
         request.upstream.connected(request.thread.handle.now());
         link.requests += 1;
         let UpstreamSource::Link(link) = at.insert(UpstreamSource::Link(link)) else { return Ok(()) };
+        if let Reader::Opened = reader {
+            request.upstream.head = ResponseHead { status: 200, ..ResponseHead::default() };
+            request.upstream.opened(request.thread.handle.now());
+            return Ok(());
+        }
         if send::send(self.settings, request, link, message).await? == send::Sent::Early {
             // The rest of the request is owed: nothing else can follow on this connection.
             link.requests = u32::MAX;

@@ -17,6 +17,7 @@ use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::Template;
+use crate::log::Level;
 use crate::resolver::Names;
 use crate::upstream::{self, Group, group_number, split};
 use crate::worker::generation::Compiler;
@@ -35,6 +36,10 @@ pub trait Module: Send + Sync + 'static {
     const HIDDEN: &'static [&'static [u8]] = FOR_US;
     /// See [`Kind::only_asks`].
     const ONLY_ASKS: bool = false;
+    /// See [`Kind::streams`].
+    const STREAMS: bool = false;
+    /// Whether an address that is none is the client's mistake, of which the log says little.
+    const BLAMES_CLIENT: bool = false;
     /// How connections are encrypted, where the module can do that.
     ///
     /// # Errors
@@ -96,6 +101,14 @@ impl<M: Module> Inherit for Pass<M> {
 /// nginx's words.
 pub fn pass<M: Module>(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     let to = Template::compile(at, a, 0)?;
+    pass_to::<M>(at, a, to)
+}
+
+/// Takes the address that the directive has, or stands for.
+///
+/// # Errors
+/// nginx's words.
+pub fn pass_to<M: Module>(at: &mut Scope, a: &Args<'_>, to: Template) -> Result<(), Error> {
     if at.own::<Pass<M>>().to.is_some() {
         return Err(Error::directive("is duplicate"));
     }
@@ -194,7 +207,7 @@ pub fn compile<M: Module>(
 ) -> Result<Option<Gateway>, Error> {
     let written = at.conf::<Passing<M>>().map(|passing| &passing.0);
     let Some((to, place)) = at.conf::<Pass<M>>().and_then(|pass| pass.to.as_ref()) else {
-        if let Some(written) = written.filter(|_| !M::ONLY_ASKS) {
+        if let Some(written) = written.filter(|_| !M::ONLY_ASKS && !M::STREAMS) {
             settings::check(at, written, M::PREFIX)?;
         }
         return Ok(None);
@@ -228,7 +241,7 @@ pub fn compile<M: Module>(
         // What is encrypted is encrypted as this place has it.
         transport: if tls.is_some() { at.at.to_string() } else { transport },
         only_asks: M::ONLY_ASKS,
-        streams: false,
+        streams: M::STREAMS,
     };
     let settings = Arc::new(settings::compile(at, written, &kind, keepalive, with)?);
     Ok(Some(Gateway { settings, params: Params::compile::<M>(at)?, target, tls }))
@@ -313,7 +326,8 @@ async fn find<M: Module>(
     let address = String::from_utf8_lossy(&text).into_owned();
     request.thread.give_buffer(text);
     let server = server::<M>(&address).map_err(|what| {
-        log_error!(request, "{what}");
+        let level = if M::BLAMES_CLIENT { Level::Info } else { Level::Error };
+        request.note(level, format_args!("{what}"));
         500_u16
     })?;
     let group = upstream::find(request, names, server.host, server.port, server.default).await?;

@@ -63,6 +63,8 @@ pub enum Reader {
     Other(Box<dyn Answer>),
     /// HTTP/2: request and answer are a stream of a connection that may have several.
     Stream,
+    /// The connection itself is the answer: what comes of it goes to the client as it is.
+    Opened,
 }
 
 /// Reads one answer of a protocol other than HTTP/1.

@@ -46,8 +46,8 @@ pub(super) async fn head(
                     Err(bad) => return Err(Failure::Invalid(bad.into())),
                     Ok(_) => {}
                 },
-                // That of a stream is not read here.
-                Reader::Stream => return Err(Failure::Closed),
+                // That of a stream is not read here, and one that is opened has none.
+                Reader::Stream | Reader::Opened => return Err(Failure::Closed),
                 Reader::Other(answer) => {
                     let progress = answer.head(&mut record.buffer, &mut record.head, limit);
                     for note in answer.notes() {

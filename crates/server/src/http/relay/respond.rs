@@ -33,13 +33,14 @@ pub(super) async fn respond(
 ) -> Next {
     let settings = tries.settings;
     let Answered { mut held, source, reader } = answered;
+    let opened = matches!(reader, Reader::Opened);
     tries.answered(request, &mut held);
     let mut kept = tries.kept.take();
     let rests = tries.rests(&held);
     let record = &request.upstream;
     let (coding, reusable) = match reader {
         Reader::Other(answer) => (Coding::Other(answer), true),
-        Reader::Stream => (Coding::UntilClose, false),
+        Reader::Stream | Reader::Opened => (Coding::UntilClose, false),
         Reader::Http(_) => {
             // What has no head ends with its connection.
             let framing = record.framing.unwrap_or(ResponseFraming::UntilClose);
@@ -70,6 +71,7 @@ pub(super) async fn respond(
     }
     request.response.single_range = true;
     copy_head(protocol, settings, request);
+    request.response.upgrade |= opened;
     if parts.source.as_ref().is_some_and(UpstreamSource::is_end) {
         request.response.content_length.get_or_insert(0);
     }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub(super) buffering: bool,
     /// The most a response's head may have.
     pub(super) buffer_size: usize,
+    /// The most that is read at once of what passes through a tunnel.
+    pub(super) tunnel_buffer: usize,
     /// What is kept in memory for a slow client.
     pub(super) memory: usize,
     pub(super) max_temp_file_size: u64,
@@ -168,6 +170,7 @@ pub fn compile(
         next_upstream_timeout: time(&c.next_upstream_timeout, 0),
         buffering: c.buffering.or(!(kind.only_asks || kind.streams)),
         buffer_size: buffers.0 as usize,
+        tunnel_buffer: c.buffer_size.written().map_or(usize::MAX, |size| *size as usize),
         memory: buffers.1 as usize,
         max_temp_file_size: c.max_temp_file_size.or(1 << 30),
         temp_path,

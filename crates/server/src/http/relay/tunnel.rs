@@ -1,7 +1,8 @@
-//! After `101 Switching Protocols`: bytes both ways, until one side closes.
+//! After `101 Switching Protocols`, and what CONNECT opens: bytes both ways, until one side closes.
 
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::body::UpstreamBody;
 use crate::http::request::Request;
@@ -46,13 +47,22 @@ struct Tunnel {
     up: Pipe,
     down: Pipe,
     moved: bool,
+    /// The most that is read at once.
+    most: usize,
+    times: Times,
+}
+
+/// How long each wait may last.
+struct Times {
+    read: Duration,
+    send: Duration,
+    client: Duration,
 }
 
 /// So often each direction reads and writes before others have their turn.
 const ROUNDS: usize = 8;
 
-/// Passes bytes between client and upstream. As in nginx the end of one side ends both, once all it sent has arrived;
-/// the wait for either lasts `proxy_read_timeout` at most.
+/// Passes bytes between client and upstream. As in nginx the end of one side ends both, once all it sent has arrived.
 pub async fn tunnel(request: &mut Request) {
     let Body::Upstream(body) = std::mem::take(&mut request.response.body) else { return };
     let Some((link, held, settings, down)) = UpstreamBody::into_tunnel(body) else { return };
@@ -60,20 +70,34 @@ pub async fn tunnel(request: &mut Request) {
     up.extend_from_slice(&request.buffer[request.unread..]);
     request.unread = request.buffer.len();
     request.keep_alive = false;
-    request.client.set_deadline(None);
     let head_length = request.sent - request.body_sent;
-    let mut tunnel = Tunnel { link, up: Pipe::new(up), down: Pipe::new(down), moved: true };
+    let times = Times {
+        read: settings.read_timeout,
+        send: settings.send_timeout,
+        client: request.core().send_timeout,
+    };
+    let (up, down) = (Pipe::new(up), Pipe::new(down));
+    let mut tunnel = Tunnel { link, up, down, moved: false, most: settings.tunnel_buffer, times };
+    let mut begun = false;
     let result = std::future::poll_fn(|cx| {
+        // Whatever moves puts the end off.
+        let mut moved = !std::mem::replace(&mut begun, true);
         for _ in 0..ROUNDS {
-            if std::mem::take(&mut tunnel.moved) {
-                let until = request.thread.handle.now() + settings.read_timeout;
-                tunnel.link.socket.set_deadline(Some(until));
-            }
             let done = tunnel.poll(request, cx);
-            // Whatever moved puts the end off; and it may have made room for more.
-            if done.is_ready() || !tunnel.moved {
+            if done.is_ready() {
                 return done;
             }
+            // What moved may have made room for more.
+            if !std::mem::take(&mut tunnel.moved) {
+                if moved {
+                    // Not both may be waited for.
+                    let until = Some(request.thread.handle.now() + tunnel.patience().0);
+                    tunnel.link.socket.set_deadline(until);
+                    request.client.set_deadline(until);
+                }
+                return Poll::Pending;
+            }
+            moved = true;
         }
         // Both sides are quick: other connections of the thread have their turn.
         cx.waker().wake_by_ref();
@@ -81,7 +105,7 @@ pub async fn tunnel(request: &mut Request) {
     })
     .await;
     if let Err(error) = result {
-        failed(request, &error);
+        failed(request, &tunnel, &error);
     }
     let now = request.thread.handle.now();
     request.upstream.end_at(now);
@@ -89,12 +113,13 @@ pub async fn tunnel(request: &mut Request) {
     drop(held);
 }
 
-fn failed(request: &mut Request, error: &io::Error) {
+fn failed(request: &mut Request, tunnel: &Tunnel, error: &io::Error) {
     match error.kind() {
         io::ErrorKind::TimedOut => {
+            let (_, who) = tunnel.patience();
             log_info!(
                 request,
-                "upstream timed out (110: Connection timed out) while proxying upgraded connection"
+                "{who} timed out (110: Connection timed out) while proxying upgraded connection"
             );
         }
         _ => log_info!(
@@ -106,6 +131,18 @@ fn failed(request: &mut Request, error: &io::Error) {
 }
 
 impl Tunnel {
+    /// How long it may be before anything moves, and who is to blame if nothing does: a side takes what it is sent in
+    /// time, and the upstream has something to say where all it said was taken.
+    fn patience(&self) -> (Duration, &'static str) {
+        let down = match self.down.rest().is_empty() {
+            true => (self.times.read, "upstream"),
+            false => (self.times.client, "client"),
+        };
+        match self.up.rest().is_empty() {
+            true => down,
+            false => down.min((self.times.send, "upstream")),
+        }
+    }
     /// One round: each direction writes what it has, then reads.
     fn poll(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.write_up(request, cx)?.is_ready() && !self.up.ended {
@@ -143,7 +180,8 @@ impl Tunnel {
     fn read_up(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
         let Request { thread, client, .. } = &mut *request;
         let mut scratch = thread.scratch();
-        let Poll::Ready(n) = client.poll_read(cx, &mut scratch)? else { return Ok(()) };
+        let most = scratch.len().min(self.most);
+        let Poll::Ready(n) = client.poll_read(cx, &mut scratch[..most])? else { return Ok(()) };
         self.up.refill(thread, &scratch[..n]);
         self.moved = true;
         Ok(())
@@ -165,12 +203,12 @@ impl Tunnel {
     }
     fn read_down(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
         let mut scratch = request.thread.scratch();
-        let Poll::Ready(n) = self.link.poll_read(cx, &mut scratch)? else { return Ok(()) };
+        let most = scratch.len().min(self.most);
+        let Poll::Ready(n) = self.link.poll_read(cx, &mut scratch[..most])? else { return Ok(()) };
         self.down.refill(&request.thread, &scratch[..n]);
         self.moved = true;
         if let Some(last) = request.upstream.last() {
             last.received += n as u64;
-            last.length += n as u64;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ use crate::temp::TempPath;
 /// begin with, `$own` the module's settings, a structure around [`Written`].
 ///
 /// `@once` is the row of a directive that has one value, sets the field of its name, and may stand once in a block; `@names`
-/// of one that adds to a list of names, `@bind` of `.._bind`. Modules that have only some of the rows name those.
+/// of one that adds to a list of names, `@bind`, `@lowat` and `@allow` of
+/// `.._bind`, `.._send_lowat`, `.._allow_upstream`. Modules that have only some of the rows name those.
 macro_rules! relay_directives {
     (@names $prefix:literal, $own:ident, $name:literal, $field:ident) => {
         conf::directive(concat!($prefix, $name), conf::IN_HTTP, conf::exactly(1), |at, a| {
@@ -26,6 +27,20 @@ macro_rules! relay_directives {
         conf::directive(concat!($prefix, "_bind"), conf::IN_HTTP, conf::between(1, 2), |at, a| {
             let bind = $crate::http::relay::written::bind(at, a)?;
             at.own::<$own>().0.once.bind.set(bind)
+        })
+    };
+    (@lowat $prefix:literal, $own:ident) => {
+        conf::directive(concat!($prefix, "_send_lowat"), conf::IN_HTTP, conf::exactly(1), |at, a| {
+            let lowat = a.size(0)?;
+            at.warn(a.warning(format!("\"{}\" is not supported, ignored", a.directive)));
+            at.own::<$own>().0.once.send_lowat.set(lowat)
+        })
+    };
+    (@allow $prefix:literal, $own:ident) => {
+        conf::directive(concat!($prefix, "_allow_upstream"), conf::IN_HTTP, conf::at_least(1), |at, a| {
+            let all = $crate::http::relay::written::templates(at, a)?;
+            at.own::<$own>().0.allow_upstream.extend(all);
+            Ok(())
         })
     };
     (@once $prefix:literal, $own:ident, $name:literal, $field:ident, flag) => {
@@ -75,11 +90,7 @@ macro_rules! relay_directives {
             relay_directives!(@once $prefix, $own, "_socket_keepalive", socket_keepalive, flag),
             relay_directives!(@once $prefix, $own, "_socket_rcvbuf", socket_rcvbuf, size),
             relay_directives!(@once $prefix, $own, "_socket_sndbuf", socket_sndbuf, size),
-            directive(concat!($prefix, "_send_lowat"), IN_HTTP, exactly(1), |at, a| {
-                let lowat = a.size(0)?;
-                at.warn(a.warning(format!("\"{}\" is not supported, ignored", a.directive)));
-                at.own::<$own>().0.once.send_lowat.set(lowat)
-            }),
+            relay_directives!(@lowat $prefix, $own),
             relay_directives!(@bind $prefix, $own),
             relay_directives!(@once $prefix, $own, "_force_ranges", force_ranges, flag),
             directive(concat!($prefix, "_limit_rate"), IN_HTTP, exactly(1), |at, a| {
@@ -137,11 +148,7 @@ macro_rules! relay_directives {
                 at.own::<$own>().0.cache_bypass.extend(all);
                 Ok(())
             }),
-            directive(concat!($prefix, "_allow_upstream"), IN_HTTP, at_least(1), |at, a| {
-                let all = written::templates(at, a)?;
-                at.own::<$own>().0.allow_upstream.extend(all);
-                Ok(())
-            }),
+            relay_directives!(@allow $prefix, $own),
             directive(concat!($prefix, "_cache_purge"), IN_HTTP, at_least(1), |at, a| {
                 let all = written::templates(at, a)?;
                 at.own::<$own>().0.cache_purge.extend(all);

@@ -57,7 +57,8 @@ pub fn content_length(request: &mut Request, out: &mut Vec<u8>) -> bool {
 
 /// The user's name that came with Basic authentication, whether or not it was checked.
 pub fn remote_user(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    request.header(Known::Authorization).is_some_and(|value| pairs::basic_user(value, out))
+    let credentials = request.challenge().credentials;
+    request.header(credentials).is_some_and(|value| pairs::basic_user(value, out))
 }
 
 #[cfg(test)]

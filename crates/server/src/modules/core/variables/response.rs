@@ -97,7 +97,7 @@ fn location(request: &Request, out: &mut Vec<u8>) -> bool {
 }
 
 fn connection(request: &Request, out: &mut Vec<u8>) -> bool {
-    let value: &[u8] = match (request.response.upgrade, request.keep_alive) {
+    let value: &[u8] = match (request.response.status == 101, request.keep_alive) {
         (true, _) => b"upgrade",
         (false, true) => b"keep-alive",
         (false, false) => b"close",
