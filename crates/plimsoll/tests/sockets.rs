@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use testkit::{Origin, Site, each, eventually, on_both};
+use testkit::{Origin, Site, each, eventually, on_both, serve};
 
 /// Whether the kernel would ask on a connection whether the other end is still there: `/proc/net/tcp` has a line for each
 /// end, with a timer of the second kind. The near end's port may be any.
@@ -106,5 +106,34 @@ fn no_other_server_is_asked_when_the_time_for_it_is_over() {
                 "{time}"
             );
         });
+    }
+}
+
+/// How many sockets of multipath TCP there are.
+fn multipath_sockets() -> usize {
+    let table = fs::read_to_string("/proc/net/protocols").unwrap_or_default();
+    let line = table.lines().find(|line| line.starts_with("MPTCP "));
+    line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok()).unwrap_or_default()
+}
+
+// Debian's nginx does not know the parameter.
+#[test]
+fn several_paths_are_taken_where_that_is_wanted() {
+    let on = fs::read_to_string("/proc/sys/net/mptcp/enabled").is_ok_and(|on| on.trim() == "1");
+    if !on {
+        eprintln!("SKIPPED: the kernel has no multipath TCP");
+        return;
+    }
+    let site = |parameter: &str, says: &str| {
+        format!("server {{ listen 127.0.0.1:%%PORT%% {parameter}; location / {{ return 200 {says}; }} }}")
+    };
+    let server = serve(site("multipath so_keepalive=on deferred", "several"));
+    assert_eq!(server.get("/").text(), "several");
+    assert_eq!(multipath_sockets(), 1);
+    // Another protocol is another socket, for which nobody has to wait.
+    for (parameter, says, sockets) in [("", "one", 0), ("multipath", "again", 1)] {
+        server.reload(&site(parameter, says));
+        eventually("the new configuration", || server.get("/").text() == says);
+        eventually("the end of the old socket", || multipath_sockets() == sockets);
     }
 }

@@ -45,6 +45,8 @@ pub struct Listen {
     pub backlog: Option<i32>,
     /// SO_REUSEPORT: one socket a thread.
     pub reuseport: bool,
+    /// Multipath TCP (RFC 8684) for clients that want it.
+    pub multipath: bool,
     /// TCP_DEFER_ACCEPT.
     pub deferred: bool,
     /// IPV6_V6ONLY; `None`: on.
@@ -65,6 +67,7 @@ impl Listen {
             address,
             backlog: None,
             reuseport: false,
+            multipath: false,
             deferred: false,
             ipv6only: None,
             rcvbuf: None,

@@ -51,7 +51,8 @@ pub fn open(wish: &Wish<'_>, kept: &[Bound], voice: &Voice) -> Result<Vec<Bound>
     for attempt in 1..=TRIES {
         let mut again = false;
         for (listen, place) in wish.listens.iter().zip(&mut all) {
-            match complete(listen, place, wish.threads) {
+            let beside = has(kept, &listen.address);
+            match complete(listen, place, wish.threads, beside) {
                 Ok(()) => {}
                 Err(Failure::InUse(_)) if wish.check => {}
                 Err(Failure::InUse(text)) => {
@@ -117,6 +118,9 @@ pub fn gathered(listens: Vec<Listen>, fds: Vec<OwnedFd>) -> Vec<Bound> {
 
 fn adopt(listen: &Listen, kept: &[Bound], voice: &Voice) -> Option<Bound> {
     let old = kept.iter().find(|bound| bound.listen.address == listen.address)?;
+    if old.listen.multipath != listen.multipath {
+        return give_way(old, voice);
+    }
     let changed = old.listen != *listen;
     for fd in old.sockets.iter().filter(|_| changed) {
         if let Err(error) = readjust(fd, listen) {
@@ -128,6 +132,21 @@ fn adopt(listen: &Listen, kept: &[Bound], voice: &Voice) -> Option<Bound> {
         }
     }
     Some(Bound { listen: listen.clone(), ..old.clone() })
+}
+
+/// A socket's protocol cannot be changed: another is made beside the old one, which lets it.
+fn give_way(old: &Bound, voice: &Voice) -> Option<Bound> {
+    for fd in &old.sockets {
+        let shared = fd.try_clone().and_then(|fd| Socket::from(fd).set_reuse_port(true));
+        if let Err(error) = shared {
+            let address = &old.listen.address;
+            voice.say(
+                Level::Alert,
+                format_args!("setsockopt(SO_REUSEPORT) {address} failed, ignored ({})", Errno(&error)),
+            );
+        }
+    }
+    None
 }
 
 /// Options that may change while a socket listens.
@@ -152,12 +171,12 @@ enum Failure {
     Other(String),
 }
 
-/// Opens the sockets that are still missing.
-fn complete(listen: &Listen, place: &mut Option<Bound>, threads: usize) -> Result<(), Failure> {
+/// Opens the sockets that are still missing, `beside` others at their address or not.
+fn complete(listen: &Listen, place: &mut Option<Bound>, threads: usize, beside: bool) -> Result<(), Failure> {
     let wanted = if listen.reuseport { threads.max(1) } else { 1 };
     let bound = place.get_or_insert_with(|| Bound { listen: listen.clone(), sockets: Vec::new() });
     while bound.sockets.len() < wanted {
-        match make(listen) {
+        match make(listen, beside) {
             Ok(socket) => bound.sockets.push(Arc::new(socket)),
             Err(failure) => {
                 if bound.sockets.is_empty() {
@@ -170,17 +189,19 @@ fn complete(listen: &Listen, place: &mut Option<Bound>, threads: usize) -> Resul
     Ok(())
 }
 
-fn make(listen: &Listen) -> Result<OwnedFd, Failure> {
+fn make(listen: &Listen, beside: bool) -> Result<OwnedFd, Failure> {
     let address = &listen.address;
     let failed = |call: &str| {
         let call = call.to_owned();
         move |error: io::Error| Failure::Other(format!("{call} {address} failed ({})", Errno(&error)))
     };
     let (domain, target) = target(address).map_err(failed("bind() to"))?;
-    let protocol = (domain != Domain::UNIX).then_some(Protocol::TCP);
+    let tcp = if listen.multipath { Protocol::MPTCP } else { Protocol::TCP };
+    // A unix socket with several paths is refused by the kernel, as nginx lets it.
+    let protocol = (domain != Domain::UNIX || listen.multipath).then_some(tcp);
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(domain, kind, protocol).map_err(failed("socket()"))?;
-    prepare(&socket, listen).map_err(failed("setsockopt()"))?;
+    prepare(&socket, listen, beside).map_err(failed("setsockopt()"))?;
     socket.bind(&target).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Failure::InUse(format!("bind() to {address} failed ({})", Errno(&error))),
         _ => failed("bind() to")(error),
@@ -212,10 +233,10 @@ fn open_to_all(path: &Path) -> io::Result<()> {
 }
 
 /// Options that must be set before an address is bound.
-fn prepare(socket: &Socket, listen: &Listen) -> io::Result<()> {
+fn prepare(socket: &Socket, listen: &Listen, beside: bool) -> io::Result<()> {
     let Address::Tcp(address) = &listen.address else { return Ok(()) };
     socket.set_reuse_address(true)?;
-    if listen.reuseport {
+    if listen.reuseport || beside {
         socket.set_reuse_port(true)?;
     }
     if address.is_ipv6() {

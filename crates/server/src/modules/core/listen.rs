@@ -223,6 +223,7 @@ fn socket_option(a: &Args<'_>, word: &str, listen: &mut Listen) -> Result<(), Er
     match name {
         "bind" if value.is_empty() => {}
         "reuseport" if value.is_empty() => listen.reuseport = true,
+        "multipath" if value.is_empty() => listen.multipath = true,
         "deferred" if value.is_empty() => listen.deferred = true,
         "backlog" => {
             let backlog = number::<i32>(value).filter(|n| *n != 0);
