@@ -13,8 +13,8 @@ pub fn raise(link: &Link, setup: &Setup) -> Vec<Change> {
         Kind::Descriptors => descriptors(setup),
         Kind::EventLoop => event_loop(setup),
         Kind::UpstreamQueue => upstream_queue(link),
-        Kind::Ports => ports(),
-        Kind::Memory => vec![Change::new("MemoryMax=", unit(setup), Effect::Restart).note("or more memory")],
+        Kind::Ports => ports(setup),
+        Kind::Memory => vec![memory(link, setup)],
     }
 }
 
@@ -36,7 +36,8 @@ fn accept_queue(link: &Link, setup: &Setup) -> Vec<Change> {
     let mut changes = Vec::new();
     if setup.somaxconn.is_some_and(|most| most < wanted) {
         let place = "/etc/sysctl.d/60-somaxconn.conf";
-        changes.push(Change::new(format!("net.core.somaxconn = {wanted}"), place, Effect::Restart));
+        let change = Change::new(format!("net.core.somaxconn = {wanted}"), place, Effect::Restart);
+        changes.push(change.note(format!("of a container: --sysctl net.core.somaxconn={wanted}")));
     }
     let setting = format!("listen {} backlog={wanted};", link.of);
     changes.push(Change::new(setting, "server context", Effect::Reload));
@@ -138,16 +139,35 @@ fn upstream_queue(link: &Link) -> Vec<Change> {
     ]
 }
 
-fn ports() -> Vec<Change> {
-    vec![
+fn memory(link: &Link, setup: &Setup) -> Change {
+    let wanted = link.ceiling.map_or("infinity".to_owned(), |bytes| format!("{}M", (bytes >> 19).max(1)));
+    Change::new(format!("MemoryMax={wanted}"), unit(setup), Effect::Restart)
+        .note("where that is the limit; or more memory")
+}
+
+fn ports(setup: &Setup) -> Vec<Change> {
+    let mut changes = vec![
         Change::new("keepalive 64;", "upstream context", Effect::Reload).note("connections are used again"),
+    ];
+    if setup.server == Server::Nginx {
+        changes.push(
+            Change::new(
+                "proxy_http_version 1.1; proxy_set_header Connection \"\";",
+                "the location that passes there",
+                Effect::Reload,
+            )
+            .note("without it nginx before 1.29.7 closes each"),
+        );
+    }
+    changes.extend([
         Change::new(
             "net.ipv4.ip_local_port_range = 10240 65535",
             "/etc/sysctl.d/60-ports.conf",
             Effect::AtOnce,
         ),
         Change::new("one more address of the upstream", "upstream context", Effect::Reload),
-    ]
+    ]);
+    changes
 }
 
 /// What does not help when a link binds.

@@ -83,16 +83,17 @@ impl Setup {
             let title = format!("worker_rlimit_nofile {each} is more than fs.nr_open {most} allows");
             let change =
                 Change::new(format!("fs.nr_open = {total}"), "/etc/sysctl.d/60-files.conf", Effect::Restart);
+            let each = if self.privileged { most } else { self.hard.map_or(most, |hard| hard.min(most)) };
             return Some(
                 Finding::new(Severity::Warning, "rlimit_over_nr_open", Some(Kind::Descriptors), title)
                     .seen(format!("fs.nr_open: {most}"))
                     .means("the kernel refuses the whole setting: the workers go on with the limit they had")
                     .change(Change::new(
-                        format!("worker_rlimit_nofile {most};"),
+                        format!("worker_rlimit_nofile {each};"),
                         "main context",
                         Effect::Reload,
                     ))
-                    .change(change)
+                    .change(change.note("where it is really needed"))
                     .not_this("LimitNOFILE=infinity: fs.nr_open bounds that too"),
             );
         }

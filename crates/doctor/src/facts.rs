@@ -53,7 +53,7 @@ pub struct Running {
     pub master: u32,
     /// The master's limit of descriptors.
     pub limit: Limit,
-    /// Whether the master runs as root.
+    /// Whether the master may raise hard limits: as root, unless a container took that right (CAP_SYS_RESOURCE) away.
     pub root: bool,
     /// The processes that serve.
     pub workers: Vec<Worker>,

@@ -43,6 +43,18 @@ pub fn descriptors_of(pid: u32) -> io::Result<Limit> {
     parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no \"Max open files\" in limits"))
 }
 
+/// Whether a process may raise its hard limits (CAP_SYS_RESOURCE), which root in a container often may not; `None` where
+/// that cannot be read.
+pub fn may_raise_hard(pid: u32) -> Option<bool> {
+    capable(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+fn capable(status: &str) -> Option<bool> {
+    const SYS_RESOURCE: u32 = 24;
+    let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    Some(u64::from_str_radix(hex.trim(), 16).ok()? >> SYS_RESOURCE & 1 == 1)
+}
+
 fn parse(text: &str) -> Option<Limit> {
     let line = text.lines().find_map(|l| l.strip_prefix("Max open files"))?;
     let mut words = line.split_whitespace();
@@ -93,6 +105,15 @@ mod tests {
             "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024      unlimited    files\n";
         assert_eq!(parse(text), Some(Limit { soft: Some(1024), hard: None }));
         assert_eq!(parse("Max open files  many"), None);
+    }
+
+    /// Docker's default, and root outside.
+    #[test]
+    fn rights_of_a_process() {
+        assert_eq!(capable("Name:\tnginx\nCapEff:\t00000000a80425fb\n"), Some(false));
+        assert_eq!(capable("CapEff:\t000001ffffffffff\n"), Some(true));
+        assert_eq!(capable("Name:\tnginx\n"), None);
+        assert!(may_raise_hard(std::process::id()).is_some());
     }
 
     #[test]

@@ -93,8 +93,11 @@ pub(super) fn changes(of: &str, facts: &Facts) -> Vec<Change> {
     if facts.kernel.somaxconn.is_none_or(|most| u64::from(most) < length) {
         let place = "/etc/sysctl.d/60-somaxconn.conf";
         changes.push(
-            Change::new(format!("net.core.somaxconn = {length}"), place, Effect::RestartUpstream)
-                .note("without it the backlog is cut"),
+            Change::new(format!("net.core.somaxconn = {length}"), place, Effect::RestartUpstream).note(
+                format!(
+                    "without it the backlog is cut; of a container: --sysctl net.core.somaxconn={length}"
+                ),
+            ),
         );
     }
     changes

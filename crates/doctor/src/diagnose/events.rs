@@ -70,7 +70,7 @@ fn finding(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
             );
             advised(found.means("connections fail with (24) before the slots are used up"), None, setup)
         }
-        Cause::RlimitRefused => rlimit_refused(setup),
+        Cause::RlimitRefused => rlimit_refused(event, setup),
         Cause::FilesOnAccept | Cause::FilesToUpstream | Cause::FilesOpen => files(event, facts, setup),
         Cause::FilesOfMaster => files_of_master(),
         Cause::FilesOfMachine => files_of_machine(),
@@ -200,8 +200,10 @@ fn behind_slots(facts: &Facts) -> Option<String> {
     slow.or(timed_out)
 }
 
-fn rlimit_refused(setup: Option<&Setup>) -> Finding {
-    let wanted = setup.and_then(|setup| setup.rlimit_nofile).map_or_else(String::new, |n| n.to_string());
+fn rlimit_refused(event: &Event, setup: Option<&Setup>) -> Finding {
+    let asked = || event.sample.split_once("RLIMIT_NOFILE, ")?.1.split(')').next()?.parse().ok();
+    let wanted = setup.and_then(|setup| setup.rlimit_nofile).or_else(asked).unwrap_or(65_536);
+    let wanted = setup.and_then(|setup| setup.nr_open).map_or(wanted, |most| wanted.min(most));
     new(
         Severity::Warning,
         "rlimit_refused",
@@ -210,7 +212,7 @@ fn rlimit_refused(setup: Option<&Setup>) -> Finding {
     )
     .means("the workers go on with the limit they had")
     .change(Change::new(format!("LimitNOFILE={wanted}"), "[Service] of the server's unit", Effect::Restart))
-    .change(Change::new("--ulimit nofile=..", "the container", Effect::Restart))
+    .change(Change::new(format!("--ulimit nofile={wanted}:{wanted}"), "the container", Effect::Restart))
     .not_this("/etc/security/limits.conf: not applied to a systemd service; LimitNOFILE= is")
 }
 

@@ -24,7 +24,7 @@ pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> V
     all.extend(facts.own.iter().filter_map(|link| refused(link, facts, setup)));
     all.extend(facts.queues.iter().filter_map(|queue| shorter(queue, facts, setup)));
     if let (Some(running), Some(config)) = (&facts.running, &facts.config) {
-        all.extend(limit_not_landed(running, config));
+        all.extend(limit_not_landed(running, config, facts.kernel.nr_open));
         all.extend(full_worker(running, setup));
         all.extend(held_by_idle(facts, setup));
     }
@@ -220,7 +220,7 @@ fn shorter(queue: &Queue, facts: &Facts, setup: Option<&Setup>) -> Option<Findin
 }
 
 /// `worker_rlimit_nofile` is there, and the workers have another limit.
-fn limit_not_landed(running: &Running, config: &Config) -> Option<Finding> {
+fn limit_not_landed(running: &Running, config: &Config, nr_open: Option<u64>) -> Option<Finding> {
     let (wanted, place) = config.rlimit_nofile.as_ref()?;
     let worker =
         running.workers.iter().find(|worker| worker.limit.soft.is_some_and(|soft| soft < *wanted))?;
@@ -236,7 +236,7 @@ fn limit_not_landed(running: &Running, config: &Config) -> Option<Finding> {
             Effect::Reload,
         ))
         .change(Change::new(
-            format!("LimitNOFILE={wanted}"),
+            format!("LimitNOFILE={}", nr_open.map_or(*wanted, |most| most.min(*wanted))),
             "[Service] of the server's unit",
             Effect::Restart,
         ))

@@ -52,9 +52,10 @@ fn quota_used_up(found: &Throttled, running: Option<&Running>, setup: Option<&Se
         .means("until its period ends, nothing is accepted, read or sent, however idle the machine is")
         .not_this("more worker_processes: they use the same quota up sooner");
     let finding = advised(finding, None, setup);
-    Some(finding.change(
-        Change::new("--cpus, limits.cpu: more", "the container", Effect::Restart).note("where it is one"),
-    ))
+    let quota = running.and_then(|running| running.quota).unwrap_or(1.0);
+    let more = format!("--cpus {}", (quota * 2.0).max(0.1));
+    let change = Change::new(more, "the container", Effect::Restart);
+    Some(finding.change(change.note("where it is one; limits.cpu in Kubernetes")))
 }
 
 /// Ready to run, and others run.

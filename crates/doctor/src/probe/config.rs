@@ -350,7 +350,7 @@ fn groups(block: &Statement) -> impl Iterator<Item = &str> {
 }
 
 /// As the kernel lists it.
-fn listen_address(word: &str) -> Option<String> {
+pub(crate) fn listen_address(word: &str) -> Option<String> {
     if word.starts_with("unix:") {
         return Some(word.to_owned());
     }

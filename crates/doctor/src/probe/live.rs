@@ -145,7 +145,7 @@ fn running(server: &Server, workers: Vec<Worker>) -> Running {
         version: built(server).version,
         master: pid,
         limit: limit(pid),
-        root: server.master.user == 0,
+        root: sys::limits::may_raise_hard(pid).unwrap_or(server.master.user == 0),
         workers,
         leaving: server.leaving.len(),
         service: service(pid),

@@ -36,8 +36,14 @@ impl Report {
     }
 
     pub(crate) fn server(server: &Server) -> Report {
+        Report::server_with(server, &[])
+    }
+
+    /// With these arguments besides.
+    pub(crate) fn server_with(server: &Server, args: &[&str]) -> Report {
         wait_for_a_worker(server);
-        Report::of(&["--pid", &server.pid().to_string(), "--seconds", "0.05"])
+        let pid = server.pid().to_string();
+        Report::of(&[&["--pid", &pid, "--seconds", "0.05"], args].concat())
     }
 
     pub(crate) fn findings(&self) -> &[Value] {

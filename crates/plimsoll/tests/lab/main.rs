@@ -6,6 +6,7 @@
 mod applications;
 mod bed;
 mod descriptors;
+mod fixes;
 mod healthy;
 mod queues;
 mod slots;

@@ -1,8 +1,8 @@
 //! Upstreams that answer late or not at all, and the ports towards them.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use testkit::{Binary, Gate, Port, Site};
+use testkit::{Binary, Gate, Port, Server, Site};
 
 use crate::bed::{Report, clients, incident, site, slow};
 
@@ -79,27 +79,52 @@ for port in range(20000, 20008):
 sys.stdin.read()
 ";
 
-/// In a network of its own, with four local ports: the doctor has to look inside.
-#[test]
-fn local_ports_run_out() {
+/// Those who ask, as long as this is there.
+pub(crate) struct Many(Child);
+
+impl Many {
+    pub(crate) fn ask(server: &Server) -> Many {
+        Many(inside(server, MANY).stdin(Stdio::piped()).spawn().unwrap())
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// A script that runs where the server is, told of its port and of that of its upstream.
+pub(crate) fn inside(server: &Server, script: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &server.pid().to_string(), "-n", "python3", "-c", script]);
+    command.args([server.port().to_string(), server.port_n(1).to_string()]);
+    command
+}
+
+/// With four local ports; `None` without the right to make such a network.
+pub(crate) fn in_a_network_of_its_own(site: Site) -> Option<Server> {
     let apart = Command::new("unshare").args(["-n", "ip", "link", "set", "lo", "up"]).output();
     if !apart.is_ok_and(|output| output.status.success()) || !Binary::wanted().contains(&Binary::Nginx) {
-        eprintln!("SKIPPED: local_ports_run_out: no right to make a network namespace");
-        return;
+        eprintln!("SKIPPED: no right to make a network namespace");
+        return None;
     }
     let prepare =
         "ip link set lo up && echo 50000 50003 > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
     let wrapper = ["unshare", "-n", "sh", "-c", prepare, "sh"].map(str::to_owned);
+    Some(Binary::Nginx.serve_under(&wrapper, site))
+}
+
+/// The doctor has to look inside.
+#[test]
+fn local_ports_run_out() {
     let text = site(64, "location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }");
-    let server = Binary::Nginx.serve_under(&wrapper, text);
-    let mut many = Command::new("nsenter");
-    many.args(["-t", &server.pid().to_string(), "-n", "python3", "-c", MANY]);
-    many.args([server.port().to_string(), server.port_n(1).to_string()]).stdin(Stdio::piped());
-    let mut many = many.spawn().unwrap();
+    let Some(server) = in_a_network_of_its_own(text) else { return };
+    let many = Many::ask(&server);
     server.error_log().wait_for("failed (99:");
     let report = Report::server(&server);
-    drop(many.stdin.take());
-    many.wait().unwrap();
+    drop(many);
     report.first("ports_exhausted", &["live: 4 of 4", "keepalive", "ip_local_port_range"]);
     assert_eq!(report.exit, 2);
 }

@@ -9,6 +9,9 @@ use capacity::{Change, Finding};
 
 use crate::facts::Facts;
 
+mod configuration;
+mod patch;
+
 /// Writes them; gives the names of the files.
 pub fn write(folder: &Path, facts: &Facts, findings: &[Finding]) -> io::Result<Vec<String>> {
     let files = files(facts, findings);
@@ -33,8 +36,7 @@ pub fn files(facts: &Facts, findings: &[Finding]) -> Vec<(String, String)> {
             format!("# to /etc/sysctl.d/, then: sysctl --system\n{sysctl}"),
         ));
     }
-    let unit =
-        settings(&changes, |change| change.place.starts_with("[Service]") && change.setting.contains('='));
+    let unit = settings(&changes, |change| change.place.starts_with("[Service]"));
     if !unit.is_empty() {
         let service =
             facts.running.as_ref().map(|running| running.service.clone()).filter(|name| !name.is_empty());
@@ -44,7 +46,13 @@ pub fn files(facts: &Facts, findings: &[Finding]) -> Vec<(String, String)> {
         );
         files.push(("limits.conf".to_owned(), format!("{head}{unit}")));
     }
-    let diff = diff(facts, &changes);
+    for (place, name, head) in APPLICATIONS {
+        let text = application(&changes, place);
+        if !text.is_empty() {
+            files.push((name.to_owned(), format!("{head}{text}")));
+        }
+    }
+    let diff = configuration::diff(facts, findings);
     let patched = !diff.is_empty();
     if patched {
         files.push(("configuration.diff".to_owned(), diff));
@@ -72,32 +80,34 @@ fn larger<'a>(a: &'a str, b: &'a str) -> &'a str {
     if number(b) > number(a) { b } else { a }
 }
 
-/// One hunk for each setting whose place in the files is known.
-fn diff(facts: &Facts, changes: &[(&Finding, &Change)]) -> String {
-    let Some(config) = &facts.config else { return String::new() };
-    let known =
-        [("worker_connections", &config.connections), ("worker_rlimit_nofile", &config.rlimit_nofile)];
-    let mut out = String::new();
-    for (name, written) in known {
-        let Some((value, place)) = written else { continue };
-        let wanted = changes.iter().filter_map(|(_, change)| {
-            let rest = change.setting.strip_prefix(name)?.trim().strip_suffix(';')?;
-            rest.parse::<u64>().ok()
-        });
-        let Some(wanted) = wanted.max().filter(|wanted| wanted > value) else { continue };
-        let Ok(text) = fs::read_to_string(&place.file) else { continue };
-        let line =
-            usize::try_from(place.line).ok().and_then(|number| text.lines().nth(number.checked_sub(1)?));
-        let (old, new) = (format!("{name} {value};"), format!("{name} {wanted};"));
-        if let Some(line) = line.filter(|line| line.contains(&old)) {
-            let file = place.file.trim_start_matches('/');
-            let (number, changed) = (place.line, line.replacen(&old, &new, 1));
-            let _ =
-                write!(out, "--- a/{file}\n+++ b/{file}\n@@ -{number} +{number} @@\n-{line}\n+{changed}\n");
+/// The settings of an application as its own file has them: `gunicorn --backlog 1024` is `backlog = 1024` there.
+fn application(changes: &[(&Finding, &Change)], place: &str) -> String {
+    let own = changes.iter().filter(|(_, change)| change.place == place);
+    let pairs = own.filter_map(|(_, change)| {
+        let flag = change.setting.strip_prefix("gunicorn --").and_then(|flag| flag.split_once(' '));
+        let (name, value) = flag.or_else(|| change.setting.split_once(" = "))?;
+        value.parse::<u64>().is_ok().then(|| (name.to_owned(), value.to_owned()))
+    });
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (name, value) in pairs {
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, had)) => *had = larger(had, &value).to_owned(),
+            None => all.push((name, value)),
         }
     }
-    out
+    all.iter().map(|(name, value)| format!("{name} = {value}\n")).collect()
 }
+
+/// Files of applications: where the changes are for, the file's name, and how it begins.
+const APPLICATIONS: [(&str, &str, &str); 3] = [
+    (
+        "gunicorn",
+        "gunicorn.conf.py",
+        "# gunicorn --config gunicorn.conf.py, or into the one there is; then restart it\n",
+    ),
+    ("the php-fpm pool", "php-fpm.pool.conf", "; into the pool's section; then restart php-fpm\n"),
+    ("uwsgi", "uwsgi.ini", "; into the section [uwsgi]; then restart it\n"),
+];
 
 fn readme(changes: &[(&Finding, &Change)], patched: bool) -> String {
     let mut out = String::from("Nothing was changed.\n");
@@ -155,7 +165,7 @@ mod tests {
         assert!(read("60-plimsoll.conf").ends_with("net.core.somaxconn=4096\n"));
         assert!(read("limits.conf").ends_with("[Service]\nLimitNOFILE=8192\n"));
         assert!(read("configuration.diff").ends_with(
-            "@@ -2 +2 @@\n-events { worker_connections 512; }\n+events { worker_connections 2048; }\n"
+            "@@ -1,2 +1,2 @@\n user www;\n-events { worker_connections 512; }\n+events { worker_connections 2048; }\n"
         ));
         assert!(read("README").contains("All is full"));
         assert_eq!(fs::read_to_string(&conf).unwrap().matches("512").count(), 1);
