@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
 use testkit::http2::{Frames, kind};
 use testkit::{Gate, Origin, Server, Site, eventually, serve};
 
@@ -70,6 +72,53 @@ fn idle_http2_connections_give_way() {
     assert_eq!(server.get("/").status, 200);
     // Told so, not cut off.
     assert!(idle[0].rest().iter().any(|frame| frame.kind == kind::GOAWAY));
+}
+
+#[test]
+fn http2_clients_that_keep_asking_have_turns() {
+    let server = serve(eight_slots("http2 on; location / { return 200 x; }"));
+    let over = AtomicBool::new(false);
+    let connections = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    connections.fetch_add(1, Relaxed);
+                    ask_until_told_to_leave(&server, &over);
+                }
+            });
+        }
+        eventually("all seats to be theirs", || connections.load(Relaxed) >= 8);
+        for _ in 0..4 {
+            assert_eq!(server.get("/").status, 200);
+        }
+        over.store(true, Relaxed);
+    });
+    assert!(connections.load(Relaxed) > 8);
+}
+
+/// Every stream that was begun is answered, also the last: the server says which that is.
+fn ask_until_told_to_leave(server: &Server, over: &AtomicBool) {
+    let mut client = Frames::connect(server, &[]);
+    for stream in (1..).step_by(2) {
+        client.request(stream, "GET", "/", &[], true);
+        let mut last = None;
+        loop {
+            let frame = client.receive().expect("an answer");
+            if frame.kind == kind::GOAWAY {
+                last = frame.payload.get(..4).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()));
+            }
+            if frame.kind == kind::DATA && frame.stream == stream {
+                break;
+            }
+            if last.is_some_and(|last| last < stream) {
+                return;
+            }
+        }
+        if last.is_some() || over.load(Relaxed) {
+            return;
+        }
+    }
 }
 
 #[test]

@@ -161,9 +161,10 @@ async fn locate(request: &mut Request) -> Next {
 async fn phases(request: &mut Request) -> Next {
     if request.keep_alive {
         // Where others wait for its seat, the client may come again.
-        let pressed = request.thread.process.pressed.load(std::sync::atomic::Ordering::Relaxed) > 0;
-        request.keep_alive =
-            !(pressed && admission::had_its_turn(request)) && request.core().allows_keep_alive(request);
+        let gives_way = request.thread.process.is_pressed()
+            && !request.client.is_stream()
+            && admission::had_its_turn(&request.thread, request.client.opened);
+        request.keep_alive = !gives_way && request.core().allows_keep_alive(request);
     }
     let next = rewrite(request);
     if next != Next::Go {

@@ -15,6 +15,7 @@ use crate::http::client::Client;
 use crate::http::request::Request;
 use crate::log::{self, Level};
 use crate::modules::http2::Http2;
+use crate::worker::admission;
 use crate::worker::thread::{LocalGeneration, Thread};
 
 mod conversation;
@@ -155,7 +156,8 @@ impl Speaker {
                     self.conversation.note(Level::Info, what);
                     return Poll::Ready(());
                 }
-                self.close(code::NO_ERROR);
+                // A stream that began at this moment is answered.
+                self.say_goodbye();
             } else if !(flushed && full) {
                 self.set_deadline(flushed);
                 self.conversation.end_turn();
@@ -191,6 +193,9 @@ impl Speaker {
             || client.requests >= core.keepalive_requests
             || conversation.age() > core.keepalive_time;
         let thread = &conversation.thread;
+        // Where others wait for its seat, the client may come again.
+        let worn =
+            worn || thread.process.is_pressed() && admission::had_its_turn(thread, conversation.opened());
         thread.streams.serve(thread, Job(client, head, generation));
         if worn {
             self.say_goodbye();

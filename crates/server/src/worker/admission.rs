@@ -228,12 +228,11 @@ pub fn spared(thread: &Thread) {
     thread.process.meter.reclaimed(instead as u64);
 }
 
-/// Whether a client's connection is to end with the answer at hand, because others wait for its seat and it had its turn.
-/// Asked only while [`Process::pressed`](super::Process::pressed).
-pub fn had_its_turn(request: &Request) -> bool {
-    let thread = &request.thread;
+/// Whether a connection that was opened then is to end with the answer at hand, because others wait for its seat and it
+/// had its turn. Asked only while [`Process::is_pressed`].
+pub fn had_its_turn(thread: &Thread, opened: Instant) -> bool {
     let now = thread.handle.now();
-    if request.client.is_stream() || now.saturating_duration_since(request.client.opened) < TURN {
+    if now.saturating_duration_since(opened) < TURN {
         return false;
     }
     let next = thread.door.next_end.get().unwrap_or(now);

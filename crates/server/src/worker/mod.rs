@@ -53,7 +53,7 @@ pub struct Process {
     /// Clients of listeners with a reserve of their own.
     operators: AtomicUsize,
     /// Threads at which clients wait for a seat, and requests that wait for one upstream.
-    pub pressed: AtomicUsize,
+    pressed: AtomicUsize,
     remotes: Mutex<Vec<Remote<Rest>>>,
     next_boundary: AtomicU64,
     next_connection: AtomicU64,
@@ -368,6 +368,10 @@ impl Worker {
 }
 
 impl Process {
+    /// Whether anybody waits for a seat.
+    pub fn is_pressed(&self) -> bool {
+        self.pressed.load(Relaxed) > 0
+    }
     /// Gives a generation's listeners their lasting numbers.
     fn number(&self, generation: &Generation) {
         let ids = generation.listens.iter().map(|listen| self.address_id(&listen.address));
