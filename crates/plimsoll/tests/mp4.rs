@@ -176,3 +176,70 @@ fn one_range_of_a_part() {
         assert_eq!((two.status, two.body), (200, whole.body));
     });
 }
+
+/// Where the first box of this name has its name.
+fn place(film: &[u8], name: &str) -> usize {
+    film.windows(4).position(|four| four == name.as_bytes()).expect("a box of this name")
+}
+
+#[test]
+fn what_is_wrong_with_a_film_is_told() {
+    let many = u32::MAX;
+    // The box, where in it which number is put, and what is said of it.
+    let numbered = [
+        ("mvhd", 16, 60, "mp4 start time exceeds file duration"),
+        ("stts", 4, many, "mp4 stts atom too small"),
+        ("stts", 4, 0, "start time is out mp4 stts samples in"),
+        ("stss", 4, many, "mp4 stss atom too small"),
+        ("ctts", 4, many, "mp4 ctts atom too small"),
+        ("stsc", 4, many, "mp4 stsc atom too small"),
+        ("stsc", 4, 0, "zero number of entries in stsc atom in"),
+        ("stsc", 8, 7, "unordered mp4 stsc chunks in"),
+        ("stsz", 8, many, "mp4 stsz atom too small"),
+        ("stsz", 8, 2, "start time is out mp4 stsz samples in"),
+        ("stsz", 8, 6, "end time is out mp4 stsz samples in"),
+        ("stsz", 12, many, "too large mp4 start samples size in"),
+        ("stco", 4, many, "mp4 stco atom too small"),
+        ("stco", 8, many, "too large chunk offset in"),
+    ];
+    // The box, and the name that it has instead.
+    let named = [
+        ("mdat", "free", "no mp4 mdat atom was found in"),
+        ("stts", "free", "no mp4 stts atoms were found in"),
+        ("stsc", "free", "no mp4 stsc atoms were found in"),
+        ("stco", "free", "no mp4 stco atoms were found in"),
+        ("edts", "tkhd", "mp4 tkhd atom too small"),
+        ("hdlr", "mdhd", "mp4 mdhd atom too small"),
+        ("dinf", "vmhd", "duplicate mp4 vmhd/smhd atom in"),
+        ("ctts", "stts", "duplicate mp4 stts atom in"),
+        ("ctts", "co64", "duplicate mp4 stco/co64 atom in"),
+    ];
+    on_both("location / { mp4; }", |server| {
+        let kind = boxed("ftyp", &[b"isom\0\0\0\x01isom".to_vec()]);
+        let before = kind.len() as u32 + movie(0, false).len() as u32 + 8;
+        let film = [kind, movie(before, false), data()].concat();
+        let mut films = Vec::new();
+        for (name, at, number, line) in numbered {
+            let (mut film, at) = (film.clone(), place(&film, name) + 4 + at);
+            film[at..at + 4].copy_from_slice(&number.to_be_bytes());
+            films.push((film, line));
+        }
+        for (name, other, line) in named {
+            let (mut film, at) = (film.clone(), place(&film, name));
+            film[at..at + 4].copy_from_slice(other.as_bytes());
+            films.push((film, line));
+        }
+        // A box without a size is the last, not only of those around it.
+        let mut ended = film.clone();
+        let at = place(&film, "udta");
+        ended[at - 4..at].fill(0);
+        films.push((ended, "no mp4 mdat atom was found in"));
+        for (i, (film, line)) in films.into_iter().enumerate() {
+            server.write(&format!("html/{i}.mp4"), film);
+            assert_eq!(server.get(&format!("/{i}.mp4?start=1&end=3")).status, 500, "{i} {line}");
+            let log = server.error_log();
+            let found = log.wait_for(&format!("/{i}.mp4?"));
+            assert!(found.contains(line), "{line}: {found}");
+        }
+    });
+}

@@ -1,6 +1,11 @@
 //! Server Side Includes.
 #![forbid(unsafe_code)]
 
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use testkit::{Origin, Site, each, on_both};
 
 /// A page `a.html` with commands; the location's other settings.
@@ -243,4 +248,64 @@ fn what_is_kept_in_memory_has_a_largest_size() {
         assert_eq!(server.get("/d.html").text(), format!("{}.", "f".repeat(4096)));
         server.log("logs/t.log").wait_for("/a.html 200 0");
     });
+}
+
+/// Texts that come compressed and in the character set their type says, and a page that has all of them.
+fn parts() -> Origin {
+    Origin::new(|exchange| {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(b"word, packed").expect("in memory");
+        let packed = packed.finish().expect("in memory");
+        let answer = match &exchange.request.target[..] {
+            "/other/packed" => reply("text/html\r\nContent-Encoding: gzip", &packed),
+            "/other/koi8" => reply("text/html; charset=koi8-r", b"\xcd\xc9\xd2"),
+            "/other/text" => reply("text/html", b"word word <!--#echo var='uri' -->"),
+            _ => reply(
+                "text/html; charset=utf-8",
+                "word <!--#include virtual='/other/packed' -->, <!--#include virtual='/other/koi8' -->, \
+                <!--#include virtual='/plain/text' --> <!--#set var='word' value='word' --><!--#echo var='word' -->"
+                    .as_bytes(),
+            ),
+        };
+        exchange.send(answer);
+    })
+}
+fn reply(kind: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+#[test]
+fn what_becomes_part_of_a_page_is_changed_as_its_own_location_says() {
+    let origin = parts();
+    let site = "charset_map koi8-r utf-8 { CD D0BC; C9 D0B8; D2 D180; } gunzip on;
+        server { listen 127.0.0.1:%%PORT%%;
+        location /page { ssi on; sub_filter word name; proxy_pass http://%%ORIGIN%%; }
+        location /other/ { sub_filter word other; proxy_pass http://%%ORIGIN%%; }
+        location /plain/ { proxy_pass http://%%ORIGIN%%/other/; }
+        location /around { sub_filter word name; sub_filter_once off; default_type text/html; charset utf-8;
+            add_before_body /other/text; add_after_body /other/koi8; return 200 'word word '; }
+        location /packed/ { ssi on; gzip on; gzip_min_length 0; gzip_proxied any; proxy_pass http://%%ORIGIN%%/; } }";
+    on_both(Site::new(site).with("ORIGIN", origin.address()), |server| {
+        let page = server.get_with("/page", &[("Accept-Encoding", "gzip")]);
+        // The command's name was replaced before it was read: the first word of the page itself is the one.
+        assert_eq!(page.text(), "name other, packed, мир, word word <!--#echo var='uri' --> word");
+        assert_eq!(page.header("content-encoding"), None);
+        assert_eq!(server.get("/around").text(), "other word <!--#echo var='uri' -->name name мир");
+        let page = server.get_with("/packed/page", &[("Accept-Encoding", "gzip")]);
+        assert_eq!(page.header("content-encoding"), Some("gzip"));
+        let mut text = String::new();
+        GzDecoder::new(&page.body[..]).read_to_string(&mut text).expect("whole");
+        assert_eq!(text, "word other, packed, мир, word word <!--#echo var='uri' --> word");
+    });
+}
+
+#[test]
+fn commands_are_made_of_what_was_replaced() {
+    let page = "xx <!--#yy var='uri' --><!--#include virtual='/said' -->";
+    becomes(
+        "sub_filter yy echo; sub_filter xx '<!--#echo var=\"args\" -->'; ",
+        page,
+        &[("/dir/a.html?q", "q /dir/a.html[/said?]")],
+    );
 }

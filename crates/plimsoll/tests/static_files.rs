@@ -324,7 +324,8 @@ fn add_header_and_its_conditions() {
         location / { add_header X-A $uri; add_header X-Empty \"\"; return 200; }\n\
         location /inherit { return 200; } location /none { add_header X-A a; return 404; }\n\
         location /always { add_header X-A a always; return 404; } location /r { add_header X-A a; return 302 /; }\n\
-        location /lm { add_header Last-Modified \"\"; } location /cc { add_header Cache-Control a; add_header Cache-Control b; return 200; }";
+        location /lm { add_header Last-Modified \"\"; }\n\
+        location /dated { add_header X-A a; add_header Last-Modified now; add_header X-B b; } location /cc { add_header Cache-Control a; add_header Cache-Control b; return 200; }";
     on_both(text, |server| {
         server.write("html/lm", "x");
         assert_eq!(server.get("/x").all("x-a"), ["/x"]);
@@ -336,6 +337,13 @@ fn add_header_and_its_conditions() {
         assert_eq!(server.get("/r").all("x-a"), ["a"]);
         assert!(server.get("/lm").all("last-modified").is_empty());
         assert_eq!(server.get("/cc").all("cache-control"), ["a", "b"]);
+        // What takes another's place stands where it was added.
+        server.write("html/dated", "x");
+        let dated = server.get("/dated");
+        let names: Vec<_> =
+            dated.head.lines().filter_map(|line| line.split_once(": ")).map(|(n, _)| n).collect();
+        let place = |name: &str| names.iter().position(|n| *n == name).expect(name);
+        assert!(place("X-A") < place("Last-Modified") && place("Last-Modified") < place("X-B"), "{names:?}");
     });
 }
 

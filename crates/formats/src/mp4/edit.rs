@@ -3,7 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use super::tables::{Fault, Offsets, Span, Table, put_box, u32_at, u64_at};
+use super::boxes::{Clock, Header, Inside, More};
+use super::tables::{Fault, Offsets, Span, Table, put_box, u32_at};
 use super::track::{Sizes, Track};
 
 /// Reads the file at a place.
@@ -94,13 +95,19 @@ impl Film {
                     let name = String::from_utf8_lossy(&found.name);
                     return Err(Fault::Of(format!("{name} atom is too large:{length}{more}")));
                 }
-                let mut data = vec![0; length as usize];
+                // Of what is behind it the head of a box may be looked at, by which a wrong size is told.
+                let more = (self.size - start - length).min(16);
+                let mut data = vec![0; (length + more) as usize];
                 read(start, &mut data).map_err(Fault::Read)?;
-                Ok(data)
+                Ok((data, length as usize))
             };
             at += found.size;
             match &found.name {
-                b"ftyp" => set(&mut self.kind, "ftyp", data(1024, "")?)?,
+                b"ftyp" => {
+                    let (mut data, length) = data(1024, "")?;
+                    data.truncate(length);
+                    set(&mut self.kind, "ftyp", data)?;
+                }
                 b"moov" => {
                     let whole = self.span.start == 0 && self.span.length == 0;
                     if whole && self.data_end.is_none() {
@@ -109,12 +116,13 @@ impl Film {
                     if std::mem::replace(&mut self.movie, true) {
                         return Err(duplicate("moov"));
                     }
-                    let data = data(limits.moov, ", you may want to increase mp4_max_buffer_size")?;
-                    self.walk(Level::Movie, &data).map_err(|stop| match stop {
+                    let (data, length) = data(limits.moov, ", you may want to increase mp4_max_buffer_size")?;
+                    let walked = self.walk(Level::Movie, Inside { bytes: &data, length });
+                    let more = walked.map_err(|stop| match stop {
                         Stop::Fault(fault) => fault,
                         Stop::Skip => Fault::within("no mp4 trak atoms were found"),
                     })?;
-                    if self.data_end.is_some() {
+                    if self.data_end.is_some() || more == More::No {
                         break;
                     }
                 }
@@ -133,25 +141,31 @@ impl Film {
     }
 
     /// Reads the boxes within a box.
-    fn walk(&mut self, level: Level, data: &[u8]) -> Result<(), Stop> {
-        let mut rest = data;
-        while !rest.is_empty() {
-            let Some(found) = Header::read(rest, rest.len() as u64)? else { break };
-            let (this, behind) = rest.split_at(found.size as usize);
-            rest = behind;
-            let data = &this[found.header as usize..];
-            match level {
-                Level::Movie => self.movie_box(&found.name, data)?,
-                Level::Track => self.track_box(&found.name, data)?,
-                Level::Media => self.media_box(&found.name, data)?,
-                Level::Info => self.info_box(&found.name, data)?,
-                Level::Tables => self.table_box(&found.name, data)?,
+    fn walk(&mut self, level: Level, inside: Inside<'_>) -> Result<More, Stop> {
+        let Inside { mut bytes, length } = inside;
+        let end = bytes.len() - length;
+        while bytes.len() > end {
+            let room = bytes.len() - end;
+            let Some(found) = Header::read(bytes, room as u64)? else { return Ok(More::No) };
+            let (header, size) = (found.header as usize, found.size as usize);
+            let inside = Inside { bytes: &bytes[header..], length: size - header };
+            let more = match level {
+                Level::Movie => self.movie_box(&found.name, inside)?,
+                Level::Track => self.track_box(&found.name, inside)?,
+                Level::Media => self.media_box(&found.name, inside)?,
+                Level::Info => self.info_box(&found.name, inside)?,
+                Level::Tables => self.table_box(&found.name, inside.data()).map(|()| More::Yes)?,
+            };
+            if more == More::No {
+                return Ok(more);
             }
+            bytes = &bytes[size..];
         }
-        Ok(())
+        Ok(More::Yes)
     }
 
-    fn movie_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Fault> {
+    fn movie_box(&mut self, name: &[u8; 4], inside: Inside<'_>) -> Result<More, Fault> {
+        let data = inside.data();
         match name {
             b"mvhd" => {
                 let mut data = data.to_vec();
@@ -163,25 +177,24 @@ impl Film {
                 }
                 clock.set(&mut data, self.left(clock.duration - start, timescale));
                 self.timescale = timescale;
-                set(&mut self.header, "mvhd", data)
+                set(&mut self.header, "mvhd", data)?;
             }
             b"trak" => {
                 self.tracks.push(Track::default());
-                match self.walk(Level::Track, data) {
-                    Err(Stop::Fault(fault)) => Err(fault),
-                    Err(Stop::Skip) => {
-                        self.tracks.pop();
-                        Ok(())
-                    }
-                    Ok(()) => Ok(()),
+                match self.walk(Level::Track, inside) {
+                    Err(Stop::Fault(fault)) => return Err(fault),
+                    Err(Stop::Skip) => drop(self.tracks.pop()),
+                    Ok(more) => return Ok(more),
                 }
             }
-            b"cmov" => Err(Fault::Of("compressed moov atom (cmov) is not supported".into())),
-            _ => Ok(()),
+            b"cmov" => return Err(Fault::Of("compressed moov atom (cmov) is not supported".into())),
+            _ => {}
         }
+        Ok(More::Yes)
     }
 
-    fn track_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Stop> {
+    fn track_box(&mut self, name: &[u8; 4], inside: Inside<'_>) -> Result<More, Stop> {
+        let data = inside.data();
         let timescale = self.timescale;
         match name {
             b"tkhd" => {
@@ -189,17 +202,19 @@ impl Film {
                 let (data, duration) = self.shortened(data, &clock, timescale)?;
                 let track = self.track()?;
                 track.movie_duration = duration;
-                Ok(set(&mut track.header, "tkhd", data)?)
+                set(&mut track.header, "tkhd", data)?;
             }
             b"mdia" => {
                 once(&mut self.track()?.has_media, "mdia")?;
-                self.walk(Level::Media, data)
+                return self.walk(Level::Media, inside);
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(More::Yes)
     }
 
-    fn media_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Stop> {
+    fn media_box(&mut self, name: &[u8; 4], inside: Inside<'_>) -> Result<More, Stop> {
+        let data = inside.data();
         match name {
             b"mdhd" => {
                 let clock = Clock::read("mdhd", data, 16, 24)?;
@@ -207,31 +222,34 @@ impl Film {
                 let (data, duration) = self.shortened(data, &clock, timescale)?;
                 let track = self.track()?;
                 (track.timescale, track.duration) = (timescale, duration);
-                Ok(set(&mut track.media_header, "mdhd", data)?)
+                set(&mut track.media_header, "mdhd", data)?;
             }
-            b"hdlr" => Ok(set(&mut self.track()?.handler, "hdlr", data.to_vec())?),
+            b"hdlr" => set(&mut self.track()?.handler, "hdlr", data.to_vec())?,
             b"minf" => {
                 once(&mut self.track()?.has_info, "minf")?;
-                self.walk(Level::Info, data)
+                return self.walk(Level::Info, inside);
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(More::Yes)
     }
 
-    fn info_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Stop> {
+    fn info_box(&mut self, name: &[u8; 4], inside: Inside<'_>) -> Result<More, Stop> {
+        let data = inside.data();
         let track = self.track()?;
         let shown = track.video.is_some() || track.sound.is_some();
         match name {
-            b"vmhd" | b"smhd" if shown => Err(duplicate("vmhd/smhd").into()),
-            b"vmhd" => Ok(set(&mut track.video, "vmhd", data.to_vec())?),
-            b"smhd" => Ok(set(&mut track.sound, "smhd", data.to_vec())?),
-            b"dinf" => Ok(set(&mut track.data_info, "dinf", data.to_vec())?),
+            b"vmhd" | b"smhd" if shown => return Err(duplicate("vmhd/smhd").into()),
+            b"vmhd" => set(&mut track.video, "vmhd", data.to_vec())?,
+            b"smhd" => set(&mut track.sound, "smhd", data.to_vec())?,
+            b"dinf" => set(&mut track.data_info, "dinf", data.to_vec())?,
             b"stbl" => {
                 once(&mut track.has_tables, "stbl")?;
-                self.walk(Level::Tables, data)
+                return self.walk(Level::Tables, inside);
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(More::Yes)
     }
 
     fn table_box(&mut self, name: &[u8; 4], data: &[u8]) -> Result<(), Fault> {
@@ -325,61 +343,6 @@ impl Film {
             }
         }
         out
-    }
-}
-
-/// What a box begins with.
-struct Header {
-    name: [u8; 4],
-    header: u64,
-    size: u64,
-}
-impl Header {
-    /// Reads one, of a box that may have `room` bytes; `None`: there are no more boxes.
-    fn read(bytes: &[u8], room: u64) -> Result<Option<Header>, Fault> {
-        let truncated = || Fault::Of("file truncated".into());
-        let (header, size) = match u32_at(bytes, 0).ok_or_else(truncated)? {
-            0 => return Ok(None),
-            1 => (16, u64_at(bytes, 8).ok_or_else(truncated)?),
-            size => (8, u64::from(size)),
-        };
-        if size < header {
-            return Err(Fault::Of(format!("atom is too small:{size}")));
-        }
-        let name = bytes.get(4..8).and_then(|name| name.try_into().ok()).ok_or_else(truncated)?;
-        if size > room {
-            return Err(Fault::Of(format!("atom too large:{size}")));
-        }
-        Ok(Some(Header { name, header, size }))
-    }
-}
-
-/// Where a header box says how long something lasts.
-struct Clock {
-    at: usize,
-    wide: bool,
-    duration: u64,
-}
-impl Clock {
-    /// Of a box of at least `least` bytes whose duration is at `at` in version 0; later versions have wider times.
-    fn read(name: &str, data: &[u8], at: usize, least: usize) -> Result<Clock, Fault> {
-        let small = || Fault::small(name);
-        // Two dates before it are wider, too.
-        let wide = *data.first().ok_or_else(small)? != 0;
-        let (at, least) = if wide { (at + 8, least + 12) } else { (at, least) };
-        let duration = match wide {
-            _ if data.len() < least => None,
-            true => u64_at(data, at),
-            false => u32_at(data, at).map(u64::from),
-        };
-        Ok(Clock { at, wide, duration: duration.ok_or_else(small)? })
-    }
-    fn set(&self, data: &mut [u8], duration: u64) {
-        let (wide, narrow) = (duration.to_be_bytes(), (duration as u32).to_be_bytes());
-        let bytes: &[u8] = if self.wide { &wide } else { &narrow };
-        if let Some(place) = data.get_mut(self.at..self.at + bytes.len()) {
-            place.copy_from_slice(bytes);
-        }
     }
 }
 

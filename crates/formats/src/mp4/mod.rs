@@ -1,5 +1,6 @@
 //! Films (ISO 14496-12): a part of one, with boxes that say so.
 
+mod boxes;
 mod edit;
 mod tables;
 mod track;

@@ -15,6 +15,10 @@ use super::response::FileBody;
 pub trait HeaderFilter: Send + Sync {
     /// Changes the head in place; an error status replaces the response (412, 416).
     fn apply(&self, request: &mut Request) -> Result<(), u16>;
+    /// Whether it looks at answers that become part of others, too (`ssi`, `addition`).
+    fn minds_parts(&self) -> bool {
+        false
+    }
 }
 
 /// Bytes in a buffer, from some place on: what was read together with a head goes on without being copied.

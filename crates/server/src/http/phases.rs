@@ -15,7 +15,7 @@ use super::steps::{self, Step};
 use super::{body, output, post_action, relay, router};
 use crate::flow::Verdict;
 use crate::log::Action;
-use crate::modules::{files, slice};
+use crate::modules::{charset, files, slice};
 use crate::worker::admission;
 
 /// What a phase decided.
@@ -326,25 +326,40 @@ async fn respond(request: &mut Request) -> Result<(), u16> {
         request.response.status_text = None;
     }
     let steps = &request.location().steps;
-    if steps.ssi.is_some() || steps.addition.is_some() {
-        ask_others(request).await?;
+    let asks = steps.ssi.is_some() || steps.addition.is_some();
+    match asks || request.depth > 0 {
+        true => respond_in_parts(request).await,
+        false => filter_head(request),
     }
-    filter_head(request)
 }
 
-/// Bodies in which answers of other locations stand; those come through [`respond`], too.
-async fn ask_others(request: &mut Request) -> Result<(), u16> {
+/// Answers that become part of others, and those that others become part of. A page in pieces (`slice`) is neither.
+async fn respond_in_parts(request: &mut Request) -> Result<(), u16> {
+    if request.response.status == 0 || request.depth == 0 && slice::is_piece(request) {
+        return filter_head(request);
+    }
     let plan = request.plan();
-    if let Some(conditions) = &plan.steps.conditions
-        && request.depth == 0
-        && request.error_status == 0
-    {
-        // What is not modified gets nothing added.
-        conditions.apply(request)?;
+    let (inner, outer) = plan.steps.header_filters.split_at(plan.steps.inner_filters);
+    if request.depth > 0 {
+        if slice::is_piece(request) {
+            return Ok(());
+        }
+        inner.iter().filter(|filter| filter.minds_parts()).try_for_each(|filter| filter.apply(request))?;
+        request.response.close_filters();
+        return ask_others(&plan, request).await;
     }
-    if slice::is_piece(request) {
-        return Ok(());
+    inner.iter().try_for_each(|filter| filter.apply(request))?;
+    request.response.close_filters();
+    charset::note(request);
+    if let Err(status) = ask_others(&plan, request).await {
+        request.response.forget_headers();
+        return Err(status);
     }
+    outer.iter().try_for_each(|filter| filter.apply(request))
+}
+
+/// Bodies in which answers of other locations stand.
+async fn ask_others(plan: &Plan, request: &mut Request) -> Result<(), u16> {
     if request.action == Action::UpstreamHead {
         request.action = Action::SendingUpstream;
     }
@@ -375,9 +390,6 @@ async fn leave_body(request: &mut Request) -> Result<(), u16> {
 /// The head passes every configured filter; errors and plain pages too.
 fn filter_head(request: &mut Request) -> Result<(), u16> {
     if request.response.status == 0 {
-        return Ok(());
-    }
-    if request.depth > 0 {
         return Ok(());
     }
     let plan = request.plan();

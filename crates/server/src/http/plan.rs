@@ -55,8 +55,8 @@ pub struct Steps {
     pub(super) before_files: Box<[Box<dyn Handler>]>,
     pub(super) ssi: Option<ssi::Ssi>,
     pub(super) addition: Option<addition::Addition>,
-    /// Asked beforehand where others have to be asked for parts of the body.
-    pub(super) conditions: Option<Box<dyn HeaderFilter>>,
+    /// So many of them come before `ssi` and `addition` ask others.
+    pub(super) inner_filters: usize,
     pub(super) header_filters: Box<[Box<dyn HeaderFilter>]>,
     pub(super) trailers: Option<headers::Trailers>,
     pub(super) warns_unset: bool,
@@ -139,9 +139,9 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     addition::filter,
     charset::filter,
     ssi::filter,
-    gzip::filter,
-    range::filter,
 ];
+/// Behind those: they look at what `ssi` and `addition` made of the page.
+const OUTER_FILTERS: &[Make<dyn HeaderFilter>] = &[gzip::filter, range::filter];
 
 /// What variables of modules need.
 const SETTINGS: &[Make<dyn Any + Send + Sync>] =
@@ -151,6 +151,8 @@ impl Plan {
     /// Compiles what is configured in a block.
     pub fn compile(scope: &Scope, with: &mut Compiler<'_>) -> Result<Plan, Error> {
         let content = made_by(scope, with)?;
+        let inner_filters = configured(HEADER_FILTERS, scope, with)?;
+        let outer_filters = configured(OUTER_FILTERS, scope, with)?;
         let mut plan = Plan {
             core: core::compile(scope, with)?,
             steps: Steps {
@@ -164,8 +166,8 @@ impl Plan {
                 before_files: configured(BEFORE_FILES, scope, with)?,
                 ssi: ssi::compile(scope, with)?,
                 addition: addition::compile(scope, with)?,
-                conditions: not_modified::filter(scope, with)?,
-                header_filters: configured(HEADER_FILTERS, scope, with)?,
+                inner_filters: inner_filters.len(),
+                header_filters: inner_filters.into_iter().chain(outer_filters).collect(),
                 trailers: headers::trailers(scope),
                 warns_unset: rewrite::warns_unset(scope, with),
                 log: log::compile(scope, with)?,

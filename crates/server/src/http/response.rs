@@ -1,12 +1,13 @@
 //! The answer being made: status, headers as places in one buffer, and where the body comes from.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 
 use wire::{Known, Span};
 
-use super::filters::{BodyFilter, Piece};
+use super::filters::{self, BodyFilter, Chunk, Piece};
 use super::relay::UpstreamBody;
 use super::request::Request;
 
@@ -44,9 +45,9 @@ pub struct Response {
     /// The answer is an upstream's own: it is not made a 304 or 412 here.
     pub unconditional: bool,
     /// Bytes of a response that the sender queued and the client has not taken.
-    pub queue: std::collections::VecDeque<super::filters::Chunk>,
+    pub queue: VecDeque<Chunk>,
     /// Room for chunks between the filters and `queue`.
-    pub filtered: std::collections::VecDeque<super::filters::Chunk>,
+    pub filtered: VecDeque<Chunk>,
     /// Whether `Vary: Accept-Encoding` goes out (`gzip_vary`).
     pub vary_encoding: bool,
     /// Where the body comes from.
@@ -95,9 +96,61 @@ pub enum Body {
     /// An upstream's response.
     Upstream(UpstreamBody),
     /// Several sources in order: what `multipart/byteranges` needs.
-    Parts(std::collections::VecDeque<Body>),
+    Parts(VecDeque<Body>),
     /// Sources of which each is asked for when the one before has gone out (`slice`).
     Series(Box<Series>),
+    /// A source that is changed before others are put around it, or its commands are looked for.
+    Filtered(Box<Filtered>),
+}
+impl Body {
+    /// The upstream that it comes from, whatever changes it on its way.
+    pub fn upstream_mut(&mut self) -> Option<&mut UpstreamBody> {
+        match self {
+            Body::Upstream(upstream) => Some(upstream),
+            Body::Filtered(filtered) => filtered.body.upstream_mut(),
+            _ => None,
+        }
+    }
+}
+
+/// See [`Body::Filtered`].
+pub struct Filtered {
+    /// What is changed.
+    pub body: Body,
+    /// What changes it, in order.
+    pub filters: Vec<Box<dyn BodyFilter>>,
+    /// What has become of it and was not taken yet.
+    made: VecDeque<Chunk>,
+    ended: bool,
+}
+impl Filtered {
+    /// The next chunk that was made; `None` where the body has to be asked for more, if `is_over` does not say otherwise.
+    ///
+    /// # Errors
+    /// When a filter cannot go on.
+    pub fn next(&mut self) -> io::Result<Option<Chunk>> {
+        if self.made.is_empty() && !self.ended {
+            filters::more(&mut self.filters, &mut self.made)?;
+        }
+        Ok(self.made.pop_front())
+    }
+    /// Whether nothing follows what was made.
+    pub fn is_over(&self) -> bool {
+        self.ended
+    }
+    /// What the body gave; `None` at its end.
+    ///
+    /// # Errors
+    /// When a filter cannot go on.
+    pub fn give(&mut self, chunk: Option<Chunk>) -> io::Result<()> {
+        match chunk {
+            Some(chunk) => filters::through(&mut self.filters, chunk, &mut self.made),
+            None => {
+                self.ended = true;
+                filters::finish(&mut self.filters, &mut self.made)
+            }
+        }
+    }
 }
 
 /// See [`Body::Series`].
@@ -209,6 +262,14 @@ impl Response {
             *flag = false;
         }
         *location_place = 0;
+    }
+    /// What changes the body becomes part of the body: what comes now sees the changed one.
+    pub fn close_filters(&mut self) {
+        if !self.filters.is_empty() {
+            let (body, filters) = (std::mem::take(&mut self.body), std::mem::take(&mut self.filters));
+            let filtered = Filtered { body, filters, made: VecDeque::new(), ended: false };
+            self.body = Body::Filtered(Box::new(filtered));
+        }
     }
     /// Stores text and says where.
     pub fn store(&mut self, text: &[u8]) -> Span {

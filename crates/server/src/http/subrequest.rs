@@ -17,7 +17,7 @@ use super::body::RequestBody;
 use super::phases;
 use super::plan::PlanId;
 use super::request::{Captures, Pass, Request};
-use super::response::{Body, Response};
+use super::response::Response;
 use crate::log::Action;
 
 /// How deep requests may be within one another, as in nginx.
@@ -93,7 +93,7 @@ pub fn ask_apart<'a>(
 /// An answer without a body is over, and its upstream's connection free.
 async fn settle(request: &mut Request) {
     let empty = request.response.content_length == Some(0);
-    if let Body::Upstream(upstream) = &mut request.response.body
+    if let Some(upstream) = request.response.body.upstream_mut()
         && empty
     {
         let _ = std::future::poll_fn(|cx| upstream.poll_next(cx)).await;

@@ -144,6 +144,9 @@ impl HeaderFilter for Sub {
         }
         Ok(())
     }
+    fn minds_parts(&self) -> bool {
+        true
+    }
 }
 
 impl Sub {

@@ -151,7 +151,10 @@ impl Sender {
         if let Body::Parts(parts) = &mut request.response.body {
             let Some(mut part) = parts.pop_front() else { return Poll::Ready(Ok(None)) };
             std::mem::swap(&mut request.response.body, &mut part);
-            let next = self.next_of(request, cx, unread);
+            let next = match &request.response.body {
+                Body::Filtered(_) => self.next_of_filtered(request, cx),
+                _ => self.next_of(request, cx, unread),
+            };
             let Body::Parts(mut parts) = part else { return Poll::Ready(Ok(None)) };
             let current = std::mem::take(&mut request.response.body);
             if !matches!(next, Poll::Ready(Ok(None))) {
@@ -163,8 +166,10 @@ impl Sender {
                 next => next,
             };
         }
-        if let Body::Series(_) = &request.response.body {
-            return self.next_of_series(request, cx);
+        match &request.response.body {
+            Body::Series(_) => return self.next_of_series(request, cx),
+            Body::Filtered(_) => return self.next_of_filtered(request, cx),
+            _ => {}
         }
         self.next_of(request, cx, unread)
     }
@@ -183,6 +188,38 @@ impl Sender {
         self.between = matches!(next, Poll::Ready(Ok(None))) && series.more.is_some();
         request.response.body = Body::Series(series);
         if self.between { Poll::Pending } else { next }
+    }
+    /// The next chunk that the filters of a part make.
+    fn next_of_filtered(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Chunk>>> {
+        let Body::Filtered(mut part) = std::mem::take(&mut request.response.body) else {
+            return Poll::Ready(Ok(None));
+        };
+        let next = loop {
+            match part.next() {
+                Ok(None) if !part.is_over() => {}
+                made => break Poll::Ready(made),
+            }
+            // Files are read if the part's first filter wants it, whatever those of the whole take.
+            std::mem::swap(&mut request.response.body, &mut part.body);
+            std::mem::swap(&mut request.response.filters, &mut part.filters);
+            let next = self.next(request, cx);
+            std::mem::swap(&mut request.response.body, &mut part.body);
+            std::mem::swap(&mut request.response.filters, &mut part.filters);
+            match next {
+                Poll::Ready(Ok(chunk)) => {
+                    if let Err(error) = part.give(chunk) {
+                        break Poll::Ready(Err(error));
+                    }
+                }
+                waits_or_failed => break waits_or_failed,
+            }
+        };
+        request.response.body = Body::Filtered(part);
+        next
     }
     fn next_of(
         &mut self,

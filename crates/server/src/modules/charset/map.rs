@@ -42,6 +42,10 @@ impl Maps {
     pub fn knows(&self, name: &[u8]) -> bool {
         self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
+    /// Whether there is no way from any to another.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
     /// What leads from one to the other.
     pub fn table(&self, from: &[u8], to: &[u8]) -> Option<Arc<Table>> {
         let same = |(a, b, _): &&Way| a.eq_ignore_ascii_case(from) && b.eq_ignore_ascii_case(to);

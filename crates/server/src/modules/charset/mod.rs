@@ -123,10 +123,15 @@ pub(crate) fn is_utf8(at: &Scope) -> bool {
 }
 
 pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
-    // Without `charset` there may still be upstreams that say `X-Accel-Charset`, if there is any to choose from.
-    let Some(conf) = at.conf::<Conf>() else { return Ok(None) };
-    let (charset, source) = (conf.charset.or(Name::Off), conf.source.or(Name::Off));
+    // Without `charset` there may still be upstreams that say `X-Accel-Charset`, and parts of pages that say what they
+    // are in, if there is any to choose from.
     let maps = at.shared::<Mutex<Maps>>();
+    let (conf, none) = (at.conf::<Conf>(), Conf::default());
+    if conf.is_none() && maps.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        return Ok(None);
+    }
+    let conf = conf.unwrap_or(&none);
+    let (charset, source) = (conf.charset.or(Name::Off), conf.source.or(Name::Off));
     if let (Name::Known(to), Name::Known(from)) = (&charset, &source)
         && !to.eq_ignore_ascii_case(from)
         && maps.lock().unwrap_or_else(PoisonError::into_inner).table(from, to).is_none()
@@ -144,6 +149,10 @@ fn lacks_map(from: &[u8], to: &[u8]) -> String {
 
 impl HeaderFilter for Charset {
     fn apply(&self, request: &mut Request) -> Result<(), u16> {
+        if request.depth > 0 {
+            self.join(request);
+            return Ok(());
+        }
         if let Some((kind, charset)) = self.plain_case(&request.response) {
             if request.head.version != wire::Version::Http09 {
                 say(&mut request.response, kind, charset);
@@ -165,13 +174,13 @@ impl HeaderFilter for Charset {
             say(&mut request.response, kind.len(), &to);
             return Ok(());
         }
-        let table = self.maps.lock().unwrap_or_else(PoisonError::into_inner).table(&from, &to);
-        match table {
-            None => log_error!(request, "{}", lacks_map(&from, &to)),
-            Some(table) if !is_encoded(request) => recode(request, kind.len(), &to, table),
-            Some(_) => {}
+        if let Some(table) = self.table(request, &from, &to) {
+            recode(request, kind.len(), &to, table);
         }
         Ok(())
+    }
+    fn minds_parts(&self) -> bool {
+        true
     }
 }
 
@@ -184,6 +193,30 @@ impl Charset {
         };
         let (kind, own) = split(response.content_type.of(&response.text));
         (own.is_empty() && self.is_text(kind)).then_some((kind.len(), charset))
+    }
+    /// How to recode; `None`, where that cannot be.
+    fn table(&self, request: &Request, from: &[u8], to: &[u8]) -> Option<Arc<Table>> {
+        let table = self.maps.lock().unwrap_or_else(PoisonError::into_inner).table(from, to);
+        if table.is_none() {
+            log_error!(request, "{}", lacks_map(from, to));
+        }
+        table.filter(|_| !is_encoded(request))
+    }
+    /// What becomes part of a page is to be in the page's character set.
+    fn join(&self, request: &mut Request) {
+        let Some(Noted(to)) = request.kept() else { return };
+        let (_, own) = split(request.response.content_type.of(&request.response.text));
+        let (to, own) = (to.clone(), own.to_vec());
+        let from = match (own.is_empty(), &self.source) {
+            (false, _) => own,
+            (true, Name::Off) => return,
+            (true, source) => source.text(request),
+        };
+        if !from.eq_ignore_ascii_case(&to)
+            && let Some(table) = self.table(request, &from, &to)
+        {
+            request.response.filters.push(Box::new(body::Body::new(table)));
+        }
     }
     fn is_text(&self, kind: &[u8]) -> bool {
         !kind.is_empty() && self.types.include(kind)
@@ -211,6 +244,19 @@ impl Charset {
             (Name::Off, _) | (_, false) => None,
             (charset, true) => Some(charset.text(request)),
         }
+    }
+}
+
+/// The character set of the page that others become part of.
+struct Noted(Vec<u8>);
+
+/// Notes in which character set a page is, for those that become part of it.
+pub(crate) fn note(request: &mut Request) {
+    let (_, charset) = split(request.response.content_type.of(&request.response.text));
+    let charset = Noted(charset.to_vec());
+    request.forget::<Noted>();
+    if !charset.0.is_empty() {
+        request.keep(charset);
     }
 }
 

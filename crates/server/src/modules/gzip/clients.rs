@@ -52,8 +52,11 @@ impl Clients {
             vary: conf.vary.or(false),
         }
     }
-    /// Whether this one is to have an answer in `coding`.
+    /// Whether this one is to have an answer in `coding`: not if it becomes part of another.
     pub fn take(&self, request: &Request, coding: &[u8]) -> bool {
+        if request.depth > 0 {
+            return false;
+        }
         let accepts = request.header(Known::AcceptEncoding);
         accepts.is_some_and(|codings| wire::encoding::accepts(codings, coding))
             && request.head.version >= self.http_version

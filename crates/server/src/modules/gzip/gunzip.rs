@@ -57,6 +57,9 @@ impl HeaderFilter for Gunzip {
         }
         Ok(())
     }
+    fn minds_parts(&self) -> bool {
+        true
+    }
 }
 
 /// How much is decoded at a time: what that becomes is held in memory.

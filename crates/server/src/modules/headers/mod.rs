@@ -1,12 +1,12 @@
 //! `add_header`, `add_trailer` and `expires`.
 
 use conf::{Args, Error, HTTP, IF_LOCATION, Inherit, LOCATION, SERVER, Scope, Setting, Within, directive};
-use wire::Known;
+use wire::{Known, Span};
 
 use super::Module;
 use crate::http::filters::HeaderFilter;
 use crate::http::request::Request;
-use crate::http::response::Field;
+use crate::http::response::{Field, Response};
 use crate::http::variables::Template;
 use crate::worker::generation::Compiler;
 
@@ -152,23 +152,28 @@ fn is_usual(request: &Request) -> bool {
 /// An empty value adds nothing; `Last-Modified` and `ETag` replace; the rest is appended.
 fn add(request: &mut Request, name: &[u8], value: &[u8]) {
     let response = &mut request.response;
+    let known = Known::of(name);
     if name.eq_ignore_ascii_case(b"Last-Modified") {
-        response.forget_age();
         response.last_modified = wire::date::parse(value);
-        response.last_modified_text = (!value.is_empty()).then(|| response.store(value));
-        return;
+        response.last_modified_text = (!value.is_empty()).then(Span::default);
+        return replace(response, name, value);
     }
-    if name.eq_ignore_ascii_case(b"ETag") {
-        // As in nginx, in the place of the one there is.
-        let place = response.headers.iter().position(|field| field.known == Known::ETag);
-        if let Some(i) = place.filter(|_| !value.is_empty()) {
-            response.headers[i].value = response.store(value);
-            return;
-        }
-        response.remove(b"ETag");
+    if known == Known::ETag {
+        return replace(response, name, value);
     }
     if !value.is_empty() {
-        response.add(Known::of(name), name, value);
+        response.add(known, name, value);
+    }
+}
+
+/// In the place of the one there is, as in nginx.
+fn replace(response: &mut Response, name: &[u8], value: &[u8]) {
+    let text = &response.text;
+    let place = response.headers.iter().position(|field| field.name.of(text).eq_ignore_ascii_case(name));
+    match place {
+        _ if value.is_empty() => response.remove(name),
+        Some(i) => response.headers[i].value = response.store(value),
+        None => response.add(Known::of(name), name, value),
     }
 }
 

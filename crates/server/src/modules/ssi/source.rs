@@ -35,6 +35,15 @@ pub async fn next(request: &Request, body: &mut Body) -> io::Result<Option<Piece
                 }
                 return Ok(next);
             }
+            Body::Filtered(part) => match part.next()? {
+                Some(chunk) => text(chunk),
+                None if part.is_over() => return Ok(None),
+                None => {
+                    let next = Box::pin(next(request, &mut part.body)).await?;
+                    part.give(next.map(|piece| Chunk::Memory(piece.text.into())))?;
+                    continue;
+                }
+            },
             Body::File(part) if part.offset < part.end => return read(request, part).await.map(Some),
             // Nobody makes a series of pieces before pages are made.
             Body::File(_) | Body::Empty | Body::Series(_) => return Ok(None),
@@ -57,6 +66,15 @@ pub async fn next(request: &Request, body: &mut Body) -> io::Result<Option<Piece
             },
         };
         return Ok(Some(Piece { text: piece, origin: None }));
+    }
+}
+
+/// What filters make is in memory.
+fn text(chunk: Chunk) -> Vec<u8> {
+    match chunk {
+        Chunk::Memory(text) => text.into_vec(),
+        Chunk::Static(text) => text.to_vec(),
+        Chunk::File(_) | Chunk::Flush => Vec::new(),
     }
 }
 

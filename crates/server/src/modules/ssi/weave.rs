@@ -91,7 +91,7 @@ impl<'a> Weave<'a> {
                 return Err(500);
             }
         }
-        if let Body::Upstream(upstream) = &mut body {
+        if let Some(upstream) = body.upstream_mut() {
             upstream.account(&mut request.upstream);
             upstream.log(request);
         }
@@ -361,8 +361,8 @@ impl<'a> Weave<'a> {
         block: Option<Vec<u8>>,
         is_text: bool,
     ) {
-        let is_upstream = matches!(body, Body::Upstream(_));
-        let taken = match is_upstream {
+        let is_unknown = matches!(body, Body::Upstream(_) | Body::Filtered(_));
+        let taken = match is_unknown {
             true => self.take(request, &mut body, TAKEN).await,
             false => Vec::new(),
         };
@@ -413,12 +413,12 @@ fn is_empty(body: &Body) -> bool {
         Body::File(part) => part.offset >= part.end,
         Body::Series(_) => false,
         Body::Parts(parts) => parts.iter().all(is_empty),
-        Body::Upstream(_) => false,
+        Body::Upstream(_) | Body::Filtered(_) => false,
     }
 }
 
 fn end(request: &Request, body: &mut Body) {
-    if let Body::Upstream(upstream) = body {
+    if let Some(upstream) = body.upstream_mut() {
         upstream.log(request);
     }
     *body = Body::Empty;
@@ -426,12 +426,12 @@ fn end(request: &Request, body: &mut Body) {
 
 /// A body broke off: the status for it.
 fn failed(request: &Request, body: &mut Body, error: &std::io::Error) -> u16 {
-    match body {
-        Body::Upstream(upstream) => {
+    match body.upstream_mut() {
+        Some(upstream) => {
             upstream.log(request);
             502
         }
-        _ => {
+        None => {
             log_error!(request, "a page with SSI commands cannot be read ({})", crate::log::Errno(error));
             500
         }
