@@ -58,9 +58,27 @@ fn a_slow_head_is_left_alone_while_there_is_room() {
     assert_eq!(slow.response().status, 200);
 }
 
+/// Nobody waits for the end of that.
+const LINGERING: &str = "lingering_time 60s; lingering_timeout 60s;";
+
+#[test]
+fn who_was_answered_gives_way_with_the_rest_of_its_body() {
+    let server = serve(eight_slots(&format!("{LINGERING} location / {{ return 200 x; }}")));
+    let _slow: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = server.client();
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\nsome");
+            assert_eq!(client.response().status, 200);
+            client
+        })
+        .collect();
+    assert_eq!(slots_used(&server), 8);
+    assert_eq!(server.get("/").status, 200);
+}
+
 #[test]
 fn idle_http2_connections_give_way() {
-    let server = serve(eight_slots("http2 on; location / { return 200 x; }"));
+    let server = serve(eight_slots(&format!("{LINGERING} http2 on; location / {{ return 200 x; }}")));
     let mut idle: Vec<_> = (0..8)
         .map(|_| {
             let mut client = Frames::connect(&server, &[]);

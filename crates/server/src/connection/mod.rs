@@ -275,6 +275,9 @@ fn reset(request: &Request) -> Ending {
     Ending::Close
 }
 
+/// So long at least is read on, whoever waits for a seat.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// Closing while the client still sends would destroy the answer it has not read (RFC 9112 9.6): stop sending, and
 /// read on for a while (`lingering_close`, `lingering_time`, `lingering_timeout`).
 async fn linger(request: &mut Request) {
@@ -287,7 +290,10 @@ async fn linger(request: &mut Request) {
     if request.client.shut_down().is_err() {
         return drop(request.client.take());
     }
-    let end = request.thread.handle.now() + plan.core.lingering_time;
+    let begun = request.thread.handle.now();
+    // All is said: where slots are short, others are in need of its seat.
+    request.client.set_yielding(Some(begun + FAREWELL));
+    let end = begun + plan.core.lingering_time;
     let step: Duration = plan.core.lingering_timeout;
     loop {
         let now = request.thread.handle.now();
