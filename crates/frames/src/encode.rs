@@ -15,10 +15,15 @@ pub fn put_status(status: u16, out: &mut Vec<u8>) {
         _ => 0,
     };
     if number > 0 {
-        return out.push(0x80 | number);
+        return put_whole(number, out);
     }
     let digits = [status / 100 % 10, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
     put_known(8, &digits, out);
+}
+
+/// Appends a field that has this number itself.
+pub fn put_whole(number: u8, out: &mut Vec<u8>) {
+    out.push(0x80 | number);
 }
 
 /// Appends a field whose name has this number.

@@ -1,14 +1,17 @@
-//! HTTP/2's frames and the compressed heads in them: bytes in, meaning out, and back. No socket, no clock.
+//! HTTP/2's frames and the compressed heads in them: bytes in, meaning out, and back; and the side of a connection that
+//! asks ([`Client`]). No socket, no clock.
 #![forbid(unsafe_code)]
 
+mod client;
 mod decode;
 mod encode;
 mod frame;
 pub mod huffman;
 mod table;
 
-pub use decode::{Decoder, Stop};
-pub use encode::{put_field, put_known, put_status, put_table_update};
+pub use client::{Client, Fault};
+pub use decode::{Decoder, Of, Stop};
+pub use encode::{put_field, put_known, put_status, put_table_update, put_whole};
 pub use frame::{FrameHead, HEAD, Kind, code, flag, put_head, setting, unpadded};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// How large a peer may have the dynamic table be, by its own account.
-pub const MOST: usize = 4096;
+const MOST: usize = 4096;
 /// What an entry costs beside its text, by the same account.
 const OVERHEAD: usize = 32;
 
@@ -13,6 +13,8 @@ pub struct Table {
     entries: VecDeque<Entry>,
     size: usize,
     room: usize,
+    /// The most that the room may be.
+    most: usize,
 }
 #[derive(Debug)]
 struct Entry {
@@ -22,11 +24,16 @@ struct Entry {
 
 impl Default for Table {
     fn default() -> Table {
-        Table { entries: VecDeque::new(), size: 0, room: MOST }
+        Table::with_room(MOST)
     }
 }
 
 impl Table {
+    /// A table that never has more room.
+    #[must_use]
+    pub fn with_room(most: usize) -> Table {
+        Table { entries: VecDeque::new(), size: 0, room: most, most }
+    }
     /// The name and value of a number.
     #[must_use]
     pub fn get(&self, number: usize) -> Option<(&[u8], &[u8])> {
@@ -47,7 +54,7 @@ impl Table {
     }
     /// Changes how much there is room for; `false`: to more than was allowed.
     pub fn resize(&mut self, room: usize) -> bool {
-        if room > MOST {
+        if room > self.most {
             return false;
         }
         self.room = room;

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::{Decoder, FrameHead, Kind, Stop, flag, huffman, put_field, put_head, put_status, unpadded};
+use crate::{Decoder, FrameHead, Kind, Of, Stop, flag, huffman, put_field, put_head, put_status, unpadded};
 
 fn decode(block: &[u8]) -> Result<Vec<(String, String)>, Stop> {
     let mut fields = Vec::new();
@@ -39,12 +39,19 @@ fn examples() {
 
 #[test]
 fn limits() {
-    assert_eq!(decode(b"\x80"), Err(Stop::Broken));
-    assert_eq!(decode(b"\xff\xff\xff\xff\xff\xff\x01"), Err(Stop::Broken));
-    assert_eq!(decode(b"\x82\x20"), Err(Stop::Broken));
-    assert_eq!(decode(b"\x3f\xe2\x1f"), Err(Stop::Broken));
+    assert_eq!(decode(b"\x80"), Err(Stop::Number(0)));
+    assert_eq!(decode(b"\xbe"), Err(Stop::Number(62)));
+    assert_eq!(decode(b"\xff\xff\xff\xff\xff\xff\x01"), Err(Stop::Endless(Of::Table)));
+    assert_eq!(decode(b"\0\x01a\x7f\xff\xff\xff\xff\x01"), Err(Stop::Endless(Of::Value)));
+    assert_eq!(decode(b"\x82\x20"), Err(Stop::Size(0)));
+    assert_eq!(decode(b"\x3f\xe2\x1f"), Err(Stop::Size(4097)));
+    assert_eq!(decode(b"\0\x81\0\0"), Err(Stop::Packed));
+    assert_eq!(decode(b"\0\x01a\x02b"), Err(Stop::Short));
+    let without = |block| Decoder::without_memory().decode(block, 9, &mut Vec::new(), |_, _| true);
+    assert_eq!(without(b"\x20\x40\x01a\x01b\xbe"), Err(Stop::Number(62)));
+    assert_eq!(without(b"\x21"), Err(Stop::Size(1)));
     let long = Decoder::default().decode(b"\0\x01a\x05bbbbb", 4, &mut Vec::new(), |_, _| true);
-    assert_eq!(long, Err(Stop::TooLong));
+    assert_eq!(long, Err(Stop::TooLong(Of::Value, 5)));
     let enough = Decoder::default().decode(b"\x82\x84", 4, &mut Vec::new(), |_, _| false);
     assert_eq!(enough, Err(Stop::Enough));
 }

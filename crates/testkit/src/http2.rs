@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{Server, Wire};
+use crate::{Origin, Server, Wire};
 
 /// What a client sends first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -12,8 +12,10 @@ pub mod kind {
     #![allow(missing_docs, reason = "RFC 9113, section 6")]
     pub const DATA: u8 = 0;
     pub const HEADERS: u8 = 1;
+    pub const PRIORITY: u8 = 2;
     pub const RST_STREAM: u8 = 3;
     pub const SETTINGS: u8 = 4;
+    pub const PUSH_PROMISE: u8 = 5;
     pub const PING: u8 = 6;
     pub const GOAWAY: u8 = 7;
     pub const WINDOW_UPDATE: u8 = 8;
@@ -149,6 +151,20 @@ impl Frames {
     /// All frames until the server closes.
     pub fn rest(&mut self) -> Vec<Frame> {
         std::iter::from_fn(|| self.receive()).collect()
+    }
+}
+
+impl Origin {
+    /// A server that gives its script each connection's frames, behind settings of its own.
+    pub fn http2(
+        settings: &'static [(u16, u32)],
+        script: impl Fn(&mut Frames) -> Option<()> + Send + Sync + 'static,
+    ) -> Origin {
+        Origin::wires(move |wire| {
+            if let Some(mut frames) = Frames::accept(wire, settings) {
+                script(&mut frames);
+            }
+        })
     }
 }
 

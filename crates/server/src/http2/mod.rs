@@ -24,7 +24,6 @@ mod flow;
 pub mod gather;
 pub mod head;
 mod intake;
-pub mod io;
 pub mod stream;
 pub mod workers;
 

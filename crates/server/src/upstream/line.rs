@@ -1,138 +1,97 @@
 //! Connections to upstream servers that speak HTTP/2: several requests share one, each a stream of its own.
 //!
-//! A line is driven by a task of its own. It rests while it has no streams, and counts then among the connections at
-//! rest; whoever closes it takes the connection out from under its task, which ends.
+//! A line is driven by a task of its own, which reads and sends; what streams set out is gathered and sent once a turn.
+//! It rests while it has no streams, and counts then among the connections at rest; whoever closes it takes the
+//! connection out from under its task, which ends.
 
-use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::cell::{Cell, RefCell, RefMut};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
-use h2::SendStream;
-use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use frames::{Client, Fault};
 
 use super::group::KeepAlive;
 use super::pool::{Key, Link};
-use crate::http2::io::{Pipe, Wire};
 use crate::worker::thread::Thread;
 
-/// How much a server may send on one stream before somebody takes it.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// The windows of the streams are the bound, not that of their connection.
-const LINE_WINDOW: u32 = (1 << 31) - 1;
-/// So much of a request's body waits for the server beyond what its window allows.
-const SEND_BUFFER: usize = 64 * 1024;
+/// After so many bytes read in one turn others have theirs.
+const BURST: usize = 256 * 1024;
 
 /// A connection for several requests.
 pub struct Line {
     thread: Rc<Thread>,
     /// `None`: it is closed.
-    open: RefCell<Option<Open>>,
+    link: RefCell<Option<Link>>,
+    client: RefCell<Client>,
+    /// What broke the connection, if something did.
+    error: RefCell<Option<io::Error>>,
     /// Whom it leads to, and how long it is kept; `None`: it has one stream only.
     kept: Option<(u32, Key, KeepAlive)>,
     opened: Instant,
-    streams: Cell<usize>,
     /// It counts among the connections at rest.
     rests: Cell<bool>,
-    /// It takes no more requests.
-    worn: Cell<bool>,
     requests: Cell<u32>,
     waker: RefCell<Option<Waker>>,
-}
-struct Open {
-    connection: Connection<Wire<Link>, Bytes>,
-    sender: SendRequest<Bytes>,
-    link: Rc<Link>,
+    /// Its task is at it, or was told to be: it sends what there is.
+    awake: Cell<bool>,
 }
 
 /// One request's place on a line.
-pub struct Place(Rc<Line>);
-
-impl Pipe for Link {
-    fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        Link::poll_read(self, cx, into)
-    }
-    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.try_writev(slices) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
-                done => return Poll::Ready(done),
-            }
-        }
-    }
+pub struct Place {
+    line: Rc<Line>,
+    id: u32,
 }
 
 impl Line {
-    /// Begins to speak HTTP/2 on a new connection. A head may have `longest` bytes.
-    ///
-    /// # Errors
-    /// When the connection breaks.
-    pub async fn begin(
-        thread: &Rc<Thread>,
-        link: Link,
-        kept: Option<(u32, Key, KeepAlive)>,
-        longest: usize,
-    ) -> Result<Rc<Line>, h2::Error> {
-        let (opened, link) = (link.opened, Rc::new(link));
-        let mut builder = Builder::new();
-        builder
-            .enable_push(false)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(LINE_WINDOW)
-            .max_header_list_size(u32::try_from(longest).unwrap_or(u32::MAX))
-            .max_send_buffer_size(SEND_BUFFER);
-        let (sender, connection) = builder.handshake(Wire(link.clone())).await?;
+    /// Begins to speak HTTP/2 on a new connection.
+    pub fn begin(thread: &Rc<Thread>, link: Link, kept: Option<(u32, Key, KeepAlive)>) -> Rc<Line> {
         link.socket.set_deadline(None);
         let line = Rc::new(Line {
             thread: thread.clone(),
-            open: RefCell::new(Some(Open { connection, sender, link })),
+            opened: link.opened,
+            link: RefCell::new(Some(link)),
+            client: RefCell::default(),
+            error: RefCell::default(),
             kept,
-            opened,
-            streams: Cell::new(0),
             rests: Cell::new(false),
-            worn: Cell::new(false),
             requests: Cell::new(0),
             waker: RefCell::default(),
+            awake: Cell::new(true),
         });
         if line.kept.is_some() {
             thread.upstreams.lines().push(line.clone());
         }
         thread.handle.spawn(drive(line.clone()));
-        Ok(line)
+        line
     }
-    /// Begins a stream.
-    ///
-    /// # Errors
-    /// When the line is closed, or the head is none that HTTP/2 can have.
-    pub fn request(
-        self: &Rc<Line>,
-        head: http::Request<()>,
-        end: bool,
-    ) -> Result<(Place, ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let mut open = self.open.borrow_mut();
-        let Some(open) = &mut *open else { return Err(h2::Reason::REFUSED_STREAM.into()) };
-        let (answer, body) = open.sender.send_request(head, end)?;
+    /// Begins a stream with a request's head, which is all of it if it `ends` there. The head of the answer may have `limit`
+    /// bytes. `None`: nothing can be asked there any more.
+    pub fn request(self: &Rc<Line>, head: &[u8], ends: bool, limit: usize) -> Option<Place> {
+        let link = self.link.borrow();
+        let link = link.as_ref()?;
+        let id = self.client.borrow_mut().begin(head, ends, limit)?;
+        link.socket.set_deadline(None);
         self.wake_up();
-        open.link.socket.set_deadline(None);
-        self.streams.set(self.streams.get() + 1);
         self.requests.set(self.requests.get() + 1);
-        Ok((Place(self.clone()), answer, body))
+        self.wake();
+        Some(Place { line: self.clone(), id })
+    }
+    /// Whether a stream can begin at all.
+    pub fn can_ask(&self) -> bool {
+        self.link.borrow().is_some() && self.client.borrow().can_begin()
     }
     /// Whether a request for that server may join.
     pub(super) fn takes(&self, group: u32, key: Key, now: Instant) -> bool {
         let Some((own_group, own_key, keep)) = &self.kept else { return false };
-        let Ok(open) = self.open.try_borrow() else { return false };
-        let Some(open) = &*open else { return false };
+        let link = self.link.borrow();
+        let Some(link) = &*link else { return false };
         (*own_group, *own_key) == (group, key)
-            && !self.worn.get()
+            && self.client.borrow().takes()
             && self.requests.get() < keep.requests
             && now.saturating_duration_since(self.opened) < keep.time
-            && self.streams.get() < open.sender.current_max_send_streams()
-            && !open.link.socket.peer_closed()
+            && !link.socket.peer_closed()
     }
     /// Whether it is at rest.
     pub(super) fn rests(&self) -> bool {
@@ -149,23 +108,88 @@ impl Line {
     }
     /// Closes the connection; streams that there still are fail.
     pub(super) fn close(&self) {
+        self.end();
+        self.wake();
+    }
+    fn end(&self) {
         self.wake_up();
-        if let Ok(mut open) = self.open.try_borrow_mut() {
-            *open = None;
-        }
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        self.client.borrow_mut().end(Fault::Gone);
+        self.link.replace(None);
+    }
+    /// Has its task look again.
+    fn wake(&self) {
+        if !self.awake.replace(true)
+            && let Some(waker) = &*self.waker.borrow()
+        {
+            waker.wake_by_ref();
         }
     }
+    /// Goes on as long as it can; ready when it is closed.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.waker.replace(Some(cx.waker().clone()));
-        let Ok(mut open) = self.open.try_borrow_mut() else { return Poll::Ready(()) };
-        let Some(inside) = &mut *open else { return Poll::Ready(()) };
-        // What went wrong is told to its streams.
-        let _ = ready!(Pin::new(&mut inside.connection).poll(cx));
-        *open = None;
-        self.wake_up();
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        drop(waker);
+        self.awake.set(true);
+        let ended = match &*self.link.borrow() {
+            None => Poll::Ready(Ok(())),
+            Some(link) => self.exchange(cx, link),
+        };
+        self.awake.set(false);
+        if let Err(error) = ready!(ended) {
+            self.error.replace(Some(error));
+        }
+        self.end();
         Poll::Ready(())
+    }
+    /// Sends and reads; ready when nothing more comes.
+    fn exchange(&self, cx: &mut Context<'_>, link: &Link) -> Poll<io::Result<()>> {
+        let mut read = 0;
+        let mut broken = Ok(());
+        loop {
+            let sends = match self.send(cx, link) {
+                // What the server said before it closed is read all the same.
+                Poll::Ready(Err(error)) => {
+                    broken = Err(error);
+                    false
+                }
+                sent => sent.is_pending(),
+            };
+            let client = self.client.borrow();
+            if client.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            if sends && client.is_full() {
+                return Poll::Pending;
+            }
+            drop(client);
+            if read >= BURST {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let mut scratch = self.thread.scratch();
+            match link.poll_read(cx, &mut scratch) {
+                Poll::Pending if broken.is_ok() => return Poll::Pending,
+                Poll::Pending | Poll::Ready(Ok(0)) => return Poll::Ready(broken),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(n)) => {
+                    read += n;
+                    self.client.borrow_mut().take(&scratch[..n]);
+                }
+            }
+        }
+    }
+    /// Sends what there is.
+    fn send(&self, cx: &mut Context<'_>, link: &Link) -> Poll<io::Result<()>> {
+        let mut client = self.client.borrow_mut();
+        while !client.output().is_empty() {
+            match link.try_writev(&[IoSlice::new(client.output())]) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(link.poll_writable(cx))?,
+                written => client.note_sent(written?),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
     /// The last stream ended: it goes to rest, if it may.
     fn rest(&self) {
@@ -175,9 +199,10 @@ impl Line {
         if self.thread.draining() || others >= keep.connections || !self.takes(*group, *key, now) {
             return self.close();
         }
-        if let Some(open) = &*self.open.borrow() {
-            open.link.socket.set_deadline(Some(now + keep.timeout));
+        if let Some(link) = &*self.link.borrow() {
+            link.socket.set_deadline(Some(now + keep.timeout));
         }
+        self.client.borrow_mut().shrink();
         self.rests.set(true);
         self.thread.upstreams.count_resting_line(true);
         super::pool::begin_sweeping(&self.thread);
@@ -187,16 +212,63 @@ impl Line {
 impl Place {
     /// The server does not want any more: other requests take another line.
     pub fn wear_out(&self) {
-        self.0.worn.set(true);
+        self.client().wear_out();
+    }
+    /// What broke the connection, if something did.
+    pub fn error(&self) -> Option<io::Error> {
+        let error = self.line.error.borrow();
+        let error = error.as_ref()?;
+        Some(match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        })
+    }
+    fn client(&self) -> RefMut<'_, Client> {
+        self.line.client.borrow_mut()
+    }
+    /// See [`Client::poll_room`].
+    pub fn poll_room(&self, cx: &Context<'_>, wanted: usize) -> Poll<usize> {
+        self.client().poll_room(self.id, cx, wanted)
+    }
+    /// See [`Client::send`].
+    pub fn send(&self, bytes: &[u8], ends: bool) {
+        self.client().send(self.id, bytes, ends);
+        self.line.wake();
+    }
+    /// See [`Client::poll_head`].
+    pub fn poll_head(&self, cx: &Context<'_>, text: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
+        self.client().poll_head(self.id, cx, text)
+    }
+    /// See [`Client::poll_body`].
+    pub fn poll_body(
+        &self,
+        cx: &Context<'_>,
+        into: &mut Vec<u8>,
+        trailers: &mut Vec<u8>,
+    ) -> Poll<Result<(), Fault>> {
+        let mut client = self.client();
+        let before = client.output().len();
+        let came = client.poll_body(self.id, cx, into, trailers);
+        if client.output().len() > before {
+            self.line.wake();
+        }
+        came
+    }
+    /// See [`Client::is_end`].
+    pub fn is_end(&self) -> bool {
+        self.client().is_end(self.id)
     }
 }
 impl Drop for Place {
     fn drop(&mut self) {
-        let line = &self.0;
-        line.streams.set(line.streams.get() - 1);
-        if line.streams.get() == 0 {
-            line.rest();
+        let mut client = self.line.client.borrow_mut();
+        client.forget(self.id);
+        let was_last = client.open() == 0;
+        drop(client);
+        if was_last {
+            self.line.rest();
         }
+        self.line.wake();
     }
 }
 

@@ -83,6 +83,17 @@ pub(super) struct Tries<'a> {
     began: Instant,
     /// Some server was asked.
     asked: bool,
+    /// What was sent in vain of a body that is passed on while it comes.
+    again: Option<http2::Body>,
+}
+
+/// What a server has of a request when a try has failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Nothing,
+    /// Some of it, but it says that it has not begun with it, and it can be sent anew.
+    InVain,
+    Request,
 }
 
 /// What `.._next_upstream` and `.._cache_use_stale` call a status.
@@ -217,6 +228,7 @@ impl<'a> Tries<'a> {
             left,
             began: request.thread.handle.now(),
             asked: false,
+            again: None,
         }
     }
     async fn run(&mut self, protocol: &dyn Protocol, request: &mut Request, message: &Message) -> Next {
@@ -260,8 +272,8 @@ impl<'a> Tries<'a> {
                 },
                 Err(failure) => failure,
             };
-            let sent = source.is_some() && !matches!(failure, Failure::Unprocessed(_));
-            let reused = source.is_some_and(|source| source.is_reused());
+            let reused = source.as_ref().is_some_and(UpstreamSource::is_reused);
+            let sent = self.sent(source, &failure, message);
             let bit = match failure.verdict() {
                 Verdict::Failed(_, bit) => bit,
                 Verdict::Gone | Verdict::Refuse(_) => 0,
@@ -269,6 +281,21 @@ impl<'a> Tries<'a> {
             if let Some(next) = self.after(request, &mut held, message, failure, sent, reused) {
                 return self.old(protocol, request, bit, true).unwrap_or_else(|| self.failed(request, next));
             }
+        }
+    }
+
+    /// What the server has of the request; it may be had back.
+    fn sent(&mut self, source: Option<UpstreamSource>, failure: &Failure, message: &Message) -> Sent {
+        match (source, failure) {
+            (None, _) => Sent::Nothing,
+            (Some(UpstreamSource::Stream(stream)), Failure::Unprocessed(_)) => {
+                self.again = stream.rewind();
+                match self.again.is_some() || message.payload != Payload::Stream {
+                    true => Sent::InVain,
+                    false => Sent::Request,
+                }
+            }
+            _ => Sent::Request,
         }
     }
 
@@ -340,7 +367,7 @@ impl<'a> Tries<'a> {
 
     /// As [`Tries::attempt`], where requests are streams of connections that may have several.
     async fn attempt_stream(
-        &self,
+        &mut self,
         request: &mut Request,
         held: &Held,
         message: &Message,
@@ -358,16 +385,15 @@ impl<'a> Tries<'a> {
             None => {
                 let link = self.connect(request, held, message).await?;
                 let kept = key.and_then(|key| Some((self.number, key, self.group.keepalive?)));
-                let longest = self.settings.buffer_size.saturating_mul(2);
-                Line::begin(&request.thread, link, kept, longest).await.map_err(http2::failure)?
+                Line::begin(&request.thread, link, kept)
             }
         };
         request.upstream.connected(request.thread.handle.now());
-        let mut stream =
-            Box::new(http2::begin(self.settings, request, &line, message, self.secured.is_some())?);
+        let (encrypted, again) = (self.secured.is_some(), self.again.take());
+        let mut stream = Box::new(http2::begin(self.settings, request, &line, message, encrypted, again)?);
         stream.reused = reused;
         let UpstreamSource::Stream(stream) = at.insert(UpstreamSource::Stream(stream)) else { return Ok(()) };
-        http2::head(self.settings, request, stream).await
+        http2::head(self.settings, request, stream, message.method).await
     }
 
     /// A new connection, encrypted where it is to be.
@@ -375,7 +401,7 @@ impl<'a> Tries<'a> {
         if !allowed(&self.settings.allow, request) {
             return Err(Failure::Denied);
         }
-        let last = self.left <= 1 || !self.allows(request, message, again::ERROR, false);
+        let last = self.left <= 1 || !self.allows(request, message, again::ERROR, Sent::Nothing);
         let mut link = connect(self.settings, request, held, last).await?;
         if let Some(secured) = &self.secured {
             Box::pin(tls::handshake(self.settings, request, &mut link, secured)).await?;
@@ -424,17 +450,18 @@ impl<'a> Tries<'a> {
     fn objection(&self, request: &Request, message: &Message) -> Option<Failure> {
         let status = request.upstream.head.status;
         let bit = status_bit(status)?;
-        (self.left > 1 && self.allows(request, message, bit, true)).then_some(Failure::Status(status))
+        (self.left > 1 && self.allows(request, message, bit, Sent::Request))
+            .then_some(Failure::Status(status))
     }
 
     /// Whether the configuration lets this failure be tried again.
-    fn allows(&self, request: &Request, message: &Message, bit: u32, sent: bool) -> bool {
+    fn allows(&self, request: &Request, message: &Message, bit: u32, sent: Sent) -> bool {
         let mut wanted = bit;
         // A request that was sent may have had its effect.
-        if sent && matches!(request.method, Method::Post | Method::Lock | Method::Patch) {
+        if sent == Sent::Request && matches!(request.method, Method::Post | Method::Lock | Method::Patch) {
             wanted |= again::NON_IDEMPOTENT;
         }
-        let streamed = sent && message.payload == Payload::Stream;
+        let streamed = sent == Sent::Request && message.payload == Payload::Stream;
         let limit = self.settings.next_upstream_timeout;
         let late =
             !limit.is_zero() && request.thread.handle.now().saturating_duration_since(self.began) >= limit;
@@ -448,7 +475,7 @@ impl<'a> Tries<'a> {
         held: &mut Held,
         message: &Message,
         failure: Failure,
-        sent: bool,
+        sent: Sent,
         reused: bool,
     ) -> Option<Next> {
         let now = request.thread.handle.now();

@@ -113,14 +113,14 @@ impl Intake {
         with.thread.give_buffer(scratch);
         match (read, gather.breach) {
             (Ok(()), _) => Ok(()),
-            (Err(Stop::Broken), _) => {
-                breach(code::COMPRESSION_ERROR, "client sent invalid encoded header field")
+            (Err(Stop::TooLong(..)), _) => {
+                breach(code::ENHANCE_YOUR_CALM, "client sent too large header field")
             }
-            (Err(Stop::TooLong), _) => breach(code::ENHANCE_YOUR_CALM, "client sent too large header field"),
             (Err(Stop::Enough), Some(Breach::Nameless)) => {
                 breach(code::PROTOCOL_ERROR, "client sent zero header name length")
             }
             (Err(Stop::Enough), _) => breach(code::ENHANCE_YOUR_CALM, "client sent too large header"),
+            (Err(_), _) => breach(code::COMPRESSION_ERROR, "client sent invalid encoded header field"),
         }
     }
     /// Fields behind a request's body: nobody asks for them.

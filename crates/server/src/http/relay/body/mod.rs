@@ -195,7 +195,10 @@ impl UpstreamBody {
         if let Some(UpstreamSource::Stream(stream)) = &inner.source {
             inner.sent = request.upstream.last().map_or(0, |last| last.sent).saturating_sub(stream.sent());
             if stream.is_end() {
-                inner.end();
+                match stream.wrong_at_end() {
+                    Some(what) => inner.fail(what.into()),
+                    None => inner.end(),
+                }
             }
         }
         inner.account(&mut request.upstream);
@@ -432,15 +435,16 @@ impl Inner {
         let Some(UpstreamSource::Stream(stream)) = &mut self.source else {
             return Poll::Ready(Piece::default());
         };
-        match ready!(stream.poll_body(cx, &mut self.trailers)) {
-            Ok(bytes) if bytes.is_empty() => self.end(),
+        let mut buffer = self.thread.buffer();
+        let came = stream.poll_body(cx, &mut buffer, &mut self.trailers);
+        if matches!(came, Poll::Ready(Ok(()))) && !buffer.is_empty() {
+            self.received += buffer.len() as u64;
+            return Poll::Ready(buffer.into());
+        }
+        self.thread.give_buffer(buffer);
+        match ready!(came) {
+            Ok(()) => self.end(),
             Err(failure) => self.fail(failure::of_body(failure)),
-            Ok(bytes) => {
-                self.received += bytes.len() as u64;
-                let mut buffer = self.thread.buffer();
-                buffer.extend_from_slice(&bytes);
-                return Poll::Ready(buffer.into());
-            }
         }
         Poll::Ready(Piece::default())
     }

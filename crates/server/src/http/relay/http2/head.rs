@@ -1,46 +1,101 @@
-//! Heads: the text of a request as fields, and the fields of an answer as text.
+//! A request's head: from HTTP/1's text to compressed fields.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use frames::{put_field, put_known, put_whole};
 
 /// What HTTP/2 has no place for (RFC 9113, 8.2.2), or says in another way.
 const LEFT_OUT: [&[u8]; 6] =
     [b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"];
+/// nginx's bound for a name or a value: four bytes say how long it is.
+const LONGEST: usize = 127 + (1 << 21) - 1;
 
-/// The head of an HTTP/1 request, and what stands behind it: a body that the configuration gives.
+/// What stands before the fields, by its numbers in the table.
+const AUTHORITY: usize = 1;
+const METHOD: usize = 2;
+const GET: u8 = 2;
+const POST: u8 = 3;
+const PATH: usize = 4;
+const ROOT: u8 = 4;
+const HTTP: u8 = 6;
+const HTTPS: u8 = 7;
+
+/// Appends the head of an HTTP/1 request. What stands behind it is given back: a body that the configuration gives.
 ///
 /// # Errors
 /// What is wrong with it, for the log.
-pub fn request(text: &[u8], encrypted: bool) -> Result<(http::Request<()>, &[u8]), String> {
-    let (line, mut rest) = line(text).ok_or("no request line")?;
+pub fn request<'a>(text: &'a [u8], encrypted: bool, out: &mut Vec<u8>) -> Result<&'a [u8], String> {
+    let (line, head) = line(text).ok_or("no request line")?;
     let (method, target) = target(line).ok_or("no request line")?;
-    let mut head = http::Request::new(());
-    *head.method_mut() = http::Method::from_bytes(method).map_err(|_| "invalid http2 method")?;
-    let (mut host, mut fields) = (&b"localhost"[..], HeaderMap::with_capacity(16));
-    let body = loop {
-        let (line, next) = self::line(rest).ok_or("invalid http2 header")?;
-        rest = next;
-        if line.is_empty() {
-            break rest;
+    if method.len() > LONGEST {
+        return Err(format!("too long http2 method: \"{}\"", lossy(method)));
+    }
+    if target.len() > LONGEST {
+        return Err("too long http2 URI".into());
+    }
+    match method {
+        b"GET" => put_whole(GET, out),
+        b"POST" => put_whole(POST, out),
+        method => put_known(METHOD, method, out),
+    }
+    put_whole(if encrypted { HTTPS } else { HTTP }, out);
+    match target {
+        b"/" => put_whole(ROOT, out),
+        target => put_known(PATH, target, out),
+    }
+    put_known(AUTHORITY, host(head)?, out);
+    let mut rest = head;
+    while let Some((name, value)) = field(&mut rest)? {
+        if LEFT_OUT.iter().any(|left_out| name.eq_ignore_ascii_case(left_out)) {
+            continue;
         }
-        let colon = memchr::memmem::find(line, b": ").ok_or("invalid http2 header")?;
-        let (name, value) = (&line[..colon], &line[colon + 2..]);
+        check(name, value)?;
+        put_field(name, value, out);
+    }
+    Ok(rest)
+}
+
+/// What `:authority` says.
+fn host(mut head: &[u8]) -> Result<&[u8], String> {
+    while let Some((name, value)) = field(&mut head)? {
         if name.eq_ignore_ascii_case(b"host") {
-            host = value;
+            return match value.len() > LONGEST {
+                true => Err(format!("too long http2 host: \"{}\"", lossy(value))),
+                false => Ok(value),
+            };
         }
-        if !LEFT_OUT.iter().any(|out| name.eq_ignore_ascii_case(out)) {
-            let name = HeaderName::from_bytes(name).map_err(|_| "invalid http2 header name")?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| "invalid http2 header value")?;
-            fields.append(name, value);
-        }
-    };
-    let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(if encrypted { Scheme::HTTPS } else { Scheme::HTTP });
-    uri.authority = Some(Authority::try_from(host).map_err(|_| "invalid http2 host")?);
-    uri.path_and_query = Some(path(target).ok_or("invalid http2 URI")?);
-    *head.uri_mut() = http::Uri::from_parts(uri).map_err(|_| "invalid http2 URI")?;
-    *head.headers_mut() = fields;
-    Ok((head, body))
+    }
+    Ok(b"localhost")
+}
+/// Name and value.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// The next field; `None` at the head's end.
+fn field<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, String> {
+    let (line, next) = line(rest).ok_or("invalid http2 header")?;
+    *rest = next;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let colon = memchr::memmem::find(line, b": ").ok_or("invalid http2 header")?;
+    Ok(Some((&line[..colon], &line[colon + 2..])))
+}
+/// What no field can have.
+fn check(name: &[u8], value: &[u8]) -> Result<(), String> {
+    if name.len() > LONGEST {
+        return Err(format!("too long http2 header name: \"{}\"", lossy(name)));
+    }
+    if value.len() > LONGEST {
+        return Err(format!("too long http2 header value: \"{}: {}\"", lossy(name), lossy(value)));
+    }
+    if name.is_empty() || name.iter().any(|byte| *byte <= b' ' || *byte == 0x7f || *byte == b':') {
+        return Err("invalid http2 header name".into());
+    }
+    match value.iter().any(|byte| matches!(byte, b'\0' | b'\r' | b'\n')) {
+        true => Err("invalid http2 header value".into()),
+        false => Ok(()),
+    }
+}
+fn lossy(text: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(text)
 }
 
 /// The first line and what follows it.
@@ -54,70 +109,70 @@ fn target(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let version = memchr::memrchr(b' ', line)?;
     Some((&line[..method], line.get(method + 1..version)?))
 }
-/// Bytes that no URI has are escaped; clients may have sent them all the same.
-fn path(target: &[u8]) -> Option<PathAndQuery> {
-    if let Ok(path) = PathAndQuery::try_from(target) {
-        return Some(path);
-    }
-    let mut escaped = Vec::with_capacity(target.len() + 16);
-    for byte in target {
-        match byte {
-            b'!' | b'$'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~' => escaped.push(*byte),
-            byte => escaped.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
-    }
-    PathAndQuery::try_from(escaped).ok()
-}
-
-/// Appends an answer's head as HTTP/1 has it.
-pub fn put_answer(head: &http::Response<impl Sized>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(head.status().as_str().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    put_fields(head.headers(), out);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends fields as lines.
-pub fn put_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in fields {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-}
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn requests_change_their_form() {
-        let text =
-            b"POST /a?b HTTP/1.1\r\nHost: x:1\r\nConnection: close\r\nA: 1\r\nB: 2\r\nA: 3\r\n\r\nbody";
-        let (head, body) = request(text, true).unwrap();
-        assert_eq!((head.method(), head.uri().to_string()), (&http::Method::POST, "https://x:1/a?b".into()));
-        assert_eq!(body, b"body");
-        let mut lines = Vec::new();
-        put_fields(head.headers(), &mut lines);
-        assert_eq!(lines, b"a: 1\r\na: 3\r\nb: 2\r\n");
+    fn fields(block: &[u8]) -> String {
+        let mut text = String::new();
+        let each = |name: &[u8], value: &[u8]| {
+            text += &format!("{}={};", lossy(name), lossy(value));
+            true
+        };
+        frames::Decoder::without_memory().decode(block, 100, &mut Vec::new(), each).unwrap();
+        text
     }
 
     #[test]
-    fn targets_that_are_none_are_escaped() {
-        let (head, _) = request(b"GET /\"<\x80%41? HTTP/1.1\r\n\r\n", false).unwrap();
-        assert!(head.uri().to_string().starts_with("http://localhost/"));
-        assert!(request(b"GET / HTTP/1.1\r\nA: \x01\r\n\r\n", false).is_err());
-        assert!(request(b"GET / HTTP/1.1\r\nA\r\n\r\n", false).is_err());
+    fn requests_change_their_form() {
+        for (line, fields_before) in [
+            ("POST /a?b", ":method=POST;:scheme=https;:path=/a?b;"),
+            ("PUT /\"<\u{80}%41?", ":method=PUT;:scheme=https;:path=/\"<\u{80}%41?;"),
+            ("GET /", ":method=GET;:scheme=https;:path=/;"),
+        ] {
+            let text = format!(
+                "{line} HTTP/1.1\r\nA: 1\r\nHost: x:1\r\nConnection: close\r\nB: 2\r\nA: \r\n\r\nbody"
+            );
+            let mut block = Vec::new();
+            assert_eq!(request(text.as_bytes(), true, &mut block), Ok(&b"body"[..]));
+            assert_eq!(fields(&block), format!("{fields_before}:authority=x:1;a=1;b=2;a=;"));
+        }
+    }
+
+    #[test]
+    fn what_no_head_can_have_is_refused() {
+        let long = "x".repeat(LONGEST + 1);
+        for (text, wrong) in [
+            ("GET / HTTP/1.1\r\nA: \n\r\n\r\n", "invalid http2 header value"),
+            ("GET / HTTP/1.1\r\nA b: c\r\n\r\n", "invalid http2 header name"),
+            ("GET / HTTP/1.1\r\nA\r\n\r\n", "invalid http2 header"),
+            (&format!("GET /{long} HTTP/1.1\r\n\r\n"), "too long http2 URI"),
+            (&format!("{long} / HTTP/1.1\r\n\r\n"), &format!("too long http2 method: \"{long}\"")),
+            (&format!("GET / HTTP/1.1\r\nHost: {long}\r\n\r\n"), &format!("too long http2 host: \"{long}\"")),
+            (
+                &format!("GET / HTTP/1.1\r\n{long}: a\r\n\r\n"),
+                &format!("too long http2 header name: \"{long}\""),
+            ),
+            (
+                &format!("GET / HTTP/1.1\r\na: {long}\r\n\r\n"),
+                &format!("too long http2 header value: \"a: {long}\""),
+            ),
+        ] {
+            assert_eq!(request(text.as_bytes(), false, &mut Vec::new()), Err(wrong.into()));
+        }
     }
 
     proptest::proptest! {
         #[test]
         fn any_text_is_taken_or_refused(text in proptest::collection::vec(0u8.., 0..200)) {
-            let _ = request(&text, false);
-            let _ = request(&[b"GET /".as_slice(), &text, b" HTTP/1.1\r\n", &text, b"\r\n\r\n"].concat(), true);
+            let mut block = Vec::new();
+            let _ = request(&text, false, &mut block);
+            block.clear();
+            if request(&[b"GET /", &text[..], b" HTTP/1.1\r\n", &text, b"\r\n\r\n"].concat(), true, &mut block).is_ok() {
+                fields(&block);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `head.rs` | heads in the form of HTTP/1, and as fields |
+//! | `head.rs` | heads of requests, from HTTP/1's text to compressed fields |
 //! | `upload.rs` | the request's body |
 //! | `stream.rs` | request and answer, side by side |
 
@@ -14,7 +14,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::task::Poll;
 
-use wire::{Progress, ResponseParser};
+use bytes::Bytes;
+use wire::{Method, Progress, ResponseParser, Span};
 
 use super::failure::{During, Failure};
 use super::hints;
@@ -25,10 +26,14 @@ use crate::http::request::Request;
 use crate::http2::deadline::Deadline;
 use crate::upstream::Line;
 
-pub use stream::{Stream, failure};
+pub use stream::Stream;
 use upload::{Source, Upload};
 
-/// Sends a request's head over a line; its body follows while the answer is read.
+/// A request's body: where it comes from, and what is there of it.
+pub type Body = (Source, Bytes);
+
+/// Sends a request's head over a line; its body follows while the answer is read: `again`, if it was
+/// sent in vain before.
 ///
 /// # Errors
 /// When the head is none that can be sent, or the line is closed.
@@ -38,22 +43,32 @@ pub(super) fn begin(
     line: &Rc<Line>,
     message: &Message,
     encrypted: bool,
+    again: Option<Body>,
 ) -> Result<Stream, Failure> {
-    let (fields, given) = head::request(&message.head, encrypted).map_err(|what| {
+    if !line.can_ask() {
+        return Err(Failure::Closed);
+    }
+    let mut block = request.thread.buffer();
+    let given = head::request(&message.head, encrypted, &mut block).map_err(|what| {
         log_error!(request, "{what}");
         Failure::Client(500)
     })?;
-    let (source, part) = Source::of(request, message, given).map_err(Failure::Send)?;
-    let end = part.is_empty() && source.is_empty();
-    let (place, answer, to) = line.request(fields, end).map_err(failure)?;
+    let (source, part) = match again {
+        Some(body) => body,
+        None => Source::of(request, message, given).map_err(Failure::Send)?,
+    };
+    let ends = part.is_empty() && source.is_empty();
+    let place = line.request(&block, ends, settings.buffer_size);
+    request.thread.give_buffer(block);
+    let place = place.ok_or(Failure::Closed)?;
     let thread = &request.thread;
-    let upload = Upload::new(thread, (!end).then_some(to), (source, part), settings.send_timeout);
+    let upload = Upload::new(thread, ends, (source, part), settings.send_timeout);
     let deadline = Deadline::new(thread.handle.clone());
     let head = (message.head.len() - given.len()) as u64;
     if let Some(last) = request.upstream.last() {
         last.sent = head;
     }
-    Ok(Stream::new(upload, answer, (deadline, settings.read_timeout), place))
+    Ok(Stream::new(upload, (deadline, settings.read_timeout), place))
 }
 
 /// Passes on what a client of HTTP/1 sends of its body, until that ends or the answer begins: then its head.
@@ -105,6 +120,7 @@ pub(super) async fn head(
     settings: &Settings,
     request: &mut Request,
     stream: &mut Stream,
+    method: Method,
 ) -> Result<(), Failure> {
     let mut hints = 0;
     let head = request.upstream.last().map_or(0, |last| last.sent);
@@ -133,12 +149,18 @@ pub(super) async fn head(
         }
         let is_final = found?;
         let record = &mut request.upstream;
-        let parsed = ResponseParser::new().parse(&record.buffer, &mut record.head, settings.buffer_size);
+        let parsed = ResponseParser::new().parse(&record.buffer, &mut record.head, usize::MAX);
         let progress = parsed.map_err(|bad| Failure::Invalid(BadHead::Lines(bad)))?;
         if progress != Progress::Done {
             return Err(Failure::Invalid(BadHead::Framing("upstream sent invalid header".into())));
         }
         if is_final {
+            // There is no text beside the status.
+            record.head.status_line_text = Span::default();
+            let length = record.head.content_length(&record.buffer);
+            let length = length.map_err(|bad| Failure::Invalid(BadHead::Lines(bad)))?;
+            let none = method == Method::Head || matches!(record.head.status, 204 | 304);
+            stream.expect(if none { Some(0) } else { length });
             gather_rest(request, stream).await?;
             break;
         }

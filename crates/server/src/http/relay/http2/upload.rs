@@ -7,17 +7,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
 
 use super::super::failure::{During, Failure};
 use super::super::protocol::{Message, Payload};
 use crate::http::request::Request;
 use crate::http2::deadline::Deadline;
 use crate::http2::stream::Inlet;
+use crate::upstream::Place;
 use crate::worker::thread::Thread;
 
 /// What a file is read in.
 const PART: u64 = 32 * 1024;
+/// So much of a body is kept until the answer begins, in case that the server has not begun with the request.
+const KEPT: u64 = 64 * 1024;
 
 /// Where a body comes from.
 pub enum Source {
@@ -44,10 +46,12 @@ pub struct Client {
 
 /// See the module.
 pub struct Upload {
-    /// `None`: everything is handed over.
-    to: Option<SendStream<Bytes>>,
+    /// Everything is handed over.
+    done: bool,
     part: Bytes,
     source: Source,
+    /// What was handed over, while that is not much.
+    kept: Option<Vec<Bytes>>,
     deadline: Deadline,
     timeout: Duration,
     /// Bytes handed over.
@@ -150,22 +154,28 @@ impl Client {
 }
 
 impl Upload {
-    /// Begins with what is there.
-    pub fn new(
-        thread: &Thread,
-        to: Option<SendStream<Bytes>>,
-        (source, part): (Source, Bytes),
-        timeout: Duration,
-    ) -> Upload {
-        Upload { to, part, source, deadline: Deadline::new(thread.handle.clone()), timeout, sent: 0 }
+    /// Begins with what is there; with nothing where the request is `done` with its head.
+    pub fn new(thread: &Thread, done: bool, (source, part): (Source, Bytes), timeout: Duration) -> Upload {
+        let deadline = Deadline::new(thread.handle.clone());
+        Upload { done, part, source, kept: Some(Vec::new()), deadline, timeout, sent: 0 }
+    }
+    /// The answer begins: nothing is sent a second time.
+    pub fn forget(&mut self) {
+        self.kept = None;
+    }
+    /// The whole body, for another try; `None`: there was too much of it.
+    pub fn rewind(self) -> Option<(Source, Bytes)> {
+        let mut parts = self.kept?;
+        parts.push(self.part);
+        Some((self.source, parts.concat().into()))
     }
     /// Whether everything is handed over.
     pub fn is_done(&self) -> bool {
-        self.to.is_none()
+        self.done
     }
     /// Whether more of the body is to be fed to it.
     pub fn is_hungry(&self) -> bool {
-        self.to.is_some() && self.part.is_empty() && matches!(self.source, Source::Fed { ended: false })
+        self.is_fed() && self.part.is_empty()
     }
     /// The rest of the body, which was gathered.
     pub fn feed_rest(&mut self, request: &Request) -> io::Result<()> {
@@ -178,7 +188,7 @@ impl Upload {
     }
     /// Whether a client of HTTP/1 has more of it.
     pub fn is_fed(&self) -> bool {
-        self.to.is_some() && matches!(self.source, Source::Fed { ended: false })
+        !self.done && matches!(self.source, Source::Fed { ended: false })
     }
     /// More of the body, or its last.
     pub fn feed(&mut self, part: Vec<u8>, ended: bool) {
@@ -186,60 +196,47 @@ impl Upload {
         self.source = Source::Fed { ended };
     }
     /// Hands over what there is and what the server's window allows; ready when that was all.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        while let Some(to) = &mut self.to {
-            if self.part.is_empty() {
+    pub fn poll(&mut self, cx: &mut Context<'_>, to: &Place) -> Poll<Result<(), Failure>> {
+        while !self.done {
+            if self.part.is_empty() && !self.source.is_empty() {
                 self.part = match ready!(self.source.poll_next(cx, self.sent)) {
                     // Whoever answers the client finds that, too.
                     Err(Failure::ClientGone(_)) => {
-                        self.to = None;
+                        self.done = true;
                         break;
                     }
                     part => part?,
                 };
-                if self.part.is_empty() {
-                    // Fails only where the stream is over: what became of it tells who reads the answer.
-                    let _ = to.send_data(Bytes::new(), true);
-                    self.to = None;
-                    break;
-                }
             }
-            let room = match poll_room(to, cx, self.part.len()) {
-                Poll::Ready(Ok(room)) => room.min(self.part.len()),
-                Poll::Ready(Err(_)) => {
-                    self.to = None;
+            let wanted = self.part.len();
+            if wanted == 0 {
+                to.send(&[], true);
+                self.done = true;
+                break;
+            }
+            let room = match to.poll_room(cx, wanted) {
+                // What became of the stream tells who reads the answer.
+                Poll::Ready(0) => {
+                    self.done = true;
                     break;
                 }
+                Poll::Ready(room) => room,
                 Poll::Pending => {
                     ready!(self.deadline.poll_within(cx, self.timeout));
                     return Poll::Ready(Err(Failure::SendTimeout));
                 }
             };
             self.deadline.stop_waiting();
-            let last = room == self.part.len() && self.source.is_empty();
+            let last = room == wanted && self.source.is_empty();
             self.sent += room as u64;
-            if to.send_data(self.part.split_to(room), last).is_err() || last {
-                self.to = None;
+            let part = self.part.split_to(room);
+            to.send(&part, last);
+            self.done = last;
+            match &mut self.kept {
+                Some(kept) if self.sent <= KEPT => kept.push(part),
+                kept => *kept = None,
             }
         }
         Poll::Ready(Ok(()))
     }
-}
-
-/// How many bytes the server's windows allow, `wanted` at most.
-fn poll_room(
-    body: &mut SendStream<Bytes>,
-    cx: &mut Context<'_>,
-    wanted: usize,
-) -> Poll<Result<usize, h2::Error>> {
-    body.reserve_capacity(wanted);
-    while body.capacity() == 0 {
-        match ready!(body.poll_capacity(cx)) {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Poll::Ready(Err(error)),
-            // The stream ended meanwhile; why, says the next call.
-            None => return Poll::Ready(Err(h2::Reason::CANCEL.into())),
-        }
-    }
-    Poll::Ready(Ok(body.capacity()))
 }
