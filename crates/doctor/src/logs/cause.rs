@@ -1,8 +1,9 @@
 //! What an error-log line says about capacity, recognised by the numbers of errors: their words differ between C
 //! libraries.
 
-use memchr::memmem;
 use serde::{Deserialize, Serialize};
+
+use super::near;
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -171,9 +172,10 @@ pub(crate) const NEEDLES: &[&str] = &[
 
 /// The cause in a message of this level, if it is one. What a client chose (request, path) is not believed.
 pub fn cause(level: &str, text: &str) -> Option<Cause> {
+    let before = |text, end| near::split(text, end).map_or(text, |(before, _)| before);
     let head = before(text, ", client: ");
     let own = before(head, "\"");
-    let has = |what: &str| own.contains(what);
+    let has = |what| near::has(own, what);
     if has("worker_connections") {
         return slots(own);
     }
@@ -187,22 +189,18 @@ pub fn cause(level: &str, text: &str) -> Option<Cause> {
         () if has("no live upstreams") => Some(Cause::NoLiveUpstreams),
         () if has("temporarily disabled") => Some(Cause::UpstreamDisabled),
         () if has("limiting connections") || has("limiting requests") => Some(Cause::Limited),
-        () if has("listen queue") && head.contains("full") => Some(Cause::Application),
+        () if has("listen queue") && near::has(head, "full") => Some(Cause::Application),
         () if has("max_children") || has("WORKER TIMEOUT") => Some(Cause::Application),
         () if has("exited on signal 9") => Some(Cause::Killed),
         () => None,
     }
 }
 
-fn before<'a>(text: &'a str, end: &str) -> &'a str {
-    memmem::find(text.as_bytes(), end.as_bytes()).map_or(text, |at| &text[..at])
-}
-
 fn slots(text: &str) -> Option<Cause> {
-    let has = |what: &str| text.contains(what);
+    let has = |what| near::has(text, what);
     match () {
-        () if has("exceed open file resource limit") => Some(Cause::SlotsOverLimit),
-        () if !has("worker_connections are not enough") => None,
+        () if has(" exceed open file resource limit") => Some(Cause::SlotsOverLimit),
+        () if !has(" are not enough") => None,
         () if has("while connecting to upstream") => Some(Cause::SlotsToUpstream),
         () if has("reusing connections") => Some(Cause::SlotsReusing),
         () if has("listening sockets") => Some(Cause::SlotsForListeners),
@@ -221,7 +219,7 @@ fn errno(head: &str) -> Option<u32> {
 
 /// `own` is what stands before the first name in the line.
 fn of_errno(errno: u32, level: &str, own: &str, head: &str) -> Option<Cause> {
-    let has = |what: &str| own.contains(what);
+    let has = |what| near::has(own, what);
     let connecting = head.ends_with("while connecting to upstream");
     match errno {
         23 => Some(Cause::FilesOfMachine),
@@ -238,24 +236,6 @@ fn of_errno(errno: u32, level: &str, own: &str, head: &str) -> Option<Cause> {
         105 => Some(Cause::KernelMemory),
         _ => None,
     }
-}
-
-/// The value of `name: "value"` or `name: value,` in a line's tail.
-pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let named = |at: &usize| {
-        let start = text[..*at].ends_with(", ");
-        start && text[at + name.len()..].starts_with(": ")
-    };
-    let at = memmem::find_iter(text.as_bytes(), name).find(named)?;
-    Some(value_of(&text[at + name.len() + 2..]))
-}
-
-fn value_of(rest: &str) -> &str {
-    let value = match rest.strip_prefix('"') {
-        Some(quoted) => quoted.split('"').next(),
-        None => rest.split([',', ' ']).next(),
-    };
-    value.unwrap_or_default().trim_end()
 }
 
 #[cfg(test)]
@@ -382,14 +362,5 @@ mod tests {
             let written = serde_json::to_string(&cause).unwrap_or_default();
             assert_eq!(written, format!("\"{}\"", cause.key()));
         }
-    }
-
-    #[test]
-    fn fields_of_the_tail() {
-        let text = "*9 connect() failed, client: 127.0.0.1, server: , request: \"GET /a, client: 6 HTTP/1.1\", upstream: \"http://unix:/run/a.sock:/b\", host: \"x\"";
-        assert_eq!(field(text, "client"), Some("127.0.0.1"));
-        assert_eq!(field(text, "upstream"), Some("http://unix:/run/a.sock:/b"));
-        assert_eq!(field(text, "server"), Some(""));
-        assert_eq!(field(text, "referrer"), None);
     }
 }

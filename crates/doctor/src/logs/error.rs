@@ -1,16 +1,16 @@
 //! Error logs: what happened, how often, since when, to whom.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use aho_corasick::{AhoCorasick, packed};
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 use serde::{Deserialize, Serialize};
 
 use super::Blocks;
 use super::cause::{self, Cause, NEEDLES};
-use super::moment::{self, Moment};
+use super::line::Line;
+use super::moment::Moment;
 use super::timeline::Timeline;
 
 /// All lines of one cause.
@@ -199,11 +199,11 @@ impl Event {
             self.times.add(moment);
         }
         if matches!(self.cause, Cause::SlotsOnAccept | Cause::SlotsToUpstream | Cause::SlotsReusing) {
-            self.limit = self.limit.or_else(|| limit(&line.text));
+            self.limit = self.limit.or_else(|| line.limit());
         }
-        let client = cause::field(&line.text, "client");
-        self.local += u64::from(client.is_some_and(|client| matches!(client, "127.0.0.1" | "::1" | "unix:")));
-        if let Some(upstream) = upstream(&line.text) {
+        self.local +=
+            u64::from(line.client().is_some_and(|client| matches!(client, "127.0.0.1" | "::1" | "unix:")));
+        if let Some(upstream) = line.upstream() {
             if let Some(count) = self.upstreams.get_mut(upstream) {
                 *count += 1;
             } else if self.upstreams.len() < MOST_UPSTREAMS {
@@ -211,127 +211,6 @@ impl Event {
             }
         }
     }
-}
-
-/// The number before `worker_connections`; what a `*` precedes is a connection's id.
-fn limit(text: &str) -> Option<u64> {
-    let before = text.split(" worker_connections").next()?;
-    before.rsplit(' ').next()?.parse().ok()
-}
-
-/// The address in `upstream: "http://127.0.0.1:8000/path"`, or in `connect() to ADDRESS failed`.
-fn upstream(text: &str) -> Option<&str> {
-    if let Some(url) = cause::field(text, "upstream") {
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let end = match rest.strip_prefix("unix:") {
-            // A path ends with a colon where an URI follows.
-            Some(path) => 5 + path.find(':').unwrap_or(path.len()),
-            None => rest.find('/').unwrap_or(rest.len()),
-        };
-        return Some(&rest[..end]);
-    }
-    let rest = text.split_once("connect() to ")?.1;
-    Some(rest.split_once(" failed")?.0)
-}
-
-/// A line, taken apart.
-struct Line<'a> {
-    moment: Option<Moment>,
-    level: Cow<'a, str>,
-    text: Cow<'a, str>,
-}
-
-impl<'a> Line<'a> {
-    fn of(bytes: &'a [u8]) -> Option<Line<'a>> {
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        // One that was cut off is still a text.
-        if bytes.first() == Some(&b'{') && bytes.last() == Some(&b'}') {
-            return Line::of_json(bytes);
-        }
-        // Nearly every line is text; what is not is copied.
-        Some(match std::str::from_utf8(bytes) {
-            Ok(text) => Line::of_text(text),
-            Err(_) => Line::of_text(&String::from_utf8_lossy(bytes)).into_owned(),
-        })
-    }
-
-    /// nginx's line, behind whatever a collector puts before it (`Jun 27 18:05:51 host nginx[7]: `).
-    fn of_text(line: &str) -> Line<'_> {
-        const TIME: usize = 19;
-        let brackets = memmem::find_iter(line.as_bytes(), " [").take(8);
-        for bracket in brackets {
-            let Some(start) = bracket.checked_sub(TIME) else { continue };
-            let Some(moment) = moment::of_error_log(&line.as_bytes()[start..]) else { continue };
-            let Some((level, rest)) = line[bracket + 2..].split_once("] ") else { continue };
-            // `pid#tid: `
-            let text =
-                rest.split_once(": ").filter(|(ids, _)| ids.contains('#')).map_or(rest, |(_, text)| text);
-            return Line { moment: Some(moment), level: level.into(), text: text.into() };
-        }
-        Line::without_time(line)
-    }
-
-    /// What nginx says on standard error (`nginx: [emerg] ..`), and what somebody cut from a log.
-    fn without_time(line: &str) -> Line<'_> {
-        let moment = moment::of_line(line.as_bytes());
-        const LEVELS: [&str; 6] = ["[emerg] ", "[alert] ", "[crit] ", "[error] ", "[warn] ", "[notice] "];
-        let found = LEVELS.iter().find_map(|level| line.split_once(level).map(|(_, text)| (*level, text)));
-        let Some((level, text)) = found else {
-            return Line { moment, level: "".into(), text: line.into() };
-        };
-        Line { moment, level: level.trim_matches(['[', ']', ' ']).into(), text: text.into() }
-    }
-
-    fn of_json(bytes: &[u8]) -> Option<Line<'static>> {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
-        let one = |names: &[&str]| names.iter().find_map(|name| object.get(*name)?.as_str());
-        // What Docker keeps of standard error is a line of text; the journal has it as bytes where it is no UTF-8.
-        let bytes = || object.get("MESSAGE").and_then(bytes_of);
-        let message = one(&["msg", "message", "log", "MESSAGE"]).map(str::to_owned).or_else(bytes)?;
-        let inner = Line::of_text(message.trim_end());
-        let moment = inner.moment.or_else(|| {
-            let time = || one(&["time", "timestamp", "ts", "@timestamp"]).map(str::as_bytes);
-            let said = time().and_then(|time| moment::of_error_log(time).or_else(|| moment::of_line(time)));
-            said.or_else(|| moment::of_journal(one(&["__REALTIME_TIMESTAMP"])?))
-        });
-        let level = if inner.level.is_empty() {
-            one(&["level", "severity"]).unwrap_or("").into()
-        } else {
-            inner.level
-        };
-        let mut text = inner.text.into_owned();
-        let number = object.get("errno").and_then(serde_json::Value::as_u64);
-        if let Some(number) = number.filter(|number| !text.contains(&format!("({number}:"))) {
-            text = with_errno(&text, number);
-        }
-        for (name, field) in [("client", "client"), ("upstream", "upstream")] {
-            if let Some(value) = one(&[name]).filter(|_| cause::field(&text, field).is_none()) {
-                text = format!("{text}, {field}: \"{value}\"");
-            }
-        }
-        Some(Line { moment, level: level.into_owned().into(), text: text.into() })
-    }
-
-    fn into_owned(self) -> Line<'static> {
-        Line {
-            moment: self.moment,
-            level: self.level.into_owned().into(),
-            text: self.text.into_owned().into(),
-        }
-    }
-}
-
-/// `[110, 103, ..]`
-fn bytes_of(value: &serde_json::Value) -> Option<String> {
-    let numbers = value.as_array()?.iter().map(|number| u8::try_from(number.as_u64()?).ok());
-    Some(String::from_utf8_lossy(&numbers.collect::<Option<Vec<u8>>>()?).into_owned())
-}
-
-/// The number where nginx's text has it.
-fn with_errno(text: &str, number: u64) -> String {
-    let end = ["failed", "timed out"].iter().find_map(|words| Some(text.find(words)? + words.len()));
-    let end = end.unwrap_or(text.len());
-    format!("{} ({number}: ){}", &text[..end], &text[end..])
 }
 
 /// Where the line around this byte begins and ends.
@@ -348,6 +227,7 @@ fn newlines(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::moment;
     use super::*;
     use proptest::prelude::*;
 
@@ -403,12 +283,6 @@ mod tests {
             assert_eq!(moment::words(event.first.unwrap()), "2026-06-27 12:03:12", "{text}");
             assert!(event.upstreams.contains_key("unix:/run/g.sock"), "{text}");
         }
-    }
-
-    #[test]
-    fn an_id_is_no_limit() {
-        assert_eq!(limit("*204815 worker_connections are not enough"), None);
-        assert_eq!(limit("*3 768 worker_connections are not enough"), Some(768));
     }
 
     proptest! {

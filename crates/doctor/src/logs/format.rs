@@ -1,6 +1,6 @@
 //! `log_format`: which bytes of a line are which variable.
 
-use memchr::memchr;
+use super::near::find;
 
 /// A format, ready to take lines apart.
 pub struct Format {
@@ -97,19 +97,6 @@ impl Format {
             rest = &rest[found + end.len()..];
         }
         true
-    }
-}
-
-/// Where a short text begins that is most likely near.
-fn find(text: &[u8], within: &[u8]) -> Option<usize> {
-    let Some(&first) = text.first() else { return Some(0) };
-    let mut from = 0;
-    loop {
-        let at = from + memchr(first, within.get(from..)?)?;
-        if within[at..].starts_with(text) {
-            return Some(at);
-        }
-        from = at + 1;
     }
 }
 

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
-use serde_json::Value;
 
 use super::format::{self, Format};
-use super::moment;
+use super::{json, moment};
 
 /// What is looked for in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,23 +31,34 @@ const FIELDS: [Field; 8] = [
     Field::Client,
 ];
 
-impl Field {
-    /// nginx's variable, then names that people give it in JSON.
-    fn names(self) -> &'static [&'static str] {
-        match self {
-            Field::Msec => &["msec"],
-            Field::Iso => &["time_iso8601", "@timestamp", "timestamp", "time", "ts"],
-            Field::Local => &["time_local"],
-            Field::Took => &["request_time"],
-            Field::Upstream => &["upstream_addr", "upstream"],
-            Field::UpstreamTook => &["upstream_response_time", "upstream_time"],
-            Field::Status => &["status", "status_code"],
-            Field::Client => &["remote_addr", "remote_ip", "client_ip", "client"],
-        }
-    }
+/// nginx's variables, then names that people give them in JSON.
+const SYNONYMS: usize = 5;
+const CALLED: [[&str; SYNONYMS]; FIELDS.len()] = [
+    ["msec", "", "", "", ""],
+    ["time_iso8601", "@timestamp", "timestamp", "time", "ts"],
+    ["time_local", "", "", "", ""],
+    ["request_time", "", "", "", ""],
+    ["upstream_addr", "upstream", "", "", ""],
+    ["upstream_response_time", "upstream_time", "", "", ""],
+    ["status", "status_code", "", "", ""],
+    ["remote_addr", "remote_ip", "client_ip", "client", ""],
+];
 
+/// What may wrap a line, then all of them.
+const NAMES: [&str; 3 + FIELDS.len() * SYNONYMS] = {
+    let mut names = [""; 3 + FIELDS.len() * SYNONYMS];
+    (names[0], names[1], names[2]) = ("log", "message", "MESSAGE");
+    let mut at = 0;
+    while at < FIELDS.len() * SYNONYMS {
+        names[3 + at] = CALLED[at / SYNONYMS][at % SYNONYMS];
+        at += 1;
+    }
+    names
+};
+
+impl Field {
     fn variable(self) -> &'static str {
-        self.names()[0]
+        CALLED[self as usize][0]
     }
 }
 
@@ -127,34 +137,38 @@ impl Lines {
     }
 
     /// What Docker wraps a line in, or a format of somebody's own with names that can be known.
-    fn of_json(&self, line: &[u8]) -> Option<Request<'static>> {
-        let object: serde_json::Map<String, Value> = serde_json::from_slice(line).ok()?;
-        if let Some(inner) = ["log", "MESSAGE", "message"].iter().find_map(|name| object.get(*name)?.as_str())
-        {
-            let inner = inner.trim_end().as_bytes();
-            let request = if inner.first() == Some(&b'{') { None } else { Some(self.of_text(inner)?) };
-            return request.map(Request::owned);
+    fn of_json<'a>(&self, line: &'a [u8]) -> Option<Request<'a>> {
+        let [log, message, journal, words @ ..] = json::pick(line, &NAMES)?;
+        match log.or(journal).or(message) {
+            Some(Cow::Borrowed(inner)) => return self.inside(inner.trim_end().as_bytes()),
+            Some(Cow::Owned(inner)) => return self.inside(inner.trim_end().as_bytes()).map(Request::owned),
+            None => {}
         }
         let mut request = Request::default();
+        let mut words = words.into_iter();
         for field in FIELDS {
-            let value = field.names().iter().find_map(|name| object.get(*name));
-            request.0[field as usize] = value.and_then(words_of).map(|text| Cow::Owned(text.into_bytes()));
+            let values: [Option<Cow<'a, str>>; SYNONYMS] = std::array::from_fn(|_| words.next().flatten());
+            request.0[field as usize] = values.into_iter().flatten().next().map(bytes);
         }
         (request.end().is_some() || request.status().is_some()).then_some(request)
+    }
+
+    /// The line within a line.
+    fn inside<'a>(&self, inner: &'a [u8]) -> Option<Request<'a>> {
+        if inner.first() == Some(&b'{') { None } else { self.of_text(inner) }
+    }
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
 }
 
 impl Request<'_> {
     fn owned(self) -> Request<'static> {
         Request(self.0.map(|value| value.map(|value| Cow::Owned(value.into_owned()))))
-    }
-}
-
-fn words_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
     }
 }
 
