@@ -3,6 +3,7 @@
 
 use doctor::logs::error::{Scanner, Window};
 use doctor::logs::{Blocks, moment};
+use doctor::probe::page::Page;
 use doctor::probe::status;
 use libfuzzer_sys::fuzz_target;
 
@@ -17,5 +18,5 @@ fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
     let _ = (moment::of_time_local(data), moment::of_iso8601(data), moment::millis(data));
     let _ = (moment::of_line(data), moment::of_journal(&text));
-    let _ = (status::parse(&text), status::parse_own(&text), status::split(&text));
+    let _ = (status::parse(&text), status::parse_own(&text), Page::of_url(&text));
 });

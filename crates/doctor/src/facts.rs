@@ -5,6 +5,7 @@ use capacity::Link;
 use machine::descriptors::Descriptors;
 use machine::kernel::{Counters, Settings};
 use machine::sockets::{Held, Queue, Towards};
+use machine::unit::Unit;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::access::Access;
@@ -37,6 +38,10 @@ pub struct Facts {
     pub events: Events,
     /// What access logs say.
     pub access: Option<Access>,
+    /// How many more found no place there while looking, in the same order.
+    pub own_grown: Vec<u64>,
+    /// Other servers that run here.
+    pub others: Vec<String>,
     /// What could not be read, and with which right it could.
     pub unread: Vec<String>,
 }
@@ -61,6 +66,8 @@ pub struct Running {
     pub leaving: usize,
     /// The systemd service it runs in, or empty.
     pub service: String,
+    /// What the files of that service ask for.
+    pub unit: Option<Unit>,
     /// Processors online.
     pub online: usize,
     /// Processors' worth of time that its cgroup allows.
@@ -162,10 +169,47 @@ pub struct Upstream {
     pub address: String,
     /// What listens there, if that is on this machine: its process's name and id.
     pub program: String,
+    /// How much that takes at once, as far as it says so.
+    pub application: Option<Application>,
     /// Its accept queue, if it is on this machine.
     pub queue: Option<Queue>,
     /// What goes on towards it.
     pub towards: Towards,
+}
+
+/// A program that requests are passed to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Application {
+    /// `gunicorn`, `php-fpm`, `uwsgi`, `puma`, `node`.
+    pub kind: String,
+    /// Its first process.
+    pub pid: u32,
+    /// Processes that it has started: its workers.
+    pub workers: u64,
+    /// Settings that say how much it takes at once, by the names they have there.
+    pub settings: Vec<Written>,
+}
+
+/// A setting as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Written {
+    /// `pm.max_children`, `--backlog`, ..
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The file it stands in, or `its command line`.
+    pub place: String,
+}
+
+impl Application {
+    /// What a setting of this name is now; of workers, else, how many there are.
+    pub fn now(&self, name: &str) -> Option<u64> {
+        let written = self.settings.iter().rfind(|written| written.name == name);
+        let there = Some(self.workers).filter(|workers| name == "workers" && *workers > 0);
+        written.and_then(|written| written.value.parse().ok()).or(there)
+    }
 }
 
 /// `stub_status`.

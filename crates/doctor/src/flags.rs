@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::logs::error::Window;
 use crate::logs::moment::{self, Moment};
-use crate::probe::Wanted;
+use crate::probe::{Wanted, Whom};
 
 /// What `plimsoll doctor --help` says.
 pub const DOCTOR_USAGE: &str = "\
@@ -15,7 +15,8 @@ Looks at the running nginx (or plimsoll) and at its logs, or at files of one,
 and says which link of its capacity chain is full and what to change. Changes
 nothing.
 
-  --pid N             the server of this process; else the one with most workers
+  --pid WHICH         the server of this process, of this pid file or of this
+                      systemd service; else the one with most workers
   --conf FILE         a configuration, or what `nginx -T` printed
   --prefix DIR        where relative names in it start from
   --log FILE          an error log (plain, .gz, JSON, - for standard input);
@@ -129,7 +130,7 @@ pub fn doctor(args: &[String]) -> Result<Doctor, String> {
     while let Some(flag) = words.flag() {
         let wanted = &mut flags.wanted;
         match flag {
-            "--pid" => wanted.pid = Some(words.number()? as u32),
+            "--pid" => wanted.pid = Some(Whom::of(words.value()?)),
             "--conf" | "-c" => wanted.conf = Some(words.value()?.into()),
             "--prefix" | "-p" => wanted.prefix = Some(words.value()?.into()),
             "--log" => wanted.logs.push(words.value()?.into()),
@@ -153,7 +154,8 @@ pub fn doctor(args: &[String]) -> Result<Doctor, String> {
         }
     }
     flags.wanted.watch = Duration::from_secs_f64(seconds.min(3600.0));
-    let files = !flags.wanted.logs.is_empty() || flags.wanted.conf.is_some();
+    let wanted = &flags.wanted;
+    let files = wanted.only_files() || !wanted.logs.is_empty() || !wanted.access_logs.is_empty();
     if flags.wanted.window == Window::default() && !files {
         flags.wanted.window.since = Some(now - 86_400);
     }
@@ -161,13 +163,13 @@ pub fn doctor(args: &[String]) -> Result<Doctor, String> {
 }
 
 /// Now, on the clock of the wall here, as error logs have it.
-fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     let now = jiff::Zoned::now();
     now.timestamp().as_second() + i64::from(now.offset().seconds())
 }
 
 /// A time of day as logs write it, or how long ago.
-fn time(text: &str, now: Moment) -> Result<Moment, String> {
+pub(crate) fn time(text: &str, now: Moment) -> Result<Moment, String> {
     let written = text.replace(['-', '/'], "/").replace('T', " ");
     let padded = match written.len() {
         10 => format!("{written} 00:00:00"),
@@ -191,11 +193,14 @@ mod tests {
     #[test]
     fn flags_are_read() {
         let flags = read("--pid 7 --log=a --log b --json --seconds 0.5").unwrap();
-        assert_eq!((flags.wanted.pid, flags.wanted.logs.len(), flags.output), (Some(7), 2, Output::Json));
+        assert_eq!(
+            (flags.wanted.pid, flags.wanted.logs.len(), flags.output),
+            (Some(Whom::Process(7)), 2, Output::Json)
+        );
         assert_eq!(flags.wanted.watch, Duration::from_millis(500));
         assert_eq!(flags.wanted.window, Window::default());
         assert!(read("").unwrap().wanted.window.since.is_some());
-        for bad in ["--pid", "--pid x", "--nothing", "--since never", "--seconds -1", "--seconds inf"] {
+        for bad in ["--pid", "--nothing", "--since never", "--seconds -1", "--seconds inf"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use capacity::{Mix, Need, draw};
 
-use crate::flags::Words;
+use crate::flags::{self, Words};
 use crate::logs::access::{Access, Reader};
+use crate::logs::error::Window;
 use crate::logs::{Source, moment};
 use crate::report::text;
 
@@ -17,6 +18,8 @@ usage: plimsoll size --access-log FILE [--format TEXT] [options]
   --access-log FILE   measured: how many requests were served at once; may be
                       repeated
   --format TEXT       its log_format, if it is none of the well-known ones
+  --since T, --until T  only requests from then, until then: 2h, 30m, 1d ago, or
+                      \"2026-11-22 12:00:00\"
   --rate N            guessed: requests a second at the peak ..
   --seconds T         .. and how long one takes on average
   --proxied PERCENT   how many of them are passed on (100)
@@ -32,6 +35,7 @@ usage: plimsoll size --access-log FILE [--format TEXT] [options]
 struct Wanted {
     logs: Vec<PathBuf>,
     format: Option<String>,
+    window: Window,
     rate: Option<f64>,
     seconds: Option<f64>,
     proxied: Option<f64>,
@@ -47,6 +51,7 @@ impl Default for Wanted {
         Wanted {
             logs: Vec::new(),
             format: None,
+            window: Window::default(),
             rate: None,
             seconds: None,
             proxied: None,
@@ -151,6 +156,8 @@ pub fn command(args: &[String]) -> Result<String, String> {
         match flag {
             "--access-log" => wanted.logs.push(words.value()?.into()),
             "--format" => wanted.format = Some(words.value()?.to_owned()),
+            "--since" => wanted.window.since = Some(flags::time(words.value()?, flags::now())?),
+            "--until" => wanted.window.until = Some(flags::time(words.value()?, flags::now())?),
             "--rate" => wanted.rate = Some(words.number()?),
             "--seconds" => wanted.seconds = Some(words.number()?),
             "--proxied" => wanted.proxied = Some(words.number()?.min(100.0) / 100.0),
@@ -189,7 +196,8 @@ fn load(wanted: &Wanted, at_once: f64, proxied: f64, idle: f64) -> Load {
 }
 
 fn from_log(wanted: &Wanted) -> Result<String, String> {
-    let mut reader = wanted.format.as_deref().map_or_else(Reader::guess, Reader::new);
+    let reader = wanted.format.as_deref().map_or_else(Reader::guess, Reader::new);
+    let mut reader = reader.within(wanted.window);
     if !reader.has_times() {
         return Err(
             "the format has no $request_time and no time of day: it cannot tell what overlaps".to_owned()
@@ -201,7 +209,10 @@ fn from_log(wanted: &Wanted) -> Result<String, String> {
     }
     let access = reader.finish();
     let Some(found) = access.concurrency.as_ref().filter(|found| found.peak > 0) else {
-        return Err(format!("no line of {} is of the format; give it with --format", access.unread));
+        return Err(match access.unread {
+            0 => "no request with a $request_time in this time".to_owned(),
+            unread => format!("no line of {unread} is of the format; give it with --format"),
+        });
     };
     let mut guessed = Vec::new();
     let proxied = wanted.proxied.unwrap_or_else(|| match access.upstreams.is_empty() {
@@ -350,6 +361,12 @@ mod tests {
         std::fs::write(log.path(), (0..40).map(line).collect::<String>()).unwrap();
         let said = command(&["--access-log".to_owned(), log.path().display().to_string()]).unwrap();
         assert!(said.contains("peak concurrency 40") && said.contains("guessed"), "{said}");
+        let log = |since: &str| {
+            let args = ["--access-log", log.path().to_str().unwrap(), "--since", since];
+            command(&args.map(str::to_owned))
+        };
+        assert!(log("2026-06-25").is_ok());
+        assert_eq!(log("2026-06-30"), Err("no request with a $request_time in this time".to_owned()));
         assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     }
 

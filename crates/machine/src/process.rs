@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,18 @@ impl Process {
         called.rsplit('/').next().unwrap_or(called).trim_end_matches(':')
     }
 
+    /// The systemd service it runs in (the last part of its cgroup's path that is a unit's name), or empty.
+    pub fn service(&self) -> String {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).unwrap_or_default();
+        service_in(&groups).to_owned()
+    }
+
+    /// A relative path, as it was from where the process is.
+    pub fn from_its_folder(&self, path: &Path) -> PathBuf {
+        let folder = fs::read_link(format!("/proc/{}/cwd", self.pid)).unwrap_or_else(|_| PathBuf::from("/"));
+        folder.join(path)
+    }
+
     /// What it has used so far.
     pub fn usage(&self) -> io::Result<Usage> {
         let pid = self.pid;
@@ -85,6 +97,10 @@ impl Process {
             starved: starved(&schedule).unwrap_or_default(),
         })
     }
+}
+
+fn service_in(groups: &str) -> &str {
+    groups.split(['/', '\n']).rfind(|part| part.ends_with(".service")).unwrap_or_default()
 }
 
 /// Time in user and kernel mode. A tick is 10 ms to programs, whatever the kernel counts with.
@@ -117,6 +133,12 @@ mod tests {
         assert_eq!(found.parent, std::os::unix::process::parent_id());
         assert_eq!(found.program().unwrap(), std::env::current_exe().unwrap());
         assert!(found.usage().unwrap().resident > 100_000);
+    }
+
+    #[test]
+    fn services() {
+        let groups = "2:cpu:/\n0::/system.slice/nginx.service/inner\n";
+        assert_eq!((service_in(groups), service_in("0::/user.slice\n")), ("nginx.service", ""));
     }
 
     #[test]

@@ -43,6 +43,10 @@ const WORKER: &str = ": worker process";
 pub fn servers(processes: &[Process]) -> Vec<Server> {
     let masters = processes.iter().filter(|process| is_master(process, processes));
     let mut found: Vec<Server> = masters.map(|master| server(master, processes)).collect();
+    if found.is_empty() {
+        // `master_process off` leaves one process that does it all.
+        found.extend(processes.iter().filter(|process| serves_alone(process)).map(alone));
+    }
     found.sort_by_key(|server| std::cmp::Reverse(server.workers.len()));
     found
 }
@@ -65,6 +69,11 @@ fn is_master(process: &Process, processes: &[Process]) -> bool {
     let title = process.title();
     let has_worker = || processes.iter().any(|p| p.parent == process.pid && p.title().contains(WORKER));
     title.contains(MASTER) || (!title.contains(WORKER) && has_worker())
+}
+
+fn serves_alone(process: &Process) -> bool {
+    let title = process.title();
+    process.name() == "nginx" && !title.contains(WORKER) && !title.contains(": cache ")
 }
 
 fn server(master: &Process, processes: &[Process]) -> Server {
@@ -166,6 +175,21 @@ mod tests {
         assert_eq!(server_of(11, &all).unwrap().master.pid, 10);
         assert_eq!(server_of(1, &all).unwrap().workers.len(), 1);
         assert_eq!(server_of(99, &all), None);
+    }
+
+    #[test]
+    fn a_server_without_a_master() {
+        let alone = Process {
+            arguments: ["/usr/sbin/nginx", "-c", "a"].map(str::to_owned).to_vec(),
+            ..process(7, 1, "")
+        };
+        let found = servers(&[process(1, 0, "init"), alone.clone()]);
+        assert_eq!(
+            found.iter().map(|s| (s.workers.len(), s.flags.conf.as_deref())).collect::<Vec<_>>(),
+            [(1, Some("a"))]
+        );
+        let master = process(10, 1, "nginx: master process nginx");
+        assert_eq!(servers(&[alone, master]).len(), 1);
     }
 
     #[test]

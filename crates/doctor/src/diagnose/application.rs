@@ -2,7 +2,7 @@
 
 use capacity::{Change, Effect};
 
-use crate::facts::Facts;
+use crate::facts::{Application, Facts};
 
 /// Applications whose settings are known.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,12 +42,14 @@ impl Program {
     }
 
     /// What makes it do more at once.
-    fn workers(self, text: &str, online: Option<u64>) -> String {
-        // Beside those that wait for something, one that works for each processor.
-        let processes = online.map_or("2 x processors + 1".to_owned(), |online| (2 * online + 1).to_string());
+    fn workers(self, text: &str, online: Option<u64>, known: Option<&Application>) -> String {
+        let now = known.and_then(|known| known.now(self.setting()));
+        // Beside those that wait for something, one that works for each processor; but more than there are.
+        let enough = online.map(|online| (2 * online + 1).max(now.unwrap_or(0).saturating_mul(2)));
+        let processes = enough.map_or("2 x processors + 1".to_owned(), |enough| enough.to_string());
         match self {
             Program::Gunicorn => format!("gunicorn --workers {processes}"),
-            Program::Php => match in_brackets(text) {
+            Program::Php => match in_brackets(text).or(now) {
                 Some(children) => format!("pm.max_children = {}", children.saturating_mul(2)),
                 None => "pm.max_children: twice as many".to_owned(),
             },
@@ -55,6 +57,15 @@ impl Program {
             Program::Puma => "workers, threads: more of them".to_owned(),
             Program::Node => "more processes (cluster, pm2 -i max)".to_owned(),
             Program::Other => "more workers".to_owned(),
+        }
+    }
+
+    /// What it calls the number of its workers.
+    fn setting(self) -> &'static str {
+        match self {
+            Program::Php => "pm.max_children",
+            Program::Uwsgi => "processes",
+            _ => "workers",
         }
     }
 
@@ -76,16 +87,25 @@ fn in_brackets(text: &str) -> Option<u64> {
     after.split(')').next()?.parse().ok()
 }
 
+/// How much it says that it takes at once.
+pub(super) fn seen(address: &str, facts: &Facts) -> Option<String> {
+    let known = facts.upstreams.iter().find(|upstream| upstream.address == address)?.application.as_ref()?;
+    let mut words = vec![format!("{} workers", known.workers)];
+    words.extend(known.settings.iter().map(|set| format!("{} {} ({})", set.name, set.value, set.place)));
+    Some(format!("{} (pid {}): {}", known.kind, known.pid, words.join(", ")))
+}
+
 /// The settings of the application that make its queue emptier, then longer; by its address, or by what it said.
 pub(super) fn changes(of: &str, facts: &Facts) -> Vec<Change> {
     let upstream = facts.upstreams.iter().find(|upstream| upstream.address == of);
     let named = upstream.map(|upstream| upstream.program.as_str()).filter(|name| !name.is_empty());
-    let program = Program::of(named.unwrap_or(of));
+    let known = upstream.and_then(|upstream| upstream.application.as_ref());
+    let program = Program::of(known.map(|known| known.kind.as_str()).or(named).unwrap_or(of));
     let ceiling = upstream.and_then(|upstream| upstream.queue.as_ref()).map(|queue| u64::from(queue.ceiling));
     let length = ceiling.map_or(2048, |ceiling| (ceiling * 2).max(1024).next_power_of_two());
     let online = facts.running.as_ref().map(|running| running.online as u64).filter(|online| *online > 0);
     let mut changes = vec![
-        Change::new(program.workers(of, online), program.place(), Effect::RestartUpstream)
+        Change::new(program.workers(of, online, known), program.place(), Effect::RestartUpstream)
             .note("or more than now: more work done is the real fix"),
         Change::new(program.backlog(length), program.place(), Effect::RestartUpstream)
             .note("a longer queue only waits longer; a reload keeps the old one"),

@@ -21,7 +21,8 @@ pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> V
     all.extend(facts.queues.iter().filter_map(|queue| dropped(queue, facts, setup)));
     all.extend(machine_overflows(facts));
     all.extend(processors::findings(facts, setup));
-    all.extend(facts.own.iter().filter_map(|link| refused(link, facts, setup)));
+    let grown = facts.own_grown.iter().copied().chain(std::iter::repeat(0));
+    all.extend(facts.own.iter().zip(grown).filter_map(|(link, grown)| refused(link, grown, facts, setup)));
     all.extend(facts.queues.iter().filter_map(|queue| shorter(queue, facts, setup)));
     if let (Some(running), Some(config)) = (&facts.running, &facts.config) {
         all.extend(limit_not_landed(running, config, facts.kernel.nr_open));
@@ -29,6 +30,7 @@ pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> V
         all.extend(held_by_idle(facts, setup));
     }
     if let Some(running) = &facts.running {
+        all.extend(unit_not_applied(running));
         all.extend(leaving(running));
     }
     all
@@ -63,18 +65,23 @@ fn full(link: &Link, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
     let mut finding = advised(finding, Some(link), setup);
     if link.kind == Kind::UpstreamQueue {
         finding.changes = application::changes(&link.of, facts);
+        finding.evidence.extend(application::seen(&link.of, facts));
     }
     Some(finding)
 }
 
-/// What Plimsoll itself remembers: somebody found no place, though there may be room now.
-fn refused(link: &Link, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
+/// What Plimsoll itself remembers: somebody found no place. Where that was long ago, there may be room now.
+fn refused(link: &Link, grown: u64, facts: &Facts, setup: Option<&Setup>) -> Option<Finding> {
     if link.refused == 0 {
         return None;
     }
+    let (severity, when) = match grown {
+        0 => (Severity::Warning, "none of them while looking".to_owned()),
+        grown => (Severity::Critical, format!("{grown} of them while looking")),
+    };
     let title = format!("The server had to refuse or to keep waiting: {} had no room", link.name());
-    let finding = Finding::new(Severity::Critical, code(link.kind), Some(link.kind), title).seen(format!(
-        "capacity_status: {} found no place since it started; at most {} of {} taken",
+    let finding = Finding::new(severity, code(link.kind), Some(link.kind), title).seen(format!(
+        "capacity_status: {} found no place since it started, {when}; at most {} of {} taken",
         link.refused,
         link.peak,
         capacity::ceiling_words(link)
@@ -242,6 +249,27 @@ fn limit_not_landed(running: &Running, config: &Config, nr_open: Option<u64>) ->
         ))
         .not_this("the master's /proc/PID/limits: the worker's count");
     Some(finding)
+}
+
+/// The unit was changed after the service was started.
+fn unit_not_applied(running: &Running) -> Option<Finding> {
+    let unit = running.unit.as_ref()?;
+    let (_, wanted) = unit.descriptors?;
+    let (has, service) = (running.limit.hard, &running.service);
+    let more = has.is_some_and(|has| wanted.is_none_or(|wanted| wanted > has));
+    let wanted = capacity::draw::limit(wanted);
+    let has = capacity::draw::limit(has);
+    let title = format!("LimitNOFILE={wanted} of {service} is not in force");
+    let finding = Finding::new(Severity::Warning, "limit_not_landed", Some(Kind::Descriptors), title)
+        .seen(format!("{}: {wanted}; master {} has {has}", unit.file, running.master))
+        .means("a unit's limits are those of its next start: this one began before")
+        .change(Change::new(
+            format!("systemctl daemon-reload && systemctl restart {service}"),
+            "a terminal",
+            Effect::Restart,
+        ))
+        .not_this("a reload: the master keeps the limits that it was started with");
+    more.then_some(finding)
 }
 
 /// Each worker of nginx has slots and descriptors of its own: one may be full while there is room beside it.

@@ -17,6 +17,7 @@ pub(super) fn queue(event: &Event, facts: &Facts) -> Finding {
         "requests come faster than the application takes them; each one too many is refused at once (502)",
     );
     found.changes = application::changes(&path, facts);
+    found.evidence.extend(application::seen(&path, facts));
     advised(found)
 }
 
@@ -38,6 +39,7 @@ pub(super) fn connect_timeout(event: &Event, facts: &Facts) -> Finding {
     };
     found.confidence = if full.is_some() { Confidence::Certain } else { Confidence::Likely };
     found.changes = application::changes(&address, facts);
+    found.evidence.extend(application::seen(&address, facts));
     if full.is_none() {
         found = found.change(
             Change::new(

@@ -4,7 +4,8 @@ use capacity::{Finding, Place};
 
 use super::patch::Patch;
 use crate::facts::Facts;
-use crate::probe::config::{Config, Group, listen_address};
+use crate::probe::address::listen_address;
+use crate::probe::config::{Config, Group};
 
 /// All of it as a unified diff. What cannot be written without knowing more is in the README only.
 pub(super) fn diff(facts: &Facts, findings: &[Finding]) -> String {

@@ -7,7 +7,8 @@ use std::io::{self, Read};
 use memchr::{memchr, memrchr2};
 use serde::{Deserialize, Serialize};
 
-use super::moment;
+use super::error::Window;
+use super::moment::{self, Moment};
 use super::request::{self, Field, Lines, Request};
 use super::{Blocks, Concurrency, Overlap, Quantiles};
 
@@ -62,6 +63,8 @@ pub struct Reader {
     second: (i64, u64),
     minute: (i64, HashSet<u64>),
     hasher: RandomState,
+    /// Milliseconds of UTC from which and up to which requests count.
+    within: (i64, i64),
 }
 
 /// Different upstreams that are told apart.
@@ -90,7 +93,19 @@ impl Reader {
             second: (i64::MIN, 0),
             minute: (i64::MIN, HashSet::new()),
             hasher: RandomState::new(),
+            within: (i64::MIN, i64::MAX),
         }
+    }
+
+    /// Only requests that ended within this window, by the clock on the wall here. Those without a time are inside.
+    pub fn within(mut self, window: Window) -> Reader {
+        let utc =
+            |moment: Moment, last: i64| moment::to_utc(moment).saturating_mul(1000).saturating_add(last);
+        self.within = (
+            window.since.map_or(i64::MIN, |since| utc(since, 0)),
+            window.until.map_or(i64::MAX, |until| utc(until, 999)),
+        );
+        self
     }
 
     /// Whether the format has what concurrency takes: when, and how long. Unknown formats may have.
@@ -133,6 +148,10 @@ impl Reader {
     }
 
     fn request(&mut self, request: &Request<'_>) {
+        let end = self.end(request);
+        if end.is_some_and(|end| end < self.within.0 || end > self.within.1) {
+            return;
+        }
         self.access.requests += 1;
         let (status, took) = (request.status(), request.took());
         if let Some(status) = status {
@@ -142,7 +161,7 @@ impl Reader {
             self.access.took.add(took.unsigned_abs());
         }
         self.upstream(request.value(Field::Upstream), request.value(Field::UpstreamTook), status);
-        let Some(end) = self.end(request) else { return };
+        let Some(end) = end else { return };
         self.access.exact = request.value(Field::Msec).is_some();
         self.access.from = Some(self.access.from.map_or(end, |from| from.min(end)));
         self.access.to = Some(self.access.to.map_or(end, |to| to.max(end)));
@@ -251,6 +270,22 @@ mod tests {
         let format = format!("{} $request_time", super::super::format::COMBINED);
         let peak = read(&format, &timed).concurrency.unwrap().peak;
         assert!(peak <= 2, "500 short requests of one second did not overlap: {peak}");
+    }
+
+    #[test]
+    fn only_what_ended_in_the_window_counts() {
+        let noon = moment::to_utc(moment::of_error_log(b"2026/06/27 12:00:00").unwrap());
+        let line = |second: i64| format!("{}.500 1.000 200 a\n", noon + second);
+        let text: String = (0..10).map(line).collect::<String>() + "- 1.000 200 a\n";
+        let read = |since: Option<i64>, until: Option<i64>| {
+            let here = |second: i64| moment::of_error_log(b"2026/06/27 12:00:00").unwrap() + second;
+            let window = Window { since: since.map(here), until: until.map(here) };
+            let mut reader = Reader::new("$msec $request_time $status $remote_addr").within(window);
+            reader.read(&mut Blocks::new(text.as_bytes())).unwrap();
+            reader.finish().requests
+        };
+        // One has no time.
+        assert_eq!((read(None, None), read(Some(4), None), read(Some(2), Some(3))), (11, 7, 3));
     }
 
     proptest! {

@@ -37,6 +37,15 @@ pub fn of_journal(text: &str) -> Option<Moment> {
     Some(utc.as_second() + i64::from(here.seconds()))
 }
 
+/// What a moment on the clock of the wall here is in seconds of UTC.
+pub fn to_utc(here: Moment) -> i64 {
+    let zone = jiff::tz::TimeZone::system();
+    // The hour that comes twice a year is taken for its first.
+    let offset =
+        |moment: i64| jiff::Timestamp::from_second(moment).map_or(0, |utc| zone.to_offset(utc).seconds());
+    here.saturating_sub(i64::from(offset(here.saturating_sub(i64::from(offset(here))))))
+}
+
 /// `$time_local`: `27/Jun/2026:18:05:51 +0200`, in milliseconds of UTC.
 pub fn of_time_local(text: &[u8]) -> Option<i64> {
     let (text, zone) = (text.get(..20)?, text.get(21..26)?);

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use machine::namespace;
 use machine::servers::Server;
 
-use super::Wanted;
-use super::live;
+use super::built::Built;
+use super::{Wanted, live};
 use crate::facts::Facts;
 use crate::logs::access::Reader;
 use crate::logs::error::Scanner;
@@ -27,16 +27,21 @@ pub(super) enum Reading<'a> {
 }
 
 /// Reads them.
-pub(super) fn look(wanted: &Wanted, server: Option<&Server>, reading: Reading<'_>, facts: &mut Facts) {
-    let root = server.map(|server| namespace::root_of(server.master.pid));
+pub(super) fn look(
+    wanted: &Wanted,
+    server: Option<(&Server, &Built)>,
+    reading: Reading<'_>,
+    facts: &mut Facts,
+) {
+    let root = server.map(|(server, _)| namespace::root_of(server.master.pid));
     let of_server = |paths: Vec<String>| match &root {
         Some(root) => paths.iter().flat_map(|path| recent(&inside(root, path))).collect(),
         None => Vec::new(),
     };
     let mut errors = wanted.logs.clone();
     let mut accesses = wanted.access_logs.clone();
-    if let (true, Some(server)) = (wanted.logs.is_empty(), server) {
-        errors = of_server(error_logs(server, facts));
+    if let (true, Some((server, built))) = (wanted.logs.is_empty(), server) {
+        errors = of_server(error_logs(server, built, facts));
     }
     if let (true, Some(config), true) = (wanted.access_logs.is_empty(), &facts.config, server.is_some()) {
         accesses = of_server(config.access_logs.iter().map(|(path, _)| path.clone()).collect());
@@ -55,13 +60,12 @@ pub(super) fn look(wanted: &Wanted, server: Option<&Server>, reading: Reading<'_
     }
 }
 
-fn error_logs(server: &Server, facts: &Facts) -> Vec<String> {
+fn error_logs(server: &Server, built: &Built, facts: &Facts) -> Vec<String> {
     let configured = facts.config.as_ref().map(|config| config.error_logs.clone()).unwrap_or_default();
-    let built = live::built(server);
     let flag = server.flags.error_log.clone();
-    let other = flag.or_else(|| configured.is_empty().then_some(built.error_log));
-    let prefix = server.flags.prefix.clone().unwrap_or(built.prefix);
-    let other = other.map(|path| Path::new(&prefix).join(path).display().to_string());
+    let other = flag.or_else(|| configured.is_empty().then(|| built.error_log.clone()));
+    let prefix = live::prefix(server, built);
+    let other = other.map(|path| prefix.join(path).display().to_string());
     configured.into_iter().chain(other).collect()
 }
 
@@ -101,6 +105,7 @@ fn read_accesses(logs: &[PathBuf], wanted: &Wanted, facts: &mut Facts) {
     let mut reader: Option<Reader> = None;
     for log in logs {
         let candidate = format_of(log, wanted, facts).map_or_else(Reader::guess, |text| Reader::new(&text));
+        let candidate = candidate.within(wanted.window);
         if !candidate.has_times() && wanted.access_logs.is_empty() {
             continue;
         }

@@ -1,12 +1,21 @@
 //! Looking at a running server and at files of one. Nothing is changed; what cannot be read is said, with the right that
 //! it would take.
 
+pub(crate) mod address;
+mod application;
+mod built;
 pub mod config;
 pub mod dump;
 mod live;
 mod logs;
 mod lua;
+mod names;
+pub mod page;
 pub mod status;
+mod tls;
+mod upstreams;
+mod walk;
+mod whom;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,13 +27,15 @@ use crate::facts::Facts;
 use crate::input;
 use crate::logs::Follower;
 use crate::logs::error::Window;
+use built::Built;
 use config::Config;
+pub use whom::Whom;
 
 /// Where to look.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// The server of this process; else the one with most workers.
-    pub pid: Option<u32>,
+    /// This server; else the one with most workers.
+    pub pid: Option<Whom>,
     /// A configuration, or a saved `nginx -T`.
     pub conf: Option<PathBuf>,
     /// What relative names in it start from.
@@ -64,15 +75,17 @@ pub fn look_again(wanted: &Wanted, follower: &mut Follower) -> Facts {
 fn look_at(wanted: &Wanted, reading: logs::Reading<'_>) -> Facts {
     let mut facts = Facts::default();
     let server = if wanted.only_files() { None } else { find(wanted, &mut facts) };
+    let server = server.map(|server| (built::built(&server), server));
     facts.config = match (&wanted.conf, &server) {
         (Some(file), _) => read_config(file, wanted, &mut facts),
-        (None, Some(server)) => config_of(server, wanted, &mut facts),
+        (None, Some((built, server))) => config_of(server, built, wanted, &mut facts),
         (None, None) => None,
     };
-    if let Some(server) = &server {
-        live::look(server, wanted, &mut facts);
+    if let Some((built, server)) = &server {
+        names::resolve(server, &mut facts);
+        live::look(server, built.version.clone(), wanted, &mut facts);
     }
-    logs::look(wanted, server.as_ref(), reading, &mut facts);
+    logs::look(wanted, server.as_ref().map(|(built, server)| (server, built)), reading, &mut facts);
     facts
 }
 
@@ -84,7 +97,8 @@ pub fn configuration(wanted: &Wanted) -> Result<Config, String> {
     let mut facts = Facts::default();
     let config = match &wanted.conf {
         Some(file) => read_config(file, wanted, &mut facts),
-        None => find(wanted, &mut facts).and_then(|server| config_of(&server, wanted, &mut facts)),
+        None => find(wanted, &mut facts)
+            .and_then(|server| config_of(&server, &built::built(&server), wanted, &mut facts)),
     };
     config.ok_or_else(|| facts.unread.join("; "))
 }
@@ -97,17 +111,16 @@ fn find(wanted: &Wanted, facts: &mut Facts) -> Option<Server> {
             return None;
         }
     };
-    let found = match wanted.pid {
-        Some(pid) => servers::server_of(pid, &processes),
-        None => servers::servers(&processes).into_iter().next(),
+    let found = match &wanted.pid {
+        Some(whom) => whom.find(&processes),
+        None => {
+            let mut all = servers::servers(&processes).into_iter();
+            let first = all.next().ok_or_else(|| "no running nginx or plimsoll".to_owned());
+            facts.others = all.map(|other| whom::words(&other)).collect();
+            first
+        }
     };
-    if found.is_none() {
-        facts.unread.push(match wanted.pid {
-            Some(pid) => format!("no process {pid}"),
-            None => "no running nginx or plimsoll".to_owned(),
-        });
-    }
-    found
+    found.map_err(|why| facts.unread.push(why)).ok()
 }
 
 fn read_config(file: &Path, wanted: &Wanted, facts: &mut Facts) -> Option<Config> {
@@ -127,12 +140,9 @@ fn read_config(file: &Path, wanted: &Wanted, facts: &mut Facts) -> Option<Config
 }
 
 /// A running server's configuration as it is now on the disk, which it may not have loaded yet.
-fn config_of(server: &Server, wanted: &Wanted, facts: &mut Facts) -> Option<Config> {
-    let built = live::built(server);
-    let given = wanted.prefix.clone().or_else(|| server.flags.prefix.clone().map(PathBuf::from));
-    let prefix = given.clone().unwrap_or_else(|| PathBuf::from(&built.prefix));
-    let file = server.flags.conf.clone().unwrap_or(built.conf);
-    let file = prefix.join(file);
+fn config_of(server: &Server, built: &Built, wanted: &Wanted, facts: &mut Facts) -> Option<Config> {
+    let prefix = wanted.prefix.clone().unwrap_or_else(|| live::prefix(server, built));
+    let file = prefix.join(server.flags.conf.as_ref().unwrap_or(&built.conf));
     let globals = server.flags.globals.as_deref().unwrap_or("");
     let inputs = live::inputs(server);
     if let Err(error) = conf::Inputs::read(&inputs, &file) {

@@ -1,107 +1,81 @@
 //! What a server says of itself: `stub_status`, and Plimsoll's `capacity_status`, over a plain connection.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use capacity::Link;
 use machine::namespace;
 use serde::Deserialize;
 
 use super::Wanted;
+use super::page::Page;
 use crate::facts::{Facts, Status};
 
-/// A server that is full does not answer, and its doctor must not wait for it.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// More than any page of this kind.
-const MOST: u64 = 4 << 20;
+/// Pages that are asked before it is given up.
+const MOST_PAGES: usize = 4;
 
-/// Asks for the page that is given, or for those that are configured.
-pub(super) fn ask_server(wanted: &Wanted, facts: &mut Facts, pid: u32) {
-    let config = facts.config.clone().unwrap_or_default();
-    let places = match wanted.status.as_deref().map(split) {
-        Some(given) => [Some(given), None],
-        None => [config.capacity, config.status],
-    };
-    for (address, path) in places.into_iter().flatten() {
-        let path = path.trim_start_matches(['=', '^', '~', ' ']);
-        // stub_status has nothing against arguments.
-        let asked = || page(&address, &format!("{path}?format=json"));
-        let (answer, _) = namespace::in_network_of(pid, asked);
-        match answer.map(|text| (parse_own(&text), parse(&text))) {
-            Ok((Some(own), _)) => {
-                (facts.own, facts.status) = (own.links, Some(own.status));
+/// The pages that are given, or those that are configured.
+pub(super) struct Pages {
+    all: Vec<Page>,
+    pid: u32,
+    root: PathBuf,
+}
+
+impl Pages {
+    pub(super) fn of(wanted: &Wanted, facts: &Facts, pid: u32) -> Pages {
+        let config = facts.config.clone().unwrap_or_default();
+        let all = match wanted.status.as_deref() {
+            Some(given) => vec![Page::of_url(given)],
+            None => config.capacity.into_iter().chain(config.status).take(MOST_PAGES).collect(),
+        };
+        Pages { all, pid, root: namespace::root_of(pid) }
+    }
+
+    /// Asks until one answers.
+    pub(super) fn ask(&self, facts: &mut Facts) {
+        let mut failed = Vec::new();
+        for page in &self.all {
+            match ask(page, self.pid, &self.root) {
+                Ok((Some(own), _)) => {
+                    (facts.own, facts.status) = (own.links, Some(own.status));
+                    return;
+                }
+                Ok((None, status)) => facts.status = facts.status.or(status),
+                Err(error) => failed.push(format!("status at {}: {error}", page.words())),
+            }
+            if facts.status.is_some() {
                 return;
             }
-            Ok((None, Some(status))) => facts.status = Some(status),
-            Ok((None, None)) => facts.unread.push(format!("{address}{path}: that is no status page")),
-            Err(error) => facts.unread.push(format!("status at {address}{path}: {error}")),
         }
+        facts.unread.extend(failed);
+    }
+
+    /// What grew meanwhile is what is wrong now.
+    pub(super) fn ask_again(&self, facts: &mut Facts) {
+        let before = std::mem::take(&mut facts.own);
+        let (Some(page), false) = (self.all.first(), before.is_empty()) else { return };
+        let now = ask(page, self.pid, &self.root).ok().and_then(|(own, _)| own);
+        facts.own = now.map_or_else(|| before.clone(), |own| own.links);
+        let grown = |now: &Link| {
+            let then = before.iter().find(|then| then.kind == now.kind && then.of == now.of);
+            then.map_or(0, |then| now.refused.saturating_sub(then.refused))
+        };
+        facts.own_grown = facts.own.iter().map(grown).collect();
     }
 }
 
-/// The body of a page.
-///
-/// # Errors
-/// What keeps it from being had, and a status other than 200.
-pub fn body(address: &str, path: &str) -> io::Result<String> {
-    let answer = page(address, path)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or(("", &answer));
-    match head.split(' ').nth(1) {
-        Some("200") => Ok(body.to_owned()),
-        Some(status) => Err(io::Error::other(format!("{path} is answered with {status}"))),
-        None => Err(io::Error::new(io::ErrorKind::InvalidData, "that is no answer of HTTP")),
+/// What Plimsoll says of itself, or what every nginx does.
+fn ask(page: &Page, pid: u32, root: &Path) -> Result<(Option<Own>, Option<Status>), String> {
+    if page.path.is_empty() {
+        return Err("its location is a pattern; give the address with --stub-status".to_owned());
     }
-}
-
-/// A page of the server at this address.
-fn page(address: &str, path: &str) -> io::Result<String> {
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: plimsoll-doctor\r\n\r\n");
-    match address.strip_prefix("unix:") {
-        Some(path) => {
-            let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            exchange(stream, &request)
-        }
-        None => {
-            let stream = TcpStream::connect_timeout(&reachable(address)?, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            exchange(stream, &request)
-        }
+    // stub_status has nothing against arguments.
+    let asked = page.with_argument("format=json");
+    let (answer, _) = namespace::in_network_of(pid, || asked.body(root));
+    let text = answer.map_err(|error| error.to_string())?;
+    match (parse_own(&text), parse(&text)) {
+        (None, None) => Err("that is no status page".to_owned()),
+        found => Ok(found),
     }
-}
-
-/// `http://127.0.0.1:8080/status` or `unix:/path:/status`, in two parts.
-pub fn split(url: &str) -> (String, String) {
-    let rest = url.strip_prefix("http://").unwrap_or(url);
-    let found = match rest.strip_prefix("unix:") {
-        Some(path) => path.split_once(':').map(|(path, uri)| (format!("unix:{path}"), uri.to_owned())),
-        None => rest.find('/').map(|slash| (rest[..slash].to_owned(), rest[slash..].to_owned())),
-    };
-    let (address, path) = found.unwrap_or_else(|| (rest.to_owned(), "/".to_owned()));
-    let has_port =
-        address.starts_with("unix:") || address.rsplit(']').next().is_some_and(|end| end.contains(':'));
-    (if has_port { address } else { format!("{address}:80") }, path)
-}
-
-/// A socket that listens to all addresses is reached on loopback.
-fn reachable(address: &str) -> io::Result<SocketAddr> {
-    let address = address.replacen("localhost", "127.0.0.1", 1);
-    let address: SocketAddr = address.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-    };
-    Ok(SocketAddr::new(ip, address.port()))
-}
-
-fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<String> {
-    stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(MOST).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// The page, with or without a head before it.
@@ -186,17 +160,10 @@ mod tests {
         assert_eq!(parse_own("HTTP/1.1 404 Not Found\r\n\r\n{}"), None);
     }
 
-    #[test]
-    fn urls() {
-        assert_eq!(split("http://127.0.0.1:8080/s"), ("127.0.0.1:8080".into(), "/s".into()));
-        assert_eq!(split("localhost/s"), ("localhost:80".into(), "/s".into()));
-        assert_eq!(split("unix:/run/n.sock:/s"), ("unix:/run/n.sock".into(), "/s".into()));
-    }
-
     proptest! {
         #[test]
         fn any_page(text in ".{0,80}") {
-            let _ = (parse_own(&text), parse(&text), parse(&format!("Active connections: {text}")), split(&text));
+            let _ = (parse_own(&text), parse(&text), parse(&format!("Active connections: {text}")));
         }
     }
 }

@@ -81,6 +81,7 @@ pub(super) fn heading(facts: &Facts) -> Vec<String> {
             facts.events.lines
         ));
     }
+    lines.extend(facts.others.iter().map(|other| format!("not looked at: {other}")));
     lines.retain(|line| !line.is_empty());
     lines
 }

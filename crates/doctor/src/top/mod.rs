@@ -4,13 +4,14 @@ mod screen;
 mod seen;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use capacity::FULL;
 
 use crate::flags::Words;
-use crate::probe::{self, Wanted, status};
+use crate::probe::page::Page;
+use crate::probe::{self, Wanted, Whom};
 use crate::report::text::Colour;
 
 use self::seen::Seen;
@@ -26,7 +27,7 @@ capacity_status; where, the configuration says, or the URL
 
   -c, --conf FILE     the configuration; else that of the running server
   -p, --prefix DIR    where relative names in it start from
-  --pid N             the server of this process
+  --pid WHICH         the server of this process, pid file or systemd service
   --seconds N         between two looks (1)
   --once              one look; exit 2 if a link is full
   --json              everything, one line of JSON a look
@@ -56,13 +57,12 @@ pub fn command(args: &[String]) -> Result<u8, String> {
         print!("{USAGE}");
         return Ok(0);
     }
-    let (address, path) = match &top.url {
-        Some(url) => status::split(url),
+    let page = match &top.url {
+        Some(url) => Page::of_url(url),
         None => configured(&top.wanted)?,
     };
-    let mark = if path.contains('?') { '&' } else { '?' };
-    let path = format!("{path}{mark}format=json");
-    let look = || look(&address, &path);
+    let page = page.with_argument("format=json");
+    let (address, look) = (page.address.clone(), || look(&page));
     if top.once {
         let (text, seen) = look().map_err(|error| format!("{address}: {error}"))?;
         let full = seen.links.iter().any(|shown| shown.link.fullness() >= FULL);
@@ -86,7 +86,7 @@ fn flags(args: &[String]) -> Result<Top, String> {
         match flag {
             "--conf" | "-c" => top.wanted.conf = Some(words.value()?.into()),
             "--prefix" | "-p" => top.wanted.prefix = Some(PathBuf::from(words.value()?)),
-            "--pid" => top.wanted.pid = Some(words.number()? as u32),
+            "--pid" => top.wanted.pid = Some(Whom::of(words.value()?)),
             "--seconds" => top.apart = Duration::from_secs_f64(words.number()?.clamp(0.1, 3600.0)),
             "--once" => top.once = true,
             "--json" => top.json = true,
@@ -99,7 +99,7 @@ fn flags(args: &[String]) -> Result<Top, String> {
 }
 
 /// Where the configuration shows the chain.
-fn configured(wanted: &Wanted) -> Result<(String, String), String> {
+fn configured(wanted: &Wanted) -> Result<Page, String> {
     let config = probe::configuration(wanted)?;
     let none = || {
         let path = &config.path;
@@ -107,12 +107,11 @@ fn configured(wanted: &Wanted) -> Result<(String, String), String> {
             "no location in {path} has capacity_status; give the address: plimsoll top http://127.0.0.1:8080/"
         )
     };
-    let (address, path) = config.capacity.clone().ok_or_else(none)?;
-    Ok((address, path.trim_start_matches(['=', '^', '~', ' ']).to_owned()))
+    config.capacity.clone().ok_or_else(none)
 }
 
-fn look(address: &str, path: &str) -> io::Result<(String, Seen)> {
-    let text = status::body(address, path)?;
+fn look(page: &Page) -> io::Result<(String, Seen)> {
+    let text = page.body(Path::new("/"))?;
     let seen = serde_json::from_str(&text).map_err(|error| {
         io::Error::new(io::ErrorKind::InvalidData, format!("no capacity_status: {error}"))
     })?;

@@ -1,0 +1,107 @@
+//! What a server was built with: where its files are unless it is told otherwise.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use machine::servers::Server;
+use memchr::{memchr, memmem, memrchr};
+
+/// Places a program has in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Built {
+    pub(super) version: String,
+    pub(super) prefix: String,
+    pub(super) conf: String,
+    pub(super) error_log: String,
+}
+
+/// More than any server's program.
+const MOST: u64 = 256 << 20;
+
+/// Reads it in the program's file, which is not run: one of a container is somebody else's. Where it cannot be read, the
+/// places are those of Debian.
+pub(super) fn built(server: &Server) -> Built {
+    if server.name.contains("plimsoll") {
+        return Built {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            prefix: "/etc/plimsoll".to_owned(),
+            conf: "plimsoll.conf".to_owned(),
+            error_log: "logs/error.log".to_owned(),
+        };
+    }
+    program(server).ok().and_then(|program| of_program(&program)).unwrap_or_else(|| Built {
+        prefix: "/etc/nginx".to_owned(),
+        conf: "/etc/nginx/nginx.conf".to_owned(),
+        error_log: "/var/log/nginx/error.log".to_owned(),
+        ..Built::default()
+    })
+}
+
+fn program(server: &Server) -> io::Result<Vec<u8>> {
+    let running = PathBuf::from(format!("/proc/{}/exe", server.master.pid));
+    // Without the right to see what another's process runs, the file of that name is it, most likely.
+    let named = || {
+        let called = Path::new(&server.flags.program);
+        let file = if called.is_absolute() { called } else { Path::new("/usr/sbin/nginx") };
+        File::open(
+            machine::namespace::root_of(server.master.pid).join(file.strip_prefix("/").unwrap_or(file)),
+        )
+    };
+    let mut bytes = Vec::new();
+    File::open(running).or_else(|_| named())?.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `nginx version: nginx/1.22.1`, and what it was configured with, as the program itself would print it.
+fn of_program(bytes: &[u8]) -> Option<Built> {
+    const VERSION: &[u8] = b" version: ";
+    let version = memmem::find(bytes, b"nginx version: ").map(|at| text_at(bytes, at))?;
+    let version = version.get(5 + VERSION.len()..)?.split_whitespace().next()?;
+    let mut arguments = memmem::find_iter(bytes, b" --").map(|at| text_at(bytes, at));
+    let arguments = arguments.find(|text| {
+        let first = text.trim_start().split(['=', '-']).nth(2).unwrap_or_default();
+        text.starts_with(" --") && matches!(first, "prefix" | "with" | "add" | "conf" | "sbin" | "user")
+    });
+    let arguments = arguments.unwrap_or_default();
+    let option = |name: &str| {
+        let mut words = arguments.split_whitespace();
+        words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    Some(Built {
+        version: version.rsplit('/').next().unwrap_or_default().to_owned(),
+        prefix: option("--prefix").unwrap_or_else(|| "/usr/local/nginx".to_owned()),
+        conf: option("--conf-path").unwrap_or_else(|| "conf/nginx.conf".to_owned()),
+        error_log: option("--error-log-path").unwrap_or_else(|| "logs/error.log".to_owned()),
+    })
+}
+
+/// The text around here that ends with a zero, as programs have theirs.
+fn text_at(bytes: &[u8], at: usize) -> String {
+    let start = memrchr(0, &bytes[..at]).map_or(0, |zero| zero + 1);
+    let end = memchr(0, &bytes[at..]).map_or(bytes.len(), |zero| at + zero);
+    String::from_utf8_lossy(&bytes[start..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_stands_in_a_program() {
+        let of = |arguments: &str| {
+            let program = format!("\0\x7f x --y\0nginx version: nginx/1.27.0 (me)\0{arguments}\0z");
+            let built = of_program(program.as_bytes()).unwrap();
+            (built.version, built.prefix, built.conf, built.error_log)
+        };
+        let all = |parts: [&str; 4]| parts.map(str::to_owned).into();
+        assert_eq!(
+            of(" --prefix=/opt/n --with-x='a b' --error-log-path=/l"),
+            all(["1.27.0", "/opt/n", "conf/nginx.conf", "/l"])
+        );
+        assert_eq!(of(""), all(["1.27.0", "/usr/local/nginx", "conf/nginx.conf", "logs/error.log"]));
+        assert_eq!(of(" --with-debug --conf-path=/c").2, "/c");
+        assert_eq!(of_program(b"something else"), None);
+    }
+}
