@@ -4,6 +4,7 @@
 
 use std::net::UdpSocket;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 use testkit::{Client, Gate, Origin, Server, Site, eventually, serve};
 
@@ -144,4 +145,29 @@ fn those_who_wait_at_the_door_are_written_down_too() {
     agree(&server, 0, None);
     gate.open();
     clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+}
+
+#[test]
+fn files_that_cannot_be_opened_are_said_once_a_second() {
+    let site = Site::new("worker_processes 1; http { server { listen 127.0.0.1:%%PORT%%; root files; } }");
+    let server = serve(site.file("files/a", "text"));
+    let worker = Pid::from_raw(server.workers()[0]);
+    let mut client = server.client();
+    assert_eq!(client.get("/a").text(), "text");
+    let before = getrlimit(Resource::Nofile);
+    prlimit(worker, Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
+    for _ in 0..20 {
+        let answer = client.get("/a");
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    }
+    let said = |log: &str| log.matches("failed (24: Too many open files)").count();
+    let log = server.error_log();
+    log.wait_for("open() \"");
+    eventually("the next second", || {
+        assert_eq!(client.get("/a").status, 503);
+        log.text().contains("more of the kind since it was said last")
+    });
+    assert!(said(&log.text()) <= 3, "{}", log.text());
+    prlimit(worker, Resource::Nofile, before).unwrap();
+    assert_eq!(client.get("/a").text(), "text");
 }

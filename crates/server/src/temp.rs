@@ -111,10 +111,12 @@ pub fn create(request: &mut Request, kind: Kind) -> Result<(OpenFile, Option<Nam
             let name = (named != InFile::Off).then(|| Name { path, clean: named == InFile::Clean });
             Ok((file, name))
         }
+        Err((error, path)) if descriptors::are_out(&error) => {
+            Err(descriptors::refuse(request, format_args!("open() \"{}\"", path.display()), &error))
+        }
         Err((error, path)) => {
             log_crit!(request, "open() \"{}\" failed ({})", path.display(), crate::log::Errno(&error));
-            request.overloaded = descriptors::are_out(&error);
-            Err(if request.overloaded { 503 } else { 500 })
+            Err(500)
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum Cause {
     DescriptorsOnAccept,
     /// No descriptor for an upstream's connection.
     DescriptorsForUpstream,
+    /// No descriptor for a file that a request needs.
+    DescriptorsForFile,
     /// The upstream's accept queue was full.
     UpstreamQueue,
     /// No local port towards the upstream.
@@ -41,11 +43,12 @@ pub enum Cause {
 
 impl Cause {
     /// All.
-    pub const ALL: [Cause; 6] = [
+    pub const ALL: [Cause; 7] = [
         Cause::SlotsOnAccept,
         Cause::SlotsForUpstream,
         Cause::DescriptorsOnAccept,
         Cause::DescriptorsForUpstream,
+        Cause::DescriptorsForFile,
         Cause::UpstreamQueue,
         Cause::Ports,
     ];
@@ -62,7 +65,9 @@ impl Cause {
     pub fn link(self) -> Kind {
         match self {
             Cause::SlotsOnAccept | Cause::SlotsForUpstream => Kind::Slots,
-            Cause::DescriptorsOnAccept | Cause::DescriptorsForUpstream => Kind::Descriptors,
+            Cause::DescriptorsOnAccept | Cause::DescriptorsForUpstream | Cause::DescriptorsForFile => {
+                Kind::Descriptors
+            }
             Cause::UpstreamQueue => Kind::UpstreamQueue,
             Cause::Ports => Kind::Ports,
         }
@@ -74,6 +79,7 @@ impl Cause {
             Cause::SlotsForUpstream => "slots_for_upstream",
             Cause::DescriptorsOnAccept => "descriptors_on_accept",
             Cause::DescriptorsForUpstream => "descriptors_for_upstream",
+            Cause::DescriptorsForFile => "descriptors_for_file",
             Cause::UpstreamQueue => "upstream_queue",
             Cause::Ports => "ports",
         }

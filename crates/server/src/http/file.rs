@@ -87,10 +87,13 @@ pub fn failed(request: &mut Request, call: &str, path: &[u8], error: Errno) -> N
             log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
             Next::Status(403)
         }
+        Errno::MFILE | Errno::NFILE => {
+            let call = format_args!("{call} \"{}\"", text(path));
+            Next::Status(descriptors::refuse(request, call, &std::io::Error::from(error)))
+        }
         _ => {
             log_crit!(request, "{call} \"{}\" failed ({shown})", text(path));
-            request.overloaded = descriptors::none_left(error);
-            Next::Status(if request.overloaded { 503 } else { 500 })
+            Next::Status(500)
         }
     }
 }
