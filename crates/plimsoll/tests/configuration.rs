@@ -331,6 +331,19 @@ const REFUSED: &[(&str, &str)] = &[
         "events {} http { proxy_cache_path c keys_zone=z:1m; server { fastcgi_cache z; location / { fastcgi_pass 127.0.0.1:1; } } }",
         "the shared memory zone \"z\" is already declared for a different use in %%DIR%%/nginx.conf:1",
     ),
+    (
+        "events {} http { proxy_cache_path c keys_zone=z:1m; limit_req_zone $uri zone=z:1m rate=1r/s; }",
+        "the shared memory zone \"z\" is already declared for a different use in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { fastcgi_pass http://127.0.0.1:1; } } }",
+        "invalid host in upstream \"http://127.0.0.1:1\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { proxy_pass http://127.0.0.1:1#a; } } }",
+        "invalid port in upstream \"127.0.0.1:1#a\" in %%DIR%%/nginx.conf:1",
+    ),
+    ("events {} http { resolver valid=1s; }", "no name servers defined in %%DIR%%/nginx.conf:1"),
     ("http {}", "no \"events\" section in configuration"),
 ];
 

@@ -307,6 +307,42 @@ fn an_answer_that_ends_too_early() {
 }
 
 #[test]
+fn what_comes_behind_the_announced_length_is_said() {
+    for head in ["Content-Length: 5", "Status: 204 No", "Content-Length: 0"] {
+        let answer = [stdout(format!("{head}\r\n\r\nhelloMORE")), end()].concat();
+        with_answer("location / { fastcgi_pass %%APP%%; }", answer, |server, _| {
+            let body = if head.ends_with('5') { "hello" } else { "" };
+            assert_eq!(server.get("/").text(), body);
+            server.error_log().wait_for(
+                "upstream sent more data than specified in \"Content-Length\" header while reading upstream, ",
+            );
+        });
+    }
+}
+
+/// What is no status of an answer goes on as it came. Not compared: Debian's sends no reason with a number alone.
+#[test]
+fn a_status_that_is_a_number_alone_has_the_usual_words() {
+    for (status, line) in
+        [("404", "404 Not Found"), ("200 Fine", "200 Fine"), ("103", "103 "), ("299", "299 ")]
+    {
+        let origin = Origin::wires(move |wire| {
+            while read_request(wire).is_some() {
+                let answer = [stdout(format!("Status: {status}\r\n\r\nhello")), end()].concat();
+                if wire.send(answer).is_err() {
+                    return;
+                }
+            }
+        });
+        let text = "location / { fastcgi_pass %%APP%%; }";
+        let server = testkit::serve(Site::new(text).with("APP", origin.address()));
+        let got = server.raw("GET / HTTP/1.0\r\n\r\n");
+        let got = String::from_utf8_lossy(&got);
+        assert!(got.starts_with(&format!("HTTP/1.1 {line}\r\n")) && got.ends_with("\r\n\r\nhello"), "{got}");
+    }
+}
+
+#[test]
 fn connections_are_kept_where_both_sides_want() {
     let text = "upstream app { server %%APP%%; keepalive 4; } \
         server { listen 127.0.0.1:%%PORT%%; fastcgi_keep_conn on; location / { fastcgi_pass app; } }";

@@ -123,6 +123,38 @@ fn scgi() {
     }
 }
 
+#[test]
+fn what_comes_behind_the_announced_length_is_said() {
+    each(|binary| {
+        let (app, _) = application(read_scgi, "Content-Length: 2\r\n\r\nbody");
+        let server = binary.serve(Site::new("location / { scgi_pass %%APP%%; }").with("APP", app.address()));
+        assert_eq!(server.get("/").text(), "bo");
+        let line = server
+            .error_log()
+            .wait_for("upstream sent more data than specified in \"Content-Length\" header");
+        assert!(line.contains("[warn]") && line.contains("header while reading upstream, "), "{line}");
+    });
+}
+
+/// Not compared: nginx looks at them since 1.23.0, the oracle is older.
+#[test]
+fn lengths_and_codings_that_contradict_each_other_are_refused() {
+    for (head, error) in [
+        (
+            "Content-Length: 2\r\nContent-Length: 2",
+            "upstream sent duplicate header line: \"Content-Length: 2\"",
+        ),
+        ("Transfer-Encoding: gzip", "upstream sent unknown \"Transfer-Encoding\": \"gzip\""),
+    ] {
+        let answer: &str = format!("{head}\r\n\r\nok").leak();
+        let (app, _) = application(read_scgi, answer);
+        let server =
+            testkit::serve(Site::new("location / { scgi_pass %%APP%%; }").with("APP", app.address()));
+        assert_eq!(server.get("/").status, 502);
+        server.error_log().wait_for(error);
+    }
+}
+
 fn read_uwsgi(wire: &mut Wire) -> Vec<u8> {
     let head = wire.read_exact(4).expect("the head");
     let size = usize::from(u16::from_le_bytes([head[1], head[2]]));

@@ -69,6 +69,54 @@ fn nothing_goes_out_of_a_chunked_answer_that_is_broken_where_it_begins() {
     }
 }
 
+#[test]
+fn what_the_log_says_of_odd_answers() {
+    let log = "log_format l '$status $upstream_status $upstream_response_length $request_completion';";
+    for (answer, request, expected) in [
+        // Without a head it is HTTP/0.9.
+        ("hello", GET, "009 200 5 OK"),
+        // The client got all that there was.
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", GET, "200 200 5 OK"),
+        ("HTTP/1.1 204 No\r\nX: y\r\n\r\nhello", GET, "204 204 5 OK"),
+        ("HTTP/1.1 099 No\r\nContent-Length: 5\r\n\r\nhello", GET, "099 99 5 OK"),
+        // What nobody reads is not counted.
+        ("HTTP/1.1 200 OK\r\nX-Accel-Redirect: /own\r\nContent-Length: 5\r\n\r\nhello", GET, "200 200 0 OK"),
+    ] {
+        each(|binary| {
+            let origin = Origin::new(move |exchange| {
+                exchange.send(answer);
+                exchange.close();
+            });
+            let text = format!(
+                "{log} server {{ listen 127.0.0.1:%%PORT%%; access_log logs/l l; \
+                 location / {{ proxy_pass http://%%O%%; proxy_http_version 1.1; }} \
+                 location /own {{ return 200 own; }} }}"
+            );
+            let server = binary.serve(Site::new(&*text).with("O", origin.address()));
+            let got = server.raw(request);
+            let got = String::from_utf8_lossy(&got);
+            assert!(got.ends_with("hello") || expected.starts_with("204") || got.ends_with("own"), "{got}");
+            assert_eq!(server.log("logs/l").wait_lines(1), [expected], "{answer}");
+        });
+    }
+}
+
+#[test]
+fn what_is_done_unbuffered_is_said_as_nginx_does() {
+    each(|binary| {
+        let origin = Origin::new(move |exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokMORE");
+            exchange.close();
+        });
+        let site = Site::new("location / { proxy_pass http://%%O%%; proxy_buffering off; }");
+        let server = binary.serve(site.with("O", origin.address()));
+        server.raw(GET);
+        server
+            .error_log()
+            .wait_for("\"Content-Length\" header while reading response header from upstream, ");
+    });
+}
+
 /// Not compared: nginx passes trailers on since 1.27.2, the oracle is older.
 #[test]
 fn trailers_with_one_name_are_one_value_and_bad_ones_are_refused() {

@@ -56,6 +56,8 @@ fn an_answer_is_kept_for_as_long_as_it_says() {
             ("Cache-Control: max-age=0", "MISS"),
             ("Cache-Control: private, max-age=60", "MISS"),
             ("Cache-Control: no-store", "MISS"),
+            ("Cache-Control: max-age=60|Cache-Control: no-store", "MISS"),
+            ("Cache-Control: max-age=\"60\"", "MISS"),
             ("Expires: Fri, 01 Jan 2100 00:00:00 GMT", "HIT"),
             ("Expires: Fri, 01 Jan 1999 00:00:00 GMT", "MISS"),
             ("Cache-Control: max-age=60|Expires: Fri, 01 Jan 1999 00:00:00 GMT", "HIT"),

@@ -150,7 +150,8 @@ fn the_next_address_is_tried() {
 
 #[test]
 fn what_is_wrong_with_an_answer_is_said() {
-    let changed: [(&str, &'static [(usize, u8)], &str); 10] = [
+    type Changes = &'static [(usize, u8)];
+    let changed: [(&str, Changes, &str); 10] = [
         ("a.test", &[(2, 0x01)], "invalid UDP DNS response "),
         ("b.test", &[(3, 0x01)], "DNS error (1: Format error), query id:"),
         ("c.test", &[(3, 0x09)], "DNS error (9: Unknown error), query id:"),

@@ -283,7 +283,10 @@ impl ResponseHead {
         match text.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit)) {
             Some(digits) => {
                 self.status = number(digits);
-                self.status_line_text = header.value;
+                // A number alone has the usual words behind it.
+                if text.len() > digits.len() {
+                    self.status_line_text = header.value;
+                }
                 Ok(())
             }
             None => Err(header.value),

@@ -11,7 +11,7 @@ use crate::response::ResponseHead;
 /// Where a response's body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ResponseFraming {
-    /// There is no body, whatever the head says: the answer to HEAD, 1xx, 204, 304.
+    /// There is no body, whatever the head says: the answer to HEAD, 1xx.
     None,
     /// It has so many bytes.
     Length(u64),
@@ -32,12 +32,22 @@ impl ResponseHead {
             return Err(BadResponse::DuplicateHeader(second.whole(), first.whole()));
         }
         let length = self.content_length(buf)?;
+        let (lengths, codings) =
+            (self.headers.find(Known::ContentLength), self.headers.find(Known::TransferEncoding));
+        if let (Some(length), Some(coding)) = (lengths, codings)
+            && length.name.start < coding.name.start
+        {
+            return Err(BadResponse::LengthAndTransferEncoding);
+        }
         let chunked = self.chunked(buf)?;
         if chunked && length.is_some() {
             return Err(BadResponse::LengthAndTransferEncoding);
         }
-        if method == Method::Head || matches!(self.status, 100..=199 | 204 | 304) {
+        if method == Method::Head || matches!(self.status, 100..=199) {
             return Ok(ResponseFraming::None);
+        }
+        if matches!(self.status, 204 | 304) {
+            return Ok(ResponseFraming::Length(0));
         }
         if chunked {
             return Ok(ResponseFraming::Chunked);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use conf::{Args, Error, Scope};
 
 use super::zone::{Hash, Zone};
+use crate::worker::zones;
 
 /// A folder for answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,7 @@ pub fn declare(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     if place.name.is_empty() || place.memory == 0 {
         return Err(a.error(format!("\"{}\" must have \"keys_zone\" parameter", a.directive)));
     }
+    zones::declare(at, a, a.directive, &place.name, place.memory)?;
     at.shared::<Paths>().take(a, &place.path)?;
     let declared = at.shared::<Declared>();
     let mut zones = declared.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -104,6 +104,8 @@ pub struct Request {
     pub overloaded: bool,
     /// Whether the client closed or broke before the response was complete (logged as 499 where no status was sent).
     pub aborted: bool,
+    /// The answer's source broke, while the client was there.
+    pub broken: bool,
 
     /// What is known of the upstreams that were asked.
     pub upstream: crate::upstream::Record,
@@ -224,6 +226,7 @@ impl Request {
             action: Action::None,
             logging: false,
             aborted: false,
+            broken: false,
             upstream: crate::upstream::Record::default(),
             values: Values::default(),
             captures: Captures::default(),
@@ -296,6 +299,7 @@ impl Request {
         self.head_sent = false;
         self.logging = false;
         self.aborted = false;
+        self.broken = false;
         self.upstream.reset();
         self.captures.clear();
         self.pass.clear();

@@ -16,6 +16,7 @@ use crate::http::relay::{Answer, BadHead, Frame, Message, Part, Payload, Protoco
 use crate::http::request::Request;
 use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::Template;
+use crate::log::Level;
 use crate::modules::core::types;
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
@@ -166,7 +167,7 @@ struct Value {
     /// How many bytes of what stands behind it are to come.
     trailer: usize,
     broken: bool,
-    notes: Vec<String>,
+    notes: Vec<(Level, String)>,
 }
 
 /// What its first line says.
@@ -245,7 +246,7 @@ impl Answer for Value {
         bytes.truncate(value);
         if !fits {
             self.broken = true;
-            self.notes.push("memcached sent invalid trailer".into());
+            self.notes.push((Level::Error, "memcached sent invalid trailer".into()));
             return Part::End;
         }
         if self.left == 0 && self.trailer == 0 { Part::End } else { Part::More }
@@ -256,7 +257,7 @@ impl Answer for Value {
     fn is_reusable(&self) -> bool {
         self.at_close() && !self.broken
     }
-    fn notes(&mut self) -> Vec<String> {
+    fn notes(&mut self) -> Vec<(Level, String)> {
         std::mem::take(&mut self.notes)
     }
 }

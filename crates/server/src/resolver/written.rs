@@ -83,6 +83,9 @@ impl Conf {
         if !ipv4 && !ipv6 {
             return Err(a.error("\"ipv4\" and \"ipv6\" cannot both be \"off\""));
         }
+        if servers.is_empty() {
+            return Err(a.error("no name servers defined"));
+        }
         at.own::<Conf>().resolver.set(shared(servers.into(), valid, ipv4, ipv6))
     }
     /// `resolver_timeout time`

@@ -32,6 +32,6 @@ pub use overload::{AcceptQueue, OverloadWait, may_pass, no_descriptor, queue_of,
 pub use peers::{Mode, Peer, PeerState};
 pub use pool::{Key, Link, ThreadState, rest};
 pub use queue::{NoTurn, Patience};
-pub use record::{CacheStatus, Record, Try};
+pub use record::{CacheRecord, CacheStatus, Record, Try};
 pub use refresh::{Followed, follow};
 pub use sticky::{Cookie, Expires, How, SAME_SITE, Sessions, Sticky};

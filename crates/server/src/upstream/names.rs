@@ -72,6 +72,9 @@ pub fn resolve(inputs: &dyn Inputs, server: &str, default_port: u16) -> Result<V
 /// # Errors
 /// `no host`, `invalid port`.
 pub fn split(server: &str) -> Result<(&str, Option<u16>), &'static str> {
+    if server.contains(['/', '?']) {
+        return Err("invalid host");
+    }
     let end = match server.strip_prefix('[') {
         Some(rest) => rest.find(']').map(|i| i + 2).ok_or("invalid host")?,
         None => server.find(':').unwrap_or(server.len()),

@@ -94,8 +94,8 @@ fn bodies() {
         ("200 OK\r\nContent-Length: 2", Method::Head, None),
         ("200 OK\r\nTransfer-Encoding: Chunked", Method::Get, Chunked),
         ("200 OK\r\nTransfer-Encoding: chunked", Method::Head, None),
-        ("204 No\r\nContent-Length: 2", Method::Get, None),
-        ("304 Not\r\nTransfer-Encoding: chunked", Method::Get, None),
+        ("204 No\r\nContent-Length: 2", Method::Get, Length(0)),
+        ("304 Not\r\nTransfer-Encoding: chunked", Method::Get, Length(0)),
         ("103 Early", Method::Get, None),
         ("101 Switching", Method::Get, None),
     ];
@@ -117,6 +117,11 @@ fn smuggling() {
             format!("{length}Transfer-Encoding: chunked"),
             "\"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
         ),
+        (
+            format!("{length}Transfer-Encoding: gzip"),
+            "\"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
+        ),
+        (format!("Transfer-Encoding: gzip\r\n{}", length.trim()), "unknown \"Transfer-Encoding\": \"gzip\""),
         ("Content-Length: x".into(), "invalid \"Content-Length\" header: \"Content-Length: x\""),
         ("Content-Length: -2".into(), "invalid \"Content-Length\" header: \"Content-Length: -2\""),
         ("Transfer-Encoding: gzip, chunked".into(), "unknown \"Transfer-Encoding\": \"gzip, chunked\""),

@@ -120,6 +120,7 @@ async fn flush(request: &mut Request) -> io::Result<()> {
 fn failed(request: &mut Request, error: &io::Error) {
     request.keep_alive = false;
     request.aborted = true;
+    request.broken = error.kind() == io::ErrorKind::ConnectionAborted && Unfit::of(error).is_none();
     if error.kind() == io::ErrorKind::TimedOut {
         request.client.timed_out = true;
         log_info!(request, "client timed out (110: Connection timed out) while sending response to client");
@@ -146,8 +147,9 @@ fn prepare(request: &mut Request) -> bool {
     if status == 204 && !theirs {
         request.response.content_type = Span::default();
     }
-    // What follows an upgrade is no body.
-    let none = status < 200 || status == 204 || status == 304 || request.response.upgrade;
+    // What an upstream sends behind a status that is none goes on; what follows an upgrade is no body.
+    let early = status < 200 && (!theirs || request.client.is_stream());
+    let none = early || status == 204 || status == 304 || request.response.upgrade;
     let bodiless = none || request.method == Method::Head || request.head.method == Method::Head;
     if none {
         if status != 304 && !(theirs && status == 204 && request.response.content_length == Some(0)) {
@@ -161,7 +163,7 @@ fn prepare(request: &mut Request) -> bool {
         if request.head.version == Version::Http20 {
             return bodiless;
         }
-        if request.head.version >= Version::Http11 && plan.core.chunked_transfer_encoding {
+        if request.head.version >= Version::Http11 && plan.core.chunked_transfer_encoding && status >= 200 {
             request.response.chunked = true;
             request.response.content_length = None;
         } else if !unknown {

@@ -4,6 +4,7 @@ use wire::{BadResponse, Known, Method, Progress, ResponseHead, ResponseParser};
 
 use crate::http::filters::Piece;
 use crate::http::request::Request;
+use crate::log::Level;
 
 /// A protocol that requests are passed on in.
 pub trait Protocol: Send + Sync {
@@ -89,8 +90,8 @@ pub trait Answer {
     fn is_reusable(&self) -> bool {
         false
     }
-    /// What the server wants to have logged as errors, since this was asked last.
-    fn notes(&mut self) -> Vec<String> {
+    /// What is to be logged, since this was asked last.
+    fn notes(&mut self) -> Vec<(Level, String)> {
         Vec::new()
     }
 }

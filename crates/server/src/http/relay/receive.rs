@@ -50,8 +50,9 @@ pub(super) async fn head(
                 Reader::Stream | Reader::Opened => return Err(Failure::Closed),
                 Reader::Other(answer) => {
                     let progress = answer.head(&mut record.buffer, &mut record.head, limit);
-                    for note in answer.notes() {
-                        log_error!(request, "{note} while reading response header from upstream");
+                    for (level, note) in answer.notes() {
+                        request
+                            .note(level, format_args!("{note} while reading response header from upstream"));
                     }
                     if progress.map_err(Failure::Invalid)? == Progress::Done {
                         request.upstream.answered(request.thread.handle.now());

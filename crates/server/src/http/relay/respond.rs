@@ -58,6 +58,9 @@ pub(super) async fn respond(
     if let Some(next) = instead(settings, kept.as_deref(), request) {
         // What came whole with its head leaves a connection that can be used again.
         drop(UpstreamBody::begin(settings, request, parts, false));
+        if let Some(last) = request.upstream.last() {
+            last.length = 0;
+        }
         return next;
     }
     let buffering = buffering(settings, request);
@@ -186,10 +189,13 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
     let text = &buffer[..];
     request.response.status = head.status;
     request.response.theirs = true;
-    request.response.upgrade = head.status == 101;
+    request.response.upgrade = head.status == 101 && protocol.has_name_and_date();
     request.response.allow_ranges = settings.force_ranges;
     let line = head.status_line_text.of(text);
-    if !line.is_empty() && !is_standard(head.status, line) {
+    if line.is_empty() && head.status < 200 {
+        let bare = [100, 10, 1].map(|place| b'0' + (head.status / place % 10) as u8);
+        request.response.status_text = Some(request.response.store(&[&bare[..], b" "].concat()));
+    } else if !line.is_empty() && !is_standard(head.status, line) {
         request.response.status_text = Some(request.response.store(line));
     }
     request.response.content_length = head.content_length(text).ok().flatten();

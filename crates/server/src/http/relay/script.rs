@@ -5,6 +5,7 @@ use wire::{BadResponse, Method, Progress, ResponseHead, ResponseParser};
 
 use super::protocol::{Answer, BadHead, Part};
 use crate::http::filters::Piece;
+use crate::log::Level;
 
 /// Reads a script's head.
 pub struct Head {
@@ -45,7 +46,7 @@ impl Head {
                 let value = String::from_utf8_lossy(value.of(buffer));
                 return Err(BadHead::Framing(format!("upstream sent invalid status \"{value}\"")));
             }
-            head.content_length(buffer)?;
+            head.framing(Method::Get, buffer)?;
         }
         Ok(progress)
     }
@@ -53,43 +54,59 @@ impl Head {
 
 /// How much of a body is still to come, if that is known.
 #[derive(Clone, Copy, Debug)]
-pub struct Rest(Option<u64>);
+pub struct Rest {
+    left: Option<u64>,
+    /// Nothing is to be said of what is too much.
+    told: bool,
+}
 impl Rest {
     /// As the head says.
     pub fn of(head: &ResponseHead, buffer: &[u8], method: Method) -> Rest {
-        match head.status {
-            204 | 304 => Rest(Some(0)),
-            _ if method == Method::Head => Rest(Some(0)),
-            _ => Rest(head.content_length(buffer).ok().flatten()),
-        }
+        let is_head = method == Method::Head;
+        let left = match head.status {
+            204 | 304 => Some(0),
+            _ if is_head => Some(0),
+            _ => head.content_length(buffer).ok().flatten(),
+        };
+        Rest { left, told: is_head }
     }
     /// Whether more must come.
     pub fn is_more(self) -> bool {
-        self.0.is_some_and(|rest| rest > 0)
+        self.left.is_some_and(|left| left > 0)
     }
     /// Whether all of a known length has come.
     pub fn is_none(self) -> bool {
-        self.0 == Some(0)
+        self.left == Some(0)
     }
-    /// Counts bytes that came, and drops what is too much.
-    pub fn take(&mut self, bytes: &mut Piece) {
-        if let Some(rest) = &mut self.0 {
-            bytes.truncate(usize::try_from(*rest).unwrap_or(usize::MAX).min(bytes.len()));
-            *rest -= bytes.len() as u64;
-        }
+    /// Counts bytes that came, and drops what is too much, of which it says so once.
+    pub fn take(&mut self, bytes: &mut Piece) -> Option<(Level, String)> {
+        let left = self.left.as_mut()?;
+        let came = bytes.len();
+        bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX).min(came));
+        *left -= bytes.len() as u64;
+        let new = bytes.len() < came && !std::mem::replace(&mut self.told, true);
+        new.then(|| (Level::Warn, TOO_MUCH.into()))
     }
 }
+/// What is logged where more comes than a head announced.
+pub const TOO_MUCH: &str = "upstream sent more data than specified in \"Content-Length\" header";
 
 /// An answer without any framing around it.
 pub struct Script {
     head: Head,
     method: Method,
     rest: Rest,
+    notes: Vec<(Level, String)>,
 }
 impl Script {
     /// The answer to a request of this method.
     pub fn answer_to(method: Method) -> Script {
-        Script { head: Head::lines_or_http(), method, rest: Rest(None) }
+        Script {
+            head: Head::lines_or_http(),
+            method,
+            rest: Rest { left: None, told: false },
+            notes: Vec::new(),
+        }
     }
 }
 impl Answer for Script {
@@ -106,10 +123,13 @@ impl Answer for Script {
         Ok(progress)
     }
     fn body(&mut self, bytes: &mut Piece) -> Part {
-        self.rest.take(bytes);
+        self.notes.extend(self.rest.take(bytes));
         if self.rest.is_none() { Part::End } else { Part::More }
     }
     fn at_close(&self) -> bool {
         !self.rest.is_more()
+    }
+    fn notes(&mut self) -> Vec<(Level, String)> {
+        std::mem::take(&mut self.notes)
     }
 }

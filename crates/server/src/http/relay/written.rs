@@ -136,7 +136,7 @@ macro_rules! relay_directives {
             relay_directives!(@once $prefix, $own, "_cache_min_uses", cache_min_uses, number),
             relay_directives!(@once $prefix, $own, "_cache_max_range_offset", cache_max_range_offset, offset),
             directive(concat!($prefix, "_cache_use_stale"), IN_HTTP, at_least(1), |at, a| {
-                a.bits(at, written::STALE, |at| &mut at.own::<$own>().0.once.cache_use_stale)
+                a.bits(at, AGAIN, |at| &mut at.own::<$own>().0.once.cache_use_stale)
             }),
             relay_directives!(@once $prefix, $own, "_cache_background_update", cache_background_update, flag),
             relay_directives!(@once $prefix, $own, "_cache_lock", cache_lock, flag),
@@ -344,28 +344,14 @@ pub(crate) mod ignored {
     pub const VARY: u32 = 1 << 8;
 }
 
-/// What `.._next_upstream` can name.
+/// What `.._next_upstream` and `.._cache_use_stale` can name; not all of it can happen to both.
 pub(crate) const AGAIN: &[(&str, u32)] = &[
     ("error", again::ERROR),
     ("timeout", again::TIMEOUT),
     ("denied", again::DENIED),
     ("invalid_header", again::INVALID_HEADER),
-    ("non_idempotent", again::NON_IDEMPOTENT),
-    ("http_500", again::HTTP_500),
-    ("http_502", again::HTTP_502),
-    ("http_503", again::HTTP_503),
-    ("http_504", again::HTTP_504),
-    ("http_403", again::HTTP_403),
-    ("http_404", again::HTTP_404),
-    ("http_429", again::HTTP_429),
-    ("off", again::OFF),
-];
-/// What `.._cache_use_stale` can name.
-pub(crate) const STALE: &[(&str, u32)] = &[
-    ("error", again::ERROR),
-    ("timeout", again::TIMEOUT),
-    ("invalid_header", again::INVALID_HEADER),
     ("updating", again::UPDATING),
+    ("non_idempotent", again::NON_IDEMPOTENT),
     ("http_500", again::HTTP_500),
     ("http_502", again::HTTP_502),
     ("http_503", again::HTTP_503),

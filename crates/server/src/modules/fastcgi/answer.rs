@@ -8,6 +8,7 @@ use wire::{Method, Progress, ResponseHead};
 use crate::http::filters::Piece;
 use crate::http::relay::script::{Head, Rest};
 use crate::http::relay::{self, BadHead, Part};
+use crate::log::Level;
 
 /// One answer.
 pub(super) struct Answer {
@@ -18,8 +19,10 @@ pub(super) struct Answer {
     keep_conn: bool,
     /// Texts on the standard error that make an answer a bad one.
     catch: Arc<[Box<[u8]>]>,
-    notes: Vec<String>,
+    notes: Vec<(Level, String)>,
     caught: bool,
+    /// The standard output is closed, whatever came since.
+    closed: bool,
     /// Bytes at the buffer's beginning that have no framing any more.
     clean: usize,
     end: Option<End>,
@@ -38,6 +41,8 @@ enum End {
     Broken(String),
 }
 
+const STDOUT_CLOSED: &str = "upstream prematurely closed FastCGI stdout";
+
 impl Answer {
     pub fn new(method: Method, keep_conn: bool, catch: Arc<[Box<[u8]>]>) -> Answer {
         Answer {
@@ -49,6 +54,7 @@ impl Answer {
             catch,
             notes: Vec::new(),
             caught: false,
+            closed: false,
             clean: 0,
             end: None,
         }
@@ -72,7 +78,7 @@ impl Answer {
                     to += length;
                 }
                 Step::Stderr(range) => self.note(&bytes[from + range.start..from + range.end]),
-                Step::StdoutEnd => self.end = Some(End::Stdout),
+                Step::StdoutEnd => (self.end, self.closed) = (Some(End::Stdout), true),
                 Step::Ending => self.end = Some(End::Begun),
                 Step::Ended => self.end = Some(End::Whole { clean: from + used == bytes.len() }),
                 Step::More => break,
@@ -95,7 +101,8 @@ impl Answer {
         let end = text.iter().rposition(|b| !matches!(b, b'\n' | b'\r' | b'.' | b' ')).map_or(0, |at| at + 1);
         let text = &text[..end];
         self.caught |= self.catch.iter().any(|wanted| memchr::memmem::find(text, wanted).is_some());
-        self.notes.push(format!("FastCGI sent in stderr: \"{}\"", String::from_utf8_lossy(text)));
+        let note = format!("FastCGI sent in stderr: \"{}\"", String::from_utf8_lossy(text));
+        self.notes.push((Level::Error, note));
     }
 
     /// Why there is no head, if there will be none.
@@ -103,9 +110,9 @@ impl Answer {
         let what = match &self.end {
             _ if self.caught => return Err(BadHead::Noted),
             None => return Ok(()),
-            Some(End::Stdout) => "upstream prematurely closed FastCGI stdout".into(),
-            Some(End::Begun | End::Whole { .. }) => "upstream sent unexpected FastCGI record: 3".into(),
             Some(End::Broken(what)) => what.clone(),
+            Some(_) if self.closed => STDOUT_CLOSED.into(),
+            Some(_) => "upstream sent unexpected FastCGI record: 3".into(),
         };
         Err(BadHead::Framing(what))
     }
@@ -115,7 +122,7 @@ impl Answer {
         let short = self.rest.is_some_and(Rest::is_more);
         match &self.end {
             Some(End::Broken(what)) => Part::Failed(what.clone()),
-            Some(End::Stdout) if short => Part::Failed("upstream prematurely closed FastCGI stdout".into()),
+            Some(_) if short && self.closed => Part::Failed(STDOUT_CLOSED.into()),
             Some(_) if short => Part::Failed("upstream prematurely closed FastCGI request".into()),
             Some(_) if self.is_over() => Part::End,
             _ => Part::More,
@@ -154,7 +161,7 @@ impl relay::Answer for Answer {
             bytes.truncate(length);
         }
         if let Some(rest) = &mut self.rest {
-            rest.take(bytes);
+            self.notes.extend(rest.take(bytes));
         }
         self.part()
     }
@@ -165,7 +172,7 @@ impl relay::Answer for Answer {
     fn is_reusable(&self) -> bool {
         self.keep_conn && self.end == Some(End::Whole { clean: true })
     }
-    fn notes(&mut self) -> Vec<String> {
+    fn notes(&mut self) -> Vec<(Level, String)> {
         std::mem::take(&mut self.notes)
     }
 }

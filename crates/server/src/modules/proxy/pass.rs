@@ -51,7 +51,7 @@ pub(super) fn parse(url: &str) -> Result<Parsed<'_>, String> {
             }),
         };
     }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (server, uri) = rest.split_at(end);
     let (host, port) = split(server).map_err(|what| format!("{what} in upstream \"{rest}\""))?;
     Ok(Parsed { host, port, uri: (!uri.is_empty()).then_some(uri), https })

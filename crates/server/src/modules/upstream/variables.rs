@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::http::request::Request;
 use crate::http::response::Body;
 use crate::http::variables::{Variable, family, variable};
-use crate::upstream::Try;
+use crate::upstream::{CacheRecord, CacheStatus, Try};
 
 pub(super) static VARIABLES: &[Variable] = &[
     variable("upstream_addr", |r, out| {
@@ -45,13 +45,9 @@ pub(super) static VARIABLES: &[Variable] = &[
         true
     }),
     variable("upstream_cache_last_modified", |r, out| {
-        out.extend_from_slice(&r.upstream.cache.last_modified);
-        !r.upstream.cache.last_modified.is_empty()
+        expired(&r.upstream.cache, &r.upstream.cache.last_modified, out)
     }),
-    variable("upstream_cache_etag", |r, out| {
-        out.extend_from_slice(&r.upstream.cache.etag);
-        !r.upstream.cache.etag.is_empty()
-    }),
+    variable("upstream_cache_etag", |r, out| expired(&r.upstream.cache, &r.upstream.cache.etag, out)),
     family("upstream_http_", |r, name, out| {
         let record = &r.upstream;
         let mut found = false;
@@ -84,6 +80,15 @@ pub(super) static VARIABLES: &[Variable] = &[
 ];
 
 /// The response's body counts while it is passed on: takes over what it knows.
+/// What is known of an answer that is being revalidated.
+fn expired(cache: &CacheRecord, value: &[u8], out: &mut Vec<u8>) -> bool {
+    let found = cache.status == Some(CacheStatus::Expired) && !value.is_empty();
+    if found {
+        out.extend_from_slice(value);
+    }
+    found
+}
+
 fn update(request: &mut Request) {
     if let Body::Upstream(body) = &request.response.body {
         body.account(&mut request.upstream);

@@ -90,17 +90,17 @@ pub fn zone<T: Send + 'static>(
 
 /// The names that one configuration gave its zones: a name is for one module, with one size.
 #[derive(Default)]
-struct Names(Mutex<HashMap<String, (&'static str, u64)>>);
+struct Names(Mutex<HashMap<String, (Box<str>, u64)>>);
 
 /// Takes a name for a zone of a module.
 ///
 /// # Errors
 /// nginx's words where the name is taken.
-pub fn declare(at: &Scope, a: &Args<'_>, module: &'static str, name: &str, size: u64) -> Result<(), Error> {
+pub fn declare(at: &Scope, a: &Args<'_>, module: &str, name: &str, size: u64) -> Result<(), Error> {
     let names = at.shared::<Names>();
     let mut names = names.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let (owner, declared) = names.entry(name.into()).or_insert((module, size));
-    if *owner != module {
+    let (owner, declared) = names.entry(name.into()).or_insert_with(|| (module.into(), size));
+    if **owner != *module {
         let text = format!("the shared memory zone \"{name}\" is already declared for a different use");
         return Err(a.error(text));
     }

@@ -6,6 +6,7 @@ use super::Inner;
 use super::parts::{Coding, kept_badly};
 use crate::http::filters::Piece;
 use crate::http::relay::protocol::Part;
+use crate::http::relay::script::TOO_MUCH;
 use crate::http::response::{Field, Response};
 use crate::log::Level;
 
@@ -25,7 +26,9 @@ impl Inner {
             Coding::Chunked(_) => self.unchunk(&mut bytes),
             Coding::Other(answer) => {
                 let part = answer.body(&mut bytes);
-                self.remarks.extend(answer.notes().into_iter().map(|note| (Level::Error, note)));
+                for (level, note) in answer.notes() {
+                    self.remark(level, note);
+                }
                 match part {
                     Part::More => {}
                     Part::End => self.end(),
@@ -47,7 +50,9 @@ impl Inner {
         {
             kept = keeper.finish(self.thread.handle.unix_time().as_secs());
         }
-        self.remarks.extend(kept.err().map(|what| (Level::Crit, what)));
+        if let Err(what) = kept {
+            self.remark(Level::Crit, what);
+        }
     }
     fn take(&mut self, bytes: &mut Piece, left: u64) {
         let bodiless = matches!(self.coding, Coding::None);
@@ -55,7 +60,7 @@ impl Inner {
             bytes.truncate(left as usize);
             self.rests = None;
             if !bodiless {
-                self.warn("upstream sent more data than specified in \"Content-Length\" header");
+                self.remark(Level::Warn, TOO_MUCH.into());
             }
         }
         let left = left - bytes.len() as u64;
@@ -90,7 +95,7 @@ impl Inner {
                     }
                     if from + consumed < bytes.len() {
                         self.rests = None;
-                        self.warn("upstream sent data after final chunk");
+                        self.remark(Level::Warn, "upstream sent data after final chunk".into());
                     }
                     self.end();
                     break;

@@ -23,7 +23,7 @@ use super::spill::Spill;
 use crate::http::filters::{Chunk, Piece};
 use crate::http::request::Request;
 use crate::http::response::Body;
-use crate::log::Level;
+use crate::log::{Action, Level};
 use crate::upstream::{self, Held, Record};
 use crate::worker::thread::Thread;
 
@@ -100,6 +100,8 @@ struct Inner {
     told: bool,
     /// What is to be logged.
     remarks: Vec<(Level, String)>,
+    /// What is being done, as nginx says it: without buffering that depends on what came with the head, and on who is waited for.
+    during: Action,
     flush: bool,
     waits: bool,
     /// Bytes read since others had their turn.
@@ -164,6 +166,7 @@ impl UpstreamBody {
             failure: None,
             told: false,
             remarks: Vec::new(),
+            during: if buffering { Action::Upstream } else { Action::UpstreamHead },
             flush: false,
             waits: false,
             burst: 0,
@@ -192,6 +195,8 @@ impl UpstreamBody {
                 _ => matches!(inner.coding, Coding::Chunked(_)),
             };
         let decoded = inner.decode(first);
+        inner.during =
+            if buffering || decoded.is_empty() { Action::Upstream } else { Action::SendingUpstream };
         if let Some(UpstreamSource::Stream(stream)) = &inner.source {
             inner.sent = request.upstream.last().map_or(0, |last| last.sent).saturating_sub(stream.sent());
             if stream.is_end() {
@@ -299,10 +304,10 @@ impl Inner {
     }
     fn log(&mut self, request: &Request) {
         for (level, remark) in self.remarks.drain(..) {
-            request.note(level, format_args!("{remark} while reading upstream"));
+            request.note(level, format_args!("{remark}"));
         }
         if let Some(failure) = self.failure.as_ref().filter(|_| !std::mem::replace(&mut self.told, true)) {
-            log_error!(request, "{failure} while reading upstream");
+            log_error!(request, "{failure}");
         }
     }
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
@@ -357,7 +362,8 @@ impl Inner {
                 }
             }
             if let Some(path) = self.spill.made.take() {
-                self.warn(format!("an upstream response is buffered to a temporary file {}", path.display()));
+                let what = format!("an upstream response is buffered to a temporary file {}", path.display());
+                self.remark(Level::Warn, what);
             }
         }
     }
@@ -411,6 +417,7 @@ impl Inner {
             match link.poll_readable(cx) {
                 Poll::Pending => {
                     self.burst = 0;
+                    self.during = Action::Upstream;
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(())) => {}
@@ -466,11 +473,16 @@ impl Inner {
         }
         Poll::Ready(())
     }
-    fn warn(&mut self, what: impl Into<String>) {
-        self.remarks.push((Level::Warn, what.into()));
+    fn said(&self, what: &str) -> String {
+        format!("{what} while {}", self.during.text().unwrap_or_default())
+    }
+    fn remark(&mut self, level: Level, what: String) {
+        self.remarks.push((level, self.said(&what)));
     }
     fn fail(&mut self, what: String) {
-        self.failure.get_or_insert(what);
+        if self.failure.is_none() {
+            self.failure = Some(self.said(&what));
+        }
         self.rests = None;
         self.close();
     }

@@ -37,8 +37,9 @@ pub(super) fn fresh(head: &ResponseHead, text: &[u8], ignore: u32, now: u64) -> 
         _ => {}
     }
     if counts(ignored::CACHE_CONTROL) {
+        let settled = fresh.valid != 0;
         for header in head.headers.all(Known::CacheControl) {
-            cache_control(header.value.of(text), now, &mut fresh);
+            cache_control(header.value.of(text), now, settled, &mut fresh);
         }
     }
     if fresh.valid == 0
@@ -65,10 +66,11 @@ fn accel_expires(text: &[u8], now: u64) -> Option<u64> {
     }
 }
 
-fn cache_control(text: &[u8], now: u64, fresh: &mut Fresh) {
+/// One line of several perhaps. `settled`: how long it holds is said by a header that counts more.
+fn cache_control(text: &[u8], now: u64, settled: bool, fresh: &mut Fresh) {
     let text = text.to_ascii_lowercase();
     let find = |word: &[u8]| memchr::memmem::find(&text, word).map(|at| at + word.len());
-    if fresh.valid == 0 {
+    if !settled {
         if [&b"no-cache"[..], b"no-store", b"private"].iter().any(|word| find(word).is_some()) {
             fresh.never = true;
             return;
@@ -98,11 +100,10 @@ fn cache_control(text: &[u8], now: u64, fresh: &mut Fresh) {
 
 /// The number up to a comma, a semicolon or a space; one too large counts as very long.
 fn delta(text: &[u8]) -> Option<u64> {
-    let text = text.strip_prefix(b"\"").unwrap_or(text);
     let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     match text.get(end) {
-        None | Some(b',' | b';' | b' ' | b'"') if end > 0 => Some(number(&text[..end]).unwrap_or(1 << 40)),
-        None | Some(b',' | b';' | b' ' | b'"') => Some(0),
+        None | Some(b',' | b';' | b' ') if end > 0 => Some(number(&text[..end]).unwrap_or(1 << 40)),
+        None | Some(b',' | b';' | b' ') => Some(0),
         Some(_) => None,
     }
 }
@@ -152,6 +153,9 @@ mod tests {
             ("Cache-Control: max-age=0\r\n", None),
             ("Cache-Control: max-age=x\r\n", None),
             ("Cache-Control: no-cache\r\n", None),
+            ("Cache-Control: max-age=5\r\nCache-Control: no-cache\r\n", None),
+            ("Cache-Control: max-age=5\r\nCache-Control: max-age=7\r\n", Some(7)),
+            ("Cache-Control: max-age=\"5\"\r\n", None),
             ("Cache-Control: private, max-age=5\r\n", None),
             ("Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\n", None),
             ("Expires: 0\r\n", None),

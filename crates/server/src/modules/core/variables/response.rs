@@ -8,6 +8,7 @@ use crate::http::response::Response;
 /// Three digits at least. The error being answered comes first: a response to it will have its status.
 pub fn status(request: &mut Request, out: &mut Vec<u8>) -> bool {
     let status = match (request.error_status, request.response.status) {
+        (0, _) if is_headless(request) => 9,
         // The client left before there was an answer.
         (0, 0) if request.aborted => 499,
         (0, status) | (status, _) => status,
@@ -15,15 +16,20 @@ pub fn status(request: &mut Request, out: &mut Vec<u8>) -> bool {
     out.extend([100, 10, 1].map(|place| b'0' + (status / place % 10) as u8));
     true
 }
+/// Whether it is an upstream's answer without a head, HTTP/0.9.
+fn is_headless(request: &Request) -> bool {
+    let old = request.head.version == wire::Version::Http09;
+    old && request.response.theirs && request.upstream.head.length == 0
+}
 pub fn bytes_sent(request: &mut Request, out: &mut Vec<u8>) -> bool {
     number(request.sent, out)
 }
 pub fn body_bytes_sent(request: &mut Request, out: &mut Vec<u8>) -> bool {
     number(request.body_sent, out)
 }
-/// `OK`, or empty if the response did not reach the client whole.
+/// `OK`, or empty if the client did not get all that there was.
 pub fn request_completion(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    if request.head_sent && !request.aborted {
+    if request.head_sent && (request.broken || !request.aborted) {
         out.extend_from_slice(b"OK");
     }
     true
