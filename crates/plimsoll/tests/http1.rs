@@ -134,6 +134,21 @@ fn keepalive_can_be_disabled_by_browser() {
         client.request("POST", "/", &[msie6], b"x");
         client.expect_close();
     });
+    on_both("keepalive_disable safari; location / { return 200 hello; }", |server| {
+        let kept = |agent| {
+            let answer = server.client().request("GET", "/", &[("User-Agent", agent)], b"");
+            answer.header("connection") == Some("keep-alive")
+        };
+        assert!(!kept("Mozilla/5.0 (Macintosh; Intel Mac OS X 10) Safari/605"));
+        for other in [
+            "Safari/605",
+            "Mac OS X Chrome/1 Safari/605",
+            "Mac OS X Gecko/1 Safari/605",
+            "Mac OS X MSIE 7.0 Safari/605",
+        ] {
+            assert!(kept(other), "{other}");
+        }
+    });
 }
 
 #[test]
@@ -243,6 +258,41 @@ fn header_names_with_underscores_or_strange_bytes_are_ignored() {
     on_both(allowed.as_str(), |server| assert!(server.normal(fields).ends_with("[one][two]")));
     let strict = format!("ignore_invalid_headers off; {text}");
     on_both(strict.as_str(), |server| assert!(server.normal(fields).contains("[two]")));
+}
+
+#[test]
+fn each_server_reads_heads_its_own_way_from_its_name_on() {
+    let text = "log_format m '$request_method $status'; access_log logs/access.log m; \
+        server { listen 127.0.0.1:%%PORT%%; client_header_buffer_size 64; large_client_header_buffers 2 1k; \
+          location / { return 200 \"[$http_a_b][$http_c_d]\"; } } \
+        server { listen 127.0.0.1:%%PORT%%; server_name b; underscores_in_headers on; \
+          large_client_header_buffers 4 4k; location / { return 200 \"b[$http_a_b][$http_c_d]\"; } }";
+    on_both(text, |server| {
+        let ask = |lines: &str| server.normal(format!("{lines}Connection: close\r\n\r\n"));
+        let answers = [
+            ("GET / HTTP/1.1\r\nHost: b\r\nA_B: 1\r\nC-D: 2\r\n", "b[1][2]"),
+            ("GET / HTTP/1.1\r\nA_B: 1\r\nHost: b\r\nC-D: 2\r\n", "b[][2]"),
+            ("GET / HTTP/1.1\r\nHost: a\r\nA_B: 1\r\nC-D: 2\r\n", "[][2]"),
+            ("GET http://b/ HTTP/1.1\r\nA_B: 1\r\nHost: a\r\n", "b[1][]"),
+        ];
+        for (lines, answer) in answers {
+            let got = ask(lines);
+            assert!(got.ends_with(answer), "{lines}: {got}");
+        }
+        let long = "x".repeat(2000);
+        let statuses = [
+            (format!("GET / HTTP/1.1\r\nHost: b\r\nX: {long}\r\n\r\n"), "200"),
+            (format!("GET / HTTP/1.1\r\nX: {long}\r\nHost: b\r\n\r\n"), "400"),
+            (format!("GET http://b/ HTTP/1.1\r\nX: {long}\r\nHost: a\r\n\r\n"), "200"),
+            (format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"), "400"),
+            (format!("GET /{long} HTTP/1.1\r\nHost: b\r\n\r\n"), "414"),
+        ];
+        for (bytes, status) in statuses {
+            let bytes = bytes.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+            assert_eq!(server.status(bytes), status);
+        }
+        server.access_log().wait_for("- 414");
+    });
 }
 
 #[test]

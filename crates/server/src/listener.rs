@@ -25,6 +25,8 @@ pub struct Listener {
     pub deferred: bool,
     /// Its connections have seats beside the pool (`capacity_reserve`).
     pub reserve: bool,
+    /// Its servers differ in how heads are to be read: what follows the host's name goes by its server.
+    pub heads_differ: bool,
     /// The most seats that a request behind it needs upstream.
     pub need: u8,
     /// The servers behind it, by number.

@@ -1,5 +1,6 @@
 //! A request's head, as read.
 
+use crate::field::Known;
 use crate::fields::Headers;
 use crate::span::Span;
 
@@ -119,6 +120,12 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Whether what was read so far names the host: in the request line or a `Host` header.
+    #[must_use]
+    pub fn tells_host(&self) -> bool {
+        !self.host.is_empty() || self.headers.has(Known::Host)
+    }
+
     /// Forgets everything; memory is kept.
     pub fn clear(&mut self) {
         let Self { method, version, minor, headers, dropped, length, has_args, plain_path, .. } = self;

@@ -1,7 +1,7 @@
 //! What a request head may cost, and how forgiving its reading is.
 
-/// The directives of one server that bear on reading a request head. nginx takes those of the default
-/// server of the address while the head is being read, because the name is not known before.
+/// The directives of one server that bear on reading a request head. Those of the default server of the
+/// address count until the host is known ([`crate::RequestParser::parse_to_host`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// `client_header_buffer_size`, bytes.

@@ -2,6 +2,7 @@
 
 use crate::cursor::Cursor;
 use crate::error::BadRequest;
+use crate::field::Known;
 use crate::fields::{self, Line};
 use crate::head::{RequestHead, Version};
 use crate::limits::{Full, Limits, Room};
@@ -65,14 +66,42 @@ impl RequestParser {
         head: &mut RequestHead,
         limits: &Limits,
     ) -> Result<Progress, BadRequest> {
+        self.read::<false>(buf, head, limits)
+    }
+
+    /// As [`RequestParser::parse`], but rests behind the line that tells the host ([`RequestHead::tells_host`]):
+    /// what follows may be read by other limits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_to_host(
+        &mut self,
+        buf: &[u8],
+        head: &mut RequestHead,
+        limits: &Limits,
+    ) -> Result<Progress, BadRequest> {
+        self.read::<true>(buf, head, limits)
+    }
+
+    #[inline]
+    fn read<const TO_HOST: bool>(
+        &mut self,
+        buf: &[u8],
+        head: &mut RequestHead,
+        limits: &Limits,
+    ) -> Result<Progress, BadRequest> {
         let buf = &buf[..buf.len().min(Span::REACH)];
         if self.stage == Stage::Blank && !self.skip_blank(buf, head, limits)? {
             return Ok(Progress::Partial);
         }
-        if self.stage == Stage::Line && !self.request_line(buf, head, limits)? {
-            return Ok(Progress::Partial);
+        if self.stage == Stage::Line {
+            let whole = self.request_line(buf, head, limits)?;
+            let rest = TO_HOST && self.stage == Stage::Headers && head.tells_host();
+            if !whole || rest {
+                return Ok(Progress::Partial);
+            }
         }
-        if self.stage == Stage::Headers && !self.header_lines(buf, head, limits)? {
+        if self.stage == Stage::Headers && !self.header_lines::<TO_HOST>(buf, head, limits)? {
             return Ok(Progress::Partial);
         }
         Ok(Progress::Done)
@@ -148,12 +177,19 @@ impl RequestParser {
         let Err(Full { at }) = self.room.reserve(self.cursor.line, to, limits) else { return Ok(()) };
         match request_line::read(&buf[..at.min(buf.len())], self.cursor.line, head) {
             Err(Stop::Bad(bad, _)) => Err(bad),
-            _ => Err(BadRequest::TooLongUri),
+            _ => {
+                // Little is known of a line that is not whole.
+                let method = head.method;
+                head.clear();
+                (head.method, head.version) = (method, Version::Http10);
+                head.line = Span::new(self.cursor.line, at.min(buf.len()));
+                Err(BadRequest::TooLongUri)
+            }
         }
     }
 
     #[inline]
-    fn header_lines(
+    fn header_lines<const TO_HOST: bool>(
         &mut self,
         buf: &[u8],
         head: &mut RequestHead,
@@ -175,6 +211,9 @@ impl RequestParser {
                         head.dropped.push(header.whole());
                     }
                     self.cursor.next_line(next);
+                    if TO_HOST && header.known == Known::Host {
+                        return Ok(false);
+                    }
                 }
                 Line::End { next } => {
                     self.header_room(buf, next, head, limits)?;

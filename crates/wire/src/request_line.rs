@@ -33,6 +33,7 @@ pub(crate) fn read(buf: &[u8], start: usize, head: &mut RequestHead) -> Step {
         head.protocol = Span::new(head.protocol.start as usize, end);
     }
     if head.version == Version::Http09 && head.method != Method::Get {
+        head.method_name = Span::default();
         return Err(Stop::Bad(BadRequest::InvalidMethod09, next));
     }
     Ok(next)

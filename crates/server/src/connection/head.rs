@@ -3,10 +3,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use wire::{Progress, RequestParser};
+use wire::{BadRequest, Progress, RequestParser};
 
 use super::refusal::Refusal;
-use super::understand::choose_default_server;
+use super::understand::{choose_default_server, choose_server, take_host, take_path};
 use crate::http::request::{Request, Stage};
 use crate::log::{Context, Level};
 
@@ -16,13 +16,16 @@ const WHOLE_HEAD: Duration = Duration::from_millis(250);
 
 /// Reads the head of a request; `false` if the client closed before one began.
 pub(super) async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
-    choose_default_server(request);
+    let by_name = choose_default_server(request);
     let mut parser = RequestParser::new();
     let mut deadline = None;
     loop {
         if !request.buffer.is_empty() {
             if deadline.is_none() {
                 begin(request);
+            }
+            if by_name {
+                read_to_host(request, &mut parser).map_err(Refusal::Bad)?;
             }
             let Request { generation, plan, buffer, head, .. } = &mut *request;
             let core = &generation.shared.plan(*plan).core;
@@ -51,6 +54,25 @@ pub(super) async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
             Err(error) => return broken(request, &error),
         }
     }
+}
+
+/// Where the servers of an address differ in how heads are to be read, each has its say from the line on that names it.
+pub(crate) fn read_to_host(request: &mut Request, parser: &mut RequestParser) -> Result<(), BadRequest> {
+    let Request { generation, plan, buffer, head, .. } = &mut *request;
+    let limits = generation.shared.plan(*plan).core.limits;
+    if head.tells_host() {
+        return Ok(());
+    }
+    let progress = parser.parse_to_host(buffer, head, &limits)?;
+    if progress == Progress::Done || !request.head.tells_host() {
+        return Ok(());
+    }
+    // The request line came before the name.
+    take_path(request)?;
+    take_host(request)?;
+    choose_server(request);
+    request.host.clear();
+    Ok(())
 }
 
 /// Whether a deadline that passed was let pass before its time.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use reactor::{Peer, Why};
 
 pub use self::head::note_waiting;
+pub(crate) use self::head::read_to_host;
 use self::head::{begin, read_head};
 use self::refusal::{Refusal, refused};
 use self::understand::{choose_default_server, understand};
@@ -184,8 +185,8 @@ async fn converse(request: &mut Request) -> Ending {
 /// Serves one stream of HTTP/2: a request whose head was read by others.
 pub async fn serve_stream(request: &mut Request, head: http2::gather::Head) {
     begin(request);
-    choose_default_server(request);
-    let received = http2::head::receive(request, head);
+    let by_name = choose_default_server(request);
+    let received = http2::head::receive(request, head, by_name);
     if let Ok(stream) = request.client.stream() {
         stream.add_payload(request.buffer.len());
     }

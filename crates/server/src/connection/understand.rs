@@ -4,15 +4,21 @@ use wire::{BadRequest, Framing, Method, Version};
 
 use crate::http::request::Request;
 
-/// Until the host is known, the default server's settings count.
-pub(super) fn choose_default_server(request: &mut Request) {
+/// Until the host is known, the settings of the server count that the handshake was for, else the default server's; whether
+/// those of the host's server may be others.
+pub(super) fn choose_default_server(request: &mut Request) -> bool {
     let shared = &request.generation.shared;
     let listener = shared.listener(request.client.listener);
+    let differ = listener.heads_differ;
     request.server = match listener.needs_local_address() {
         true => listener.names_for(request.client.local_address()).default_server,
         false => listener.default_server,
     };
     request.plan = shared.server(request.server).plan;
+    if differ {
+        choose_by_handshake(request);
+    }
+    differ
 }
 
 /// A request whose host is not known belongs to the server that the handshake was for.
@@ -29,7 +35,9 @@ pub(super) fn understand(request: &mut Request) -> Result<(), BadRequest> {
     request.method = request.head.method;
     request.prepare_values();
     // As in nginx the request line is judged before the headers, so by the settings of the default server.
-    take_path(request)?;
+    if request.uri.is_empty() {
+        take_path(request)?;
+    }
     take_host(request)?;
     choose_server(request);
     let mut framing = match request.head.framing(&request.buffer) {

@@ -4,6 +4,7 @@ use frames::{put_field, put_known, put_status};
 use wire::{BadRequest, Progress, RequestParser, Span, Version};
 
 use super::gather::Head;
+use crate::connection::read_to_host;
 use crate::http::output;
 use crate::http::request::Request;
 use crate::http::response::{Field, Response};
@@ -20,17 +21,17 @@ pub enum Wrong {
     Fields(String),
 }
 
-/// Puts the head into the request's buffer and reads it there, within the limits of `large_client_header_buffers`.
+/// Puts the head into the request's buffer and reads it there, within the limits of `large_client_header_buffers`: `by_name`,
+/// those of the server that it names.
 ///
 /// # Errors
 /// As for a request over HTTP/1, and what HTTP/2 has no place for.
-pub fn receive(request: &mut Request, head: Head) -> Result<(), Wrong> {
-    let limits = request.plan().core.limits;
+pub fn receive(request: &mut Request, head: Head, by_name: bool) -> Result<(), Wrong> {
     let Head { text, version, wrong } = head;
     request.thread.give_buffer(std::mem::replace(&mut request.buffer, text));
     let parsed = match request.buffer.is_empty() {
         true => Ok(Progress::Partial),
-        false => RequestParser::new().parse(&request.buffer, &mut request.head, &limits),
+        false => parse(request, by_name),
     };
     if let Some(place) = request.buffer.get_mut(version..version + SHOWN.len()) {
         place.copy_from_slice(SHOWN);
@@ -46,6 +47,15 @@ pub fn receive(request: &mut Request, head: Head) -> Result<(), Wrong> {
         // What was written ends with an empty line: it is a head, or refused.
         Progress::Partial => Err(Wrong::Head(BadRequest::InvalidRequest)),
     }
+}
+
+fn parse(request: &mut Request, by_name: bool) -> Result<Progress, BadRequest> {
+    let mut parser = RequestParser::new();
+    if by_name {
+        read_to_host(request, &mut parser)?;
+    }
+    let limits = request.plan().core.limits;
+    parser.parse(&request.buffer, &mut request.head, &limits)
 }
 
 /// Names by their numbers in HPACK's table.

@@ -119,6 +119,7 @@ pub static ALL: &[&Module] = &[
     &core::DELIVERY,
     &core::OPEN_FILES,
     &core::ACCEPTED,
+    &core::UNWRITTEN,
     &core::LOAD_MODULE,
     &access::MODULE,
     &autoindex::MODULE,

@@ -186,6 +186,7 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
     }
     let plans: Vec<Plan> = std::mem::take(&mut with.plans).into_iter().flatten().collect();
     for listener in &mut listens.1 {
+        listener.heads_differ = heads_differ(listener, &servers, &plans);
         let behind =
             listener.servers.iter().filter_map(|server| server_plans.get(*server)).flat_map(Clone::clone);
         listener.need = behind.filter_map(|plan| Some(plans.get(plan)?.need)).max().unwrap_or(0);
@@ -308,11 +309,19 @@ fn listener(entry: &Entry) -> Listener {
         proxy_protocol: entry.proxy_protocol,
         deferred: entry.listen.deferred,
         reserve: entry.reserve,
+        heads_differ: false,
         need: 0,
         servers: Vec::new(),
         default_server: default_server(entry),
         names: Vec::new(),
     }
+}
+/// Whether the servers behind a listener have different limits for the heads of requests.
+fn heads_differ(listener: &Listener, servers: &[Server], plans: &[Plan]) -> bool {
+    let limits = |server: &usize| Some(plans.get(servers.get(*server)?.plan.0 as usize)?.core.limits);
+    let mut all = listener.servers.iter().filter_map(limits);
+    let first = all.next();
+    all.any(|other| Some(other) != first)
 }
 fn default_server(entry: &Entry) -> ServerId {
     ServerId(entry.default_server.unwrap_or(entry.servers[0]) as u32)

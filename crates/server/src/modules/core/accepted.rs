@@ -21,6 +21,33 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     }),
 ];
 
+/// Settings that nginx has and does not write about.
+pub(super) const UNWRITTEN: &[Directive] = &[
+    directive("epoll_events", EVENTS, conf::exactly(1), |at, a| {
+        a.number::<u32>(0)?;
+        no_effect(at, a)
+    }),
+    directive("open_file_cache_events", ANY, conf::flag(), flag),
+    directive("gzip_no_buffer", ANY, conf::flag(), flag),
+    directive("gzip_window", ANY, conf::exactly(1), |at, a| power(at, a, 32, "16k, or 32k")),
+    directive("gzip_hash", ANY, conf::exactly(1), |at, a| power(at, a, 128, "16k, 32k, 64k, or 128k")),
+    directive("postpone_gzipping", ANY, conf::exactly(1), |at, a| {
+        a.size(0)?;
+        no_effect(at, a)
+    }),
+    directive("ssi_ignore_recycled_buffers", ANY, conf::flag(), flag),
+];
+
+/// What zlib has for its tables: powers of two from 512 bytes up to so many kilobytes.
+fn power(at: &mut Scope, a: &Args<'_>, most: u64, last: &str) -> Result<(), Error> {
+    let size = a.size(0)?;
+    if !size.is_power_of_two() || !(512..=most << 10).contains(&size) {
+        let name = a.directive;
+        return Err(a.error(format!("\"{name}\" directive must be 512, 1k, 2k, 4k, 8k, {last}")));
+    }
+    no_effect(at, a)
+}
+
 /// nginx's rules about pools.
 fn pool_size(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     const LEAST: u64 = 112;

@@ -43,6 +43,7 @@ pub(crate) static DELIVERY: Module = Module { directives: delivery::DIRECTIVES, 
 pub(crate) static OPEN_FILES: Module = Module { directives: open_files::DIRECTIVES, ..part() };
 /// What has no effect here.
 pub(crate) static ACCEPTED: Module = Module { directives: accepted::DIRECTIVES, ..part() };
+pub(crate) static UNWRITTEN: Module = Module { directives: accepted::UNWRITTEN, ..part() };
 /// What would be loaded.
 pub(crate) static LOAD_MODULE: Module = Module { directives: load_module::DIRECTIVES, ..part() };
 const fn part() -> Module {
@@ -449,7 +450,8 @@ impl Disable {
             && request.head.method == wire::Method::Post
             && memchr::memmem::find(agent, b"MSIE ").is_some_and(old)
             && !has(b"Opera");
-        msie6 || (disabled(SAFARI) && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/"))
+        let other = || has(b"Gecko/") || has(b"Chrome/") || has(b"MSIE ") || has(b"Opera");
+        msie6 || (disabled(SAFARI) && has(b"Safari/") && has(b"Mac OS X") && !other())
     }
 }
 
