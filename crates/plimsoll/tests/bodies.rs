@@ -161,6 +161,40 @@ fn an_error_is_the_answer_to_who_asks() {
 }
 
 #[test]
+fn who_is_led_to_an_error_page_is_not_told_to_go_on() {
+    let text = "error_page 403 /page; error_page 404 = /page; error_page 410 =200 /page; \
+                location /page { return 200 page; } \
+                location /403 { deny all; } location /404 { return 404; } location /410 { return 410; }";
+    on_both(text, |server| {
+        for (target, status, told) in [("/403", 403, false), ("/404", 200, true), ("/410", 200, true)] {
+            let mut client = server.client();
+            client.send(declared(target, "Expect: 100-continue\r\n", 5) + "12345");
+            if told {
+                assert_eq!(client.read(CONTINUE.len()), CONTINUE, "{target}");
+            }
+            let answer = client.response();
+            assert_eq!((answer.status, answer.text().as_str()), (status, "page"), "{target}");
+        }
+    });
+}
+
+#[test]
+fn an_empty_body_has_its_file_too() {
+    let text = "client_body_in_file_only clean; \
+                location / { add_header X-File $request_body_file; proxy_pass http://%%ORIGIN%%; }";
+    echoing(text, |server, _| {
+        let named = |length: usize| {
+            let mut client = server.client();
+            client.send(declared("/", "", length) + &"x".repeat(length));
+            client.response().header("x-file").map(str::len)
+        };
+        assert!(named(0).is_some());
+        assert!(named(3).is_some());
+        assert_eq!(server.get("/").header("x-file"), None);
+    });
+}
+
+#[test]
 fn bodies_nobody_wants_are_skipped() {
     on_both("location / { return 200 $request_method; }", |server| {
         server.write("html/a.txt", "file");

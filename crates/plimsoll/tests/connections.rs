@@ -74,6 +74,20 @@ fn the_locations_of_a_group_share_its_connections() {
 }
 
 #[test]
+fn without_keepalive_each_location_has_its_own_connections() {
+    let text = "upstream u { server %%ORIGIN%%; } server { listen 127.0.0.1:%%PORT%%; \
+        location /a { proxy_pass http://u; } location /b { proxy_pass http://u; } }";
+    each(|binary| {
+        let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let server = serve(binary, &origin, text);
+        for target in ["/a", "/b"] {
+            assert_eq!(server.get(target).text(), "ok", "{target}");
+        }
+        assert_eq!(origin.connections(), 2);
+    });
+}
+
+#[test]
 fn an_upstream_connection_is_used_again_only_if_it_may_be() {
     each(|binary| {
         let origin = Origin::new(|exchange| match exchange.request.target.rsplit('/').next() {

@@ -371,13 +371,12 @@ pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
     result
 }
 
-/// Reads the whole body: into memory up to `client_body_buffer_size`, else into a temporary file.
+/// Reads the whole body: into memory up to `client_body_buffer_size`, else into a temporary file, where
+/// `client_body_in_file_only` wants one even if there is nothing to put into it.
 pub async fn read_whole(request: &mut Request) -> Result<(), u16> {
     let plan = request.plan();
-    let room = match plan.core.client_body_in_file_only {
-        InFile::Off => plan.core.client_body_buffer_size,
-        InFile::On | InFile::Clean => 0,
-    };
+    let only_in_file = !matches!(plan.core.client_body_in_file_only, InFile::Off);
+    let room = if only_in_file { 0 } else { plan.core.client_body_buffer_size };
     let mut part = request.thread.buffer();
     let result = loop {
         part.clear();
@@ -393,7 +392,16 @@ pub async fn read_whole(request: &mut Request) -> Result<(), u16> {
         }
     };
     request.thread.give_buffer(part);
-    result
+    result?;
+    if only_in_file && request.body.is_expected() && request.body.file.is_none() {
+        (request.body.file, request.body.name) = temporary(request)?;
+    }
+    Ok(())
+}
+
+fn temporary(request: &mut Request) -> Result<(Option<OpenFile>, Option<crate::temp::Name>), u16> {
+    let (file, name) = crate::temp::create(request, crate::temp::Kind::ClientBody)?;
+    Ok((Some(file), name))
 }
 
 fn store(request: &mut Request, part: &[u8], room: usize) -> Result<(), u16> {
@@ -402,9 +410,7 @@ fn store(request: &mut Request, part: &[u8], room: usize) -> Result<(), u16> {
             request.body.memory.extend_from_slice(part);
             return Ok(());
         }
-        let (file, name) = crate::temp::create(request, crate::temp::Kind::ClientBody)?;
-        request.body.file = Some(file);
-        request.body.name = name;
+        (request.body.file, request.body.name) = temporary(request)?;
         let memory = std::mem::take(&mut request.body.memory);
         append(request, &memory)?;
     }

@@ -171,6 +171,10 @@ fn ends_keep_alive(status: u16) -> bool {
 
 impl ErrorPage {
     fn answer(&self, request: &mut Request) -> Next {
+        if !matches!(self.overwrite, Overwrite::Page | Overwrite::With(200)) {
+            // Whoever waits to be told to continue gets an error instead.
+            request.body.expects_continue = false;
+        }
         match self.overwrite {
             Overwrite::No => {}
             Overwrite::Page => request.error_status = 0,

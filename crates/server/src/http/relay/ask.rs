@@ -31,7 +31,7 @@ pub async fn read_body(settings: &Settings, request: &mut Request, may_stream: b
     if request.body.expects_continue {
         body::send_continue(request).await?;
     }
-    match request.body.complete || streams && !body::is_here(request) {
+    match !request.body.is_expected() || streams && !body::is_here(request) {
         true => Ok(()),
         false => body::read_whole(request).await,
     }

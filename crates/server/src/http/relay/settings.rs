@@ -190,9 +190,14 @@ pub fn compile(
         cache: cache::compile(at, lists, kind.prefix)?,
         pass_trailers: c.pass_trailers.or(kind.streams),
         limit_rate: c.limit_rate.written().filter(|rate| rate.as_literal() != Some(b"0")).cloned(),
-        own_place: number(&format!("{place} {}", at.at)),
+        own_place: number(&format!("{place} {} {:?}", at.at, words(at))),
         shared_place: number(&place),
     })
+}
+
+/// What a block is called: several may stand in one line.
+fn words(at: &Scope) -> Vec<&[u8]> {
+    at.args.iter().map(conf::Word::bytes).collect()
 }
 
 /// Whether what is written in a block can be, though it passes nothing on itself.
