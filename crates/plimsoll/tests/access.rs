@@ -69,11 +69,17 @@ fn what_a_load_balancer_may_say() {
             (&b"PROXY TCP6 2001:DB8::0:1 2001:db8::2 123 80\r\n"[..], "2001:DB8::0:1|123|2001:db8::2"),
             (&unknown, "||"),
             (&strange, "||"),
+            (b"PROXY TCP4 ::1 192.0.2.2 123 80\r\n", "::1|123|192.0.2.2"),
         ] {
             let answer = server.raw([header, b"GET / HTTP/1.0\r\n\r\n"].concat());
             assert!(String::from_utf8_lossy(&answer).ends_with(&format!("\r\n\r\n{seen}")), "{seen}");
         }
         assert_eq!(server.raw("PROXX TCP4\r\nGET / HTTP/1.0\r\n\r\n"), b"");
+        let version_3 = [b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c".as_slice(), &[1; 12]].concat();
+        assert_eq!(server.raw(version_3), b"");
+        server.error_log().wait_for("unknown PROXY protocol version: 3 while reading PROXY protocol");
+        assert_eq!(server.raw(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff\x01\x01"), b"");
+        server.error_log().wait_for("header is too large while reading PROXY protocol");
     });
     let server = Binary::Plimsoll.serve(text);
     server.raw("PROXX TCP4\r\nGET / HTTP/1.0\r\n\r\n");

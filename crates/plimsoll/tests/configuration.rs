@@ -292,6 +292,18 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("events {} http { access_log logs/x nosuch; }", "unknown log format \"nosuch\" in %%DIR%%/nginx.conf:1"),
     ("events {} error_log logs/e nosuch;", "invalid log level \"nosuch\" in %%DIR%%/nginx.conf:1"),
+    (
+        "error_log logs/e info debug_http; events {}",
+        "invalid log level \"debug_http\" in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { gzip_window 3k; }",
+        "\"gzip_window\" directive must be 512, 1k, 2k, 4k, 8k, 16k, or 32k in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { gzip_buffers x 4k; }",
+        "\"gzip_buffers\" directive invalid value in %%DIR%%/nginx.conf:1",
+    ),
     ("events {} http { allow 1.2.3; }", "invalid parameter \"1.2.3\" in %%DIR%%/nginx.conf:1"),
     (
         "events {} http { server { error_page 200 /x; } }",
@@ -574,4 +586,15 @@ fn hostile_files_are_refused_quickly() {
             assert!(begun.elapsed().as_secs() < 5, "{:.60}", text);
         }
     }
+}
+
+#[test]
+fn settings_that_nginx_does_not_write_about_are_taken() {
+    let text = "gzip on; gzip_min_length 1; gzip_window 4k; gzip_hash 8k; postpone_gzipping 1k; gzip_no_buffer on; \
+        open_file_cache_events off; ssi_ignore_recycled_buffers on; secure_link_secret x; \
+        location / { default_type text/html; return 200 hello; }";
+    testkit::on_both(text, |server| {
+        let answer = server.get_with("/", &[("Accept-Encoding", "gzip")]);
+        assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    });
 }

@@ -25,14 +25,15 @@ fn clients_are_asked_whether_they_are_there() {
     let text = "server { listen 127.0.0.1:%%PORT%% so_keepalive=on; return 200 on; } \
         server { listen 127.0.0.1:%%PORT_1%% so_keepalive=10m:5s:3; return 200 thrice; } \
         server { listen 127.0.0.1:%%PORT_2%% so_keepalive=off; return 200 off; } \
-        server { listen 127.0.0.1:%%PORT_3%%; return 200 unsaid; }";
+        server { listen 127.0.0.1:%%PORT_3%%; return 200 unsaid; } \
+        server { listen 127.0.0.1:%%PORT_4%% so_keepalive=10m:5s; return 200 twice; }";
     on_both(text, |server| {
-        let kept = [0, 1, 2, 3].map(|index| {
+        let kept = [0, 1, 2, 3, 4].map(|index| {
             let mut client = server.client_on(index);
             assert_eq!(client.get("/").status, 200);
             is_kept_alive(Some(server.port_n(index)), client.port())
         });
-        assert_eq!(kept, [true, true, false, false]);
+        assert_eq!(kept, [true, true, false, false, true]);
     });
 }
 

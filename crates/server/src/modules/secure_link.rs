@@ -21,7 +21,7 @@ pub(crate) static MODULE: Module = Module {
             let text = Template::compile(at, a, 0)?;
             at.own::<Conf>().md5.set(text)
         }),
-        directive("secure_link_secret", conf::LOCATION, conf::exactly(1), |at, a| {
+        directive("secure_link_secret", IN_HTTP, conf::exactly(1), |at, a| {
             at.own::<Conf>().secret.set(a.bytes(0).into())
         }),
     ],

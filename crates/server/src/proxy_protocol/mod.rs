@@ -14,7 +14,7 @@ use crate::log::Level;
 const LONGEST_V1: usize = 107;
 const SIGNATURE_V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest version 2 header taken: addresses and a few extensions.
-const LONGEST_V2: usize = 16 + 4096;
+const LONGEST_V2: usize = 4096;
 
 /// What the header said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,12 @@ pub enum Header {
     Partial,
     /// It is not one.
     Broken,
+    /// It is of another version.
+    Version(u8),
+    /// It is longer than any that is taken.
+    TooLarge,
+    /// It has no room for the addresses.
+    Short,
     /// It is complete: its length, and the addresses unless it has none (`UNKNOWN`, `LOCAL`).
     Complete(usize, Option<Proxied>),
 }
@@ -49,11 +55,11 @@ pub async fn receive(request: &mut Request) -> Result<(), ()> {
                 request.buffer.drain(..length);
                 return Ok(());
             }
-            Header::Broken => {
-                refuse(request);
+            Header::Partial => {}
+            wrong => {
+                refuse(request, &wrong);
                 return Err(());
             }
-            Header::Partial => {}
         }
         match request.receive().await {
             Ok(1..) => {}
@@ -62,12 +68,19 @@ pub async fn receive(request: &mut Request) -> Result<(), ()> {
     }
 }
 
-fn refuse(request: &Request) {
-    let text = &request.buffer;
-    let line = &text[..memchr::memchr2(b'\r', b'\n', text).unwrap_or(text.len()).min(LONGEST_V1)];
-    let line = String::from_utf8_lossy(line);
-    let message = format_args!("broken header: \"{}\" while reading PROXY protocol", line.escape_debug());
-    note_waiting(request, Level::Error, message);
+fn refuse(request: &Request, wrong: &Header) {
+    let what = match wrong {
+        Header::Version(version) => format!("unknown PROXY protocol version: {version}"),
+        Header::TooLarge => "header is too large".to_owned(),
+        // nginx has no word for it.
+        Header::Short => return,
+        _ => {
+            let text = &request.buffer[..request.buffer.len().min(LONGEST_V2)];
+            let line = &text[..memchr::memchr2(b'\r', b'\n', text).unwrap_or(text.len())];
+            format!("broken header: \"{}\"", String::from_utf8_lossy(line).escape_debug())
+        }
+    };
+    note_waiting(request, Level::Error, format_args!("{what} while reading PROXY protocol"));
 }
 
 /// Looks at the first bytes of a connection.
@@ -105,12 +118,8 @@ fn addresses(text: &[u8]) -> Option<Proxied> {
     let written = [words.next()?, words.next()?];
     let (source, destination): (IpAddr, IpAddr) = (written[0].parse().ok()?, written[1].parse().ok()?);
     let (from, to) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let fits = match family {
-        "TCP4" => source.is_ipv4() && destination.is_ipv4(),
-        "TCP6" => source.is_ipv6() && destination.is_ipv6(),
-        _ => false,
-    };
-    let whole = fits && words.next().is_none();
+    // As in nginx, which family it says is not held against the addresses.
+    let whole = matches!(family, "TCP4" | "TCP6") && words.next().is_none();
     let shortest = written == [source.to_string(), destination.to_string()];
     whole.then(|| Proxied {
         source: SocketAddr::new(source, from),
@@ -123,8 +132,10 @@ fn addresses(text: &[u8]) -> Option<Proxied> {
 fn version_2(bytes: &[u8]) -> Header {
     let Some(fixed) = bytes.get(12..16) else { return Header::Partial };
     let length = 16 + usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
-    if fixed[0] >> 4 != 2 || length > LONGEST_V2 {
-        return Header::Broken;
+    match fixed[0] >> 4 {
+        2 if length > LONGEST_V2 => return Header::TooLarge,
+        2 => {}
+        other => return Header::Version(other),
     }
     let Some(body) = bytes.get(16..length) else { return Header::Partial };
     match (fixed[0] & 15, fixed[1]) {
@@ -136,7 +147,7 @@ fn version_2(bytes: &[u8]) -> Header {
 }
 /// The addresses are the first bytes of a body; what follows them is not looked at before somebody asks.
 fn with_tlvs(length: usize, body: &[u8], size: usize, addresses: fn(&[u8]) -> Addresses) -> Header {
-    let Some((fixed, rest)) = body.split_at_checked(size) else { return Header::Broken };
+    let Some((fixed, rest)) = body.split_at_checked(size) else { return Header::Short };
     let (source, destination) = addresses(fixed);
     Header::Complete(length, Some(Proxied { source, destination, written: None, tlvs: Tlvs::new(rest) }))
 }
@@ -174,7 +185,8 @@ mod tests {
         assert_eq!(read(b"PROXY UNKNOWN\r\n"), Header::Complete(15, None));
         let long = [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 200], b"\r\n"].concat();
         assert_eq!(read(&long), Header::Complete(216, None));
-        assert_eq!(read(b"PROXY TCP4 192.0.2.1 ::1 1 2\r\n"), Header::Broken);
+        assert!(matches!(read(b"PROXY TCP4 192.0.2.1 ::1 1 2\r\n"), Header::Complete(30, Some(_))));
+        assert_eq!(read(b"PROXY TCP5 192.0.2.1 192.0.2.2 1 2\r\n"), Header::Broken);
         assert_eq!(read(b"GET / HTTP/1.1\r\n"), Header::Broken);
         assert_eq!(read(b"PRO"), Header::Partial);
         assert_eq!(read(&[b"PROXY ".as_slice(), &[b'x'; 200]].concat()), Header::Broken);
@@ -189,8 +201,15 @@ mod tests {
         for n in 0..bytes.len() {
             assert_eq!(read(&bytes[..n]), Header::Partial, "{n} bytes");
         }
-        bytes[12] = 0x20;
-        assert_eq!(read(&bytes), Header::Complete(28, None), "LOCAL");
+        let with = |at: usize, byte: u8| {
+            let mut other = bytes.clone();
+            other[at] = byte;
+            read(&other)
+        };
+        assert_eq!(with(12, 0x20), Header::Complete(28, None), "LOCAL");
+        assert_eq!(with(12, 0x31), Header::Version(3));
+        assert_eq!(with(14, 16), Header::TooLarge);
+        assert_eq!(with(15, 11), Header::Short);
     }
 
     proptest::proptest! {

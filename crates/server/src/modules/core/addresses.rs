@@ -7,14 +7,20 @@ use conf::{Args, Error};
 
 use crate::program::Address;
 
+/// As long as the kernel lets the path of a socket be.
+const LONGEST_PATH: usize = 107;
+
 /// The addresses that the first word means: a name may have several, and there may be several ports.
 pub(super) fn addresses(a: &Args<'_>) -> Result<Vec<Address>, Error> {
     let text = a.str(0);
     if let Some(path) = text.strip_prefix("unix:") {
-        if path.is_empty() {
-            return Err(a.error(format!(
-                "no path in the unix domain socket in \"{text}\" of the \"listen\" directive"
-            )));
+        let length = match path.len() {
+            0 => "no",
+            1..=LONGEST_PATH => "",
+            _ => "too long",
+        };
+        if !length.is_empty() {
+            return Err(bad(a, &format!("{length} path in the unix domain socket"), text));
         }
         return Ok(vec![Address::Unix(a.prefix_path(path).into())]);
     }

@@ -71,8 +71,10 @@ fn level(a: &Args<'_>, end: usize) -> Result<Level, Error> {
             None => return Err(a.error(format!("invalid log level \"{word}\""))),
         };
         // Only parts of debugging may stand together.
-        if found.replace((level, part)).is_some_and(|(_, before)| !(before && part)) {
-            return Err(a.error(format!("duplicate log level \"{word}\"")));
+        match found.replace((level, part)) {
+            Some((_, false)) if part => return Err(a.error(format!("invalid log level \"{word}\""))),
+            Some(_) if !part => return Err(a.error(format!("duplicate log level \"{word}\""))),
+            _ => {}
         }
     }
     Ok(found.map_or(Level::Error, |(level, _)| level))

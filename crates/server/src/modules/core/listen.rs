@@ -269,8 +269,8 @@ fn keepalive(a: &Args<'_>, value: &str) -> Result<KeepAlive, Error> {
         "off" => return Ok(KeepAlive::default()),
         _ => {}
     }
-    let parts: Vec<&str> = value.split(':').collect();
-    let [idle, interval, count] = parts[..] else { return Err(invalid()) };
+    let (idle, rest) = value.split_once(':').ok_or_else(invalid)?;
+    let (interval, count) = rest.split_once(':').unwrap_or((rest, ""));
     let seconds = |text: &str| match text {
         "" => Ok(None),
         _ => conf::sec(text.as_bytes()).and_then(|s| u32::try_from(s).ok()).map(Some).ok_or_else(invalid),

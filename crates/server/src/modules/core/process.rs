@@ -123,9 +123,7 @@ pub const WORKER_PRIORITY: Directive = directive("worker_priority", MAIN, conf::
         None => (1, a.str(0).strip_prefix('+').unwrap_or(a.str(0))),
     };
     let number: i32 = digits.parse().map_err(|_| Error::directive("invalid number"))?;
-    // nginx takes the last of several.
-    at.own::<Conf>().worker_priority.put(sign * number);
-    Ok(())
+    at.own::<Conf>().worker_priority.set(sign * number)
 });
 /// `worker_cpu_affinity mask ..;`
 pub const WORKER_CPU_AFFINITY: Directive =

@@ -13,16 +13,14 @@ use crate::worker::generation::Compiler;
 
 pub(super) const GUNZIP: Directive =
     directive("gunzip", IN_HTTP, flag(), |at, a| at.own::<Conf>().on.set(a.flag(0)?));
-pub(super) const BUFFERS: Directive = directive("gunzip_buffers", IN_HTTP, exactly(2), |at, a| {
-    let buffers = (a.number(0)?, a.size(1)?);
-    at.own::<Conf>().buffers.set(buffers)
-});
+pub(super) const BUFFERS: Directive =
+    directive("gunzip_buffers", IN_HTTP, exactly(2), |at, a| at.own::<Conf>().buffers.set(a.buffers()?));
 
 settings! {
     /// As written.
     struct Conf {
         on: bool,
-        buffers: (u32, u64),
+        buffers: (u64, u64),
     }
 }
 

@@ -47,9 +47,7 @@ pub(crate) static MODULE: Module = Module {
         }),
         directive("gzip_vary", IN, conf::flag(), |at, a| at.own::<Conf>().vary.set(a.flag(0)?)),
         directive("gzip_disable", IN, conf::at_least(1), gzip_disable),
-        directive("gzip_buffers", IN, conf::exactly(2), |at, a| {
-            at.own::<Conf>().buffers.set((a.number(0)?, a.size(1)?))
-        }),
+        directive("gzip_buffers", IN, conf::exactly(2), |at, a| at.own::<Conf>().buffers.set(a.buffers()?)),
         gunzip::GUNZIP,
         gunzip::BUFFERS,
         precompressed::GZIP_STATIC,
@@ -74,7 +72,7 @@ struct Conf {
     vary: Setting<bool>,
     disable: Vec<Regex>,
     /// nginx's working memory; here the compressor's output comes in pieces of that size.
-    buffers: Setting<(u32, u64)>,
+    buffers: Setting<(u64, u64)>,
 }
 impl Inherit for Conf {
     fn inherit(&mut self, outer: &Conf) {
