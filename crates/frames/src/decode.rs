@@ -18,8 +18,10 @@ pub enum Stop {
     Number(usize),
     /// The table is to have this size, which it may not, or not there.
     Size(usize),
-    /// It ends in the middle of a field.
+    /// It ends where a number or a length should be.
     Short,
+    /// It ends in the middle of a name or a value.
+    Cut,
     /// A number has no end.
     Endless(Of),
     /// A text is none in Huffman's code.
@@ -35,6 +37,7 @@ pub enum Stop {
 #[allow(missing_docs, reason = "they say it")]
 pub enum Of {
     Table,
+    Size,
     Name,
     Value,
 }
@@ -80,7 +83,8 @@ impl Decoder {
                 0x20.. => (5, false),
                 _ => (4, false),
             };
-            let number = number(block, &mut at, bits, Of::Table)?;
+            let of = if (0x20..0x40).contains(first) { Of::Size } else { Of::Table };
+            let number = number(block, &mut at, bits, of)?;
             match first {
                 0x80.. => {
                     let (name, value) = self.table.get(number).ok_or(Stop::Number(number))?;
@@ -155,7 +159,7 @@ fn text(block: &[u8], at: &mut usize, most: usize, of: Of, scratch: &mut Vec<u8>
         return Err(Stop::TooLong(of, length));
     }
     let range = *at..*at + length;
-    let raw = block.get(range.clone()).ok_or(Stop::Short)?;
+    let raw = block.get(range.clone()).ok_or(Stop::Cut)?;
     *at += length;
     if !packed {
         return Ok(Text::Plain(range));

@@ -2,6 +2,8 @@
 
 /// How long the head of a frame is.
 pub const HEAD: usize = 9;
+/// How long priorities are within HEADERS: a stream and a weight.
+const PRIORITY: usize = 5;
 
 /// What a frame is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct FrameHead {
     pub length: usize,
     /// What it is about.
     pub kind: Kind,
+    /// The same, as it came.
+    pub number: u8,
     /// See [`flag`].
     pub flags: u8,
     /// Its stream; 0 for the connection.
@@ -73,8 +77,8 @@ impl FrameHead {
     /// Reads a head, if it is all there.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<FrameHead> {
-        let [a, b, c, kind, flags, stream @ ..] = *bytes.first_chunk::<HEAD>()?;
-        let kind = match kind {
+        let [a, b, c, number, flags, stream @ ..] = *bytes.first_chunk::<HEAD>()?;
+        let kind = match number {
             0 => Kind::Data,
             1 => Kind::Headers,
             2 => Kind::Priority,
@@ -88,7 +92,7 @@ impl FrameHead {
             _ => Kind::Unknown,
         };
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        Some(FrameHead { length, kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff })
+        Some(FrameHead { length, kind, number, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff })
     }
     /// Whether it says so.
     #[must_use]
@@ -104,12 +108,41 @@ pub fn put_head(length: usize, kind: Kind, flags: u8, stream: u32, out: &mut Vec
     out.extend_from_slice(&[a, b, c, kind as u8, flags, d, e, f, g]);
 }
 
-/// The payload without its padding; `None`: there is more padding than payload.
-#[must_use]
-pub fn unpadded(payload: &[u8], flags: u8) -> Option<&[u8]> {
+/// Why a payload cannot be taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// It is shorter than what it says is in it.
+    Short,
+    /// There is so much padding, in a rest of so many bytes.
+    Padding(usize, usize),
+}
+
+/// The payload without its padding.
+///
+/// # Errors
+/// See [`Misfit`].
+pub fn unpadded(payload: &[u8], flags: u8) -> Result<&[u8], Misfit> {
     if flags & flag::PADDED == 0 {
-        return Some(payload);
+        return Ok(payload);
     }
-    let (padding, rest) = payload.split_first()?;
-    rest.get(..rest.len().checked_sub(usize::from(*padding))?)
+    let (padding, rest) = payload.split_first().ok_or(Misfit::Short)?;
+    without(usize::from(*padding), rest)
+}
+
+/// What a payload of HEADERS has of a head, and of priorities before it.
+///
+/// # Errors
+/// See [`Misfit`].
+pub fn unprefixed(payload: &[u8], flags: u8) -> Result<(&[u8], &[u8]), Misfit> {
+    let padded = usize::from(flags & flag::PADDED != 0);
+    let priority = if flags & flag::PRIORITY == 0 { 0 } else { PRIORITY };
+    let (before, rest) = payload.split_at_checked(padded + priority).ok_or(Misfit::Short)?;
+    let (padding, priority) = before.split_at(padded);
+    let text = without(padding.first().map_or(0, |padding| usize::from(*padding)), rest)?;
+    Ok((text, priority))
+}
+
+fn without(padding: usize, rest: &[u8]) -> Result<&[u8], Misfit> {
+    let data = rest.len().checked_sub(padding).and_then(|end| rest.get(..end));
+    data.ok_or(Misfit::Padding(padding, rest.len()))
 }

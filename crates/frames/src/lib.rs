@@ -12,7 +12,7 @@ mod table;
 pub use client::{Client, Fault};
 pub use decode::{Decoder, Of, Stop};
 pub use encode::{put_field, put_known, put_status, put_table_update, put_whole};
-pub use frame::{FrameHead, HEAD, Kind, code, flag, put_head, setting, unpadded};
+pub use frame::{FrameHead, HEAD, Kind, Misfit, code, flag, put_head, setting, unpadded, unprefixed};
 
 #[cfg(test)]
 mod tests;

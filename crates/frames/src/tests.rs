@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use crate::{Decoder, FrameHead, Kind, Of, Stop, flag, huffman, put_field, put_head, put_status, unpadded};
+use crate::{
+    Decoder, FrameHead, Kind, Misfit, Of, Stop, flag, huffman, put_field, put_head, put_status, unpadded,
+    unprefixed,
+};
 
 fn decode(block: &[u8]) -> Result<Vec<(String, String)>, Stop> {
     let mut fields = Vec::new();
@@ -46,7 +49,8 @@ fn limits() {
     assert_eq!(decode(b"\x82\x20"), Err(Stop::Size(0)));
     assert_eq!(decode(b"\x3f\xe2\x1f"), Err(Stop::Size(4097)));
     assert_eq!(decode(b"\0\x81\0\0"), Err(Stop::Packed));
-    assert_eq!(decode(b"\0\x01a\x02b"), Err(Stop::Short));
+    assert_eq!(decode(b"\0\x01a\x02b"), Err(Stop::Cut));
+    assert_eq!(decode(b"\0\x01a"), Err(Stop::Short));
     let without = |block| Decoder::without_memory().decode(block, 9, &mut Vec::new(), |_, _| true);
     assert_eq!(without(b"\x20\x40\x01a\x01b\xbe"), Err(Stop::Number(62)));
     assert_eq!(without(b"\x21"), Err(Stop::Size(1)));
@@ -60,13 +64,17 @@ fn limits() {
 fn frames() {
     let mut out = Vec::new();
     put_head(5, Kind::Headers, flag::END_HEADERS, 7, &mut out);
-    let head = FrameHead { length: 5, kind: Kind::Headers, flags: flag::END_HEADERS, stream: 7 };
+    let head = FrameHead { length: 5, kind: Kind::Headers, number: 1, flags: flag::END_HEADERS, stream: 7 };
     assert_eq!(FrameHead::read(&out), Some(head));
     assert_eq!(FrameHead::read(&out[..8]), None);
-    assert_eq!(unpadded(b"\x02abc", flag::PADDED), Some(&b"a"[..]));
-    assert_eq!(unpadded(b"\x04abc", flag::PADDED), None);
-    assert_eq!(unpadded(b"", flag::PADDED), None);
-    assert_eq!(unpadded(b"\x02abc", 0), Some(&b"\x02abc"[..]));
+    assert_eq!(unpadded(b"\x02abc", flag::PADDED), Ok(&b"a"[..]));
+    assert_eq!(unpadded(b"\x04abc", flag::PADDED), Err(Misfit::Padding(4, 3)));
+    assert_eq!(unpadded(b"", flag::PADDED), Err(Misfit::Short));
+    assert_eq!(unpadded(b"\x02abc", 0), Ok(&b"\x02abc"[..]));
+    let both = flag::PADDED | flag::PRIORITY;
+    assert_eq!(unprefixed(b"\x0112345ab", both), Ok((&b"a"[..], &b"12345"[..])));
+    assert_eq!(unprefixed(b"\x0312345ab", both), Err(Misfit::Padding(3, 2)));
+    assert_eq!(unprefixed(b"\x011234", both), Err(Misfit::Short));
 }
 
 proptest! {

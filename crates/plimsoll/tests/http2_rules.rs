@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use testkit::http2::{END_HEADERS, END_STREAM, Frames, frame, head, kind};
-use testkit::{Server, serve};
+use testkit::{Server, on_both, serve};
 
 const PADDED: u8 = 8;
 /// Kinds of frames that no client sends any more, or none may.
@@ -337,4 +337,68 @@ fn pings_are_answered() {
     client.send(kind::PING, END_STREAM, 0, b"abcdefgh");
     client.send(kind::PING, 0, 0, b"87654321");
     assert_eq!(client.wait(kind::PING, 0).payload, b"87654321");
+}
+
+/// What breaks a connection is told in nginx's words.
+#[test]
+fn what_is_logged() {
+    let get = head("GET", "/", &[]);
+    let open = frame(kind::HEADERS, END_HEADERS, 1, &get);
+    let with = |more: &[u8]| frame(kind::HEADERS, ENDS, 1, &[&b"\x82\x86\x84"[..], more].concat());
+    let then = |frames: &[(u8, u8, u32, &[u8])]| [open.clone(), all(frames)].concat();
+    let cases = [
+        (all(&[(UNKNOWN, 0, 0, b"x")]), "sent frame with unknown type 85"),
+        (then(&[(kind::DATA, PADDED, 1, b"")]), "sent padded DATA frame with incorrect length: 0"),
+        (
+            then(&[(kind::DATA, PADDED, 1, b"\x05ab")]),
+            "sent padded DATA frame with incorrect length: 3, padding: 5",
+        ),
+        (
+            all(&[(kind::HEADERS, PADDED | 0x20, 1, b"\x09\0\0\0\0\0ab")]),
+            "sent padded HEADERS frame with incorrect length: 2, padding: 9",
+        ),
+        (all(&[(kind::HEADERS, PADDED, 1, b"")]), "sent HEADERS frame with incorrect length 0"),
+        (with(b"\xff\xff\xff\xff\xff\x01"), "sent header block with too long header index value"),
+        (with(b"\x3f\xff\xff\xff\xff\x01"), "sent header block with too long size update value"),
+        (with(b"\0\x7f\xff\xff\xff\xff\x01"), "sent header field with too long length value"),
+        (with(b"\0\x01a"), "sent header block with incorrect length"),
+        (with(b"\0\x01a\x05b"), "sent header field with incorrect length"),
+        (with(b"\x80"), "sent invalid hpack table index 0"),
+        (with(b"\xff\x01"), "sent out of bound hpack table index: 66"),
+        (with(b"\x3f\xe2\x1f"), "sent invalid table size update: 4097"),
+        (all(&[(PRIORITY, 0, 1, &[0; 5])]).repeat(200), "sent too many PRIORITY frames"),
+        (
+            then(&[(kind::WINDOW_UPDATE, 0, 1, b"\x7f\xff\xff\xff")]),
+            "violated flow control for stream 1: received WINDOW_UPDATE frame with window increment 2147483647 \
+             not allowed for window 65535",
+        ),
+        (
+            all(&[(kind::WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff")]),
+            "violated connection flow control: received WINDOW_UPDATE frame with window increment 2147483647 \
+             not allowed for window 65535",
+        ),
+        (
+            all(&[(kind::SETTINGS, 0, 0, b"\0\x02\0\0\0\x02")]),
+            "SETTINGS frame with incorrect ENABLE_PUSH value 2",
+        ),
+        (
+            all(&[(kind::SETTINGS, 0, 0, b"\0\x05\0\0\0\x02")]),
+            "SETTINGS frame with incorrect MAX_FRAME_SIZE value 2",
+        ),
+        (
+            all(&[(kind::SETTINGS, 0, 0, b"\0\x04\xff\xff\xff\xff")]),
+            "SETTINGS frame with incorrect INITIAL_WINDOW_SIZE value 4294967295",
+        ),
+    ];
+    let text = "server { listen 127.0.0.1:%%PORT%% http2; http2_max_concurrent_streams 100; \
+        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; proxy_request_buffering on; } }";
+    on_both(testkit::Site::new(text), |server| {
+        for (bytes, line) in &cases {
+            let mut client = Frames::connect(server, &[]);
+            // It may be closed before everything is written.
+            let _ = client.send_raw(bytes);
+            println!("{line}");
+            server.error_log().wait_for(line);
+        }
+    });
 }

@@ -1,7 +1,7 @@
 //! Heads of answers, and what follows their bodies: into the lines that HTTP/1 has for them.
 
-use super::{Breach, Client, FRAME, Taken, breach, unknown_stream};
-use crate::frame::{FrameHead, HEAD, code, flag};
+use super::{Client, FRAME, Taken, breach, misfits, unknown_stream};
+use crate::frame::{FrameHead, HEAD, code, flag, unprefixed};
 use crate::{Decoder, Of, Stop};
 
 /// What a decoded byte takes at most, encoded: Huffman's longest code has 30 bits.
@@ -25,14 +25,9 @@ impl Client {
         if id == 0 {
             return unknown_stream(id);
         }
-        let padded = usize::from(head.has(flag::PADDED));
-        let priority = if head.has(flag::PRIORITY) { 5 } else { 0 };
-        let Some((before, rest)) = payload.split_at_checked(padded + priority) else {
-            let what = format!("upstream sent headers frame with invalid length: {}", payload.len());
-            return breach(code::FRAME_SIZE_ERROR, what);
-        };
-        let padding = before.first().map_or(0, |first| usize::from(*first) * padded);
-        let text = without_padding(padding, rest)?;
+        let (text, _) = unprefixed(payload, head.flags).map_err(|misfit| {
+            misfits(misfit, format!("headers frame with invalid length: {}", payload.len()))
+        })?;
         if self.live(id).is_some_and(|stream| stream.in_closed) {
             self.fail_closed(id);
         }
@@ -89,29 +84,21 @@ impl Client {
     }
 }
 
-/// What is in front of the padding.
-pub(super) fn without_padding(padding: usize, rest: &[u8]) -> Result<&[u8], Breach> {
-    let data = rest.len().checked_sub(padding).and_then(|end| rest.get(..end));
-    data.ok_or_else(|| {
-        let size = rest.len();
-        let what = format!("upstream sent http2 frame with too long padding: {padding} in frame {size}");
-        Breach(code::PROTOCOL_ERROR, what)
-    })
-}
-
 /// nginx's words for a head that cannot be read.
 fn stopped(stop: Stop) -> String {
     let of = |of| if of == Of::Name { "name" } else { "value" };
     match stop {
         Stop::Number(number) => format!("upstream sent invalid http2 table index: {number}"),
         Stop::Size(size) => format!("upstream sent invalid http2 dynamic table size update: {size}"),
-        Stop::Endless(Of::Table) => "upstream sent http2 table index with continuation flag".into(),
+        Stop::Endless(Of::Table | Of::Size) => {
+            "upstream sent http2 table index with continuation flag".into()
+        }
         Stop::Endless(what) => format!("upstream sent too large http2 header {} length", of(what)),
         Stop::TooLong(what, length) => {
             format!("upstream sent too large http2 header {} length: {length}", of(what))
         }
         Stop::Packed => "upstream sent invalid encoded header".into(),
-        Stop::Short | Stop::Enough => "upstream sent truncated http2 header".into(),
+        Stop::Short | Stop::Cut | Stop::Enough => "upstream sent truncated http2 header".into(),
     }
 }
 

@@ -18,7 +18,7 @@ mod tests;
 use heads::Block;
 use streams::Stream;
 
-use crate::frame::{FrameHead, HEAD, Kind, code, flag, put_head, setting};
+use crate::frame::{FrameHead, HEAD, Kind, Misfit, code, flag, put_head, setting};
 use crate::put_table_update;
 
 /// What a client says first.
@@ -97,6 +97,16 @@ fn breach(code: u32, what: impl Into<String>) -> Taken {
 }
 fn unknown_stream(id: u32) -> Taken {
     breach(code::PROTOCOL_ERROR, format!("upstream sent frame for unknown stream {id}"))
+}
+/// What is said of a payload that cannot be taken apart; `short` of one that is too short.
+fn misfits(misfit: Misfit, short: String) -> Breach {
+    match misfit {
+        Misfit::Short => Breach(code::FRAME_SIZE_ERROR, format!("upstream sent {short}")),
+        Misfit::Padding(padding, rest) => {
+            let what = format!("upstream sent http2 frame with too long padding: {padding} in frame {rest}");
+            Breach(code::PROTOCOL_ERROR, what)
+        }
+    }
 }
 fn number(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
@@ -215,7 +225,7 @@ impl Client {
         let Some(head) = FrameHead::read(frame) else { return Ok(()) };
         let payload = &frame[HEAD..];
         if self.block.is_some() != (head.kind == Kind::Continuation) {
-            let what = format!("upstream sent unexpected http2 frame: {}", frame[3]);
+            let what = format!("upstream sent unexpected http2 frame: {}", head.number);
             return breach(code::PROTOCOL_ERROR, what);
         }
         match head.kind {

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-use super::{Client, FIRST_MOST, FRAME, Fault, LAST, MOST_WINDOW, STREAM_WINDOW, Taken, breach};
-use crate::frame::{FrameHead, Kind, code, flag, put_head};
+use super::{Client, FIRST_MOST, FRAME, Fault, LAST, MOST_WINDOW, STREAM_WINDOW, Taken, breach, misfits};
+use crate::frame::{FrameHead, Kind, code, flag, put_head, unpadded};
 
 /// So many heads before the answer's wait to be taken; others are passed over.
 const MOST_HEADS: usize = 16;
@@ -234,7 +234,8 @@ impl Client {
             self.credit = MOST_WINDOW;
             self.put(Kind::WindowUpdate, 0, 0, &by.to_be_bytes());
         }
-        let data = unpadded(head, payload)?;
+        let data = unpadded(payload, head.flags)
+            .map_err(|misfit| misfits(misfit, "too short http2 frame".into()))?;
         // What was ended here may have had more to say.
         let Some(stream) = self.live(id) else { return Ok(()) };
         if !stream.answered {
@@ -254,16 +255,5 @@ impl Client {
             stream.wake();
         }
         Ok(())
-    }
-}
-
-/// The payload without its padding.
-fn unpadded(head: FrameHead, payload: &[u8]) -> Result<&[u8], super::Breach> {
-    if !head.has(flag::PADDED) {
-        return Ok(payload);
-    }
-    match payload.split_first() {
-        Some((padding, rest)) => super::heads::without_padding(usize::from(*padding), rest),
-        None => Err(super::Breach(code::FRAME_SIZE_ERROR, "upstream sent too short http2 frame".into())),
     }
 }

@@ -250,6 +250,10 @@ impl Conversation {
         let streams = self.streams.take();
         streams.iter().for_each(|flow| flow.end());
     }
+    /// Bytes that the client takes on all streams together, or on one.
+    pub fn window(&self, flow: Option<&Flow>) -> i64 {
+        flow.map_or(&self.window, |flow| &flow.window).get()
+    }
     /// The window of all streams, or each stream's, changed by so much; `false`: beyond all bounds.
     pub fn widen(&self, flow: Option<&Flow>, by: i64) -> bool {
         let window = flow.map_or(&self.window, |flow| &flow.window);

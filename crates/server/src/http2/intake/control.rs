@@ -35,13 +35,14 @@ impl Intake {
             return breach(code::PROTOCOL_ERROR, what);
         }
         if head.stream == 0 {
+            let window = with.window(None);
             return match with.widen(None, by) {
                 true => Ok(()),
                 false => breach(
                     code::FLOW_CONTROL_ERROR,
                     format!(
                         "client violated connection flow control: received WINDOW_UPDATE frame with \
-                         window increment {by}"
+                         window increment {by} not allowed for window {window}"
                     ),
                 ),
             };
@@ -50,15 +51,15 @@ impl Intake {
             return breach(code::PROTOCOL_ERROR, "client sent WINDOW_UPDATE frame with incorrect identifier");
         }
         let Some(flow) = with.find(head.stream) else { return Ok(()) };
+        let (id, window) = (flow.id, with.window(Some(&flow)));
         if with.widen(Some(&flow), by) {
             return Ok(());
         }
-        let id = flow.id;
         with.note(
             crate::log::Level::Info,
             format_args!(
                 "client violated flow control for stream {id}: received WINDOW_UPDATE frame with \
-                 window increment {by}"
+                 window increment {by} not allowed for window {window}"
             ),
         );
         self.terminate(with, &flow, code::FLOW_CONTROL_ERROR)
@@ -85,6 +86,29 @@ impl Intake {
             set(with, u16::from_be_bytes([pair[0], pair[1]]), number(&pair[2..]))?;
         }
         with.put_control(Kind::Settings, flag::ACK, 0, &[]);
+        Ok(())
+    }
+}
+
+impl Intake {
+    /// Priorities are read, and of no consequence.
+    pub(super) fn priority(&mut self, head: FrameHead, payload: &[u8]) -> Taken<()> {
+        if payload.len() != 5 {
+            let what = format!("client sent PRIORITY frame with incorrect length {}", payload.len());
+            return breach(code::FRAME_SIZE_ERROR, what);
+        }
+        self.priorities = self.priorities.saturating_sub(1);
+        if self.priorities == 0 {
+            return breach(code::ENHANCE_YOUR_CALM, "client sent too many PRIORITY frames");
+        }
+        if head.stream == 0 {
+            return breach(code::PROTOCOL_ERROR, "client sent PRIORITY frame with incorrect identifier");
+        }
+        if number(payload) & 0x7fff_ffff == head.stream {
+            let stream = head.stream;
+            let what = format!("client sent PRIORITY frame for stream {stream} with incorrect dependency");
+            return breach(code::PROTOCOL_ERROR, what);
+        }
         Ok(())
     }
 }
@@ -122,23 +146,6 @@ pub(super) fn ping(with: &Conversation, head: FrameHead, payload: &[u8]) -> Take
     }
     if !head.has(flag::ACK) {
         with.put_control(Kind::Ping, flag::ACK, 0, payload);
-    }
-    Ok(())
-}
-
-/// Priorities are read, and of no consequence.
-pub(super) fn priority(head: FrameHead, payload: &[u8]) -> Taken<()> {
-    if payload.len() != 5 {
-        let what = format!("client sent PRIORITY frame with incorrect length {}", payload.len());
-        return breach(code::FRAME_SIZE_ERROR, what);
-    }
-    if head.stream == 0 {
-        return breach(code::PROTOCOL_ERROR, "client sent PRIORITY frame with incorrect identifier");
-    }
-    if number(payload) & 0x7fff_ffff == head.stream {
-        let stream = head.stream;
-        let what = format!("client sent PRIORITY frame for stream {stream} with incorrect dependency");
-        return breach(code::PROTOCOL_ERROR, what);
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use frames::{FrameHead, Stop, code, flag, unpadded};
+use frames::{FrameHead, Misfit, Of, Stop, code, flag, unprefixed};
 use wire::Limits;
 
-use super::{Block, Intake, Opened, Taken, breach, number};
+use super::{Block, Intake, Opened, Taken, breach, misfits, number};
 use crate::http2::conversation::{Conversation, FIRST_FRAME, FIRST_WINDOW};
 use crate::http2::flow::Flow;
 use crate::http2::gather::{Breach, Gather};
@@ -18,21 +18,17 @@ impl Intake {
         head: FrameHead,
         payload: &[u8],
     ) -> Taken<Option<Opened>> {
-        let Some(mut text) = unpadded(payload, head.flags) else {
-            let what = format!("client sent padded HEADERS frame with incorrect length: {}", payload.len());
-            return breach(code::PROTOCOL_ERROR, what);
-        };
-        if head.has(flag::PRIORITY) {
-            let Some((depends, rest)) = text.split_at_checked(5) else {
+        let (text, priority) = unprefixed(payload, head.flags).or_else(|misfit| match misfit {
+            Misfit::Padding(_, rest) => misfits("HEADERS", rest, misfit),
+            Misfit::Short => {
                 let what = format!("client sent HEADERS frame with incorrect length {}", payload.len());
-                return breach(code::FRAME_SIZE_ERROR, what);
-            };
-            if number(depends) & 0x7fff_ffff == head.stream {
-                let stream = head.stream;
-                let what = format!("client sent HEADERS frame for stream {stream} with incorrect dependency");
-                return breach(code::PROTOCOL_ERROR, what);
+                breach(code::FRAME_SIZE_ERROR, what)
             }
-            text = rest;
+        })?;
+        if !priority.is_empty() && number(priority) & 0x7fff_ffff == head.stream {
+            let stream = head.stream;
+            let what = format!("client sent HEADERS frame for stream {stream} with incorrect dependency");
+            return breach(code::PROTOCOL_ERROR, what);
         }
         if text.is_empty() {
             return breach(code::FRAME_SIZE_ERROR, "client sent HEADERS frame with empty header block");
@@ -120,7 +116,7 @@ impl Intake {
                 breach(code::PROTOCOL_ERROR, "client sent zero header name length")
             }
             (Err(Stop::Enough), _) => breach(code::ENHANCE_YOUR_CALM, "client sent too large header"),
-            (Err(_), _) => breach(code::COMPRESSION_ERROR, "client sent invalid encoded header field"),
+            (Err(stop), _) => breach(code::COMPRESSION_ERROR, unreadable(stop)),
         }
     }
     /// Fields behind a request's body: nobody asks for them.
@@ -142,6 +138,7 @@ impl Intake {
         }
         self.last = stream;
         let most = self.bounds.max_concurrent_streams;
+        self.priorities = self.priorities.saturating_add(most);
         // Streams that were reset count no more for the protocol, but their requests may still be under way.
         let live = (with.open() as u32).max(with.live() / 2);
         self.fresh += 1;
@@ -158,6 +155,27 @@ impl Intake {
         with.put_reset(stream, code::REFUSED_STREAM);
         self.count_refused()?;
         Ok(false)
+    }
+}
+
+/// Fields that always have a number; nginx counts those behind them.
+const STATIC: usize = 61;
+
+/// What is said of a head that cannot be read.
+fn unreadable(stop: Stop) -> Cow<'static, str> {
+    match stop {
+        Stop::Number(0) => "client sent invalid hpack table index 0".into(),
+        Stop::Number(number) => {
+            let behind = number.saturating_sub(STATIC + 1);
+            format!("client sent out of bound hpack table index: {behind}").into()
+        }
+        Stop::Size(size) => format!("client sent invalid table size update: {size}").into(),
+        Stop::Endless(Of::Size) => "client sent header block with too long size update value".into(),
+        Stop::Endless(Of::Table) => "client sent header block with too long header index value".into(),
+        Stop::Endless(_) => "client sent header field with too long length value".into(),
+        Stop::Short => "client sent header block with incorrect length".into(),
+        Stop::Cut => "client sent header field with incorrect length".into(),
+        _ => "client sent invalid encoded header field".into(),
     }
 }
 

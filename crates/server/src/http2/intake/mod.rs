@@ -13,9 +13,9 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use frames::{Decoder, FrameHead, HEAD, Kind, code, flag, unpadded};
+use frames::{Decoder, FrameHead, HEAD, Kind, Misfit, code, flag, unpadded};
 
-use self::control::{ping, priority};
+use self::control::ping;
 use super::PREFACE;
 use super::conversation::{Conversation, FIRST_FRAME, MOST_WINDOW};
 use super::flow::Flow;
@@ -45,6 +45,8 @@ pub struct Intake {
     /// Streams that began in this turn, and that were refused so far.
     fresh: u32,
     refused: u32,
+    /// Frames of priorities that may still come.
+    priorities: u32,
 }
 struct Block {
     stream: u32,
@@ -74,6 +76,14 @@ type Taken<T> = Result<T, Ended>;
 fn breach<T>(code: u32, what: impl Into<Cow<'static, str>>) -> Taken<T> {
     Err(Ended::Breach(code, what.into()))
 }
+/// A padded frame of this length cannot be taken apart.
+fn misfits<T>(kind: &str, length: usize, misfit: Misfit) -> Taken<T> {
+    let what = format!("client sent padded {kind} frame with incorrect length: {length}");
+    match misfit {
+        Misfit::Short => breach(code::FRAME_SIZE_ERROR, what),
+        Misfit::Padding(padding, _) => breach(code::PROTOCOL_ERROR, format!("{what}, padding: {padding}")),
+    }
+}
 fn number(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
@@ -94,6 +104,7 @@ impl Intake {
             credit: MOST_WINDOW,
             fresh: 0,
             refused: 0,
+            priorities: bounds.max_concurrent_streams.max(100),
         }
     }
     /// What is counted by turns begins anew.
@@ -171,7 +182,7 @@ impl Intake {
             Kind::Headers => return self.headers(with, head, payload),
             Kind::Continuation => return self.continuation(with, head, payload),
             Kind::Data => self.data(with, head, payload)?,
-            Kind::Priority => priority(head, payload)?,
+            Kind::Priority => self.priority(head, payload)?,
             Kind::Reset => self.reset(with, head, payload)?,
             Kind::Settings => self.settings(with, head, payload)?,
             Kind::PushPromise => return breach(code::PROTOCOL_ERROR, "client sent PUSH_PROMISE frame"),
@@ -184,18 +195,17 @@ impl Intake {
                 return breach(code::PROTOCOL_ERROR, "client sent GOAWAY frame with incorrect identifier");
             }
             Kind::WindowUpdate => self.window_update(with, head, payload)?,
-            Kind::GoAway | Kind::Unknown => {}
+            Kind::GoAway => {}
+            Kind::Unknown => with.note(
+                crate::log::Level::Info,
+                format_args!("client sent frame with unknown type {}", head.number),
+            ),
         }
         Ok(None)
     }
     fn data(&mut self, with: &Conversation, head: FrameHead, payload: &[u8]) -> Taken<()> {
         let size = head.length as i64;
-        let Some(data) = unpadded(payload, head.flags) else {
-            return breach(
-                code::PROTOCOL_ERROR,
-                format!("client sent padded DATA frame with incorrect length: {size}"),
-            );
-        };
+        let data = unpadded(payload, head.flags).or_else(|misfit| misfits("DATA", size as usize, misfit))?;
         if head.stream == 0 || head.stream > self.last {
             return breach(code::PROTOCOL_ERROR, "client sent DATA frame with incorrect identifier");
         }
