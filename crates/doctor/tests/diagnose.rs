@@ -6,10 +6,11 @@ mod cases;
 use capacity::{Kind, Link, Severity};
 use cases::{TAIL, configured, healthy, of_log};
 use doctor::diagnose::{Diagnosis, diagnose};
-use doctor::facts::{Facts, Growing, Open, Status, Throttled, Worker};
+use doctor::facts::{Application, Facts, Growing, Open, Status, Throttled, Upstream, Worker, Written};
 use doctor::logs::Concurrency;
 use doctor::logs::access::Access;
 use machine::sockets::{Held, Queue};
+use machine::unit::Unit;
 
 #[track_caller]
 fn first(facts: &Facts, code: &str) -> Diagnosis {
@@ -349,4 +350,65 @@ proptest::proptest! {
         doctor::report::markdown::markdown(&facts, &diagnosis);
         doctor::report::metrics::metrics(&facts, &diagnosis);
     }
+}
+
+#[test]
+fn what_nobody_may_see_is_not_none() {
+    let mut facts = healthy();
+    facts.running.as_mut().unwrap().workers.iter_mut().for_each(|worker| worker.open = None);
+    let kinds = |facts: &Facts| diagnose(facts).chain.links.iter().map(|link| link.kind).collect::<Vec<_>>();
+    let seen = kinds(&facts);
+    assert!(!seen.contains(&Kind::Descriptors), "{seen:?}");
+    facts.status = None;
+    assert!(!kinds(&facts).contains(&Kind::Slots));
+}
+
+#[test]
+fn a_unit_that_was_changed_after_the_start() {
+    let mut facts = healthy();
+    let running = facts.running.as_mut().unwrap();
+    running.service = "nginx.service".into();
+    running.unit = Some(Unit {
+        descriptors: Some((None, None)),
+        file: "/etc/systemd/system/nginx.service.d/limits.conf".into(),
+        ..Unit::default()
+    });
+    let found = diagnose(&facts);
+    let finding = found.findings.iter().find(|finding| finding.code == "limit_not_landed").unwrap();
+    assert!(finding.title.contains("of nginx.service is not in force"), "{finding:?}");
+    assert!(finding.evidence[0].contains("limits.conf"), "{finding:?}");
+    facts.running.as_mut().unwrap().limit.hard = None;
+    assert!(diagnose(&facts).findings.is_empty());
+}
+
+#[test]
+fn refusals_of_long_ago_are_no_alarm() {
+    let mut facts = healthy();
+    facts.own = vec![Link { refused: 3, ..Link::new(Kind::AcceptQueue, Some(5), "").of("0.0.0.0:80") }];
+    let severity = |facts: &Facts| diagnose(facts).findings[0].severity;
+    assert_eq!(severity(&facts), Severity::Warning);
+    facts.own_grown = vec![2];
+    assert_eq!(severity(&facts), Severity::Critical);
+}
+
+#[test]
+fn changes_start_from_what_the_application_says() {
+    let mut facts = of_log(&[&format!(
+        "[error] 7#7: *9 connect() to unix:/run/a.sock failed (11: x) while connecting to upstream{}",
+        TAIL.replace("http://10.0.0.7:8000/", "http://unix:/run/a.sock:/")
+    )]);
+    let written = Written { name: "workers".into(), value: "40".into(), place: "gunicorn.conf.py".into() };
+    let application = Application { kind: "gunicorn".into(), pid: 9, workers: 40, settings: vec![written] };
+    facts.running = healthy().running;
+    facts.upstreams = vec![Upstream {
+        address: "unix:/run/a.sock".into(),
+        application: Some(application),
+        ..Upstream::default()
+    }];
+    let finding = diagnose(&facts).findings.remove(0);
+    assert_eq!(finding.changes[0].setting, "gunicorn --workers 80");
+    assert!(
+        finding.evidence.iter().any(|line| line.contains("workers 40 (gunicorn.conf.py)")),
+        "{finding:?}"
+    );
 }

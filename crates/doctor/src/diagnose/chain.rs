@@ -17,6 +17,9 @@ pub(super) fn chain(facts: &Facts, setup: Option<&Setup>) -> Chain {
         Kind::AcceptQueue => facts.queues.is_empty(),
         // What is not bounded, or what this machine would give another one's configuration, is no news.
         Kind::Ports => false,
+        // A count that nobody could take is not none.
+        Kind::Descriptors if unseen(facts) => false,
+        Kind::Slots if unseen(facts) => facts.status.is_some(),
         _ => facts.running.is_some() || link.kind == Kind::Slots,
     });
     links.extend(others.map(|link| remembered(used(link, facts), facts)));
@@ -34,6 +37,12 @@ pub(super) fn chain(facts: &Facts, setup: Option<&Setup>) -> Chain {
         Some(link.of(upstream.address.clone()).used(used))
     }));
     Chain::new(links, setup.map(|setup| setup.mix).unwrap_or_default()).sorted()
+}
+
+/// Whether there was no right to see what the workers hold.
+fn unseen(facts: &Facts) -> bool {
+    let workers = facts.running.as_ref().map(|running| &running.workers);
+    workers.is_some_and(|workers| !workers.is_empty() && workers.iter().all(|worker| worker.open.is_none()))
 }
 
 /// With the most that was ever taken, where the server itself remembers that.

@@ -26,6 +26,14 @@ pub(super) fn right(error: &io::Error) -> &'static str {
     }
 }
 
+/// Whether it is hidden which files and which network the server sees.
+pub(super) fn hidden(server: &Server) -> Option<String> {
+    let pid = server.master.pid;
+    let error = fs::read_link(format!("/proc/{pid}/ns/mnt")).err()?;
+    let what = format!("the folder and the namespaces of process {pid}");
+    Some(format!("{what}, taken for ours: {error}{}", right(&error)))
+}
+
 /// What relative names start from.
 pub(super) fn prefix(server: &Server, built: &Built) -> PathBuf {
     let given = server.flags.prefix.as_deref().map(|prefix| server.master.from_its_folder(Path::new(prefix)));

@@ -76,6 +76,7 @@ fn look_at(wanted: &Wanted, reading: logs::Reading<'_>) -> Facts {
     let mut facts = Facts::default();
     let server = if wanted.only_files() { None } else { find(wanted, &mut facts) };
     let server = server.map(|server| (built::built(&server), server));
+    facts.unread.extend(server.as_ref().and_then(|(_, server)| live::hidden(server)));
     facts.config = match (&wanted.conf, &server) {
         (Some(file), _) => read_config(file, wanted, &mut facts),
         (None, Some((built, server))) => config_of(server, built, wanted, &mut facts),

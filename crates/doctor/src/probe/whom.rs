@@ -52,9 +52,8 @@ impl Whom {
 
 /// A server that was not looked at.
 pub(super) fn words(server: &Server) -> String {
-    let workers = server.workers.len();
-    let conf = server.flags.conf.as_ref().map_or_else(String::new, |conf| format!(", {conf}"));
-    format!("{} with {workers} workers{conf}: --pid {}", server.name, server.master.pid)
+    let conf = server.flags.conf.as_ref().map_or_else(String::new, |conf| format!(" ({conf})"));
+    format!("{} {}{conf}", server.name, server.master.pid)
 }
 
 #[cfg(test)]

@@ -81,9 +81,18 @@ pub(super) fn heading(facts: &Facts) -> Vec<String> {
             facts.events.lines
         ));
     }
-    lines.extend(facts.others.iter().map(|other| format!("not looked at: {other}")));
+    lines.extend(others(&facts.others));
     lines.retain(|line| !line.is_empty());
     lines
+}
+
+/// Servers that run beside the one that was looked at.
+fn others(all: &[String]) -> Option<String> {
+    const MOST: usize = 3;
+    let first = all.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    let more = all.len().checked_sub(MOST).filter(|more| *more > 0);
+    let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
+    (!all.is_empty()).then(|| format!("not looked at: {first}{more}; --pid takes one"))
 }
 
 /// The findings in one sentence.
