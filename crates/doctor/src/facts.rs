@@ -56,6 +56,8 @@ pub struct Running {
     pub version: String,
     /// The master's process id.
     pub master: u32,
+    /// For how many seconds it has been running.
+    pub seconds: u64,
     /// The master's limit of descriptors.
     pub limit: Limit,
     /// Whether the master may raise hard limits: as root, unless a container took that right (CAP_SYS_RESOURCE) away.

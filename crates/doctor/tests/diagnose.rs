@@ -384,6 +384,15 @@ fn a_unit_that_was_changed_after_the_start() {
 #[test]
 fn refusals_of_long_ago_are_no_alarm() {
     let mut facts = healthy();
+    facts.queues = vec![Queue { address: "0.0.0.0:80".into(), ceiling: 511, drops: 3, ..Queue::default() }];
+    let severity = |facts: &Facts| diagnose(facts).findings[0].severity;
+    assert_eq!(severity(&facts), Severity::Warning);
+    facts.running.as_mut().unwrap().seconds = 86_400;
+    assert_eq!(severity(&facts), Severity::Note);
+    facts.queues[0].drops_grown = 1;
+    assert_eq!(severity(&facts), Severity::Critical);
+
+    let mut facts = healthy();
     facts.own = vec![Link { refused: 3, ..Link::new(Kind::AcceptQueue, Some(5), "").of("0.0.0.0:80") }];
     let severity = |facts: &Facts| diagnose(facts).findings[0].severity;
     assert_eq!(severity(&facts), Severity::Warning);

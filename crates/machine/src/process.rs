@@ -79,6 +79,12 @@ impl Process {
         service_in(&groups).to_owned()
     }
 
+    /// How long it has been running.
+    pub fn age(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        age(&stat, &fs::read_to_string("/proc/uptime").ok()?)
+    }
+
     /// A relative path, as it was from where the process is.
     pub fn from_its_folder(&self, path: &Path) -> PathBuf {
         let folder = fs::read_link(format!("/proc/{}/cwd", self.pid)).unwrap_or_else(|_| PathBuf::from("/"));
@@ -111,6 +117,13 @@ fn cpu(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks.checked_mul(10)?))
 }
 
+/// It says in ticks (10 ms) after the start of the machine when it began.
+fn age(stat: &str, uptime: &str) -> Option<Duration> {
+    let begun: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64((now - begun as f64 / 100.0).max(0.0)).ok()
+}
+
 /// Nanoseconds on a processor, nanoseconds waiting for one, turns.
 fn starved(schedule: &str) -> Option<Duration> {
     schedule.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
@@ -133,6 +146,15 @@ mod tests {
         assert_eq!(found.parent, std::os::unix::process::parent_id());
         assert_eq!(found.program().unwrap(), std::env::current_exe().unwrap());
         assert!(found.usage().unwrap().resident > 100_000);
+    }
+
+    #[test]
+    fn ages() {
+        let stat = format!("7 (a) b) S {}500 1", "0 ".repeat(18));
+        assert_eq!(age(&stat, "17.25 3\n"), Some(Duration::from_millis(12_250)));
+        assert_eq!((age("", "1"), age(&stat, "x"), age(&stat, "2")), (None, None, Some(Duration::ZERO)));
+        let me = one(std::process::id()).unwrap();
+        assert!(me.age().unwrap() < Duration::from_secs(86_400));
     }
 
     #[test]

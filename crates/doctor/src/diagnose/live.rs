@@ -165,18 +165,19 @@ fn dropped(queue: &Queue, facts: &Facts, setup: Option<&Setup>) -> Option<Findin
     if queue.drops == 0 && queue.drops_grown == 0 {
         return None;
     }
+    let lost = queue.drops.wrapping_add(queue.drops_grown);
+    let age = facts.running.as_ref().map_or(0, |running| running.seconds);
+    // Less than one an hour is a storm of long ago, or none.
+    let seldom = u64::from(lost).saturating_mul(3600) < age;
     let (severity, code, what) = match queue.drops_grown {
+        0 if seldom => (Severity::Note, "accept_queue_overflowed", "has lost clients since it was opened"),
         0 => (Severity::Warning, "accept_queue_overflowed", "has lost clients since it was opened"),
         _ => (Severity::Critical, "accept_queue_overflows", "loses clients right now"),
     };
     let title = format!("The accept queue of {} {what}", queue.address);
     let seconds = facts.counters.as_ref().map_or(0.0, |counters| counters.seconds);
     let finding = Finding::new(severity, code, Some(Kind::AcceptQueue), title)
-        .seen(format!(
-            "{} dropped in all, {} of them within {seconds:.1} s",
-            queue.drops.wrapping_add(queue.drops_grown),
-            queue.drops_grown
-        ))
+        .seen(format!("{} dropped in all, {} of them within {seconds:.1} s", lost, queue.drops_grown))
         .means(means(Kind::AcceptQueue, facts));
     let finding = finding.sure(if queue.drops_grown == 0 { Confidence::Likely } else { Confidence::Certain });
     let link = Link::new(Kind::AcceptQueue, Some(u64::from(queue.ceiling)), "").of(queue.address.clone());

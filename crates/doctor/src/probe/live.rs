@@ -129,6 +129,7 @@ fn running(server: &Server, workers: Vec<Worker>) -> Running {
     Running {
         name: server.name.clone(),
         master: pid,
+        seconds: server.master.age().map_or(0, |age| age.as_secs()),
         limit: limit(pid),
         root: sys::limits::may_raise_hard(pid).unwrap_or(server.master.user == 0),
         workers,
