@@ -9,7 +9,7 @@ use crate::setup::{Server, Setup};
 pub fn raise(link: &Link, setup: &Setup) -> Vec<Change> {
     match link.kind {
         Kind::AcceptQueue => accept_queue(link, setup),
-        Kind::Slots => vec![slots(setup)],
+        Kind::Slots => slots(setup),
         Kind::Descriptors => descriptors(setup),
         Kind::EventLoop => event_loop(setup),
         Kind::UpstreamQueue => upstream_queue(link),
@@ -44,17 +44,21 @@ fn accept_queue(link: &Link, setup: &Setup) -> Vec<Change> {
     changes
 }
 
-fn slots(setup: &Setup) -> Change {
+fn slots(setup: &Setup) -> Vec<Change> {
     let wanted = round(setup.connections.saturating_mul(2));
     let place = match setup.conf.as_str() {
         "" => "events context".to_owned(),
         conf => format!("events context of {conf}"),
     };
     let change = Change::new(format!("worker_connections {wanted};"), place, Effect::Reload);
-    match most_connections(setup) {
-        None => change,
-        Some(most) => change.note(format!("descriptors allow worker_connections {most}")),
+    let Some(most) = most_connections(setup) else { return vec![change] };
+    let mut changes = vec![change.note(format!("descriptors allow worker_connections {most}"))];
+    if most < wanted {
+        let each = round(wanted.saturating_add(setup.fixed_descriptors()).saturating_add(1));
+        let own = Change::new(format!("worker_rlimit_nofile {each};"), main_context(setup), Effect::Reload);
+        changes.push(own.note("so that there are descriptors for them"));
     }
+    changes
 }
 
 /// The most `worker_connections` that the limit of descriptors has room for; `None`: unlimited.

@@ -2,14 +2,17 @@
 //! folder of `incidents/` and of `shapes/` is one; its `expect` says what the doctor must say.
 //!
 //! Lines of `expect`: `exit N`; `first CODE` (or `none`), the first finding; `binding LINK`; `says TEXT`, somewhere in the
-//! report; `config TEXT`, somewhere in what was made of the configuration.
+//! report; `silent TEXT`, nowhere in it; `never CODE`, no such finding; `config TEXT`, somewhere in what was made of the
+//! configuration.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use doctor::logs::cause::Cause;
 use serde_json::Value;
 use testkit::Binary;
 
@@ -63,6 +66,8 @@ fn check(folder: &Path) {
             "exit" => json.status.code() == wanted.parse().ok(),
             "first" => codes.first().copied().unwrap_or("none") == wanted,
             "binding" => report["binding"] == wanted,
+            "never" => !codes.contains(&wanted),
+            "silent" => !said.contains(wanted),
             "says" => said.contains(wanted) || codes.contains(&wanted),
             "config" => report["facts"]["config"].to_string().contains(wanted),
             other => panic!("{}: \"{other}\" is no word of expect", folder.display()),
@@ -76,6 +81,19 @@ fn incidents() {
     let all = folders("incidents");
     assert!(all.len() >= 12);
     all.iter().for_each(|folder| check(folder));
+}
+
+/// Each kind of line that the logs of an incident can have is in one of the folders.
+#[test]
+fn every_cause_is_among_them() {
+    let mut missing: BTreeSet<&str> = Cause::ALL.iter().map(|cause| cause.key()).collect();
+    for folder in folders("incidents") {
+        let report: Value = serde_json::from_slice(&doctor(&flags(&folder), &["--json"]).stdout).unwrap();
+        for event in report["facts"]["events"]["events"].as_array().into_iter().flatten() {
+            missing.remove(event["cause"].as_str().unwrap());
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

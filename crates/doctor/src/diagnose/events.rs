@@ -176,7 +176,19 @@ fn slots(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
     // Without a configuration, the line itself says how many there were.
     let from_line =
         limit.map(|connections| Setup { server: capacity::Server::Nginx, connections, ..Setup::default() });
-    advised(found, None, setup.or(from_line.as_ref()))
+    let setup = setup.or(from_line.as_ref());
+    let found = advised(found, None, setup);
+    match setup.filter(|setup| facts.running.is_none() && setup.rlimit_nofile.is_none()) {
+        Some(setup) => found.change(descriptors_too(setup)),
+        None => found,
+    }
+}
+
+/// Whoever sent files may not know that more slots need descriptors.
+fn descriptors_too(setup: &Setup) -> Change {
+    let each = setup.connections.saturating_mul(4).checked_next_power_of_two().unwrap_or(u64::MAX);
+    Change::new(format!("worker_rlimit_nofile {each};"), "main context", Effect::Reload)
+        .note("unless the workers' limit of descriptors is as large already")
 }
 
 /// What makes requests hold their slots for long.
@@ -185,8 +197,9 @@ fn behind_slots(facts: &Facts) -> Option<String> {
         let (name, upstream) = access.upstreams.iter().max_by_key(|(_, upstream)| upstream.took.count())?;
         let half = upstream.took.at(0.5);
         (half >= 1000).then(|| {
+            let to = if name.is_empty() { "passed on" } else { &format!("to {name}") };
             format!(
-                "half of the requests to {name} take {:.1} s or more: that is what holds the slots",
+                "half of the requests {to} take {:.1} s or more: that is what holds the slots",
                 half as f64 / 1000.0
             )
         })

@@ -75,7 +75,10 @@ fn same_thing(a: &Finding, b: &Finding) -> bool {
 }
 
 fn merge(known: &mut Finding, other: Finding) {
-    known.severity = known.severity.max(other.severity);
+    if other.severity > known.severity {
+        known.severity = other.severity;
+        known.title = other.title;
+    }
     known.confidence = known.confidence.max(other.confidence);
     known.requests = known.requests.into_iter().chain(other.requests).min();
     if known.means.is_empty() {

@@ -27,7 +27,7 @@ fn quota_used_up(found: &Throttled, running: Option<&Running>, setup: Option<&Se
     let part = |throttled: u64, of: u64| throttled as f64 / of.max(1) as f64;
     let now = part(found.throttled_grown, found.periods_grown);
     let severity = match () {
-        () if now >= 0.5 => Severity::Critical,
+        () if now >= 0.5 || (now > 0.0 && running.is_some_and(takes_all)) => Severity::Critical,
         () if now > 0.0 || part(found.throttled, found.periods) >= FELT => Severity::Warning,
         () => return None,
     };
@@ -58,6 +58,12 @@ fn quota_used_up(found: &Throttled, running: Option<&Running>, setup: Option<&Se
     Some(finding.change(change.note("where it is one; limits.cpu in Kubernetes")))
 }
 
+/// Whether the workers use what the quota gives.
+fn takes_all(running: &Running) -> bool {
+    let busy: f64 = running.workers.iter().filter_map(|worker| worker.busy).sum();
+    running.quota.is_some_and(|quota| busy >= BUSY * quota)
+}
+
 /// Ready to run, and others run.
 fn starved(running: &Running) -> Option<Finding> {
     let waited = |worker: &&Worker| worker.starved.unwrap_or(0.0);
@@ -84,7 +90,8 @@ fn starved(running: &Running) -> Option<Finding> {
 
 /// One worker does the work of all.
 fn uneven(running: &Running) -> Option<Finding> {
-    let busy = |worker: &Worker| worker.busy.unwrap_or(0.0);
+    // What it would use, if others did not take some of it.
+    let busy = |worker: &Worker| worker.busy.unwrap_or(0.0) + worker.starved.unwrap_or(0.0);
     let most = running.workers.iter().max_by(|a, b| busy(a).total_cmp(&busy(b)))?;
     let least = running.workers.iter().map(busy).min_by(f64::total_cmp)?;
     if busy(most) < BUSY || least > BUSY / 3.0 {

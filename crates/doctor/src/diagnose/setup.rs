@@ -85,7 +85,7 @@ fn loops(config: &Config) -> Vec<(String, capacity::Place)> {
         let own = || pass.listens.iter().filter(|listen| alone(listen));
         config.addresses(&pass.to).iter().any(|to| own().any(|listen| is_reached(listen, to)))
     };
-    let passes = config.passes.iter().filter(back);
+    let passes = config.passes.iter().filter(|pass| !pass.elsewhere).filter(back);
     passes.map(|pass| (pass.to.clone(), pass.place.clone())).collect()
 }
 

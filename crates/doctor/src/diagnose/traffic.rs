@@ -21,8 +21,8 @@ pub(super) fn findings(facts: &Facts, chain: &Chain) -> Option<Finding> {
             "access log: peak {} at {} UTC, p99 {}, median {}",
             found.peak,
             moment::words(found.peak_at.div_euclid(1000)),
-            found.at_once.at(0.99),
-            found.at_once.at(0.5)
+            found.at_most(0.99),
+            found.at_most(0.5)
         ))
         .seen(format!("{}: room for {ceiling} {}", link.name(), chain.mix.words()))
         .means("twice the measured peak should fit; the next larger one does not")

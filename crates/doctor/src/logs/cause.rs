@@ -212,7 +212,9 @@ fn slots(text: &str) -> Option<Cause> {
 fn errno(head: &str) -> Option<u32> {
     memchr::memrchr_iter(b'(', head.as_bytes()).find_map(|at| {
         let said = ["failed ", "timed out "].iter().any(|words| head[..at].ends_with(words));
-        let (number, _) = head[at + 1..].split_once(':').filter(|_| said)?;
+        // A user's name stands in quotes, and may be anything.
+        let own = said && !head[at..].contains('"');
+        let (number, _) = head[at + 1..].split_once(':').filter(|_| own)?;
         number.parse().ok()
     })
 }

@@ -27,6 +27,13 @@ pub struct Concurrency {
     pub first: i64,
 }
 
+impl Concurrency {
+    /// For this share of the time there were no more at once. Quantiles are rounded up, the peak is not.
+    pub fn at_most(&self, part: f64) -> u64 {
+        self.at_once.at(part).min(self.peak)
+    }
+}
+
 /// Counts overlapping requests.
 pub struct Overlap {
     ring: Vec<i32>,

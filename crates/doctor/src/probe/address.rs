@@ -31,6 +31,15 @@ pub(super) fn destination(to: &str, directive: &str, groups: &[&str]) -> String 
     with_port(host, default)
 }
 
+/// `http://host/uri`, `http://unix:/path:/uri`
+pub(super) fn has_uri(to: &str) -> bool {
+    let Some((_, rest)) = to.split_once("://") else { return false };
+    match rest.strip_prefix("unix:") {
+        Some(path) => path.contains(':'),
+        None => rest.contains('/'),
+    }
+}
+
 pub(super) fn with_port(host: &str, default: u16) -> String {
     if host.starts_with("unix:") {
         return host.to_owned();

@@ -75,6 +75,8 @@ pub struct Pass {
     pub directive: String,
     /// A group's name, or an address.
     pub to: String,
+    /// Whether it has a URI of its own: what comes there has another path than what came here.
+    pub elsewhere: bool,
     /// Where its `server` listens.
     pub listens: Vec<String>,
     /// Where it stands.
@@ -214,6 +216,17 @@ mod tests {
         assert_eq!(config.status, [Page::new("0.0.0.0:80", "/status")]);
         assert_eq!(config.access_logs, [("/etc/nginx/logs/a.log".into(), "times".into())]);
         assert_eq!(config.formats["times"], "$msec $request_time");
+    }
+
+    #[test]
+    fn ways_that_do_not_come_back() {
+        let text = "events { } http { upstream b { server 127.0.0.1; balancer_by_lua_block { } }\n\
+                    server { listen 80; location /a/ { proxy_pass http://127.0.0.1/; }\n\
+                    location / { proxy_pass http://b; } location /u { proxy_pass http://unix:/s:/u; } } }";
+        let config = config(text);
+        let passes: Vec<_> = config.passes.iter().map(|pass| (pass.to.as_str(), pass.elsewhere)).collect();
+        assert_eq!(passes, [("127.0.0.1:80", true), ("b", false), ("unix:/s", true)]);
+        assert_eq!(config.addresses("b"), Vec::<String>::new());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod logs;
 mod lua;
 mod names;
 pub mod page;
+mod sent;
 pub mod status;
 mod tls;
 mod upstreams;
@@ -137,7 +138,10 @@ fn read_config(file: &Path, wanted: &Wanted, facts: &mut Facts) -> Option<Config
     }
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let prefix = wanted.prefix.clone().or_else(|| file.parent().map(Path::to_owned)).unwrap_or_default();
-    Some(Config::of_text(&live::Rooted("/".into()), &file, &prefix, &text))
+    let inputs = sent::Sent::new(live::Rooted("/".into()));
+    let config = Config::of_text(&inputs, &file, &prefix, &text);
+    facts.unread.extend(inputs.unread());
+    Some(config)
 }
 
 /// A running server's configuration as it is now on the disk, which it may not have loaded yet.

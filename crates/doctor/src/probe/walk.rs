@@ -3,7 +3,7 @@
 use capacity::Place;
 use conf::{Mark, Statement, Tree};
 
-use super::address::{destination, listen_address, with_port};
+use super::address::{destination, has_uri, listen_address, with_port};
 use super::config::{Config, Group, Listen, Pass};
 use super::page::Page;
 
@@ -209,10 +209,11 @@ impl<'a> Walk<'a> {
         ];
         if PASSES.contains(&name) {
             let known: Vec<&str> = self.tree.statements.iter().flat_map(groups).collect();
-            let to = destination(to, name, &known);
+            let (to, elsewhere) = (destination(to, name, &known), has_uri(to));
             self.config.passes.push(Pass {
                 directive: name.to_owned(),
                 to,
+                elsewhere,
                 listens: self.server.listens.clone(),
                 place,
             });
@@ -225,8 +226,11 @@ impl<'a> Walk<'a> {
             place: self.place(statement.at),
             ..Group::default()
         };
+        let mut scripted = false;
         for inside in statement.statements() {
             let words: Vec<String> = inside.args.iter().map(ToString::to_string).collect();
+            // Then the servers are whatever a script says.
+            scripted |= inside.name.to_string().starts_with("balancer_by_lua");
             let Some(first) = words.first() else { continue };
             if inside.name == *"server" {
                 group.servers.push(with_port(first, 80));
@@ -234,6 +238,9 @@ impl<'a> Walk<'a> {
             } else if inside.name == *"keepalive" {
                 group.keepalive = first.parse().ok();
             }
+        }
+        if scripted {
+            group.servers.clear();
         }
         self.config.groups.push(group);
     }

@@ -83,8 +83,8 @@ fn concurrency(out: &mut String, facts: &Facts, diagnosis: &Diagnosis) {
     let words = format!(
         "At most {} ({at} UTC), 99% of the time {} or less, half of it {} or less{room}.",
         found.peak,
-        found.at_once.at(0.99),
-        found.at_once.at(0.5)
+        found.at_most(0.99),
+        found.at_most(0.5)
     );
     let inside = format!("<p>{}</p>{}", escaped(&words), plot::concurrency(found, ceiling));
     section(out, "Requests at once", &inside);
@@ -115,7 +115,7 @@ fn upstreams(out: &mut String, facts: &Facts) {
         let _ = write!(
             inside,
             "<tr><td>{}<td class=\"n\">{}{}{}{}<td class=\"n\">{}</tr>",
-            escaped(name),
+            escaped(text::upstream(name)),
             upstream.took.count(),
             ms(0.5),
             ms(0.95),
@@ -158,7 +158,7 @@ fn finding(out: &mut String, number: usize, finding: &Finding) {
         let note = if change.note.is_empty() { String::new() } else { format!("; {}", change.note) };
         let _ = write!(
             out,
-            "<p class=\"change\"><code>{}</code> {}: {}{}</p>",
+            "<p class=\"change\"><code>{}</code> <span>{}: {}{}</span></p>",
             escaped(&change.setting),
             escaped(&change.place),
             change.effect.words(),
@@ -166,7 +166,11 @@ fn finding(out: &mut String, number: usize, finding: &Finding) {
         );
     }
     if !finding.verify.is_empty() {
-        let _ = write!(out, "<p class=\"change\"><code>{}</code> verifies it</p>", escaped(&finding.verify));
+        let _ = write!(
+            out,
+            "<p class=\"change\"><code>{}</code> <span>verifies it</span></p>",
+            escaped(&finding.verify)
+        );
     }
     if !finding.not_this.is_empty() {
         let _ = write!(out, "<h4>This will not help</h4>{}", list(&finding.not_this));

@@ -92,7 +92,7 @@ fn coarser(steps: &[u32]) -> Vec<u32> {
 
 /// What happened when, a row for each cause, on one axis of time.
 pub(super) fn events(events: &[&Event]) -> String {
-    const ROW: f64 = 34.0;
+    const ROW: f64 = 40.0;
     let timed = || events.iter().filter(|event| !event.times.counts.is_empty());
     let end = |event: &&Event| {
         event.times.first.saturating_add(event.times.step.saturating_mul(event.times.counts.len() as i64))
@@ -139,7 +139,7 @@ fn begun(label: &str) -> String {
 
 fn begun_of(label: &str, height: f64) -> String {
     format!(
-        "<svg class=\"plot\" viewBox=\"0 -12 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{label}\">",
+        "<div class=\"scroll\"><svg class=\"plot\" viewBox=\"0 -12 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{label}\">",
         height + 34.0
     )
 }
@@ -163,7 +163,7 @@ fn ended_at(out: &mut String, height: f64, left: f64, first: i64, last: i64, zon
     let _ = write!(
         out,
         "<text x=\"{left}\" y=\"{y}\" fill=\"var(--soft)\">{}{zone}</text>\
-         <text x=\"{WIDTH}\" y=\"{y}\" text-anchor=\"end\" fill=\"var(--soft)\">{}{zone}</text></svg>",
+         <text x=\"{WIDTH}\" y=\"{y}\" text-anchor=\"end\" fill=\"var(--soft)\">{}{zone}</text></svg></div>",
         moment::words(first),
         moment::words(last)
     );

@@ -162,8 +162,8 @@ fn access(out: &mut String, facts: &Facts) {
             words,
             ": at most {} at once ({at} UTC), p99 {}, median {}",
             found.peak,
-            found.at_once.at(0.99),
-            found.at_once.at(0.5)
+            found.at_most(0.99),
+            found.at_most(0.5)
         );
     }
     wrapped(out, "", &words);
@@ -172,10 +172,21 @@ fn access(out: &mut String, facts: &Facts) {
     slow.sort_by_key(|(_, upstream)| std::cmp::Reverse(upstream.took.at(0.95)));
     for (name, upstream) in slow.into_iter().take(3) {
         let ms = |part: f64| upstream.took.at(part);
-        let line = format!("{name}: median {} ms, p95 {} ms, {} failed", ms(0.5), ms(0.95), upstream.failed);
+        let line = format!(
+            "{}: median {} ms, p95 {} ms, {} failed",
+            self::upstream(name),
+            ms(0.5),
+            ms(0.95),
+            upstream.failed
+        );
         wrapped(out, "  upstream ", &line);
     }
     out.push('\n');
+}
+
+/// Its name, which a `log_format` without `$upstream_addr` does not say.
+pub(super) fn upstream(name: &str) -> &str {
+    if name.is_empty() { "all upstreams" } else { name }
 }
 
 fn finding(out: &mut String, number: usize, finding: &Finding, colour: Colour) {

@@ -8,6 +8,7 @@ mod bed;
 mod descriptors;
 mod fixes;
 mod healthy;
+mod processors;
 mod queues;
 mod slots;
 mod upstreams;
