@@ -333,7 +333,8 @@ fn an_action_behind_the_answer() {
         location / { post_action @done; return 200 hello; }\n\
         location /path { post_action /other; proxy_pass http://%%ORIGIN%%; }\n\
         location /none { return 200 x; }\n\
-        location = /other { internal; proxy_pass http://%%ORIGIN%%/posted?$body_bytes_sent; }\n\
+        location /file { post_action /other; }\n\
+        location = /other { internal; proxy_pass http://%%ORIGIN%%/posted?$body_bytes_sent,$status; }\n\
         location @done { proxy_pass http://%%ORIGIN%%; proxy_set_header X-Sent $body_bytes_sent; proxy_method POST; } }";
     testkit::each(|binary| {
         let origin = testkit::Origin::new(|exchange| {
@@ -348,9 +349,15 @@ fn an_action_behind_the_answer() {
         assert_eq!(asked.header("x-sent"), Some("5"));
         assert_eq!(client.get("/path").text(), "abc");
         server.log("logs/p.log").wait_for("/path /other 201 3 201 : 201");
-        assert_eq!(origin.last().target, "/posted?3");
+        assert_eq!(origin.last().target, "/posted?3,201");
         assert_eq!(client.get("/none").text(), "x");
         server.log("logs/p.log").wait_for("/none /none 200 1 -");
         assert_eq!(origin.requests().len(), 3);
+        // A body that nobody read is gone.
+        assert_eq!(client.request("POST", "/file", &[], b"hello").status, 404);
+        server.log("logs/p.log").wait_match("^/file /other 404 [0-9]+ 201$");
+        let asked = origin.last();
+        assert_eq!((asked.header("content-length"), asked.body.len()), (Some("0"), 0));
+        assert_eq!(client.get("/none").text(), "x");
     });
 }

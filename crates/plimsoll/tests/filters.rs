@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
-use std::io::Read;
+use std::io::{Read as _, Write as _};
 
 use testkit::{Gate, Origin, Response, Server, Site, each, on_both};
 
@@ -226,6 +226,28 @@ fn what_an_unbuffered_upstream_said_is_not_held_back() {
         assert!(usize::from_str_radix(str::from_utf8(&length).unwrap().trim(), 16).unwrap() > 10);
         gate.open();
         client.read_to_end();
+    });
+}
+
+#[test]
+fn what_was_unpacked_before_it_broke_off_is_sent() {
+    each(|binary| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&b"hello ".repeat(100)).unwrap();
+        let packed = packed.finish().unwrap();
+        let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n";
+        let answer = [head.as_bytes(), &packed[..packed.len() - 9]].concat();
+        let origin = Origin::new(move |exchange| {
+            exchange.send(&answer);
+            exchange.close();
+        });
+        let text = "gunzip on; location / { proxy_pass http://%%ORIGIN%%; }";
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        let mut client = server.client();
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        let answer = String::from_utf8(client.read_to_end()).unwrap();
+        assert!(answer.ends_with(&format!("\r\n\r\n{}", "hello ".repeat(100))), "{answer}");
+        server.error_log().wait_for("inflate() returned -5 on response end");
     });
 }
 

@@ -9,20 +9,21 @@ fn another_location_decides() {
         server { listen 127.0.0.1:%%PORT%%;
             location / { auth_request /auth; auth_request_set $who \"$upstream_http_x_user/$upstream_status\"; try_files /none @shown; }
             location @shown { add_header X-Who $who; return 200 \"$uri $args $request_method $who\"; }
-            location = /auth { internal; proxy_pass http://127.0.0.1:%%PORT_1%%$want; proxy_pass_request_body off; }
+            location = /auth { internal; proxy_pass http://127.0.0.1:%%PORT_1%%$want; proxy_pass_request_body off;
+                proxy_set_header X-Of $request_method; }
             location /local { auth_request /no; }
             location /no { return 403; }
             location /off { auth_request off; return 204; } }
         server { listen 127.0.0.1:%%PORT_1%%;
-            location /check/yes { add_header X-User \"me, $request_method\"; return 204; }
+            location /check/yes { add_header X-User \"me, $request_method of $http_x_of\"; return 204; }
             location /check/login { add_header WWW-Authenticate Digest always; return 401; }
             location /check/no { return 403; }
             location /check/ { return 302 /elsewhere; } }";
     on_both(text, |server| {
         let get = |target: &str, want: &str| server.get_with(target, &[("X-Want", want)]);
         let yes = get("/a?b=c", "yes");
-        assert_eq!(yes.text(), "/a b=c GET me, GET/204");
-        assert_eq!(yes.header("x-who"), Some("me, GET/204"));
+        assert_eq!(yes.text(), "/a b=c GET me, GET of GET/204");
+        assert_eq!(yes.header("x-who"), Some("me, GET of GET/204"));
         let login = get("/", "login");
         assert_eq!((login.status, login.header("www-authenticate")), (401, Some("Digest")));
         assert_eq!(get("/", "no").status, 403);
@@ -36,8 +37,11 @@ fn another_location_decides() {
         // A body that was sent stays for the location itself, or out of the way.
         let mut client = server.client();
         let posted = client.request("POST", "/a", &[("X-Want", "yes")], b"body");
-        assert_eq!(posted.text(), "/a  POST me, GET/204");
-        assert_eq!(client.request("GET", "/b", &[("X-Want", "yes")], b"").text(), "/b  GET me, GET/204");
+        assert_eq!(posted.text(), "/a  POST me, GET of POST/204");
+        assert_eq!(
+            client.request("GET", "/b", &[("X-Want", "yes")], b"").text(),
+            "/b  GET me, GET of GET/204"
+        );
     });
 }
 

@@ -103,6 +103,17 @@ impl RequestBody {
         self.memory.clear();
         (self.file, self.name) = (None, None);
     }
+    /// A body of which nothing is left.
+    pub fn none() -> RequestBody {
+        let mut body = RequestBody::default();
+        body.refuse();
+        body
+    }
+    /// Whether all of it is here, to be passed on.
+    pub fn is_kept(&self) -> bool {
+        let held = self.file.is_some() || self.memory.len() as u64 == self.read;
+        !self.is_expected() || self.complete && held
+    }
     /// Whether there is any body to read.
     pub fn is_expected(&self) -> bool {
         !matches!(self.framing, Framing::None)

@@ -64,8 +64,9 @@ pub async fn again(request: &mut Request) {
 /// Writes the lines of a request within another, where `log_subrequest` asks for them.
 pub fn log_within(request: &mut Request) {
     if request.core().log_subrequest {
+        let action = std::mem::take(&mut request.action);
         log(request);
-        request.logging = false;
+        (request.logging, request.action) = (false, action);
     }
 }
 

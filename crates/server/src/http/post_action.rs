@@ -1,6 +1,7 @@
 //! `post_action`: once the client has its answer, another path is asked with all that is known of the request. Nobody
 //! gets its answer; the log line is written behind it.
 
+use super::body::RequestBody;
 use super::phases::{self, Next};
 use super::request::Request;
 use super::response::Body;
@@ -12,6 +13,7 @@ pub async fn run(request: &mut Request) {
     let client = request.client.shadow();
     let client = std::mem::replace(&mut request.client, client);
     let (keep_alive, aborted) = (request.keep_alive, std::mem::take(&mut request.aborted));
+    let unread = (!request.body.is_kept()).then(|| std::mem::replace(&mut request.body, RequestBody::none()));
     loop {
         let plan = request.plan();
         let Some(to) = plan.core.post_action.as_deref() else { break };
@@ -19,7 +21,10 @@ pub async fn run(request: &mut Request) {
             break;
         }
         account(request);
+        let status = request.response.status;
         request.response.reset();
+        // Until there is another answer `$status` is that of the client's.
+        request.response.status = status;
         let next = match to.starts_with(b"/") {
             true => {
                 request.redirect_to(to, Some(b""));
@@ -30,6 +35,9 @@ pub async fn run(request: &mut Request) {
         phases::decide(request, next).await;
     }
     request.client = client;
+    if let Some(body) = unread {
+        request.body = body;
+    }
     (request.keep_alive, request.aborted) = (keep_alive, aborted);
 }
 

@@ -122,7 +122,8 @@ fn stored(path: &str, user: &[u8]) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn unreadable(request: &Request, path: &str, error: &io::Error) -> Verdict {
-    let text = format_args!("open() \"{path}\" failed ({})", Errno(error));
+    let call = if error.kind() == io::ErrorKind::IsADirectory { "pread" } else { "open" };
+    let text = format_args!("{call}() \"{path}\" failed ({})", Errno(error));
     if error.kind() == io::ErrorKind::NotFound {
         log_error!(request, "{text}");
         return Verdict::Reject(403);

@@ -119,23 +119,34 @@ impl Sender {
     /// Fills the queue from the source, until the source has to be waited for.
     fn pull(&mut self, request: &mut Request, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.ended && !self.between && self.failure.is_none() && self.queued() < QUEUE {
-            if filters::more(&mut request.response.filters, &mut self.filtered)? {
-                self.encode(request);
-                continue;
-            }
-            match self.next(request, cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Err(error)) => self.failure = Some(error),
-                Poll::Ready(Ok(Some(chunk))) => {
-                    filters::through(&mut request.response.filters, chunk, &mut self.filtered)?;
-                }
-                Poll::Ready(Ok(None)) => {
-                    self.ended = true;
-                    filters::finish(&mut request.response.filters, &mut self.filtered)?;
-                    add_trailers(request);
-                }
-            }
+            let made = match filters::more(&mut request.response.filters, &mut self.filtered) {
+                Ok(false) => match self.next(request, cx) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(chunk) => self.take(request, chunk),
+                },
+                made => made.map(drop),
+            };
             self.encode(request);
+            match made {
+                Ok(()) => {}
+                // Nothing was said yet, and nothing is.
+                Err(error) if self.queue.len() == 1 && request.sent == 0 => return Err(error),
+                Err(error) => self.failure = Some(error),
+            }
+        }
+        Ok(())
+    }
+    /// What the source gave goes through the filters.
+    fn take(&mut self, request: &mut Request, chunk: io::Result<Option<Chunk>>) -> io::Result<()> {
+        let filters = &mut request.response.filters;
+        match chunk {
+            Err(error) => self.failure = Some(error),
+            Ok(Some(chunk)) => filters::through(filters, chunk, &mut self.filtered)?,
+            Ok(None) => {
+                filters::finish(filters, &mut self.filtered)?;
+                self.ended = true;
+                add_trailers(request);
+            }
         }
         Ok(())
     }

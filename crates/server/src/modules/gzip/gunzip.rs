@@ -60,6 +60,10 @@ impl HeaderFilter for Gunzip {
     }
 }
 
+fn broken() -> io::Error {
+    Unfit::error("inflate() failed: 0, -3")
+}
+
 /// How much is decoded at a time: what that becomes is held in memory.
 const BITE: usize = 512;
 
@@ -85,7 +89,7 @@ impl Body {
             Chunk::Memory(text) => text,
             Chunk::Static(text) => text,
             Chunk::Flush => {
-                self.decoder.flush()?;
+                self.decoder.flush().map_err(|_| broken())?;
                 self.hand_over(1, out);
                 out.extend(self.waiting.pop_front());
                 return Ok(true);
@@ -93,13 +97,21 @@ impl Body {
             Chunk::File(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let end = text.len().min(self.at + BITE);
-        self.decoder.write_all(&text[self.at..end]).map_err(|_| Unfit::error("inflate() failed: 0, -3"))?;
+        self.decoder.write_all(&text[self.at..end]).map_err(|_| broken())?;
         self.at = end;
         if end == text.len() {
             self.at = 0;
             self.waiting.pop_front();
         }
-        self.hand_over(self.piece, out);
+        let least = match self.waiting.is_empty() {
+            // What there is so far may be all for some time.
+            true => {
+                self.decoder.flush().map_err(|_| broken())?;
+                1
+            }
+            false => self.piece,
+        };
+        self.hand_over(least, out);
         Ok(true)
     }
 }

@@ -6,6 +6,7 @@ use super::command::{included, known, parameters, written};
 use super::source::{self, Piece};
 use super::text::{self, Result};
 use super::{Ssi, date, page};
+use crate::http::filters::Unfit;
 use crate::http::paths;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -426,16 +427,16 @@ fn end(request: &Request, body: &mut Body) {
 
 /// A body broke off: the status for it.
 fn failed(request: &Request, body: &mut Body, error: &std::io::Error) -> u16 {
-    match body.upstream_mut() {
-        Some(upstream) => {
-            upstream.log(request);
-            502
-        }
-        None => {
-            log_error!(request, "a page with SSI commands cannot be read ({})", crate::log::Errno(error));
-            500
-        }
+    if let Some(why) = Unfit::of(error) {
+        log_error!(request, "{why}");
+        return 500;
     }
+    if let Some(upstream) = body.upstream_mut() {
+        upstream.log(request);
+        return 502;
+    }
+    log_error!(request, "a page with SSI commands cannot be read ({})", crate::log::Errno(error));
+    500
 }
 
 /// The path to include, below that of the page if it is relative.

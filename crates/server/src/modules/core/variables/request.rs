@@ -11,7 +11,8 @@ pub fn request(request: &mut Request, out: &mut Vec<u8>) -> bool {
 }
 /// The method in force: an internal redirect makes it GET.
 pub fn request_method(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    match request.method == request.head.method {
+    // A request within another is the client's request, asked with another method.
+    match request.depth > 0 || request.method == request.head.method {
         true => not_empty(request.text(request.head.method_name), out),
         false => found(Some(b"GET"), out),
     }
