@@ -28,7 +28,7 @@ use crate::log::{Action, Context, Level};
 use crate::modules::core::Lingering;
 use crate::modules::ssl::{self, Tls};
 use crate::proxy_protocol::Proxied;
-use crate::worker::thread::Thread;
+use crate::worker::thread::{Serving, Thread};
 use crate::worker::{Seat, admission};
 
 /// A connection's socket.
@@ -92,9 +92,8 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
     request.generation = generation;
     let ending = match prologue(&mut request).await {
         Ok(()) if http2::begins(&mut request).await => {
-            let (given, sending) = Box::pin(http2::serve(&thread, request)).await;
-            request = given;
-            if sending { Ending::Linger } else { Ending::Close }
+            // A task of its own: this one has room for a request, which a conversation does not need.
+            return thread.handle.clone().spawn(speak_http2(thread.serving(), thread, request));
         }
         Ok(()) => converse(&mut request).await,
         Err(()) => Ending::Close,
@@ -103,6 +102,16 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
         Ending::Rest(timeout) => request.client.rest(timeout),
         Ending::Close => request.client.close(),
         Ending::Linger => linger(&mut request).await,
+    }
+    thread.give_request(request);
+}
+
+async fn speak_http2(serving: Serving, thread: Rc<Thread>, request: Box<Request>) {
+    let (mut request, sending) = http2::serve(&thread, request).await;
+    drop(serving);
+    match sending {
+        true => Box::pin(linger(&mut request)).await,
+        false => request.client.close(),
     }
     thread.give_request(request);
 }

@@ -77,7 +77,6 @@ pub async fn serve(thread: &Rc<Thread>, mut request: Box<Request>) -> (Box<Reque
     let first = request.buffer.split_off(0);
     let client = request.client.take();
     let generation = request.generation.clone();
-    let _serving = thread.serving();
     thread.give_request(request);
     let conversation = Conversation::new(thread.clone(), client);
     let mut speaker = Speaker::new(conversation.clone(), first, &generation);
