@@ -83,17 +83,23 @@ impl Setup {
 
     fn rlimit_refused(&self) -> Option<Finding> {
         let each = self.rlimit_nofile?;
-        let total = each.saturating_mul(if self.server == Server::Plimsoll { self.workers } else { 1 });
-        if self.nr_open.is_some_and(|most| total > most) {
-            let most = self.nr_open.unwrap_or(0);
+        let ours = self.server == Server::Plimsoll;
+        let total = each.saturating_mul(if ours { self.workers } else { 1 });
+        // Plimsoll's workers share what there is: whether that is enough is another question.
+        if let Some(most) = self.nr_open.filter(|most| each > *most) {
             let title = format!("worker_rlimit_nofile {each} is more than fs.nr_open {most} allows");
             let change =
-                Change::new(format!("fs.nr_open = {total}"), "/etc/sysctl.d/60-files.conf", Effect::Restart);
+                Change::new(format!("fs.nr_open = {each}"), "/etc/sysctl.d/60-files.conf", Effect::Restart);
             let each = if self.privileged { most } else { self.hard.map_or(most, |hard| hard.min(most)) };
             return Some(
                 Finding::new(Severity::Warning, "rlimit_over_nr_open", Some(Kind::Descriptors), title)
                     .seen(format!("fs.nr_open: {most}"))
-                    .means("the kernel refuses the whole setting: the workers go on with the limit they had")
+                    .means(match ours {
+                        true => "the workers share as many as fs.nr_open allows",
+                        false => {
+                            "the kernel refuses the whole setting: the workers go on with the limit they had"
+                        }
+                    })
                     .change(Change::new(
                         format!("worker_rlimit_nofile {each};"),
                         "main context",
@@ -104,7 +110,11 @@ impl Setup {
             );
         }
         let hard = self.hard.filter(|hard| total > *hard && !self.privileged)?;
-        let title = format!("worker_rlimit_nofile {each} is more than the hard limit {hard} allows");
+        let workers = match total > each {
+            true => format!(" for each of {} workers", self.workers),
+            false => String::new(),
+        };
+        let title = format!("worker_rlimit_nofile {each}{workers} is more than the hard limit {hard} allows");
         let place = if self.service.is_empty() { "the service" } else { self.service.as_str() };
         let change =
             Change::new(format!("LimitNOFILE={total}"), format!("[Service] of {place}"), Effect::Restart);

@@ -217,3 +217,28 @@ fn what_nginx_is_silent_about() {
     assert_eq!(findings[0].evidence, ["a.conf:7"]);
     assert!(findings[1].not_this.iter().any(|wrong| wrong.contains("reload")));
 }
+
+#[test]
+fn what_the_workers_share_is_not_refused_because_nginx_would_want_it_for_each() {
+    let said = |rlimit_nofile, server, privileged, hard| {
+        let setup = Setup {
+            server,
+            workers: 5,
+            connections: 4096,
+            rlimit_nofile: Some(rlimit_nofile),
+            nr_open: Some(1_048_576),
+            privileged,
+            hard,
+            ..Setup::default()
+        };
+        let all = setup.findings();
+        all.into_iter().find(|finding| finding.code.starts_with("rlimit")).map(|finding| finding.title)
+    };
+    assert_eq!(said(256_000, Server::Plimsoll, true, None), None);
+    assert_eq!(said(256_000, Server::Nginx, true, None), None);
+    let more = "worker_rlimit_nofile 2000000 is more than fs.nr_open 1048576 allows";
+    assert_eq!(said(2_000_000, Server::Plimsoll, true, None).as_deref(), Some(more));
+    assert_eq!(said(2_000_000, Server::Nginx, true, None).as_deref(), Some(more));
+    let hard = "worker_rlimit_nofile 256000 for each of 5 workers is more than the hard limit 524288 allows";
+    assert_eq!(said(256_000, Server::Plimsoll, false, Some(524_288)).as_deref(), Some(hard));
+}
