@@ -338,3 +338,35 @@ fn variables_name_certificates() {
         }
     }
 }
+
+/// The lengths of the records that a large answer comes in, in order.
+fn records(server: &Server) -> Vec<usize> {
+    let said = report(server, &["-tls1_2", "-msg"]);
+    let mut lines = said.lines();
+    let mut lengths = Vec::new();
+    while lines.find(|line| line.contains("<<< ") && line.contains("RecordHeader")).is_some() {
+        let header = lines.next().unwrap_or_default().trim();
+        if let Some(length) = header.strip_prefix("17 03 03 ") {
+            lengths.extend(usize::from_str_radix(&length.replace(' ', ""), 16));
+        }
+    }
+    lengths
+}
+
+#[test]
+fn records_begin_small_and_grow() {
+    let server = serve(one("root files; default_type text/plain;").file("files/v", vec![b'x'; 100_000]));
+    let lengths = records(&server);
+    let (first, rest) = lengths.split_at(11.min(lengths.len()));
+    assert!(first.iter().all(|length| *length < 1460), "{lengths:?}");
+    assert!(rest.iter().any(|length| *length > 16_384) && rest.len() < 12, "{lengths:?}");
+}
+
+#[test]
+fn records_are_as_long_as_is_written() {
+    on_both(one("ssl_buffer_size 4k; root files;").file("files/v", vec![b'x'; 100_000]), |server| {
+        let lengths = records(server);
+        let full = lengths.iter().filter(|length| (4096..4096 + 64).contains(*length)).count();
+        assert!(full >= 20 && lengths.iter().all(|length| *length < 4096 + 64), "{lengths:?}");
+    });
+}

@@ -103,6 +103,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "proxy_ssl_verify_depth",
         "counts the certificates that the server sends between its own and a trusted one",
     ),
+    (
+        "ssl_buffer_size",
+        "where it is not written, what a new or silent connection sends first, 14 KB, is in records of one segment each",
+    ),
     ("proxy_ssl_session_reuse", "sessions belong to their location"),
     ("proxy_http_version", "with `2` several requests share a connection where `keepalive` keeps it"),
     (

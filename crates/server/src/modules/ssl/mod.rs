@@ -19,6 +19,7 @@ mod compile;
 pub(crate) mod dynamic;
 pub(crate) mod ocsp;
 mod offered;
+mod records;
 mod sessions;
 mod tls;
 pub(crate) mod written;

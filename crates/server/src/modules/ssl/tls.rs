@@ -1,7 +1,7 @@
 //! One encrypted connection: rustls between the socket and the request.
 
 use std::cell::Cell;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,6 +12,7 @@ use rustls::{NamedGroup, ProtocolVersion, ServerConnection};
 
 use super::clients::{Clients, Shown};
 use super::offered::Offered;
+use super::records::Records;
 use crate::ciphertext::Wire;
 use crate::connection::Socket;
 use crate::http::request::Request;
@@ -19,6 +20,7 @@ use crate::http::request::Request;
 /// The state of a connection's encryption.
 pub struct Tls {
     connection: ServerConnection,
+    records: Records,
     /// The configuration it was made with: a connection whose server has another one now is closed.
     pub config: Arc<ServerConfig>,
     clients: Option<Arc<Clients>>,
@@ -159,7 +161,7 @@ impl Tls {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_flush(socket, cx))?;
-        let taken = self.connection.writer().write_vectored(slices)?;
+        let taken = self.records.write(&mut self.connection, slices, socket.handle().now())?;
         match self.flush(socket) {
             Err(e) if e.kind() != io::ErrorKind::WouldBlock => Poll::Ready(Err(e)),
             _ => Poll::Ready(Ok(taken)),
@@ -323,7 +325,9 @@ pub async fn accept(
         offered.take_session(&hello);
         send(request, &hello).await;
     }
-    let tls = Tls { connection, config, clients, offered, agreed: None, early: Vec::new(), ocsp: None };
+    let records = Records::new(config.max_fragment_size.is_none());
+    let tls =
+        Tls { connection, records, config, clients, offered, agreed: None, early: Vec::new(), ocsp: None };
     finish(request, Box::new(tls)).await
 }
 
