@@ -24,10 +24,13 @@ const READ_AHEAD: u64 = 64 * 1024;
 /// Whether a part of a file can be read without waiting for the disk: its last byte is in memory, and its first one too
 /// where the part is longer than what is read ahead.
 pub fn is_cached(file: &File, offset: u64, length: u64) -> bool {
-    let mut byte = [0];
-    let there = |at, byte: &mut [u8]| matches!(read_cached(file, byte, at), Ok(1));
     length == 0
-        || (there(offset + length - 1, &mut byte) && (length <= READ_AHEAD || there(offset, &mut byte)))
+        || (ends_cached(file, offset, length) && (length <= READ_AHEAD || ends_cached(file, offset, 1)))
+}
+
+/// As [`is_cached`] of a part behind one that is: its first byte is not looked at. A part is not empty.
+pub fn ends_cached(file: &File, offset: u64, length: u64) -> bool {
+    matches!(read_cached(file, &mut [0], offset + length - 1), Ok(1))
 }
 
 /// Device and inode: equal for two descriptors of the same file or socket.

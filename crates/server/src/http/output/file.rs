@@ -16,8 +16,9 @@ use crate::modules::core::delivery::Delivery;
 use crate::worker::descriptors;
 use crate::worker::ledger::{Class, Counted, OpenFile};
 
-/// The most one call of `sendfile` sends: others want their turn.
-const SENDFILE: usize = 512 * 1024;
+/// The most one call of `sendfile` sends. Cutting a file in smaller pieces costs more than the calls: each piece is pushed
+/// out by itself, and its acknowledgement dealt with.
+const SENDFILE: u64 = 1024 * 1024;
 /// How much of a file is looked at, and read ahead if it must be, at a time.
 const WINDOW: u64 = 256 * 1024;
 /// How much at a time of a file that must be held until the client has taken it.
@@ -52,8 +53,8 @@ impl Sender {
             let direct = self.direct.get_or_insert_with(|| open_direct(&part.file).ok());
             let most = piece.min((part.end - part.offset) as usize);
             self.reading = Some(match direct {
-                Some(file) => read_direct(request, file.twin(), part_of(request).offset, most, align),
-                None => read_elsewhere(request, part_of(request), most),
+                Some(file) => read_direct(request, file.twin(), part_of(request)?.1, most, align),
+                None => read_elsewhere(request, part_of(request)?, most),
             });
             return self.read_file(request, cx);
         }
@@ -70,7 +71,7 @@ impl Sender {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 let most = buffer.len();
                 request.thread.give_buffer(buffer);
-                self.reading = Some(read_elsewhere(request, part_of(request), most));
+                self.reading = Some(read_elsewhere(request, part_of(request)?, most));
                 self.read_file(request, cx)
             }
             Err(e) => Poll::Ready(Err(e)),
@@ -85,12 +86,16 @@ impl Sender {
     ) -> Poll<io::Result<()>> {
         ready!(self.warm(request, cx))?;
         let Some(Chunk::File(part)) = self.queue.front_mut() else { return Poll::Ready(Ok(())) };
-        let most = SENDFILE.min((self.warm - part.offset) as usize).min(room);
+        let most = room.min((self.warm - part.offset) as usize);
         let mut sent_now = request.client.poll_sendfile(cx, part, most);
         if late(request, &sent_now) {
             sent_now = request.client.poll_sendfile(cx, part, most);
         }
         let done = part.offset >= part.end;
+        if sent_now.is_pending() {
+            // Who knows what of it is still in memory when the client has taken some.
+            self.warm = 0;
+        }
         match ready!(sent(request, sent_now)) {
             Ok(0) => Poll::Ready(Err(truncated())),
             Ok(_) => {
@@ -103,7 +108,8 @@ impl Sender {
             Err(error) => Poll::Ready(Err(error)),
         }
     }
-    /// Makes sure that the next window of the file in front is in memory: a thread of the pool waits for the disk, not the loop.
+    /// Makes sure that what is sent next of the file in front is in memory: a thread of the pool waits for the disk, not the
+    /// loop.
     fn warm(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(Chunk::File(part)) = self.queue.front() else { return Poll::Ready(Ok(())) };
         if part.offset < self.warm {
@@ -113,11 +119,11 @@ impl Sender {
         let window = (part.end - part.offset).min(most);
         if self.reading.is_none() {
             if sys::file::is_cached(&part.file, part.offset, window) {
-                self.warm = part.offset + window;
+                let most = part.end.min(part.offset + if self.forgetful { window } else { SENDFILE });
+                self.warm = warm_until(&part.file, part.offset + window, most);
                 return Poll::Ready(Ok(()));
             }
-            let part = FileBody { file: part.file.clone(), offset: part.offset, end: part.end };
-            self.reading = Some(read_elsewhere(request, part, window as usize));
+            self.reading = Some(read_elsewhere(request, (&part.file, part.offset), window as usize));
         }
         let Some(reading) = &mut self.reading else { return Poll::Ready(Ok(())) };
         let read = ready!(reading.as_mut().poll(cx))?;
@@ -147,6 +153,18 @@ impl Sender {
     }
 }
 
+/// How far a file is in memory of which all is before `from`, looked at window by window.
+fn warm_until(file: &File, mut from: u64, end: u64) -> u64 {
+    while from < end {
+        let window = (end - from).min(WINDOW);
+        if !sys::file::ends_cached(file, from, window) {
+            break;
+        }
+        from += window;
+    }
+    from
+}
+
 /// Reads a small file behind the head if it is in memory.
 pub(super) fn read_small(part: &mut FileBody, head: &mut Vec<u8>) -> bool {
     let before = head.len();
@@ -161,22 +179,22 @@ pub(super) fn read_small(part: &mut FileBody, head: &mut Vec<u8>) -> bool {
     }
 }
 
-fn part_of(request: &Request) -> FileBody {
+/// The file that is the body, and the place in it.
+fn part_of(request: &Request) -> io::Result<(&OpenFile, u64)> {
     match &request.response.body {
-        Body::File(part) => FileBody { file: part.file.clone(), offset: part.offset, end: part.end },
-        _ => unreachable!("asked only while the body is a file"),
+        Body::File(part) => Ok((&part.file, part.offset)),
+        _ => Err(truncated()),
     }
 }
 
 /// Reads a part of a file in the pool of blocking threads.
-fn read_elsewhere(request: &Request, part: FileBody, most: usize) -> Reading {
-    let offset = part.offset;
-    match part.file.twin() {
+fn read_elsewhere(request: &Request, (file, offset): (&OpenFile, u64), most: usize) -> Reading {
+    match file.twin() {
         Ok(file) => blocking(request, move || read_at(&file, offset, most)),
         // No descriptor is left: the loop waits for the disk, lest the answer be broken off.
         Err(_) => {
             descriptors::make_room(&request.thread);
-            let read = read_at(&part.file, offset, most);
+            let read = read_at(file, offset, most);
             Box::pin(async { read })
         }
     }
