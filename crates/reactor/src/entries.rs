@@ -416,9 +416,15 @@ impl Waiting {
     /// Wakes all of them.
     pub(crate) fn wake(self) {
         let Waiting { read, write, closed, .. } = self;
-        for waker in [read, write, closed].into_iter().flatten() {
-            waker.wake();
-        }
+        // One by one: an array of them would be built, walked and dropped for each event.
+        let wake = |waker: Option<Waker>| {
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        };
+        wake(read);
+        wake(write);
+        wake(closed);
     }
 }
 

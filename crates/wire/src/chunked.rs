@@ -109,7 +109,7 @@ impl Decoder {
     /// Reads on. After [`Step::Data`] the caller calls again with what follows the data; after
     /// [`Step::Done`] it must not.
     pub fn decode(&mut self, buf: &[u8]) -> Result<Step, BadChunk> {
-        let mut at = 0;
+        let mut at = self.plain_line(buf);
         while let Some(&byte) = buf.get(at) {
             if self.state == State::Data {
                 return Ok(Step::Data(at..at + self.take(buf.len() - at)));
@@ -121,6 +121,30 @@ impl Decoder {
             at += 1;
         }
         Ok(if self.is_done() { Step::Done { consumed: at } } else { Step::More { consumed: at } })
+    }
+
+    /// Reads what is between two chunks if it is there at once and as nearly everybody writes it, CRLF and a size of up to
+    /// four digits; returns how long it is. Anything else is left for [`Decoder::step`], byte by byte.
+    #[inline]
+    fn plain_line(&mut self, buf: &[u8]) -> usize {
+        let end = match (self.state, buf) {
+            (State::Size, _) => 0,
+            (State::DataEnd, [b'\r', b'\n', ..]) => 2,
+            _ => return 0,
+        };
+        let (mut at, mut size) = (end, 0);
+        while let Some(digit) = buf.get(at).and_then(|byte| hex(*byte)).filter(|_| at < end + 4) {
+            size = size << 4 | u64::from(digit);
+            at += 1;
+        }
+        let used = at as u32 + 2;
+        if size == 0 || !buf[at..].starts_with(b"\r\n") || self.excess + used > EXCESS {
+            return 0;
+        }
+        self.left = size;
+        self.excess = (self.excess + used).saturating_sub((size + FREE) as u32);
+        self.state = State::Data;
+        at + 2
     }
 
     /// Takes up to `available` bytes of data; returns how many.

@@ -36,10 +36,13 @@ pub(super) async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
                 }
                 return Ok(true);
             }
-            let timeout = core.client_header_timeout;
-            let until = *deadline.get_or_insert(request.thread.handle.now() + timeout);
-            request.client.set_deadline(Some(until));
-            request.client.set_yielding(Some(request.started + WHOLE_HEAD));
+            // Once: a head that drips in is none the younger for its next byte.
+            if deadline.is_none() {
+                let timeout = core.client_header_timeout;
+                deadline = Some(request.thread.handle.now() + timeout);
+                request.client.set_deadline(deadline);
+                request.client.set_yielding(Some(request.started + WHOLE_HEAD));
+            }
         }
         match request.receive().await {
             Ok(0) if request.buffer.is_empty() => {

@@ -134,7 +134,7 @@ pub async fn read_some(request: &mut Request, out: &mut Vec<u8>) -> Result<bool,
     }
     let before = out.len();
     loop {
-        take_buffered(request, out)?;
+        take_buffered(request, Some(out))?;
         if request.body.complete || out.len() > before {
             return Ok(!request.body.complete);
         }
@@ -245,22 +245,28 @@ fn arrived(request: &mut Request, read: io::Result<usize>) -> Result<usize, u16>
     }
 }
 
-/// Moves what is read but not decoded yet from `request.buffer` to `out`.
-fn take_buffered(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
-    let (before, start) = (out.len(), request.unread);
-    match request.body.framing {
-        Framing::None => request.body.complete = true,
+/// Takes what is read but not decoded yet from `request.buffer`, to `out` if anybody wants it.
+fn take_buffered(request: &mut Request, out: Option<&mut Vec<u8>>) -> Result<(), u16> {
+    let start = request.unread;
+    let taken = match request.body.framing {
+        Framing::None => {
+            request.body.complete = true;
+            0
+        }
         Framing::Length(length) => {
             let left = length - request.body.read;
             let there = &request.buffer[request.unread..];
             let n = there.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            out.extend_from_slice(&there[..n]);
+            if let Some(out) = out {
+                out.extend_from_slice(&there[..n]);
+            }
             request.unread += n;
             request.body.complete = n as u64 == left;
+            n as u64
         }
         Framing::Chunked => take_chunks(request, out)?,
-    }
-    request.body.read += (out.len() - before) as u64;
+    };
+    request.body.read += taken;
     request.body.consumed += (request.unread - start) as u64;
     Ok(())
 }
@@ -274,28 +280,32 @@ fn check_chunk(request: &Request, held: u64, size: u64) -> Result<(), u16> {
     Err(413)
 }
 
-fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
-    let before = out.len();
+/// How much of the body the chunks held.
+fn take_chunks(request: &mut Request, mut out: Option<&mut Vec<u8>>) -> Result<u64, u16> {
+    let mut taken = 0;
     while request.unread < request.buffer.len() {
         let there = &request.buffer[request.unread..];
-        let held = request.body.read + (out.len() - before) as u64;
+        let held = request.body.read + taken;
         let decoded = request.body.decoder.decode(there);
         let left = request.body.decoder.left_in_chunk();
         match decoded {
             Ok(Step::Data(data)) => {
                 check_chunk(request, held, left.saturating_add(data.len() as u64))?;
-                out.extend_from_slice(&there[data.clone()]);
+                if let Some(out) = &mut out {
+                    out.extend_from_slice(&there[data.clone()]);
+                }
+                taken += data.len() as u64;
                 request.unread += data.end;
             }
             Ok(Step::More { consumed }) => {
                 check_chunk(request, held, left)?;
                 request.unread += consumed;
-                return Ok(());
+                break;
             }
             Ok(Step::Done { consumed }) => {
                 request.unread += consumed;
                 request.body.complete = true;
-                return Ok(());
+                break;
             }
             Err(_) => {
                 log_error!(request, "client sent invalid chunked body");
@@ -306,7 +316,7 @@ fn take_chunks(request: &mut Request, out: &mut Vec<u8>) -> Result<(), u16> {
             }
         }
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// Whether what was read with the head has the whole of a body in chunks, or shows that it is broken.
@@ -370,15 +380,13 @@ pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
     if request.body.complete {
         return Ok(());
     }
-    let mut part = request.thread.buffer();
     let (consumed, read) = (request.body.consumed, request.body.read);
-    let result = take_buffered(request, &mut part);
+    let result = take_buffered(request, None);
     // As in nginx, `$request_length` has only what somebody read, and so has `$content_length` of chunks.
     request.body.consumed = consumed;
     if request.body.framing == Framing::Chunked {
         request.body.read = read;
     }
-    request.thread.give_buffer(part);
     result
 }
 
