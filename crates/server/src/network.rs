@@ -1,9 +1,26 @@
 //! Networks as nginx writes them, and who a client is behind proxies that are trusted.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use conf::{Args, Scope};
 use reactor::Peer;
+
+/// Appends an address as logs and headers show it; allocates nothing.
+pub fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, rest @ ..] = ip.octets();
+            wire::push_decimal(out, first.into());
+            for octet in rest {
+                out.push(b'.');
+                wire::push_decimal(out, octet.into());
+            }
+        }
+        // Writing to memory cannot fail.
+        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+    }
+}
 
 /// A network, or the clients of unix-domain sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,6 +14,7 @@ use super::response::FileBody;
 use crate::connection::{Rest, Socket};
 use crate::http2::stream::Stream;
 use crate::modules::ssl::{Agreed, Tls};
+use crate::network::push_ip;
 use crate::proxy_protocol::Proxied;
 use crate::worker::thread::{BLOCK, Thread};
 
@@ -279,16 +280,26 @@ impl Client {
     }
     /// Appends the IP address the client connected to, as a URL has it.
     pub fn push_local_ip(&self, out: &mut Vec<u8>) {
-        let text = match self.local().map(|local| local.ip()) {
-            Some(IpAddr::V4(ip)) => ip.to_string(),
-            Some(IpAddr::V6(ip)) => format!("[{ip}]"),
-            None => return,
-        };
-        out.extend_from_slice(text.as_bytes());
+        match self.local().map(|local| local.ip()) {
+            Some(ip @ IpAddr::V4(_)) => push_ip(ip, out),
+            Some(ip @ IpAddr::V6(_)) => {
+                out.push(b'[');
+                push_ip(ip, out);
+                out.push(b']');
+            }
+            None => {}
+        }
     }
     /// The client's address as logs show it: an IP address without port, or `unix:`.
     pub fn address_text(&self) -> String {
         self.peer.ip().map_or_else(|| "unix:".into(), |ip| ip.to_string())
+    }
+    /// Appends [`Client::address_text`].
+    pub fn push_address(&self, out: &mut Vec<u8>) {
+        match self.peer.ip() {
+            Some(ip) => push_ip(ip, out),
+            None => out.extend_from_slice(b"unix:"),
+        }
     }
     /// Says that nothing more will be sent; the client may go on sending.
     ///

@@ -5,6 +5,7 @@ pub mod client;
 pub mod error_page;
 pub mod file;
 pub mod filters;
+mod notes;
 pub mod open_files;
 pub mod output;
 pub mod pace;

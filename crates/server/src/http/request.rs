@@ -13,6 +13,7 @@ use wire::{Known, Method, RequestHead, Span};
 
 use super::body::RequestBody;
 use super::client::Client;
+use super::notes::Notes;
 use super::plan::{Plan, PlanId, Steps};
 use super::response::Response;
 use super::router::ServerId;
@@ -115,7 +116,7 @@ pub struct Request {
     pub captures: Captures,
     /// The steps of the rewrite phase that `if` blocks moved into.
     pub pass: Pass,
-    notes: Vec<Box<dyn Any>>,
+    notes: Notes,
     /// `$request_id`, once asked for.
     random_id: Option<[u8; 16]>,
 }
@@ -140,7 +141,7 @@ pub enum Stage {
 /// What modules attach for one pass through a location; an internal redirect clears it.
 #[derive(Default)]
 pub struct Pass {
-    notes: Vec<Box<dyn Any>>,
+    notes: Notes,
     /// `try_files` found the path behind an `alias` that is not one location's prefix replaced (`location ~ ..`).
     pub behind_alias: bool,
 }
@@ -231,7 +232,7 @@ impl Request {
             values: Values::default(),
             captures: Captures::default(),
             pass: Pass::default(),
-            notes: Vec::new(),
+            notes: Notes::default(),
             random_id: None,
         }
     }
@@ -391,31 +392,31 @@ impl Request {
     }
     /// Attaches something that lives until the request ends.
     pub fn keep<T: Any>(&mut self, note: T) {
-        self.notes.push(Box::new(note));
+        self.notes.keep(note);
     }
     /// What was attached with [`Request::keep`].
     pub fn kept<T: Any>(&self) -> Option<&T> {
-        self.notes.iter().find_map(|note| note.downcast_ref())
+        self.notes.kept()
     }
     /// As [`Request::kept`], to change it.
     pub fn kept_mut<T: Any>(&mut self) -> Option<&mut T> {
-        self.notes.iter_mut().find_map(|note| note.downcast_mut())
+        self.notes.kept_mut()
     }
     /// Drops what was attached with [`Request::keep`].
     pub fn forget<T: Any>(&mut self) {
-        self.notes.retain(|note| !note.is::<T>());
+        self.notes.forget::<T>();
     }
     /// Attaches something that lives until the request leaves this location.
     pub fn keep_in_pass<T: Any>(&mut self, note: T) {
-        self.pass.notes.push(Box::new(note));
+        self.pass.notes.keep(note);
     }
     /// What was attached with [`Request::keep_in_pass`].
     pub fn kept_in_pass<T: Any>(&self) -> Option<&T> {
-        self.pass.notes.iter().find_map(|note| note.downcast_ref())
+        self.pass.notes.kept()
     }
     /// As [`Request::kept_in_pass`], to change it.
     pub fn kept_in_pass_mut<T: Any>(&mut self) -> Option<&mut T> {
-        self.pass.notes.iter_mut().find_map(|note| note.downcast_mut())
+        self.pass.notes.kept_mut()
     }
     /// Appends what group `n` of the last regular expression captured.
     pub fn capture(&self, n: u8, out: &mut Vec<u8>) {

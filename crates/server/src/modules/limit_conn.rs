@@ -103,7 +103,21 @@ impl Status {
 /// What a request was given, once, however many locations it passes; given back with it.
 struct Taken {
     status: Status,
-    _places: Vec<Place>,
+    _places: Places,
+}
+/// The first is where no vector is needed: most have one limit.
+#[derive(Default)]
+struct Places {
+    first: Option<Place>,
+    others: Vec<Place>,
+}
+impl Places {
+    fn push(&mut self, place: Place) {
+        match self.first {
+            None => self.first = Some(place),
+            Some(_) => self.others.push(place),
+        }
+    }
 }
 /// One of the places of a key.
 struct Place {
@@ -190,7 +204,7 @@ impl Step for Gate {
         if request.kept::<Taken>().is_some() {
             return Verdict::Next.into();
         }
-        let mut places = Vec::new();
+        let mut places = Places::default();
         for limit in &self.limits {
             match limit.ask(request) {
                 Asked::NoKey => {}
@@ -205,7 +219,7 @@ impl Step for Gate {
                 }
             }
         }
-        if !places.is_empty() {
+        if places.first.is_some() {
             request.keep(Taken { status: Status::Passed, _places: places });
         }
         Verdict::Next.into()
@@ -215,7 +229,7 @@ impl Step for Gate {
 impl Gate {
     fn reject(&self, request: &mut Request) -> Verdict {
         let status = if self.refusal.dry_run { Status::RejectedDryRun } else { Status::Rejected };
-        request.keep(Taken { status, _places: Vec::new() });
+        request.keep(Taken { status, _places: Places::default() });
         if self.refusal.dry_run { Verdict::Next } else { Verdict::Reject(self.refusal.status) }
     }
 }

@@ -13,7 +13,7 @@ pub(super) static VARIABLES: &[Variable] = &[
             out.extend_from_slice(header.value.of(&r.buffer));
             out.extend_from_slice(b", ");
         }
-        out.extend_from_slice(r.client.address_text().to_string().as_bytes());
+        r.client.push_address(out);
         true
     }),
 ];

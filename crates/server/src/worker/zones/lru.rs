@@ -1,18 +1,22 @@
 //! A table of bounded size, in the order of use.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, RandomState};
 
 /// Nobody.
 const NONE: u32 = u32::MAX;
+/// An entry that is removed leaves the memory of its key to the next one, up to so many bytes.
+const KEPT_KEY: usize = 64;
 
 /// An entry's place in its table; good until the entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id(u32);
 
-/// Entries by key, the one used last first. Keys come from clients: the table's hash is keyed.
+/// Entries by key, the one used last first. Keys come from clients: the table's hash is keyed. A key that comes and goes, as
+/// with a request, allocates nothing.
 pub struct Lru<V> {
-    index: HashMap<Arc<[u8]>, u32>,
+    hasher: RandomState,
+    /// Ids of entries, each where its hash says or in a place behind; a power of two of places, a quarter of them free.
+    index: Vec<u32>,
     nodes: Vec<Node<V>>,
     free: Vec<u32>,
     newest: u32,
@@ -21,18 +25,20 @@ pub struct Lru<V> {
     most: u64,
 }
 struct Node<V> {
-    key: Arc<[u8]>,
-    value: V,
-    cost: u64,
+    key: Vec<u8>,
+    hash: u32,
     newer: u32,
     older: u32,
+    cost: u64,
+    value: V,
 }
 
 impl<V> Lru<V> {
     /// An empty one, with room for entries whose costs sum up to `most`.
     pub fn new(most: u64) -> Lru<V> {
         Lru {
-            index: HashMap::new(),
+            hasher: RandomState::new(),
+            index: Vec::new(),
             nodes: Vec::new(),
             free: Vec::new(),
             newest: NONE,
@@ -43,15 +49,17 @@ impl<V> Lru<V> {
     }
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.nodes.len() - self.free.len()
     }
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len() == 0
     }
     /// The entry of a key; it counts as used now.
     pub fn find(&mut self, key: &[u8]) -> Option<Id> {
-        let id = *self.index.get(key)?;
+        let hash = self.hash(key);
+        let is_it = |id: u32| self.nodes.get(id as usize).is_some_and(|n| n.hash == hash && n.key == key);
+        let id = self.index[self.place(hash, is_it)?];
         if self.newest != id {
             self.unlink(id);
             self.link(id);
@@ -64,37 +72,102 @@ impl<V> Lru<V> {
     }
     /// Adds an entry that is not there yet; `None` if there is no room for it.
     pub fn insert(&mut self, key: &[u8], value: V, cost: u64) -> Option<Id> {
-        let used = self.used.checked_add(cost).filter(|used| *used <= self.most)?;
-        self.used = used;
-        let key: Arc<[u8]> = key.into();
-        let node = Node { key: key.clone(), value, cost, newer: NONE, older: NONE };
+        self.used = self.used.checked_add(cost).filter(|used| *used <= self.most)?;
+        if (self.len() + 1) * 4 > self.index.len() * 3 {
+            self.grow();
+        }
+        let hash = self.hash(key);
         let id = match self.free.pop() {
             Some(id) => {
-                self.nodes[id as usize] = node;
+                let node = &mut self.nodes[id as usize];
+                node.key.extend_from_slice(key);
+                (node.value, node.hash, node.cost) = (value, hash, cost);
                 id
             }
             None => {
-                self.nodes.push(node);
+                self.nodes.push(Node { key: key.into(), hash, newer: NONE, older: NONE, cost, value });
                 self.nodes.len() as u32 - 1
             }
         };
-        self.index.insert(key, id);
+        self.enter(id, hash);
         self.link(id);
         Some(Id(id))
     }
+
+    fn hash(&self, key: &[u8]) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+    /// The place behind `place`, round the end.
+    fn next(&self, place: usize) -> usize {
+        (place + 1) & (self.index.len() - 1)
+    }
+    /// Where the index would have this hash, if everybody had their place.
+    fn home(&self, hash: u32) -> usize {
+        hash as usize & (self.index.len() - 1)
+    }
+    /// The place of the one among those with this hash that is it.
+    fn place(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<usize> {
+        if self.index.is_empty() {
+            return None;
+        }
+        let mut place = self.home(hash);
+        while self.index[place] != NONE {
+            if is_it(self.index[place]) {
+                return Some(place);
+            }
+            place = self.next(place);
+        }
+        None
+    }
+    fn enter(&mut self, id: u32, hash: u32) {
+        let mut place = self.home(hash);
+        while self.index[place] != NONE {
+            place = self.next(place);
+        }
+        self.index[place] = id;
+    }
+    fn grow(&mut self) {
+        let ids = std::mem::take(&mut self.index);
+        self.index = vec![NONE; (ids.len() * 2).max(8)];
+        for id in ids.into_iter().filter(|id| *id != NONE) {
+            self.enter(id, self.nodes[id as usize].hash);
+        }
+    }
+    /// Empties a place of the index; those behind that were kept from a place of their own by it move up.
+    fn vacate(&mut self, mut hole: usize) {
+        let mask = self.index.len() - 1;
+        let mut place = hole;
+        loop {
+            place = self.next(place);
+            let id = self.index[place];
+            if id == NONE {
+                break;
+            }
+            let home = self.home(self.nodes[id as usize].hash);
+            let distance = |from: usize| place.wrapping_sub(from) & mask;
+            if distance(home) >= distance(hole) {
+                self.index[hole] = id;
+                hole = place;
+            }
+        }
+        self.index[hole] = NONE;
+    }
+
     /// The entry that was not used for the longest time.
     pub fn oldest(&self) -> Option<Id> {
         (self.oldest != NONE).then_some(Id(self.oldest))
     }
     /// Removes an entry.
     pub fn remove(&mut self, id: Id) {
-        let Some(node) = self.nodes.get_mut(id.0 as usize) else { return };
-        let key = std::mem::take(&mut node.key);
-        self.used -= std::mem::take(&mut node.cost);
-        if self.index.remove(&key).is_some() {
-            self.unlink(id.0);
-            self.free.push(id.0);
-        }
+        let Some(node) = self.nodes.get(id.0 as usize) else { return };
+        let Some(place) = self.place(node.hash, |other| other == id.0) else { return };
+        self.vacate(place);
+        let node = &mut self.nodes[id.0 as usize];
+        self.used -= node.cost;
+        node.key.clear();
+        node.key.shrink_to(KEPT_KEY);
+        self.unlink(id.0);
+        self.free.push(id.0);
     }
 
     fn link(&mut self, id: u32) {
@@ -160,5 +233,35 @@ mod tests {
                 prop_assert_eq!(table.len(), list.len());
             }
         }
+
+        /// Whoever is in, is found, however many came and went.
+        #[test]
+        fn nobody_is_lost(steps in prop::collection::vec((any::<bool>(), 0u16..200), 0..600)) {
+            let mut table = Lru::new(1000);
+            let mut there = std::collections::BTreeMap::new();
+            for (comes, key) in steps {
+                let id = there.remove(&key);
+                if let Some(id) = id {
+                    table.remove(id);
+                }
+                if comes {
+                    there.insert(key, table.insert(&key.to_be_bytes(), key, 1).unwrap());
+                }
+            }
+            for key in 0..200u16 {
+                prop_assert_eq!(table.find(&key.to_be_bytes()), there.get(&key).copied());
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_is_removed_once_and_long_keys_are_not_kept() {
+        let mut table = Lru::new(10);
+        let id = table.insert(&[b'x'; 1000], 1, 10).unwrap();
+        assert_eq!(table.insert(b"y", 2, 1), None);
+        table.remove(id);
+        table.remove(id);
+        assert!(table.is_empty() && table.oldest().is_none() && table.nodes[0].key.capacity() <= KEPT_KEY);
+        assert_eq!(table.insert(b"y", 2, 10), Some(id));
     }
 }

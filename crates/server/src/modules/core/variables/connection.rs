@@ -5,13 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{number, seconds};
 use crate::http::request::Request;
+use crate::network::push_ip;
 use crate::proxy_protocol::{BadTlv, Proxied};
 
 pub fn remote_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    match request.client.peer.ip() {
-        Some(ip) => push_ip(ip, out),
-        None => out.extend_from_slice(b"unix:"),
-    }
+    request.client.push_address(out);
     true
 }
 pub fn binary_remote_addr(request: &mut Request, out: &mut Vec<u8>) -> bool {
@@ -50,21 +48,6 @@ pub fn tcp(request: &mut Request, out: &mut Vec<u8>, value: fn(&sys::net::TcpInf
 fn push_port(port: u16, out: &mut Vec<u8>) -> bool {
     port == 0 || number(port.into(), out)
 }
-fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [first, rest @ ..] = ip.octets();
-            wire::push_decimal(out, first.into());
-            for octet in rest {
-                out.push(b'.');
-                wire::push_decimal(out, octet.into());
-            }
-        }
-        // Writing to memory cannot fail.
-        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
-    }
-}
-
 fn proxied(
     request: &Request,
     address: fn(&Proxied) -> SocketAddr,
