@@ -3,24 +3,23 @@
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fs::File;
-use std::rc::Rc;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use wire::{Known, Method};
 
-use super::open_files::Found;
+use super::open_files::{Found, SentFile};
 use super::phases::Next;
 use super::request::Request;
 use super::symlinks::{self, Links};
 use crate::modules::core::types;
 use crate::worker::descriptors;
-use crate::worker::ledger::{Class, Counted, OpenFile};
+use crate::worker::ledger::{Class, Counted};
 
 /// Answers a request for a part of a regular file: what is none is left to others ([`Next::Go`]).
 pub fn answer_part(
     request: &mut Request,
-    respond: impl FnOnce(&mut Request, &[u8], Rc<OpenFile>, &Stat) -> Next,
+    respond: impl FnOnce(&mut Request, &[u8], SentFile, &Stat) -> Next,
 ) -> Next {
     if !matches!(request.method, Method::Get | Method::Head) {
         return Next::Status(405);
@@ -155,5 +154,5 @@ fn open(path: &mut Vec<u8>, links: Option<(Links, usize)>) -> Result<Found, Errn
     };
     let stat = rustix::fs::fstat(&fd)?;
     let folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    Ok(Found { stat, file: (!folder).then(|| Rc::new(Counted::new(Class::File, File::from(fd)))) })
+    Ok(Found { stat, file: (!folder).then(|| SentFile::Own(Counted::new(Class::File, File::from(fd)))) })
 }

@@ -5,6 +5,7 @@
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use rustix::fs::Stat;
@@ -15,12 +16,37 @@ use crate::worker::descriptors::none_left;
 use crate::worker::ledger::OpenFile;
 
 /// What is at a path.
-#[derive(Clone)]
 pub struct Found {
     /// Its kind, size, times.
     pub stat: Stat,
     /// It, open for reading; nothing for a directory.
-    pub file: Option<Rc<OpenFile>>,
+    pub file: Option<SentFile>,
+}
+
+/// An open file: one answer's own, as most are, or shared with a cache or between the parts of an answer.
+pub enum SentFile {
+    /// Nobody else has it.
+    Own(OpenFile),
+    /// Others may have it.
+    Shared(Rc<OpenFile>),
+}
+impl SentFile {
+    /// It, for others to have it, too.
+    pub fn share(self) -> Rc<OpenFile> {
+        match self {
+            SentFile::Own(file) => Rc::new(file),
+            SentFile::Shared(file) => file,
+        }
+    }
+}
+impl Deref for SentFile {
+    type Target = OpenFile;
+    fn deref(&self) -> &OpenFile {
+        match self {
+            SentFile::Own(file) => file,
+            SentFile::Shared(file) => file,
+        }
+    }
 }
 
 /// One `open_file_cache` or `open_log_file_cache` directive.
@@ -103,12 +129,12 @@ struct Entry {
 
 impl Entry {
     fn holds_a_file(&self) -> bool {
-        matches!(&self.kept, Kept::Found(Found { file: Some(_), .. }))
+        matches!(&self.kept, Kept::Found(_, Some(_)))
     }
 }
 
 enum Kept {
-    Found(Found),
+    Found(Stat, Option<Rc<OpenFile>>),
     Failed(Errno),
     /// A file that was not wanted often enough to stay open.
     Closed,
@@ -128,13 +154,16 @@ impl Cache {
         }
         let found = open(path);
         let uses = self.entries.get(&**path).map_or(1, |entry| entry.uses);
-        let kept = match &found {
-            Ok(found) if found.file.is_none() || uses >= by.min_uses => Kept::Found(found.clone()),
-            Ok(_) => Kept::Closed,
-            Err(error) if by.errors && !none_left(*error) => Kept::Failed(*error),
-            Err(_) => {
+        let (kept, found) = match found {
+            Ok(Found { stat, file }) if file.is_none() || uses >= by.min_uses => {
+                let file = file.map(SentFile::share);
+                (Kept::Found(stat, file.clone()), Ok(Found { stat, file: file.map(SentFile::Shared) }))
+            }
+            Ok(found) => (Kept::Closed, Ok(found)),
+            Err(error) if by.errors && !none_left(error) => (Kept::Failed(error), Err(error)),
+            Err(error) => {
                 self.remove(path);
-                return found;
+                return Err(error);
             }
         };
         self.keep(by, path, Entry { kept, created: now, accessed: now, uses, links: by.links });
@@ -156,7 +185,9 @@ impl Cache {
             return None;
         }
         match &entry.kept {
-            Kept::Found(found) => Some(Ok(found.clone())),
+            Kept::Found(stat, file) => {
+                Some(Ok(Found { stat: *stat, file: file.clone().map(SentFile::Shared) }))
+            }
             Kept::Failed(error) => Some(Err(*error)),
             Kept::Closed => None,
         }
@@ -211,7 +242,7 @@ mod tests {
             crate::worker::ledger::Class::File,
             std::fs::File::open("/dev/null").unwrap(),
         );
-        Ok(Found { stat: rustix::fs::fstat(&file).unwrap(), file: Some(Rc::new(file)) })
+        Ok(Found { stat: rustix::fs::fstat(&file).unwrap(), file: Some(SentFile::Own(file)) })
     }
     /// Whether the path had to be looked at.
     fn looks(cache: &mut Cache, by: &Use, path: &str, now: u64, what: Result<Found, Errno>) -> bool {

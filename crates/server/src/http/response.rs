@@ -8,8 +8,10 @@ use std::rc::Rc;
 use wire::{Known, Span};
 
 use super::filters::{self, BodyFilter, Chunk, Piece};
+use super::open_files::SentFile;
 use super::relay::UpstreamBody;
 use super::request::Request;
+use crate::worker::ledger::OpenFile;
 
 /// The answer to one request; pooled with it.
 #[derive(Default)]
@@ -207,11 +209,19 @@ impl Series {
 /// A part of an open file.
 pub struct FileBody {
     /// The file.
-    pub file: Rc<crate::worker::ledger::OpenFile>,
+    pub file: SentFile,
     /// Next byte to send.
     pub offset: u64,
     /// End of the part.
     pub end: u64,
+}
+
+impl FileBody {
+    /// It, and its file for others.
+    pub fn share(self) -> (FileBody, Rc<OpenFile>) {
+        let file = self.file.share();
+        (FileBody { file: SentFile::Shared(file.clone()), ..self }, file)
+    }
 }
 
 impl Response {

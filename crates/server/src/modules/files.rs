@@ -1,7 +1,5 @@
 //! Files: `index`, and everything below `root` or `alias` that no other handler answers.
 
-use std::rc::Rc;
-
 use conf::{Args, Error, HTTP, Inherit, LOCATION, SERVER, Scope, directive};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
@@ -9,7 +7,7 @@ use wire::Method;
 
 use super::Module;
 use crate::http::file::{self, failed, find, stat, text};
-use crate::http::open_files::Found;
+use crate::http::open_files::{Found, SentFile};
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -18,7 +16,6 @@ use crate::http::steps::{Handler, Outcome};
 use crate::http::variables::Template;
 use crate::log::Action;
 use crate::worker::generation::Compiler;
-use crate::worker::ledger::OpenFile;
 
 pub(crate) static MODULE: Module = Module {
     name: "index",
@@ -196,7 +193,7 @@ fn serve(request: &mut Request) -> Next {
     next
 }
 
-fn respond(request: &mut Request, file: Rc<OpenFile>, stat: &Stat) -> Next {
+fn respond(request: &mut Request, file: SentFile, stat: &Stat) -> Next {
     if request.method == Method::Post && request.error_status == 0 {
         return Next::Status(405);
     }
@@ -205,13 +202,13 @@ fn respond(request: &mut Request, file: Rc<OpenFile>, stat: &Stat) -> Next {
     file::describe(request, stat, length);
     let read_ahead = request.plan().core.delivery.read_ahead;
     if read_ahead > 0 && length > read_ahead {
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+        let _ = rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::Sequential);
     }
     request.response.body = body(request, file, length);
     Next::Respond
 }
 
-fn body(request: &Request, file: Rc<OpenFile>, length: u64) -> Body {
+fn body(request: &Request, file: SentFile, length: u64) -> Body {
     if length == 0 {
         return Body::Empty;
     }

@@ -1,19 +1,18 @@
 //! `flv`: Flash video from a byte that `?start=` names on, behind a header of its own.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use conf::{Error, LOCATION, Scope, directive};
 use rustix::fs::Stat;
 
 use super::Module;
 use crate::http::file;
+use crate::http::open_files::SentFile;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::steps::{Handler, Outcome};
 use crate::worker::generation::Compiler;
-use crate::worker::ledger::OpenFile;
 
 pub(crate) static MODULE: Module = Module {
     name: "flv",
@@ -36,7 +35,7 @@ impl Handler for Flv {
     }
 }
 
-fn respond(request: &mut Request, file: Rc<OpenFile>, stat: &Stat) -> Next {
+fn respond(request: &mut Request, file: SentFile, stat: &Stat) -> Next {
     let size = stat.st_size as u64;
     let start = wire::uri::arg(&request.args, b"start").and_then(wire::parse_length);
     let start = start.filter(|start| *start < size).unwrap_or(0);

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::os::unix::fs::FileExt;
-use std::rc::Rc;
 
 use conf::{Error, IN_HTTP, LOCATION, Scope, directive, exactly, flag};
 use formats::mp4::{Cut, Fault, Limits, Span, cut};
@@ -10,12 +9,12 @@ use rustix::fs::Stat;
 
 use super::Module;
 use crate::http::file;
+use crate::http::open_files::SentFile;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::http::steps::{Handler, Outcome};
 use crate::worker::generation::Compiler;
-use crate::worker::ledger::OpenFile;
 
 pub(crate) static MODULE: Module = Module {
     name: "mp4",
@@ -66,7 +65,7 @@ impl Handler for Mp4 {
 }
 
 impl Mp4 {
-    fn respond(&self, request: &mut Request, path: &[u8], file: Rc<OpenFile>, stat: &Stat) -> Next {
+    fn respond(&self, request: &mut Request, path: &[u8], file: SentFile, stat: &Stat) -> Next {
         let size = stat.st_size as u64;
         let span = asked(&request.args, self.key_frame);
         let part = match span {

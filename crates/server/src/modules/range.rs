@@ -9,6 +9,7 @@ use wire::range::Ranges;
 
 use super::Module;
 use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
+use crate::http::open_files::SentFile;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
 use crate::worker::generation::Compiler;
@@ -127,13 +128,13 @@ fn multiple(request: &mut Request, ranges: &[Range<u64>], length: u64) {
 fn cut(request: &mut Request, parts: Vec<Part>, end: Vec<u8>) {
     let body = std::mem::take(&mut request.response.body);
     request.response.body = match body {
-        Body::File(whole) => pieces(parts, end, |range| {
-            Body::File(FileBody {
-                file: whole.file.clone(),
-                offset: whole.offset + range.start,
-                end: whole.offset + range.end,
+        Body::File(whole) => {
+            let (whole, file) = whole.share();
+            pieces(parts, end, |range| {
+                let (offset, end) = (whole.offset + range.start, whole.offset + range.end);
+                Body::File(FileBody { file: SentFile::Shared(file.clone()), offset, end })
             })
-        }),
+        }
         Body::Memory(text) => {
             let take = |range: Range<u64>| text[range.start as usize..range.end as usize].to_vec();
             pieces(parts, end, |range| Body::Memory(take(range).into()))

@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::rc::Rc;
 
 use conf::{Args, Error, Scope};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::http::open_files::{Declared, Found, Use};
+use crate::http::open_files::{Declared, Found, SentFile, Use};
 use crate::http::request::Request;
 use crate::http::variables::Template;
 use crate::log::Errno as Shown;
@@ -94,7 +93,7 @@ fn open(path: &mut Vec<u8>) -> Result<Found, Errno> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path.as_slice(), flags, Mode::from_raw_mode(0o644))?;
     let stat = rustix::fs::fstat(&fd)?;
-    Ok(Found { stat, file: Some(Rc::new(Counted::new(Class::Log, File::from(fd)))) })
+    Ok(Found { stat, file: Some(SentFile::Own(Counted::new(Class::Log, File::from(fd)))) })
 }
 
 fn root_exists(request: &mut Request, text: &mut Vec<u8>) -> bool {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::http::filters::Chunk;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
+use crate::worker::ledger::OpenFile;
 
 /// How much of a file is read at a time.
 const PIECE: u64 = 64 * 1024;
@@ -16,7 +17,7 @@ pub struct Piece {
     /// The bytes.
     pub text: Vec<u8>,
     /// The file and the place in it.
-    pub origin: Option<(Rc<crate::worker::ledger::OpenFile>, u64)>,
+    pub origin: Option<(Rc<OpenFile>, u64)>,
 }
 
 /// The next piece of a body; `None` at its end.
@@ -44,7 +45,13 @@ pub async fn next(request: &Request, body: &mut Body) -> io::Result<Option<Piece
                     continue;
                 }
             },
-            Body::File(part) if part.offset < part.end => return read(request, part).await.map(Some),
+            Body::File(part) if part.offset < part.end => {
+                let Body::File(part) = std::mem::take(body) else { return Ok(None) };
+                let (mut part, file) = part.share();
+                let piece = read(request, &mut part, file).await;
+                *body = Body::File(part);
+                return piece.map(Some);
+            }
             // Nobody makes a series of pieces before pages are made.
             Body::File(_) | Body::Empty | Body::Series(_) => return Ok(None),
             Body::Upstream(upstream) => match std::future::poll_fn(|cx| upstream.poll_next(cx)).await? {
@@ -78,12 +85,12 @@ fn text(chunk: Chunk) -> Vec<u8> {
     }
 }
 
-async fn read(request: &Request, part: &mut FileBody) -> io::Result<Piece> {
+async fn read(request: &Request, part: &mut FileBody, file: Rc<OpenFile>) -> io::Result<Piece> {
     let (offset, size) = (part.offset, (part.end - part.offset).min(PIECE) as usize);
     let mut text = vec![0; size];
     let n = match sys::file::read_cached(&part.file, &mut text, offset) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let file = part.file.twin()?;
+            let file = file.twin()?;
             let read = move || -> io::Result<Vec<u8>> {
                 let mut text = vec![0; size];
                 let n = file.read_at(&mut text, offset)?;
@@ -101,5 +108,5 @@ async fn read(request: &Request, part: &mut FileBody) -> io::Result<Piece> {
     }
     text.truncate(n);
     part.offset += n as u64;
-    Ok(Piece { text, origin: Some((part.file.clone(), offset)) })
+    Ok(Piece { text, origin: Some((file, offset)) })
 }

@@ -7,6 +7,7 @@ use super::source::{self, Piece};
 use super::text::{self, Result};
 use super::{Ssi, date, page};
 use crate::http::filters::Unfit;
+use crate::http::open_files::SentFile;
 use crate::http::paths;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -113,7 +114,7 @@ impl<'a> Weave<'a> {
                 continue;
             }
             let place = origin.as_ref().map(|(file, offset)| FileBody {
-                file: file.clone(),
+                file: SentFile::Shared(file.clone()),
                 offset: offset + from as u64,
                 end: offset + at as u64,
             });

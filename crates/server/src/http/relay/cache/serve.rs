@@ -1,6 +1,5 @@
 //! From an answer that was kept to the client's.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use wire::{Progress, ResponseParser};
@@ -9,6 +8,7 @@ use super::super::protocol::Protocol;
 use super::super::respond;
 use super::super::settings::Settings;
 use crate::cache::Opened;
+use crate::http::open_files::SentFile;
 use crate::http::phases::Next;
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -45,7 +45,7 @@ pub(in super::super) fn serve(
     }
     response.body = match body.is_empty() {
         true => Body::Empty,
-        false => Body::File(FileBody { file: Rc::new(opened.file), offset: body.start, end: body.end }),
+        false => Body::File(FileBody { file: SentFile::Own(opened.file), offset: body.start, end: body.end }),
     };
     Next::Respond
 }
