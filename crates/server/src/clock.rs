@@ -73,6 +73,21 @@ impl Clock {
     }
 }
 
+/// `1994/11/06 08:49:37`: now, as the error log has it. It may be written from anywhere, in a turn of a loop or outside.
+pub fn error_log_time() -> [u8; 19] {
+    thread_local! {
+        static LAST: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let (second, text) = LAST.get();
+    if second == now.as_secs() {
+        return text;
+    }
+    let text = Local::of(now.as_secs(), &TimeZone::system()).error_log();
+    LAST.set((now.as_secs(), text));
+    text
+}
+
 /// A second of local time in decimal digits.
 pub struct Local {
     year: [u8; 4],

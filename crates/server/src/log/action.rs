@@ -46,8 +46,9 @@ impl Action {
     }
     /// Its words, where the message does not end in such words of its own.
     pub(super) fn behind(self, message: &[u8]) -> Option<&'static str> {
+        let text = self.text()?;
         let own = memmem::rfind(message, b" while ").map(|at| &message[at + 7..]);
-        self.text().filter(|_| !own.is_some_and(says_what))
+        (!own.is_some_and(says_what)).then_some(text)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Context, LONGEST, Level, Shown};
+use super::line::{LONGEST, Shown};
+use super::{Context, Level};
 use crate::http::request::Request;
 
 /// A message as one line.

@@ -26,7 +26,7 @@ impl Memory {
     pub fn new(size: usize, place: &str) -> Option<Memory> {
         let title = format!("MEMLOG {size} {place}\n");
         let start = title.len();
-        if size < start + super::LONGEST {
+        if size < start + super::line::LONGEST {
             return None;
         }
         let mut text = vec![b' '; size].into_boxed_slice();

@@ -4,6 +4,7 @@
 
 mod action;
 mod json;
+mod line;
 mod memory;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use action::Action;
 pub use conf::Level;
+pub use line::{Errno, settle};
 pub use memory::Memory;
 use reactor::Peer;
 
@@ -154,10 +156,11 @@ impl ErrorLog {
         for (_, target) in self.targets.iter().filter(|(least, _)| level <= *least) {
             let line = match target {
                 Target::Json(_) => object.get_or_insert_with(|| json::line(level, context, message)),
-                _ => text.get_or_insert_with(|| line(level, context, message)),
+                _ => text.get_or_insert_with(|| line::line(level, context, message)),
             };
             deliver(target.plain(), level, line);
         }
+        text.into_iter().for_each(line::give_back);
     }
 }
 
@@ -173,70 +176,6 @@ fn deliver(target: &Target, level: Level, line: &[u8]) {
         }
         Target::Json(_) => Ok(()),
     };
-}
-
-/// nginx keeps an error line below 2048 bytes.
-const LONGEST: usize = 2048;
-
-fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) -> Vec<u8> {
-    let mut line = Vec::with_capacity(256);
-    line.extend_from_slice(&crate::clock::Local::now().error_log());
-    let (pid, tid) = (std::process::id(), sys::process::thread_id());
-    put(&mut line, format_args!(" [{}] {pid}#{tid}: ", level.name()));
-    if let Some(id) = context.connection {
-        put(&mut line, format_args!("*{id} "));
-    }
-    let start = line.len();
-    put(&mut line, message);
-    if let Some(request) = context.request {
-        if let Some(action) = request.action.behind(&line[start..]) {
-            put(&mut line, format_args!(" while {action}"));
-        }
-        request_context(request, &mut line);
-    }
-    if let Some((client, listener)) = context.waiting {
-        put(&mut line, format_args!(", client: {}, server: {listener}", Shown(client)));
-    }
-    line.truncate(LONGEST - 1);
-    // What clients sent may be anything, but one message is one line.
-    line.iter_mut().filter(|byte| byte.is_ascii_control()).for_each(|byte| *byte = b'?');
-    line.push(b'\n');
-    line
-}
-
-fn put(line: &mut Vec<u8>, text: fmt::Arguments<'_>) {
-    // Writing to memory cannot fail.
-    let _ = line.write_fmt(text);
-}
-fn put_quoted(line: &mut Vec<u8>, name: &str, value: &[u8]) {
-    line.extend_from_slice(b", ");
-    line.extend_from_slice(name.as_bytes());
-    line.extend_from_slice(b": \"");
-    line.extend_from_slice(value);
-    line.push(b'"');
-}
-
-fn request_context(request: &Request, line: &mut Vec<u8>) {
-    put(line, format_args!(", client: {}", Shown(request.client.peer)));
-    let server = request.generation.shared.server(request.server);
-    put(line, format_args!(", server: {}", server.name));
-    if !request.line().is_empty() {
-        put_quoted(line, "request", request.line());
-    }
-    if request.depth > 0 {
-        put_quoted(line, "subrequest", &request.uri);
-    }
-    if request.upstream.is_asked() {
-        line.extend_from_slice(b", upstream: \"");
-        request.upstream.put_url(line);
-        line.push(b'"');
-    }
-    if let Some(host) = request.header(wire::Known::Host) {
-        put_quoted(line, "host", host);
-    }
-    if let Some(referrer) = request.header(wire::Known::Referer) {
-        put_quoted(line, "referrer", referrer);
-    }
 }
 
 /// What a message is about.
@@ -262,27 +201,6 @@ impl<'a> Context<'a> {
     /// A connection before its first request, and the address it came to.
     pub fn waiting(id: u64, client: Peer, listener: &'a Address) -> Context<'a> {
         Context { connection: Some(id), request: None, waiting: Some((client, listener)) }
-    }
-}
-
-/// A client's address without its port.
-struct Shown(Peer);
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.ip() {
-            Some(ip) => ip.fmt(f),
-            None => f.write_str("unix:"),
-        }
-    }
-}
-
-/// An operating system's error as nginx writes it: `11: Resource temporarily unavailable`.
-pub struct Errno<'a>(pub &'a std::io::Error);
-impl fmt::Display for Errno<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(code) = self.0.raw_os_error() else { return write!(f, "{}", self.0) };
-        let text = self.0.to_string();
-        write!(f, "{code}: {}", text.split(" (os error").next().unwrap_or(&text))
     }
 }
 

@@ -117,6 +117,7 @@ pub fn spawn(
 ) -> io::Result<(Remote<Rest>, JoinHandle<()>)> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker {i}")).spawn(move || {
+        crate::log::settle();
         if let Some(cores) = cores
             && let Err(error) = sys::affinity::bind(&cores)
         {
