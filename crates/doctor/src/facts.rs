@@ -34,6 +34,8 @@ pub struct Facts {
     pub own: Vec<Link>,
     /// How often the quota of processor time was used up.
     pub throttled: Option<Throttled>,
+    /// Processes of its cgroup that the kernel has killed for memory.
+    pub killed: Option<Killed>,
     /// What error logs say.
     pub events: Events,
     /// What access logs say.
@@ -161,6 +163,16 @@ pub struct Throttled {
     pub throttled_grown: u64,
     /// For how many microseconds it stood still, since its cgroup was made.
     pub micros: u64,
+}
+
+/// Processes that were killed because the memory of their cgroup was used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Killed {
+    /// Since the cgroup was made.
+    pub total: u64,
+    /// While looking.
+    pub grown: u64,
 }
 
 /// Where requests are passed to.

@@ -6,7 +6,9 @@ mod cases;
 use capacity::{Kind, Link, Severity};
 use cases::{TAIL, configured, healthy, of_log};
 use doctor::diagnose::{Diagnosis, diagnose};
-use doctor::facts::{Application, Facts, Growing, Open, Status, Throttled, Upstream, Worker, Written};
+use doctor::facts::{
+    Application, Facts, Growing, Killed, Open, Status, Throttled, Upstream, Worker, Written,
+};
 use doctor::logs::Concurrency;
 use doctor::logs::access::Access;
 use machine::sockets::{Held, Queue};
@@ -420,4 +422,16 @@ fn changes_start_from_what_the_application_says() {
         finding.evidence.iter().any(|line| line.contains("workers 40 (gunicorn.conf.py)")),
         "{finding:?}"
     );
+}
+
+#[test]
+fn processes_killed_for_memory() {
+    let mut facts = healthy();
+    facts.killed = Some(Killed::default());
+    assert!(diagnose(&facts).findings.is_empty());
+    facts.killed = Some(Killed { total: 2, grown: 0 });
+    assert_eq!(diagnose(&facts).findings[0].severity, Severity::Note);
+    facts.killed = Some(Killed { total: 3, grown: 1 });
+    let found = first(&facts, "worker_killed");
+    assert_eq!(found.findings[0].severity, Severity::Critical);
 }

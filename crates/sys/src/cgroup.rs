@@ -41,6 +41,25 @@ fn throttling_in(root: &Path, groups: &str) -> Option<Throttling> {
     groups.lines().filter_map(of_line).max_by_key(|found| found.throttled)
 }
 
+/// How many processes of the group of this process the kernel has killed because its memory was used up; `None` where
+/// nobody counts.
+pub fn killed_of(pid: u32) -> Option<u64> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    killed_in(Path::new("/sys/fs/cgroup"), &groups)
+}
+
+fn killed_in(root: &Path, groups: &str) -> Option<u64> {
+    let of_line = |line: &str| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        let file = if controllers.is_empty() { "memory.events" } else { "memory.oom_control" };
+        // Its own group: those around it have others' in theirs.
+        let text = fs::read_to_string(folders(root, controllers, path).first()?.join(file)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    };
+    groups.lines().filter_map(of_line).max()
+}
+
 fn throttling(file: &Path) -> Option<Throttling> {
     let text = fs::read_to_string(file).ok()?;
     let number = |name: &str| {
@@ -187,6 +206,17 @@ mod tests {
         let old = Throttling { periods: 5, throttled: 2, micros: 7 };
         assert_eq!(throttling_in(&tree.0, "3:cpu:/c\n"), Some(old));
         assert_eq!(throttling_in(&tree.0, "0::/d\n"), None);
+    }
+
+    #[test]
+    fn processes_that_were_killed() {
+        let files = [
+            ("memory/a/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"),
+            ("b/memory.events", "low 0\noom 2\noom_kill 1\noom_group_kill 0\n"),
+        ];
+        let tree = Tree::new("killed", &files);
+        assert_eq!(killed_in(&tree.0, "4:memory:/a\n0::/\n"), Some(3));
+        assert_eq!((killed_in(&tree.0, "0::/b\n"), killed_in(&tree.0, "0::/c\n")), (Some(1), None));
     }
 
     #[test]

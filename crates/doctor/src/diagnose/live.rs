@@ -30,6 +30,7 @@ pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> V
         all.extend(held_by_idle(facts, setup));
     }
     if let Some(running) = &facts.running {
+        all.extend(killed(facts));
         all.extend(unit_not_applied(running));
         all.extend(leaving(running));
     }
@@ -249,6 +250,22 @@ fn limit_not_landed(running: &Running, config: &Config, nr_open: Option<u64>) ->
             Effect::Restart,
         ))
         .not_this("the master's /proc/PID/limits: the worker's count");
+    Some(finding)
+}
+
+/// The memory of the cgroup was used up, once at least.
+fn killed(facts: &Facts) -> Option<Finding> {
+    let killed = facts.killed.filter(|killed| killed.total > 0)?;
+    let severity = if killed.grown > 0 { Severity::Critical } else { Severity::Note };
+    let title = "The kernel has killed processes of this service for memory";
+    let finding = Finding::new(severity, "worker_killed", Some(Kind::Memory), title)
+        .seen(format!("memory.events: oom_kill {}, {} of them while looking", killed.total, killed.grown))
+        .means("all connections of a worker that is killed are lost")
+        .change(
+            Change::new("dmesg | grep -i 'killed process'", "the machine", Effect::AtOnce)
+                .note("says when, and which"),
+        )
+        .not_this("more worker_connections: each costs memory");
     Some(finding)
 }
 

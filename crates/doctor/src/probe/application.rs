@@ -188,6 +188,7 @@ fn is_same(listen: &str, address: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn values(found: &[Written]) -> Vec<(&str, &str)> {
         found.iter().map(|written| (written.name.as_str(), written.value.as_str())).collect()
@@ -217,5 +218,14 @@ mod tests {
     fn we_are_no_application() {
         let me = Process { arguments: vec!["doctor".to_owned()], ..Process::default() };
         assert_eq!(application(&me, &[], "unix:/x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_and_any_command_line(text in "([\\[\\]=;#a]|listen|include|pm|\n| |-w|\\PC){0,40}") {
+            let _ = pool(&text, "unix:/a", "");
+            let _ = lines(&text, &PHP, "");
+            let _ = flags(text.split_whitespace(), &GUNICORN, "");
+        }
     }
 }

@@ -87,6 +87,7 @@ fn text_at(bytes: &[u8], at: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_stands_in_a_program() {
@@ -103,5 +104,14 @@ mod tests {
         assert_eq!(of(""), all(["1.27.0", "/usr/local/nginx", "conf/nginx.conf", "logs/error.log"]));
         assert_eq!(of(" --with-debug --conf-path=/c").2, "/c");
         assert_eq!(of_program(b"something else"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_program(mut bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..200) {
+            let _ = of_program(&bytes);
+            bytes.splice(at.min(bytes.len()).., *b"nginx version: nginx/1 --prefix=");
+            let _ = of_program(&bytes);
+        }
     }
 }

@@ -15,7 +15,7 @@ use machine::{descriptors, namespace};
 
 use super::built::Built;
 use super::{Wanted, lua, status, upstreams};
-use crate::facts::{Facts, Growing, Limit, Open, Running, Throttled, Worker};
+use crate::facts::{Facts, Growing, Killed, Limit, Open, Running, Throttled, Worker};
 use crate::input;
 
 /// Which right an error asks for.
@@ -90,9 +90,12 @@ pub(super) fn look(server: &Server, version: String, wanted: &Wanted, facts: &mu
     let before: Vec<_> = server.workers.iter().map(|worker| worker.usage().ok()).collect();
     let quota = || server.workers.first().and_then(|worker| sys::cgroup::throttling_of(worker.pid));
     let throttled = quota();
+    let killed = || server.workers.first().and_then(|worker| sys::cgroup::killed_of(worker.pid));
+    let killed_before = killed();
     let mut workers = open(server, facts);
     let inodes: Vec<Vec<u32>> = workers.iter().map(|(_, sockets)| sockets.clone()).collect();
-    let (found, _) = namespace::in_network_of(pid, || sockets::read(&inodes));
+    let config = facts.config.as_ref();
+    let (found, _) = namespace::in_network_of(pid, || upstreams::read(&inodes, config));
     match found {
         Ok(found) => upstreams::use_sockets(&found, &mut workers, facts),
         Err(error) => facts.unread.push(format!("sock_diag: {error}{}", right(&error))),
@@ -108,6 +111,9 @@ pub(super) fn look(server: &Server, version: String, wanted: &Wanted, facts: &mu
     pages.ask_again(facts);
     let seconds = begun.elapsed().as_secs_f64();
     facts.counters = Some(Growing { total: last, grown: last.since(&first), seconds });
+    facts.killed = killed()
+        .zip(killed_before)
+        .map(|(total, before)| Killed { total, grown: total.saturating_sub(before) });
     facts.throttled = quota().map(|after| grown(after, throttled.unwrap_or(after)));
     for (((worker, _), process), before) in workers.iter_mut().zip(&server.workers).zip(before) {
         let Some((before, after)) = before.zip(process.usage().ok()) else { continue };

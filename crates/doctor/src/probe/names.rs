@@ -79,11 +79,19 @@ fn asked(names: Vec<String>) -> HashMap<String, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn names_in_a_file() {
         let hosts = "127.0.0.1 localhost\n# 10.0.0.1 app\n10.0.0.7 x APP # app2\nfe80::1 app\nrubbish app\n";
         assert_eq!(in_hosts(hosts, "app:80"), ["10.0.0.7:80", "[fe80::1]:80"]);
         assert!(in_hosts(hosts, "app2:80").is_empty() && in_hosts(hosts, "app").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_of_hosts(text in "([#:.a1 \t\n]|127.0.0.1|\\PC){0,40}", name in "[a:1]{0,5}") {
+            in_hosts(&text, &name);
+        }
     }
 }
