@@ -1,7 +1,7 @@
 //! Settings, windows, what ends streams or all of them.
 
 use super::{Client, Fault, MOST_ACKS, MOST_WINDOW, Taken, breach, number, unknown_stream};
-use crate::frame::{FrameHead, Kind, code, flag, setting};
+use crate::frame::{FrameHead, HEAD, Kind, code, flag, setting};
 
 impl Client {
     pub(super) fn settings(&mut self, head: FrameHead, payload: &[u8]) -> Taken {
@@ -69,6 +69,9 @@ impl Client {
     }
     /// What has to be answered must not be more than the server takes of answers.
     fn count(&mut self, which: usize, too_many: &str) -> Taken {
+        if self.acks == [0; 2] {
+            self.first_ack = self.out.len() + HEAD;
+        }
         self.acks[which] += 1;
         match self.acks[which] > MOST_ACKS {
             true => breach(code::ENHANCE_YOUR_CALM, too_many),

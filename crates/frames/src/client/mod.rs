@@ -67,8 +67,10 @@ pub struct Client {
     table_changed: bool,
     /// It takes no new streams any more, or broke a rule in one.
     worn: bool,
-    /// Settings and pings whose answers wait.
+    /// Settings and pings that were answered since the first answer that may not be sent yet.
     acks: [u32; 2],
+    /// Where that stands in `out`.
+    first_ack: usize,
     /// Why nothing goes in or out any more.
     fault: Option<Fault>,
 }
@@ -128,6 +130,7 @@ impl Default for Client {
             table_changed: false,
             worn: false,
             acks: [0; 2],
+            first_ack: 0,
             fault: None,
         };
         let mut settings = Vec::with_capacity(18);
@@ -177,10 +180,14 @@ impl Client {
     pub fn note_sent(&mut self, bytes: usize) {
         let was_full = self.is_full();
         self.sent = (self.sent + bytes).min(self.out.len());
-        if self.sent == self.out.len() {
-            self.out.clear();
-            self.sent = 0;
+        if self.sent >= self.first_ack {
             self.acks = [0; 2];
+        }
+        // Where more is set out before all is sent, what is sent must not stay for ever.
+        if self.sent == self.out.len() || self.sent >= FULL {
+            self.out.drain(..self.sent);
+            self.first_ack = self.first_ack.saturating_sub(self.sent);
+            self.sent = 0;
         }
         if was_full && !self.is_full() {
             self.streams.iter_mut().for_each(Stream::wake);

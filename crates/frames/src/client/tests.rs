@@ -201,6 +201,20 @@ fn nothing_grows_without_end() {
     let pings = frame(Kind::Ping, 0, 0, &[0; 8]).repeat(5001);
     client.take(&pings);
     assert_eq!(head(&mut client, 1), broken("upstream sent too many ping frames"));
+    // But as many as it likes of those that it reads, while there is always something to send.
+    let mut client = Client::default();
+    let id = client.begin(GET, false, 1000).unwrap();
+    client.take(&frame(Kind::WindowUpdate, 0, 0, &[0, 0xff, 0xff, 0xff]));
+    client.take(&frame(Kind::WindowUpdate, 0, id, &[0, 0xff, 0xff, 0xff]));
+    for _ in 0..1000 {
+        client.take(&frame(Kind::Ping, 0, 0, &[0; 8]).repeat(10));
+        while let Poll::Ready(room) = client.poll_room(id, &cx(), 3000) {
+            client.send(id, &vec![0; room], false);
+        }
+        client.note_sent(5000);
+        assert!(!client.is_over() && !client.output().is_empty());
+        assert!(client.out.len() < 256 * 1024);
+    }
     // A head without end.
     let mut client = asked(1);
     client.take(&frame(Kind::Headers, 0, 1, b""));

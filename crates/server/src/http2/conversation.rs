@@ -388,6 +388,10 @@ impl Conversation {
             };
             self.sent.set(self.sent.get() + written);
             self.progress.set(true);
+            // Where more is set out before all is sent, what is sent must not stay for ever.
+            if (GATHERED..out.len()).contains(&self.sent.get()) {
+                out.drain(..self.sent.replace(0));
+            }
         }
         self.sent.set(0);
         if out.capacity() > 0 {
