@@ -11,6 +11,7 @@ fn clients_behind_trusted_proxies() {
             location / { return 200 \"$remote_addr $remote_port|$realip_remote_addr\"; }
             location /xff { real_ip_header X-Forwarded-For; real_ip_recursive on; allow all; try_files /none @show; }
             location /last { real_ip_header X-Forwarded-For; allow all; try_files /none @show; }
+            location /ports { allow all; return 200 \"$remote_port|$realip_remote_port|$connection_time\"; }
             location /own { real_ip_header Client; try_files /none @show; }
             location @show { allow all; return 200 \"$remote_addr $remote_port|$realip_remote_addr\"; } }";
     on_both(text, |server| {
@@ -36,6 +37,10 @@ fn clients_behind_trusted_proxies() {
         }
         assert_eq!(server.get_with("/own", &[("Client", "198.51.100.1")]).status, 403);
         server.error_log().wait_for("access forbidden by rule, client: 198.51.100.1, server: ");
+        let text = server.get_with("/ports", &[("X-Real-IP", "192.0.2.1:99")]).text();
+        let values: Vec<&str> = text.split('|').collect();
+        assert!(values[0] == "99" && values[1].parse::<u16>().is_ok_and(|port| port > 1023), "{text}");
+        assert!(values[2].parse::<f64>().is_ok_and(|seconds| seconds < 60.0), "{text}");
         // The next request on the connection is the proxy's own again.
         let mut client = server.client();
         client.request("GET", "/a", &[("X-Real-IP", "192.0.2.9")], b"");

@@ -48,6 +48,11 @@ fn put() {
         assert_eq!(server.request("PUT", "/no/such/folder", &[], b"x").status, 500);
         assert_eq!(server.request("PUT", "/full/b/c", &[], b"made").status, 201);
         assert_eq!(server.read("html/full/b/c"), b"made");
+        // A file is in the way.
+        assert_eq!(server.request("PUT", "/full/b/c/d", &[], b"x").status, 500);
+        server
+            .error_log()
+            .wait_match(r#"\[crit\] .* rename\(\) ".*/full/b/c/d" failed \(20: Not a directory\)"#);
         assert_eq!(server.request("PUT", "/none/x", &[], b"x").status, 405);
         assert_eq!(server.request("PUT", "/big", &[], &vec![0; 2 << 20]).status, 413);
         let left = std::fs::read_dir(server.path("html")).expect("the folder").count();
@@ -149,6 +154,8 @@ fn copy_and_move() {
             ("MOVE", "/dir2/", vec![to("/dir3/")], 201),
             ("MOVE", "/dir3/", vec![to("/dir4/"), ("Depth", "0")], 400),
             ("COPY", "/alias/file", vec![to("/alias/by-alias")], 204),
+            ("COPY", "/file", vec![to("/odd%zz")], 204),
+            ("COPY", "/file", vec![to("/no/such/folder")], 500),
             ("COPY", "/alias/file", vec![to("/al")], 400),
         ] {
             if is_harmless(server, path, want) {
@@ -160,11 +167,13 @@ fn copy_and_move() {
             ("moved", "text"),
             ("url copy", "text"),
             ("by-alias", "text"),
+            ("oddzz", "text"),
             ("dir/sub/file", "deep"),
         ] {
             assert_eq!(server.read(&format!("html/{path}")), text.as_bytes(), "{path}");
         }
         assert!(!server.path("html/copy").exists());
+        server.error_log().wait_match(r#"\[crit\] .* open\(\) ".*/no/such/folder" failed \(2: "#);
         if server.binary() == Binary::Plimsoll {
             assert_eq!(server.read("html/dir3/sub/file"), b"deep");
             assert!(!server.path("html/dir2").exists());

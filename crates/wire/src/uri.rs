@@ -157,14 +157,24 @@ pub fn escape_html(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends text with its escapes decoded; what is no escape stays as it is.
+/// Appends text with its escapes decoded. As in nginx, of what looks like an escape and is none the first character
+/// behind the `%` is left where that is no digit, and nothing otherwise.
 pub fn unescape(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = memchr(b'%', rest) {
         out.extend_from_slice(&rest[..at]);
-        let (byte, length) = unescape_at(rest, at).map_or((b'%', 1), |byte| (byte, 3));
-        out.push(byte);
-        rest = &rest[at + length..];
+        let length = match (unescape_at(rest, at), rest.get(at + 1)) {
+            (Some(byte), _) => {
+                out.push(byte);
+                3
+            }
+            (None, Some(first)) if !first.is_ascii_hexdigit() => {
+                out.push(*first);
+                2
+            }
+            _ => 3,
+        };
+        rest = rest.get(at + length..).unwrap_or_default();
     }
     out.extend_from_slice(rest);
 }
@@ -280,8 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn unescape_leaves_what_is_no_escape() {
-        assert_eq!(escaped_with(unescape, b"a%20b%2fc%zz%4%"), "a b/c%zz%4%");
+    fn unescape_leaves_little_of_what_is_no_escape() {
+        assert_eq!(escaped_with(unescape, b"a%20b%2fc%zz%4%"), "a b/czz");
+        assert_eq!(escaped_with(unescape, b"%4x%%41%%%4"), "%41%");
     }
 
     #[test]

@@ -231,7 +231,6 @@ fn refuse_body(request: &Request, what: &str) -> Result<(), u16> {
     }
 }
 
-/// The file of the path in force, without a slash behind it.
 /// A path with the slash that the request has behind it.
 fn named(request: &Request, mut path: PathBuf) -> PathBuf {
     if request.uri.ends_with(b"/") {
@@ -240,6 +239,7 @@ fn named(request: &Request, mut path: PathBuf) -> PathBuf {
     path
 }
 
+/// The file of the path in force, without a slash behind it.
 fn path(request: &mut Request) -> Result<PathBuf, u16> {
     if !request.has_file_path() {
         return Err(500);
@@ -306,7 +306,9 @@ fn failed(request: &Request, fault: &Fault, not_found: u16) -> u16 {
         Errno::NOSPC => (507, false),
         _ => (500, false),
     };
-    let level = if common { crate::log::Level::Error } else { crate::log::Level::Crit };
+    // What is copied is opened by another part of nginx, which takes it more seriously.
+    let level =
+        if common && fault.call != "open()" { crate::log::Level::Error } else { crate::log::Level::Crit };
     let (call, path, error) = (fault.call, fault.path.display(), crate::log::Errno(&fault.error));
     match call {
         _ if let Some(to) = &fault.to => {

@@ -48,7 +48,9 @@ impl Dav {
         check_places(request, &from, &there, slash, &to)?;
         let old = self.look_at_old(request, &there, slash, overwrite, &to)?;
         let stat = fs::symlink_metadata(&from);
-        let stat = stat.map_err(|error| failed(request, &Fault::new("lstat()", &from, error), 404))?;
+        let stat = stat.map_err(|error| {
+            failed(request, &Fault::new("lstat()", &super::named(request, from.clone()), error), 404)
+        })?;
         if !stat.is_dir() && slash {
             return Err(failed(request, &Fault::new("lstat()", &from, Errno::NOTDIR.into()), 404));
         }

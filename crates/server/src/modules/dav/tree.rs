@@ -93,8 +93,11 @@ fn write(path: &Path, content: Content, how: &Put) -> io::Result<()> {
 /// Makes the folders on the way to a file.
 fn make_way(path: &Path, mode: u32) -> Result<(), Fault> {
     let Some(folder) = path.parent() else { return Ok(()) };
-    let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
-    made.map_err(|error| Fault::new("mkdir()", folder, error))
+    match DirBuilder::new().recursive(true).mode(mode).create(folder) {
+        // A file is in the way: whoever wants to go there will be told.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|error| Fault::new("mkdir()", folder, error)),
+    }
 }
 
 pub(super) fn make_folder(path: &Path, mode: u32) -> Result<(), Fault> {
