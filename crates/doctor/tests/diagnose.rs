@@ -273,10 +273,29 @@ fn proxy_loops() {
 
 #[test]
 fn wrong_fixes_that_were_tried_are_seen() {
-    let text = "events { multi_accept on; worker_connections 1024; } http { server { listen 80; } }";
-    let events = of_log(&["[alert] 7#7: 1024 worker_connections are not enough"]).events;
-    let diagnosis = first(&Facts { events, ..configured(text) }, "slots_full");
-    assert!(diagnosis.findings[0].evidence.iter().any(|seen| seen.contains("multi_accept is on")));
+    let text = "events { multi_accept on; worker_connections 65535; } http { server { listen 80; } }";
+    let tried = |line: &str, code: &str| {
+        let events = of_log(&[&format!("{line}{TAIL}")]).events;
+        first(&Facts { events, ..configured(text) }, code).findings[0].evidence.join("\n")
+    };
+    let seen = tried(
+        "[alert] 7#7: *1 65535 worker_connections are not enough while connecting to upstream",
+        "slots_full",
+    );
+    assert!(
+        seen.contains("multi_accept is on (/etc/nginx/nginx.conf:1): tried already, and no help"),
+        "{seen}"
+    );
+    assert!(!seen.contains("worker_connections 65535 ("), "{seen}");
+    let seen = tried(
+        "[error] 7#7: *9 connect() to unix:/a failed (11: x) while connecting to upstream",
+        "upstream_queue_full",
+    );
+    assert!(
+        seen.contains("multi_accept is on (")
+            && seen.contains("worker_connections 65535 (/etc/nginx/nginx.conf:1)"),
+        "{seen}"
+    );
 }
 
 #[test]
@@ -418,10 +437,7 @@ fn changes_start_from_what_the_application_says() {
     }];
     let finding = diagnose(&facts).findings.remove(0);
     assert_eq!(finding.changes[0].setting, "gunicorn --workers 80");
-    assert!(
-        finding.evidence.iter().any(|line| line.contains("workers 40 (gunicorn.conf.py)")),
-        "{finding:?}"
-    );
+    assert!(finding.evidence.iter().any(|line| line.contains("gunicorn.conf.py: workers 40")), "{finding:?}");
 }
 
 #[test]

@@ -103,6 +103,31 @@ fn shapes_of_logs_and_configurations() {
     all.iter().for_each(|folder| check(folder));
 }
 
+/// Whatever is asked for fits a terminal.
+#[test]
+fn help_and_pages_are_80_columns_wide() {
+    let said = |args: &[&str]| {
+        let output = Command::new(Binary::Plimsoll.path()).args(args).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let size = ["size", "--rate", "200", "--seconds", "0.4"];
+    let all = [
+        &["doctor", "--help"][..],
+        &["size", "--help"],
+        &["top", "--help"],
+        &["doctor", "--nonsense"],
+        &size,
+    ];
+    for args in all {
+        let text = said(args);
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(!text.is_empty() && wide.is_empty(), "{args:?}: {wide:#?}");
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/findings/slots_full.md");
+    assert_eq!(said(&["doctor", "--explain", "slots_full"]), fs::read_to_string(page).unwrap());
+    assert!(said(&["doctor", "--explain", "nothing"]).contains("no finding \"nothing\""));
+}
+
 /// One incident in every form of the report.
 #[test]
 fn forms() {

@@ -90,9 +90,19 @@ fn in_brackets(text: &str) -> Option<u64> {
 /// How much it says that it takes at once.
 pub(super) fn seen(address: &str, facts: &Facts) -> Option<String> {
     let known = facts.upstreams.iter().find(|upstream| upstream.address == address)?.application.as_ref()?;
-    let mut words = vec![format!("{} workers", known.workers)];
-    words.extend(known.settings.iter().map(|set| format!("{} {} ({})", set.name, set.value, set.place)));
-    Some(format!("{} (pid {}): {}", known.kind, known.pid, words.join(", ")))
+    let workers =
+        if known.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", known.workers) };
+    let mut words = format!("{} (pid {}): {workers}", known.kind, known.pid);
+    let mut place = "";
+    for set in &known.settings {
+        // Settings of one file, or of the command line, stand together.
+        words += &match set.place == place {
+            true => format!(", {} {}", set.name, set.value),
+            false => format!("; {}: {} {}", set.place, set.name, set.value),
+        };
+        place = &set.place;
+    }
+    Some(words)
 }
 
 /// The settings of the application that make its queue emptier, then longer; by its address, or by what it said.
@@ -106,7 +116,7 @@ pub(super) fn changes(of: &str, facts: &Facts) -> Vec<Change> {
     let online = facts.running.as_ref().map(|running| running.online as u64).filter(|online| *online > 0);
     let mut changes = vec![
         Change::new(program.workers(of, online, known), program.place(), Effect::RestartUpstream)
-            .note("or more than now: more work done is the real fix"),
+            .note("more work done is the real fix"),
         Change::new(program.backlog(length), program.place(), Effect::RestartUpstream)
             .note("a longer queue only waits longer; a reload keeps the old one"),
     ];

@@ -170,9 +170,6 @@ fn slots(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
     if let Some(behind) = behind_slots(facts) {
         found.means = format!("{}; {behind}", found.means);
     }
-    if facts.config.as_ref().is_some_and(|config| config.multi_accept.is_some()) {
-        found = found.seen("multi_accept is on: tried already, and no help");
-    }
     // Without a configuration, the line itself says how many there were.
     let from_line =
         limit.map(|connections| Setup { server: capacity::Server::Nginx, connections, ..Setup::default() });

@@ -44,7 +44,7 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     findings.extend(live::findings(facts, &chain, setup.as_ref()));
     findings.extend(events::findings(facts, setup.as_ref()));
     findings.extend(traffic::findings(facts, &chain));
-    let findings = ordered(findings).into_iter().map(|found| completed(found, &chain)).collect();
+    let findings = ordered(findings).into_iter().map(|found| completed(found, &chain, facts)).collect();
     Diagnosis { chain, findings }
 }
 
@@ -84,7 +84,11 @@ fn merge(known: &mut Finding, other: Finding) {
     if known.means.is_empty() {
         known.means = other.means;
     }
-    known.evidence.extend(other.evidence);
+    for seen in other.evidence {
+        if !known.evidence.contains(&seen) {
+            known.evidence.push(seen);
+        }
+    }
     for change in other.changes {
         if !known.changes.iter().any(|had| had.setting == change.setting) {
             known.changes.push(change);
@@ -98,10 +102,30 @@ fn merge(known: &mut Finding, other: Finding) {
 }
 
 /// With what follows from the chain and from the finding's code.
-fn completed(found: Finding, chain: &Chain) -> Finding {
+fn completed(mut found: Finding, chain: &Chain, facts: &Facts) -> Finding {
+    found.evidence.extend(tried(&found, facts));
     let requests = found.requests.or_else(|| chain.requests_through(found.link?));
     let verify = explain::verify(&found.code).unwrap_or_default().to_owned();
     Finding { requests, verify, ..found }
+}
+
+/// So many slots were asked for that somebody must have hoped for them to help.
+const HUGE: u64 = 10_000;
+
+/// What was tried already, and could not help.
+fn tried(found: &Finding, facts: &Facts) -> Vec<String> {
+    let Some(config) = &facts.config else { return Vec::new() };
+    let multi_accept =
+        config.multi_accept.as_ref().map(|place| format!("multi_accept is on ({})", place.words()));
+    let connections = config.connections.as_ref().filter(|(written, _)| *written >= HUGE);
+    let huge =
+        connections.map(|(written, place)| format!("worker_connections {written} ({})", place.words()));
+    let useless = match found.code.as_str() {
+        "slots_full" => [multi_accept, None],
+        "upstream_queue_full" | "application_busy" | "proxy_loop" => [multi_accept, huge],
+        _ => [None, None],
+    };
+    useless.into_iter().flatten().map(|what| format!("{what}: tried already, and no help")).collect()
 }
 
 /// A request that cannot go on fills what is before it: so the last link of the chain is the first cause.

@@ -111,7 +111,7 @@ pub(super) fn events(events: &[&Event]) -> String {
             out,
             "<text x=\"0\" y=\"{:.1}\">{} <tspan fill=\"var(--soft)\">{}</tspan></text>\
              <path d=\"M0 {bottom:.1} H{WIDTH}\" stroke=\"var(--rule)\"/>",
-            bottom - ROW + 12.0,
+            bottom - ROW + 17.0,
             escaped(event.cause.words()),
             event.count
         );

@@ -1,5 +1,6 @@
 //! The report for people: 80 columns, readable without colour.
 
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
@@ -20,7 +21,12 @@ pub struct Colour(pub bool);
 impl Colour {
     /// Colours on a terminal, unless `NO_COLOR` is set.
     pub fn of_stdout() -> Colour {
-        Colour(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        Colour::for_terminal(std::io::stdout().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
+    }
+
+    /// An empty `NO_COLOR` is as none (no-color.org).
+    fn for_terminal(terminal: bool, no_color: Option<&OsStr>) -> Colour {
+        Colour(terminal && no_color.is_none_or(OsStr::is_empty))
     }
 
     /// Text in a colour, by its number.
@@ -257,6 +263,17 @@ fn printable(word: &str) -> Vec<char> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn colours_are_for_terminals_of_those_who_want_them() {
+        let colour = |terminal, wish: Option<&str>| Colour::for_terminal(terminal, wish.map(OsStr::new)).0;
+        assert!(colour(true, None) && colour(true, Some("")));
+        assert!(!colour(true, Some("1")) && !colour(false, None));
+        assert_eq!(
+            (Colour(false).paint("1", "x"), Colour(true).paint("1", "x")),
+            ("x".into(), "\x1b[1mx\x1b[0m".into())
+        );
+    }
 
     #[test]
     fn lines_are_indented() {
