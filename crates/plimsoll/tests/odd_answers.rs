@@ -117,6 +117,26 @@ fn what_is_done_unbuffered_is_said_as_nginx_does() {
     });
 }
 
+/// The client left, not the server: it did not get all that there was.
+#[test]
+fn an_answer_is_not_complete_for_a_client_that_left() {
+    each(|binary| {
+        let origin = Origin::new(|exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
+            // Until the connection closes.
+            let _ = exchange.wire().read_exact(1);
+        });
+        let text = "log_format l '$status $request_completion.'; server { listen 127.0.0.1:%%PORT%%; \
+            access_log logs/l l; location / { proxy_pass http://%%O%%; proxy_buffering off; } }";
+        let server = binary.serve(Site::new(text).with("O", origin.address()));
+        let mut client = server.client();
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        client.wire().read_through(b"\r\n\r\nok").expect("the first of the body");
+        drop(client);
+        assert_eq!(server.log("logs/l").wait_lines(1), ["200 ."]);
+    });
+}
+
 /// Not compared: nginx passes trailers on since 1.27.2, the oracle is older.
 #[test]
 fn trailers_with_one_name_are_one_value_and_bad_ones_are_refused() {

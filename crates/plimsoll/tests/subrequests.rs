@@ -157,3 +157,20 @@ fn a_mirror_that_names_no_path_hears_its_own() {
         assert_eq!(targets, ["/copy?a=b", "/to?a=b"]);
     });
 }
+
+/// That a request within it was logged is not what a request does from then on.
+#[test]
+fn after_a_subrequest_s_line_the_request_goes_on() {
+    each(|binary| {
+        let origin = Origin::echo();
+        let text = "log_subrequest on; server { listen 127.0.0.1:%%PORT%%; \
+            location / { auth_request /auth; proxy_pass http://%%O%%; } \
+            location = /auth { internal; proxy_pass http://%%O%%; proxy_pass_request_body off; \
+            proxy_set_header Content-Length ''; } }";
+        let server = binary.serve(Site::new(text).with("O", origin.address()));
+        let chunk = "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXX";
+        server.raw(format!("POST / HTTP/1.1\r\nHost: a\r\n{chunk}"));
+        let line = server.error_log().wait_for("client sent invalid chunked body");
+        assert!(line.contains("body while sending to client, client: "), "{line}");
+    });
+}

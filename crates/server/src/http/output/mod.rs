@@ -120,7 +120,7 @@ async fn flush(request: &mut Request) -> io::Result<()> {
 fn failed(request: &mut Request, error: &io::Error) {
     request.keep_alive = false;
     request.aborted = true;
-    request.broken = error.kind() == io::ErrorKind::ConnectionAborted && Unfit::of(error).is_none();
+    request.broken = matches!(&request.response.body, Body::Upstream(body) if body.is_broken());
     if error.kind() == io::ErrorKind::TimedOut {
         request.client.timed_out = true;
         log_info!(request, "client timed out (110: Connection timed out) while sending response to client");

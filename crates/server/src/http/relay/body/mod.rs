@@ -268,6 +268,10 @@ impl UpstreamBody {
             inner.log(request);
         }
     }
+    /// Whether it ended too early, by the upstream's doing.
+    pub fn is_broken(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.failure.is_some())
+    }
     /// Whether the upstream connection closes when the client's does.
     pub fn minds_client(&self) -> bool {
         self.inner().is_some_and(|inner| !inner.settings.ignore_client_abort && inner.keeper.is_none())
@@ -430,7 +434,10 @@ impl Inner {
             Some(e) if e.kind() == io::ErrorKind::TimedOut => {
                 self.fail("upstream timed out (110: Connection timed out)".into());
             }
-            Some(e) => self.fail(format!("readv() failed ({})", crate::log::Errno(&e))),
+            Some(e) => {
+                let call = if self.buffering { "readv()" } else { "recv()" };
+                self.fail(format!("{call} failed ({})", crate::log::Errno(&e)));
+            }
         }
         Poll::Ready(Piece::default())
     }
