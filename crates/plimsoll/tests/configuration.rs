@@ -598,3 +598,19 @@ fn settings_that_nginx_does_not_write_about_are_taken() {
         assert_eq!(answer.header("content-encoding"), Some("gzip"));
     });
 }
+
+/// Debian's nginx does not say it yet.
+#[test]
+fn servers_of_an_address_that_differ_in_its_protocols_are_a_warning() {
+    let warned = |listens: [&str; 2]| {
+        let [first, second] = listens.map(|words| format!("listen 127.0.0.1:8082 {words};"));
+        let text =
+            format!("events {{}} http {{ server {{ {first} }} server {{ {second} server_name b; }} }}");
+        let exit = Binary::Plimsoll.check(Site::bare(text));
+        exit.stderr.contains("[warn] protocol options redefined for 127.0.0.1:8082 in ")
+    };
+    assert!(!warned(["proxy_protocol", "proxy_protocol"]));
+    assert!(!warned(["proxy_protocol", ""]));
+    assert!(warned(["proxy_protocol", "http2"]));
+    assert!(warned(["proxy_protocol", "bind"]));
+}

@@ -223,6 +223,19 @@ fn a_named_location_may_limit_methods() {
 }
 
 #[test]
+fn a_file_is_no_answer_to_a_post_even_as_an_error_page() {
+    let text = "location /a { error_page 404 @a; return 404; } location @a { rewrite ^ /page.html last; } \
+        location /loop { try_files /none @loop; } location @loop { try_files /none @loop; }";
+    on_both(testkit::Site::new(text).file("html/page.html", "page"), |server| {
+        assert_eq!(server.get("/a").text(), "page");
+        assert_eq!(server.post("/a", "").status, 405);
+        assert_eq!(server.get("/loop").status, 500);
+        let line = "rewrite or internal redirection cycle while redirect to named location \"@loop\"";
+        server.error_log().wait_for(line);
+    });
+}
+
+#[test]
 fn error_pages_that_are_none() {
     each(|binary: Binary| {
         for (text, words) in [

@@ -262,7 +262,7 @@ fn header_names_with_underscores_or_strange_bytes_are_ignored() {
 
 #[test]
 fn each_server_reads_heads_its_own_way_from_its_name_on() {
-    let text = "log_format m '$request_method $status'; access_log logs/access.log m; \
+    let text = "log_format m '$request_method $status $request_length'; access_log logs/access.log m; \
         server { listen 127.0.0.1:%%PORT%%; client_header_buffer_size 64; large_client_header_buffers 2 1k; \
           location / { return 200 \"[$http_a_b][$http_c_d]\"; } } \
         server { listen 127.0.0.1:%%PORT%%; server_name b; underscores_in_headers on; \
@@ -286,12 +286,32 @@ fn each_server_reads_heads_its_own_way_from_its_name_on() {
             (format!("GET http://b/ HTTP/1.1\r\nX: {long}\r\nHost: a\r\n\r\n"), "200"),
             (format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"), "400"),
             (format!("GET /{long} HTTP/1.1\r\nHost: b\r\n\r\n"), "414"),
+            (format!("\r\nGET /{long} HTTP/1.1\r\nHost: b\r\n\r\n"), "414"),
         ];
         for (bytes, status) in statuses {
             let bytes = bytes.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
             assert_eq!(server.status(bytes), status);
         }
-        server.access_log().wait_for("- 414");
+        server.access_log().wait_for("- 414 0");
+    });
+}
+
+#[test]
+fn connections_that_break_are_told_by_what_was_under_way() {
+    on_both("location / { return 200 hello; }", |server| {
+        let mut half = server.client();
+        half.send("GET /half HTTP/1.1\r\n");
+        server.get("/");
+        half.reset();
+        server
+            .error_log()
+            .wait_for("recv() failed (104: Connection reset by peer) while reading client request");
+        let line = server.access_log().wait_for("/half");
+        assert!(line.contains(" 400 0 "), "{line}");
+        let mut kept = server.client();
+        kept.get("/");
+        kept.reset();
+        server.error_log().wait_for("closed keepalive connection (104: Connection reset by peer)");
     });
 }
 

@@ -188,7 +188,8 @@ fn what_is_sent() {
     let text = format!(
         "log_format s {format}; access_log logs/sent s;
          server {{ listen 127.0.0.1:%%PORT%%; root html; add_header X-A b;
-         location /moved {{ return 301 /to; }} location /ok {{ return 200 hello; }} }}"
+         location /moved {{ return 301 /to; }} location /ok {{ return 200 hello; }}
+         location /added {{ add_header Location /there; return 200 hello; }} }}"
     );
     on_both(Site::new(text).file("html/f.html", "<p>"), |server| {
         let log = |n: usize| server.log("logs/sent").wait_lines(n).remove(n - 1);
@@ -206,6 +207,8 @@ fn what_is_sent() {
         assert_eq!(log(3), format!("200|{kind}|3|-|b|{modified}|{}|-|3|-", etag.replace('"', "\\x22")));
         client.request("HEAD", "/ok", &[], b"");
         assert_eq!(log(4), "200|text/plain|5|-|b|-|-|-|0|-");
+        client.get("/added");
+        assert_eq!(log(5), "200|text/plain|5|/there|-|-|-|-|5|-");
     });
 }
 

@@ -101,8 +101,13 @@ impl RequestParser {
                 return Ok(Progress::Partial);
             }
         }
-        if self.stage == Stage::Headers && !self.header_lines::<TO_HOST>(buf, head, limits)? {
-            return Ok(Progress::Partial);
+        if self.stage == Stage::Headers {
+            let whole = self.header_lines::<TO_HOST>(buf, head, limits);
+            // A line that is refused counts neither, nor what is behind it.
+            let whole = whole.inspect_err(|_| head.length = self.cursor.line)?;
+            if !whole {
+                return Ok(Progress::Partial);
+            }
         }
         Ok(Progress::Done)
     }
@@ -183,6 +188,7 @@ impl RequestParser {
                 head.clear();
                 (head.method, head.version) = (method, Version::Http10);
                 head.line = Span::new(self.cursor.line, at.min(buf.len()));
+                head.length = self.cursor.line;
                 Err(BadRequest::TooLongUri)
             }
         }

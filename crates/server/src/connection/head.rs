@@ -101,6 +101,9 @@ fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
                 format_args!("client timed out (110: Connection timed out) while waiting for request");
             note_waiting(request, Level::Info, message);
         }
+        (false, true) if request.client.requests > 0 => {
+            note_kept_closed(request, format_args!(" ({})", crate::log::Errno(error)));
+        }
         (false, true) => {
             let error = crate::log::Errno(error);
             note_waiting(
@@ -111,6 +114,7 @@ fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
         }
         (false, false) => {
             log_info!(request, "recv() failed ({}) while {}", crate::log::Errno(error), reading(request));
+            return Err(Refusal::Broken);
         }
     }
     Ok(false)
@@ -127,12 +131,17 @@ pub(super) fn reading(request: &Request) -> &'static str {
 
 /// A client closed a connection on which nothing was under way.
 fn note_closed(request: &Request) {
-    let client = &request.client;
-    if client.requests == 0 {
+    if request.client.requests == 0 {
         let message = format_args!("client closed connection while waiting for request");
         return note_waiting(request, Level::Info, message);
     }
-    let message = format_args!("client {} closed keepalive connection", client.address_text());
+    note_kept_closed(request, format_args!(""));
+}
+
+/// A client left that had been answered; `how`, if not as it should.
+fn note_kept_closed(request: &Request, how: std::fmt::Arguments<'_>) {
+    let client = &request.client;
+    let message = format_args!("client {} closed keepalive connection{how}", client.address_text());
     request.core().error_log.write(Level::Info, &Context::connection(client.id), message);
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Refusal {
     Timeout,
     /// The client closed the connection in the middle of it.
     Closed,
+    /// The connection broke in the middle of it, which was said.
+    Broken,
     /// It was slow in coming, and others need its slot.
     GaveWay,
 }
@@ -50,6 +52,10 @@ pub(super) async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
         }
         Refusal::Closed => {
             log_info!(request, "client prematurely closed connection while {}", reading(request));
+            give_up(request, 400);
+            return Ending::Close;
+        }
+        Refusal::Broken => {
             give_up(request, 400);
             return Ending::Close;
         }

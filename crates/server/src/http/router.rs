@@ -283,7 +283,7 @@ pub fn enter_named(request: &mut Request, name: &[u8]) -> Next {
     if request.redirects > MAX_REDIRECTS {
         log_error!(
             request,
-            "rewrite or internal redirection cycle while redirecting to named location \"{}\"",
+            "rewrite or internal redirection cycle while redirect to named location \"{}\"",
             String::from_utf8_lossy(name)
         );
         return Next::Status(500);

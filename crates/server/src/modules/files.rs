@@ -194,7 +194,7 @@ fn serve(request: &mut Request) -> Next {
 }
 
 fn respond(request: &mut Request, file: SentFile, stat: &Stat) -> Next {
-    if request.method == Method::Post && request.error_status == 0 {
+    if request.method == Method::Post {
         return Next::Status(405);
     }
     request.action = Action::Sending;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use conf::{Args, Error, Inherit, Scope};
 
 use super::addresses;
+use super::protocols::{Protocols, Said};
 use crate::program::{Address, KeepAlive, Listen};
 
 /// What one server says of itself; not for the locations inside.
@@ -38,6 +39,7 @@ pub struct Entry {
     pub ssl: bool,
     /// HTTP/2 at this address.
     pub http2: bool,
+    said: Said,
     /// PROXY protocol at this address.
     pub proxy_protocol: bool,
     /// Seats beside the pool for its connections.
@@ -57,6 +59,7 @@ impl Entry {
             own_socket: false,
             ssl: false,
             http2: false,
+            said: Said::default(),
             proxy_protocol: false,
             reserve: false,
             default_server: None,
@@ -137,6 +140,7 @@ fn add(at: &mut Scope, a: &Args<'_>, options: Options) -> Result<(), Error> {
                 own_socket: options.socket_options,
                 ssl: options.ssl,
                 http2: options.http2,
+                said: Said::default(),
                 proxy_protocol: options.proxy_protocol,
                 reserve: options.reserve,
                 default_server: options.default_server.then_some(server),
@@ -145,7 +149,9 @@ fn add(at: &mut Scope, a: &Args<'_>, options: Options) -> Result<(), Error> {
             all.len() - 1
         }
         Some(i) => {
-            join(&mut all[i], a, options, server)?;
+            if join(&mut all[i], a, options, server)? {
+                at.warn(a.warning(format!("protocol options redefined for {}", all[i].listen.address)));
+            }
             i
         }
     };
@@ -153,8 +159,8 @@ fn add(at: &mut Scope, a: &Args<'_>, options: Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Another server at an address that is known.
-fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Result<(), Error> {
+/// Another server at an address that is known; whether what it says of protocols is odd.
+fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Result<bool, Error> {
     let address = &entry.listen.address;
     if entry.servers.last() == Some(&server) {
         return Err(a.error(format!("a duplicate listen {address}")));
@@ -173,12 +179,15 @@ fn join(entry: &mut Entry, a: &Args<'_>, options: Options, server: usize) -> Res
         }
         entry.default_server = Some(server);
     }
+    let before = Protocols { proxy: entry.proxy_protocol, ssl: entry.ssl, http2: entry.http2 };
+    let now = Protocols { proxy: options.proxy_protocol, ssl: options.ssl, http2: options.http2 };
+    let odd = entry.said.again(before, now, options.socket_options, entry.options_given);
     entry.ssl |= options.ssl;
     entry.http2 |= options.http2;
     entry.proxy_protocol |= options.proxy_protocol;
     entry.reserve |= options.reserve;
     entry.servers.push(server);
-    Ok(())
+    Ok(odd)
 }
 
 fn options(a: &Args<'_>, address: Address) -> Result<Options, Error> {

@@ -25,6 +25,7 @@ pub mod location;
 pub mod open_files;
 pub mod predicates;
 pub mod process;
+mod protocols;
 pub mod server_name;
 pub mod types;
 pub(crate) mod variables;

@@ -94,7 +94,9 @@ fn last_modified(request: &Request, out: &mut Vec<u8>) -> bool {
 }
 
 fn location(request: &Request, out: &mut Vec<u8>) -> bool {
-    let Some(span) = request.response.location else { return false };
+    let Some(span) = request.response.location else {
+        return among_headers(&request.response, b"location", out);
+    };
     match request.head_sent {
         true => crate::http::output::absolute_location(request, span.of(&request.response.text), out),
         false => out.extend_from_slice(span.of(&request.response.text)),
