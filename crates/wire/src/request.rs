@@ -210,7 +210,11 @@ impl RequestParser {
             match line {
                 Line::Field { header, next } => {
                     self.header_room(buf, next, head, limits)?;
-                    self.count_line(limits)?;
+                    if let Err(bad) = self.count_line(limits) {
+                        // As in nginx, one too many is measured with the rest.
+                        self.cursor.next_line(next);
+                        return Err(bad);
+                    }
                     if header.valid || !limits.ignore_invalid_headers {
                         head.headers.push(header);
                     } else {
