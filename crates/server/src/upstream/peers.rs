@@ -185,6 +185,17 @@ impl Slot {
         let Peer { mode, max_conns, .. } = *self.peer;
         mode == Mode::Up && !self.state.health.out && (max_conns == 0 || self.state.conns < max_conns)
     }
+    /// Whether it may be asked at all.
+    fn available(&self, now: Duration) -> bool {
+        let Slot { peer, state, .. } = self;
+        let failing = peer.max_fails > 0
+            && state.fails >= peer.max_fails
+            && now.as_secs().saturating_sub(state.checked) <= peer.fail_timeout.as_secs();
+        peer.mode != Mode::Down
+            && !failing
+            && !state.health.out
+            && (peer.max_conns == 0 || state.conns < peer.max_conns)
+    }
 }
 
 /// Primary or backup servers.
@@ -400,15 +411,7 @@ impl Members {
     }
     /// Whether peer `i` may be asked at all.
     pub(super) fn available(&self, i: usize, tried: &Tried, now: Duration) -> bool {
-        let Slot { peer, state, .. } = &self.slots[i];
-        let failing = peer.max_fails > 0
-            && state.fails >= peer.max_fails
-            && now.as_secs().saturating_sub(state.checked) <= peer.fail_timeout.as_secs();
-        !tried.has(i)
-            && peer.mode != Mode::Down
-            && !failing
-            && !state.health.out
-            && (peer.max_conns == 0 || state.conns < peer.max_conns)
+        !tried.has(i) && self.slots[i].available(now)
     }
     /// The place of the server that a client is bound to, if it may be asked.
     pub(super) fn bound(&self, bond: &[u8], tried: &Tried, now: Duration) -> Option<usize> {
@@ -426,26 +429,26 @@ impl Members {
         among: impl Fn(&Slot) -> bool,
     ) -> Option<usize> {
         let units = if self.fine { FINE } else { 1 };
-        let mut best: Option<usize> = None;
+        let mut best: Option<(usize, i64)> = None;
         let mut total = 0;
-        for i in 0..self.slots.len() {
-            if !self.usable(i, tried, now) || !among(&self.slots[i]) {
+        for (i, slot) in self.slots.iter_mut().enumerate() {
+            if slot.peer.mode != Mode::Up || !slot.available(now) || tried.has(i) || !among(slot) {
                 continue;
             }
-            let Slot { peer, state, .. } = &mut self.slots[i];
+            let Slot { peer, state, .. } = slot;
             let share = state.share(peer, now, units);
             state.current_weight += share;
             total += share;
             if state.effective_weight < peer.weight.into() {
                 state.effective_weight += 1;
             }
-            let heaviest = best.map(|b| self.slots[b].state.current_weight);
-            if heaviest.is_none_or(|most| self.slots[i].state.current_weight > most) {
-                best = Some(i);
+            if best.is_none_or(|(_, most)| state.current_weight > most) {
+                best = Some((i, state.current_weight));
             }
         }
-        self.slots[best?].state.current_weight -= total;
-        best
+        let (best, _) = best?;
+        self.slots[best].state.current_weight -= total;
+        Some(best)
     }
     /// Peer `i` was chosen.
     pub(super) fn take(&mut self, i: usize, now: Duration) {
