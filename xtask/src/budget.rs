@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use testkit::Binary;
 
-use crate::bench::{cases, count, with_plimsoll};
+use crate::bench::{cases, count, with_plimsoll, worst};
 use crate::run::{has, root};
 
 /// The limits of one case in `budgets.toml`.
@@ -34,6 +34,7 @@ pub fn budget() -> Result<()> {
         for (name, budget) in &budgets {
             over.extend(check(name, budget)?);
         }
+        over.extend(worst::over()?);
         if !over.is_empty() {
             bail!("over budget: {}", over.join(", "));
         }

@@ -16,7 +16,7 @@ mod picture;
 pub mod process;
 mod report;
 mod tls;
-mod worst;
+pub mod worst;
 
 use std::process::Command;
 
