@@ -39,7 +39,7 @@ const PAIRS: &[Pair] = &[
         server: RETURN,
         ordinary: || chunked(1, 1000),
         worst: || chunked(1000, 1),
-        most: Some(24.0),
+        most: Some(16.0),
     },
     Pair {
         about: "a head of 11 KB: 4 fields, 900",
