@@ -208,6 +208,12 @@ fn live_links() {
     assert_eq!(first(&quota, "quota_used_up").exit_code(&quota), 2);
     let quota = changed(&|facts| facts.throttled = throttled(0));
     assert_eq!(first(&quota, "quota_used_up").exit_code(&quota), 1);
+    // Loops without time left are what a used up quota causes, however seldom it was used up meanwhile.
+    let both = changed(&|facts| {
+        worker(facts, &|worker| worker.busy = Some(0.99));
+        facts.throttled = throttled(1);
+    });
+    first(&both, "quota_used_up");
     let peak = changed(&|facts| {
         let found = Concurrency { peak: 900, ..Concurrency::default() };
         facts.access = Some(Access { requests: 9, concurrency: Some(found), ..Access::default() });

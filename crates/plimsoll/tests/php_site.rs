@@ -98,7 +98,8 @@ fn both_servers_show_the_same_site() {
             Binary::wanted().into_iter().map(|binary| visit(&binary.serve(site.clone()))).collect();
         for others in &seen[1..] {
             for (one, other) in seen[0].iter().zip(others) {
-                assert_eq!(one, other);
+                // Where a status comes without words, nginx since 1.25.3 ends the line with the space before them.
+                assert_eq!(one, &other.replace("422\n", "422 \n"));
             }
         }
         let has = |i: usize, text: &str| assert!(seen[0][i].contains(text), "{text}: {}", seen[0][i]);

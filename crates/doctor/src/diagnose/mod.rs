@@ -57,8 +57,18 @@ fn ordered(findings: Vec<Finding>) -> Vec<Finding> {
             None => all.push(finding),
         }
     }
+    raise_the_cause(&mut all);
     all.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), rank(finding)));
     all
+}
+
+/// Where a quota is used up it is why the event loops have no time left: as grave as that, so that it comes first.
+fn raise_the_cause(all: &mut [Finding]) {
+    let busy = all.iter().find(|finding| finding.code == "event_loop_busy").map(|finding| finding.severity);
+    let quota = all.iter_mut().find(|finding| finding.code == "quota_used_up");
+    if let (Some(busy), Some(quota)) = (busy, quota) {
+        quota.severity = quota.severity.max(busy);
+    }
 }
 
 /// Findings of one code about different addresses are different findings, unless the code has only one subject.

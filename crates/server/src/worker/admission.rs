@@ -40,9 +40,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A connection that rested for less is between two requests: cut off, its client would be back at once.
 const IDLE: Duration = Duration::from_millis(32);
 /// For so long may a client keep asking while others wait.
-const TURN: Duration = Duration::from_millis(100);
+const TURN: Duration = Duration::from_millis(250);
 /// On one thread turns end so far apart, in the middle.
-const ENDS_APART: Duration = Duration::from_millis(1);
+const ENDS_APART: Duration = Duration::from_millis(2);
 /// So many may end at once.
 const ENDS_TOGETHER: u32 = 16;
 /// Clients accepted from one queue before another queue's turn.
