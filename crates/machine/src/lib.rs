@@ -8,7 +8,7 @@
 //! - [`descriptors`]: what a process has open, by kind.
 //! - [`kernel`]: settings and counters of the network and of the file table.
 //! - [`sockets`]: whose sockets are whose, and towards whom.
-//! - [`unit`]: what the files of a systemd service ask for.
+//! - [`mod@unit`]: what the files of a systemd service ask for.
 //! - [`namespace`]: looking from inside a container's network.
 #![forbid(unsafe_code)]
 
