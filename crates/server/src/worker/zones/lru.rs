@@ -2,6 +2,8 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
+use hashbrown::HashTable;
+
 /// Nobody.
 const NONE: u32 = u32::MAX;
 /// An entry that is removed leaves the memory of its key to the next one, up to so many bytes.
@@ -15,8 +17,8 @@ pub struct Id(u32);
 /// with a request, allocates nothing.
 pub struct Lru<V> {
     hasher: RandomState,
-    /// Ids of entries, each where its hash says or in a place behind; a power of two of places, a quarter of them free.
-    index: Vec<u32>,
+    /// The entries' places in `nodes`.
+    index: HashTable<u32>,
     nodes: Vec<Node<V>>,
     free: Vec<u32>,
     newest: u32,
@@ -26,7 +28,7 @@ pub struct Lru<V> {
 }
 struct Node<V> {
     key: Vec<u8>,
-    hash: u32,
+    hash: u64,
     newer: u32,
     older: u32,
     cost: u64,
@@ -38,7 +40,7 @@ impl<V> Lru<V> {
     pub fn new(most: u64) -> Lru<V> {
         Lru {
             hasher: RandomState::new(),
-            index: Vec::new(),
+            index: HashTable::new(),
             nodes: Vec::new(),
             free: Vec::new(),
             newest: NONE,
@@ -57,9 +59,9 @@ impl<V> Lru<V> {
     }
     /// The entry of a key; it counts as used now.
     pub fn find(&mut self, key: &[u8]) -> Option<Id> {
-        let hash = self.hash(key);
-        let is_it = |id: u32| self.nodes.get(id as usize).is_some_and(|n| n.hash == hash && n.key == key);
-        let id = self.index[self.place(hash, is_it)?];
+        let hash = self.hasher.hash_one(key);
+        let is_it = |id: &u32| self.nodes.get(*id as usize).is_some_and(|node| node.key == key);
+        let id = *self.index.find(hash, is_it)?;
         if self.newest != id {
             self.unlink(id);
             self.link(id);
@@ -73,10 +75,7 @@ impl<V> Lru<V> {
     /// Adds an entry that is not there yet; `None` if there is no room for it.
     pub fn insert(&mut self, key: &[u8], value: V, cost: u64) -> Option<Id> {
         self.used = self.used.checked_add(cost).filter(|used| *used <= self.most)?;
-        if (self.len() + 1) * 4 > self.index.len() * 3 {
-            self.grow();
-        }
-        let hash = self.hash(key);
+        let hash = self.hasher.hash_one(key);
         let id = match self.free.pop() {
             Some(id) => {
                 let node = &mut self.nodes[id as usize];
@@ -89,68 +88,10 @@ impl<V> Lru<V> {
                 self.nodes.len() as u32 - 1
             }
         };
-        self.enter(id, hash);
+        let nodes = &self.nodes;
+        self.index.insert_unique(hash, id, |id| nodes[*id as usize].hash);
         self.link(id);
         Some(Id(id))
-    }
-
-    fn hash(&self, key: &[u8]) -> u32 {
-        self.hasher.hash_one(key) as u32
-    }
-    /// The place behind `place`, round the end.
-    fn next(&self, place: usize) -> usize {
-        (place + 1) & (self.index.len() - 1)
-    }
-    /// Where the index would have this hash, if everybody had their place.
-    fn home(&self, hash: u32) -> usize {
-        hash as usize & (self.index.len() - 1)
-    }
-    /// The place of the one among those with this hash that is it.
-    fn place(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<usize> {
-        if self.index.is_empty() {
-            return None;
-        }
-        let mut place = self.home(hash);
-        while self.index[place] != NONE {
-            if is_it(self.index[place]) {
-                return Some(place);
-            }
-            place = self.next(place);
-        }
-        None
-    }
-    fn enter(&mut self, id: u32, hash: u32) {
-        let mut place = self.home(hash);
-        while self.index[place] != NONE {
-            place = self.next(place);
-        }
-        self.index[place] = id;
-    }
-    fn grow(&mut self) {
-        let ids = std::mem::take(&mut self.index);
-        self.index = vec![NONE; (ids.len() * 2).max(8)];
-        for id in ids.into_iter().filter(|id| *id != NONE) {
-            self.enter(id, self.nodes[id as usize].hash);
-        }
-    }
-    /// Empties a place of the index; those behind that were kept from a place of their own by it move up.
-    fn vacate(&mut self, mut hole: usize) {
-        let mask = self.index.len() - 1;
-        let mut place = hole;
-        loop {
-            place = self.next(place);
-            let id = self.index[place];
-            if id == NONE {
-                break;
-            }
-            let home = self.home(self.nodes[id as usize].hash);
-            let distance = |from: usize| place.wrapping_sub(from) & mask;
-            if distance(home) >= distance(hole) {
-                self.index[hole] = id;
-                hole = place;
-            }
-        }
-        self.index[hole] = NONE;
     }
 
     /// The entry that was not used for the longest time.
@@ -159,10 +100,9 @@ impl<V> Lru<V> {
     }
     /// Removes an entry.
     pub fn remove(&mut self, id: Id) {
-        let Some(node) = self.nodes.get(id.0 as usize) else { return };
-        let Some(place) = self.place(node.hash, |other| other == id.0) else { return };
-        self.vacate(place);
-        let node = &mut self.nodes[id.0 as usize];
+        let Some(node) = self.nodes.get_mut(id.0 as usize) else { return };
+        let Ok(entry) = self.index.find_entry(node.hash, |other| *other == id.0) else { return };
+        entry.remove();
         self.used -= node.cost;
         node.key.clear();
         node.key.shrink_to(KEPT_KEY);
