@@ -266,7 +266,8 @@ fn each_server_reads_heads_its_own_way_from_its_name_on() {
         server { listen 127.0.0.1:%%PORT%%; client_header_buffer_size 64; large_client_header_buffers 2 1k; \
           location / { return 200 \"[$http_a_b][$http_c_d]\"; } } \
         server { listen 127.0.0.1:%%PORT%%; server_name b; underscores_in_headers on; \
-          large_client_header_buffers 4 4k; location / { return 200 \"b[$http_a_b][$http_c_d]\"; } }";
+          large_client_header_buffers 4 4k; location / { return 200 \"b[$http_a_b][$http_c_d]\"; } } \
+        server { listen 127.0.0.1:%%PORT%%; server_name ~^re(?<number>\\d+)$; location / { return 200 [$number]; } }";
     on_both(text, |server| {
         let ask = |lines: &str| server.normal(format!("{lines}Connection: close\r\n\r\n"));
         let answers = [
@@ -274,6 +275,8 @@ fn each_server_reads_heads_its_own_way_from_its_name_on() {
             ("GET / HTTP/1.1\r\nA_B: 1\r\nHost: b\r\nC-D: 2\r\n", "b[][2]"),
             ("GET / HTTP/1.1\r\nHost: a\r\nA_B: 1\r\nC-D: 2\r\n", "[][2]"),
             ("GET http://b/ HTTP/1.1\r\nA_B: 1\r\nHost: a\r\n", "b[1][]"),
+            ("GET / HTTP/1.1\r\nHost: re12\r\n", "[12]"),
+            ("GET http://re34/ HTTP/1.1\r\nHost: a\r\n", "[34]"),
         ];
         for (lines, answer) in answers {
             let got = ask(lines);

@@ -16,6 +16,8 @@ pub(super) fn choose_default_server(request: &mut Request) -> bool {
     };
     request.plan = shared.server(request.server).plan;
     if differ {
+        // Names may be patterns, whose parts are variables.
+        request.prepare_values();
         choose_by_handshake(request);
     }
     differ

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::pki_types::CertificateDer;
-use rustls::server::{Acceptor, ServerConfig};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor, ServerConfig};
 use rustls::{NamedGroup, ProtocolVersion, ServerConnection};
 
 use super::clients::{Clients, Shown};
@@ -268,27 +268,7 @@ pub async fn accept(
     request: &mut Request,
     choose: impl FnOnce(&mut Request, Option<&str>) -> Result<Chosen, Failure>,
 ) -> Result<Box<Tls>, Failure> {
-    let mut acceptor = Acceptor::default();
-    let accepted = loop {
-        let mut received = &request.buffer[..];
-        while !received.is_empty() {
-            acceptor.read_tls(&mut received).map_err(Failure::Io)?;
-        }
-        request.buffer.clear();
-        match acceptor.accept() {
-            Ok(Some(accepted)) => break accepted,
-            Ok(None) => {}
-            Err((error, mut alert)) => {
-                let mut bytes = Vec::new();
-                let _ = alert.write_all(&mut bytes);
-                send(request, &bytes).await;
-                return Err(Failure::Refused(error));
-            }
-        }
-        if request.receive().await.map_err(Failure::Io)? == 0 {
-            return Err(Failure::Io(io::ErrorKind::UnexpectedEof.into()));
-        }
-    };
+    let accepted = hello(request).await?;
     let name = accepted.client_hello().server_name().map(str::to_owned);
     let wanted = request.generation.shared.wants_offers;
     let mut offered = wanted.then(|| Box::new(Offered::of(&accepted.client_hello())));
@@ -310,12 +290,7 @@ pub async fn accept(
     };
     let mut connection = match accepted.into_connection(config.clone()) {
         Ok(connection) => connection,
-        Err((error, mut alert)) => {
-            let mut bytes = Vec::new();
-            let _ = alert.write_all(&mut bytes);
-            send(request, &bytes).await;
-            return Err(Failure::Refused(error));
-        }
+        Err((error, alert)) => return Err(refused(request, error, alert).await),
     };
     if let Some(offered) = &mut offered {
         let mut hello = Vec::new();
@@ -329,6 +304,34 @@ pub async fn accept(
     let tls =
         Tls { connection, records, config, clients, offered, agreed: None, early: Vec::new(), ocsp: None };
     finish(request, Box::new(tls)).await
+}
+
+/// The client's first message.
+async fn hello(request: &mut Request) -> Result<Accepted, Failure> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        let mut received = &request.buffer[..];
+        while !received.is_empty() {
+            acceptor.read_tls(&mut received).map_err(Failure::Io)?;
+        }
+        request.buffer.clear();
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => {}
+            Err((error, alert)) => return Err(refused(request, error, alert).await),
+        }
+        if request.receive().await.map_err(Failure::Io)? == 0 {
+            return Err(Failure::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+/// Tells the client what rustls says of its messages.
+async fn refused(request: &mut Request, error: rustls::Error, mut alert: AcceptedAlert) -> Failure {
+    let mut bytes = Vec::new();
+    let _ = alert.write_all(&mut bytes);
+    send(request, &bytes).await;
+    Failure::Refused(error)
 }
 
 /// Sends what is not encrypted; who is gone is found out by whoever reads next.

@@ -43,6 +43,15 @@ fn whole(request: &mut Request, mut parts: Parts, body: Piece) -> Body {
     in_memory(request, body)
 }
 
+/// As in nginx, what nobody reads is not read here either.
+fn unread(request: &mut Request, mut parts: Parts) -> Body {
+    request.upstream.end_at(request.thread.handle.now());
+    if let Some(held) = &mut parts.held {
+        held.finished(request.thread.handle.unix_time());
+    }
+    Body::Empty
+}
+
 fn in_memory(request: &Request, body: Piece) -> Body {
     if body.is_empty() {
         request.thread.give_buffer(body.into_buffer());
@@ -136,76 +145,28 @@ impl UpstreamBody {
     pub(super) fn begin(
         settings: &Arc<Settings>,
         request: &mut Request,
-        mut parts: Parts,
+        parts: Parts,
         buffering: bool,
     ) -> Body {
         let first = request.upstream.part_from_head(request.thread.buffer());
-        if parts.is_whole(&first) && !request.response.upgrade {
-            return whole(request, parts, first);
-        }
-        if request.is_head() && parts.keeper.is_none() && !request.response.upgrade {
-            // As in nginx, what nobody reads is not read here either.
-            request.upstream.end_at(request.thread.handle.now());
-            if let Some(held) = &mut parts.held {
-                held.finished(request.thread.handle.unix_time());
-            }
-            return Body::Empty;
-        }
-        let thread = request.thread.clone();
-        let pace = Pace::new(settings, request, buffering);
-        let record = &mut request.upstream;
-        let mut inner = Inner {
-            source: parts.source,
-            held: parts.held,
-            rests: parts.rests,
-            coding: parts.coding,
-            keeper: parts.keeper,
-            buffering,
-            spill: Spill::default(),
-            complete: false,
-            failure: None,
-            told: false,
-            remarks: Vec::new(),
-            during: if buffering { Action::Upstream } else { Action::UpstreamHead },
-            flush: false,
-            waits: false,
-            burst: 0,
-            pace,
-            settings: settings.clone(),
-            with_head: record.last().map_or(0, |last| last.received),
-            sent: 0,
-            received: 0,
-            trailers: Vec::new(),
-            length: 0,
-            ended: None,
-            thread,
-        };
         if request.response.upgrade {
             // What came behind the head is the first of the tunnel.
+            let mut inner = Inner::new(settings, request, parts, buffering);
             inner.spill = Spill::begin(first);
             return Body::Upstream(UpstreamBody::new(inner));
         }
-        request.response.expects_trailers |= inner.settings.pass_trailers
-            && match &inner.source {
-                // What has a length is given it, unless frames say where it ends.
-                Some(UpstreamSource::Stream(stream)) => {
-                    let unknown = request.response.content_length.is_none();
-                    !stream.is_end() && (unknown || request.client.is_stream())
-                }
-                _ => matches!(inner.coding, Coding::Chunked(_)),
-            };
+        if parts.is_whole(&first) {
+            return whole(request, parts, first);
+        }
+        if request.is_head() && parts.keeper.is_none() {
+            return unread(request, parts);
+        }
+        let mut inner = Inner::new(settings, request, parts, buffering);
+        request.response.expects_trailers |= inner.may_trail(request);
         let decoded = inner.decode(first);
         inner.during =
             if buffering || decoded.is_empty() { Action::Upstream } else { Action::SendingUpstream };
-        if let Some(UpstreamSource::Stream(stream)) = &inner.source {
-            inner.sent = request.upstream.last().map_or(0, |last| last.sent).saturating_sub(stream.sent());
-            if stream.is_end() {
-                match stream.wrong_at_end() {
-                    Some(what) => inner.fail(what.into()),
-                    None => inner.end(),
-                }
-            }
-        }
+        inner.note_stream(&mut request.upstream);
         inner.account(&mut request.upstream);
         if inner.complete {
             inner.log(request);
@@ -286,6 +247,59 @@ impl UpstreamBody {
 }
 
 impl Inner {
+    #[inline]
+    fn new(settings: &Arc<Settings>, request: &mut Request, parts: Parts, buffering: bool) -> Inner {
+        Inner {
+            thread: request.thread.clone(),
+            settings: settings.clone(),
+            source: parts.source,
+            held: parts.held,
+            rests: parts.rests,
+            coding: parts.coding,
+            keeper: parts.keeper,
+            buffering,
+            spill: Spill::default(),
+            complete: false,
+            failure: None,
+            told: false,
+            remarks: Vec::new(),
+            during: if buffering { Action::Upstream } else { Action::UpstreamHead },
+            flush: false,
+            waits: false,
+            burst: 0,
+            pace: Pace::new(settings, request, buffering),
+            with_head: request.upstream.last().map_or(0, |last| last.received),
+            sent: 0,
+            received: 0,
+            trailers: Vec::new(),
+            length: 0,
+            ended: None,
+        }
+    }
+    /// Whether the client may be told that something follows the body: what has a length is given it, unless frames say
+    /// where it ends.
+    fn may_trail(&self, request: &Request) -> bool {
+        self.settings.pass_trailers
+            && match &self.source {
+                Some(UpstreamSource::Stream(stream)) => {
+                    let unknown = request.response.content_length.is_none();
+                    !stream.is_end() && (unknown || request.client.is_stream())
+                }
+                _ => matches!(self.coding, Coding::Chunked(_)),
+            }
+    }
+    /// Of a stream: what was sent before it, and whether it ended with its head.
+    fn note_stream(&mut self, record: &mut Record) {
+        let Some(UpstreamSource::Stream(stream)) = &self.source else { return };
+        self.sent = record.last().map_or(0, |last| last.sent).saturating_sub(stream.sent());
+        if !stream.is_end() {
+            return;
+        }
+        match stream.wrong_at_end() {
+            Some(what) => self.fail(what.into()),
+            None => self.end(),
+        }
+    }
     fn account(&self, record: &mut Record) {
         let now = self.ended.unwrap_or_else(|| self.thread.handle.now());
         record.end_at(now);
