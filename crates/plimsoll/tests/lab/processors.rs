@@ -96,6 +96,8 @@ fn a_quota_of_processor_time_is_used_up() {
     let group = Group::new("cpu", "cpu", &[("cpu.cfs_quota_us", "20000")], &[("cpu.max", "20000 100000")]);
     let Some(group) = group else { return };
     let server = group.serve(hard_work(2));
+    // The quota is small: the first may answer before the second has begun.
+    eventually("both workers", || server.workers().len() == 2);
     under_load(&server, 3, || {
         let report = look(&server);
         report.first(
