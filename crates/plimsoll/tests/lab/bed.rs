@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
-use testkit::{Binary, Client, Gate, Origin, Server, Site, eventually, peers};
+use testkit::{Binary, Client, Origin, Server, Site, eventually, peers};
 
 pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -88,13 +88,13 @@ pub(crate) fn clients(server: &Server, count: usize) -> Vec<Client> {
     (0..count).map(client).collect()
 }
 
-/// An origin that answers when the gate opens.
-pub(crate) fn slow(gate: &Gate) -> Origin {
-    let gate = gate.clone();
-    Origin::new(move |exchange| {
-        gate.pass();
-        exchange.ok("late");
-    })
+/// An incident before an origin that answers nobody until the test is over.
+pub(crate) fn held_up(site: impl Into<Site>, test: impl Fn(&Server, &Origin)) {
+    let (gate, origin) = Origin::gated("late");
+    incident(site.into().with("ORIGIN", origin.address()), |server| {
+        test(server, &origin);
+        gate.open();
+    });
 }
 
 pub(crate) fn site(connections: u32, directives: &str) -> Site {

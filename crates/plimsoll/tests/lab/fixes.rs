@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
-use testkit::{Client, Gate, Server, Site, eventually};
+use testkit::{Client, Server, Site, eventually};
 
-use crate::bed::{PHP, Report, clients, gunicorn, incident, php, site, slow, wait_for_a_worker};
+use crate::bed::{PHP, Report, clients, gunicorn, held_up, incident, php, site, wait_for_a_worker};
 use crate::upstreams::{Many, in_a_network_of_its_own, inside};
 
 /// The files that the doctor wrote.
@@ -87,10 +87,7 @@ pub(crate) fn is_gone(server: &Server, code: &str) {
 
 #[test]
 fn slots_for_clients_are_enough() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
-    let text = site(12, "location / { proxy_pass http://%%ORIGIN%%; }").with("ORIGIN", origin.address());
-    incident(text, |server| {
+    held_up(site(12, "location / { proxy_pass http://%%ORIGIN%%; }"), |server, origin| {
         let held = clients(server, 5);
         origin.wait_open(5);
         let refused = clients(server, 3);
@@ -102,9 +99,7 @@ fn slots_for_clients_are_enough() {
         let _held = clients(server, 8);
         eventually("all are served", || origin.connections() == before + 8);
         is_gone(server, "slots_full");
-        gate.open();
     });
-    gate.open();
 }
 
 /// `worker_connections` is the default, and stands nowhere.
@@ -258,10 +253,8 @@ fn php_fpm_listens_with_the_backlog_of_the_file() {
 
 #[test]
 fn every_connection_has_a_port_of_its_own() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
     let text = site(64, "location / { proxy_bind 127.0.0.1:%%PORT_1%%; proxy_pass http://%%ORIGIN%%; }");
-    incident(text.with("ORIGIN", origin.address()), |server| {
+    held_up(text, |server, origin| {
         let first = clients(server, 1);
         origin.wait_open(1);
         let second = clients(server, 1);
@@ -273,9 +266,7 @@ fn every_connection_has_a_port_of_its_own() {
         let _all = clients(server, 4);
         eventually("all are served", || origin.connections() == before + 4);
         is_gone(server, "fixed_port");
-        gate.open();
     });
-    gate.open();
 }
 
 /// The range of ports is as the file has it.

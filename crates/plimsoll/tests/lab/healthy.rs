@@ -1,8 +1,8 @@
 //! Nothing is wrong, and the doctor says so.
 
-use testkit::{Gate, Origin, Site};
+use testkit::{Origin, Site};
 
-use crate::bed::{Report, clients, incident, site, slow};
+use crate::bed::{Report, clients, held_up, incident, site};
 
 /// Notes are allowed; other tests of the machine may make some.
 #[track_caller]
@@ -38,10 +38,8 @@ fn idle_with_huge_numbers() {
 /// Half of what there is of slots is taken, by requests that wait for somebody slow: that is what they are for.
 #[test]
 fn busy_and_healthy() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
     let text = site(64, "location / { proxy_pass http://%%ORIGIN%%; } location = /status { stub_status; }");
-    incident(text.with("ORIGIN", origin.address()), |server| {
+    held_up(text, |server, origin| {
         let _held = clients(server, 16);
         origin.wait_open(16);
         let report = Report::server(server);
@@ -49,9 +47,7 @@ fn busy_and_healthy() {
         let links = report.json["chain"]["links"].as_array().unwrap();
         let slots = links.iter().find(|link| link["kind"] == "slots").unwrap();
         assert!(slots["used"].as_u64() >= Some(32), "{slots}");
-        gate.open();
     });
-    gate.open();
 }
 
 /// Errors that are no question of capacity: what clients do, what is not there.
@@ -68,20 +64,16 @@ fn other_errors_are_not_ours() {
 
 #[test]
 fn limits_that_work_as_configured() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
     let text = "events { } http { limit_conn_zone $binary_remote_addr zone=a:1m; server { listen 127.0.0.1:%%PORT%%;\n\
                 location / { limit_conn a 1; proxy_pass http://%%ORIGIN%%; } } }";
-    incident(Site::new(text).with("ORIGIN", origin.address()), |server| {
+    held_up(text, |server, origin| {
         let _first = clients(server, 1);
         origin.wait_open(1);
         assert_eq!(server.get("/").status, 503);
         let report = Report::server(server);
         report.first("limited", &["as configured"]);
         assert_eq!(report.exit, 0);
-        gate.open();
     });
-    gate.open();
 }
 
 #[test]

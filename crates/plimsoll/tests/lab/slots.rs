@@ -2,16 +2,13 @@
 
 use std::fs;
 
-use testkit::{Binary, Client, Gate};
+use testkit::{Binary, Client};
 
-use crate::bed::{Report, clients, incident, site, slow};
+use crate::bed::{Report, clients, held_up, incident, site};
 
 #[test]
 fn slots_run_out_on_accept() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
-    let text = site(12, "location / { proxy_pass http://%%ORIGIN%%; }").with("ORIGIN", origin.address());
-    incident(text, |server| {
+    held_up(site(12, "location / { proxy_pass http://%%ORIGIN%%; }"), |server, origin| {
         let _held = clients(server, 5);
         origin.wait_open(5);
         let _refused = clients(server, 3);
@@ -22,18 +19,13 @@ fn slots_run_out_on_accept() {
             &["live: 10 of 10", "worker_connections", "most to 127.0.0.1", "multi_accept"],
         );
         assert_eq!((report.exit, report.json["binding"].as_str()), (2, Some("slots")));
-        gate.open();
     });
-    gate.open();
 }
 
 /// The story of 768 and of 1024: clients were let in, and there was no slot left towards the upstream.
 #[test]
 fn slots_run_out_towards_the_upstream() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
-    let text = site(12, "location / { proxy_pass http://%%ORIGIN%%; }").with("ORIGIN", origin.address());
-    incident(text, |server| {
+    held_up(site(12, "location / { proxy_pass http://%%ORIGIN%%; }"), |server, _| {
         let posting = |_| {
             let mut client = server.client();
             client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n");
@@ -45,9 +37,7 @@ fn slots_run_out_towards_the_upstream() {
         server.error_log().wait_for("worker_connections are not enough while connecting to upstream");
         Report::server(server)
             .first("slots_full", &["12 worker_connections are not enough while connecting to upstream"]);
-        gate.open();
     });
-    gate.open();
 }
 
 #[test]

@@ -2,22 +2,19 @@
 
 use std::process::{Child, Command, Stdio};
 
-use testkit::{Binary, Gate, Port, Server, Site};
+use testkit::{Binary, Port, Server, Site};
 
-use crate::bed::{Report, clients, incident, site, slow};
+use crate::bed::{Report, clients, held_up, incident, site};
 
 #[test]
 fn an_upstream_takes_too_long() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
     let text = site(64, "location / { proxy_read_timeout 50ms; proxy_pass http://%%ORIGIN%%; }");
-    incident(text.with("ORIGIN", origin.address()), |server| {
+    held_up(text, |server, _| {
         assert_eq!(server.get("/").status, 504);
         let report = Report::server(server);
         report.first("upstream_slow", &["proxy_read_timeout", "two slots"]);
         assert_eq!(report.exit, 1);
     });
-    gate.open();
 }
 
 #[test]
@@ -36,34 +33,26 @@ fn no_live_upstreams_is_a_consequence() {
 
 #[test]
 fn a_group_at_its_max_conns() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
     let text = "events { } http { upstream app { server %%ORIGIN%% max_conns=1; }\n\
                 server { listen 127.0.0.1:%%PORT%%; location / { proxy_pass http://app; } } }";
-    incident(Site::new(text).with("ORIGIN", origin.address()), |server| {
+    held_up(text, |server, origin| {
         let _first = clients(server, 1);
         origin.wait_open(1);
         assert_eq!(server.get("/").status, 502);
         Report::server(server).first("no_live_upstreams", &["max_conns", "works as configured"]);
-        gate.open();
     });
-    gate.open();
 }
 
 #[test]
 fn one_port_for_all_connections() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
     let text = site(64, "location / { proxy_bind 127.0.0.1:%%PORT_1%%; proxy_pass http://%%ORIGIN%%; }");
-    incident(text.with("ORIGIN", origin.address()), |server| {
+    held_up(text, |server, origin| {
         let _first = clients(server, 1);
         origin.wait_open(1);
         let _second = clients(server, 1);
         server.error_log().wait_for("failed (98:");
         Report::server(server).first("fixed_port", &["nginx.conf:1", "without a port"]);
-        gate.open();
     });
-    gate.open();
 }
 
 /// Listens without ever answering, and asks the server more often than there are ports. Its own ports are chosen, so

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use testkit::{Binary, Gate};
+use testkit::Binary;
 
-use crate::bed::{Report, clients, incident, site, slow, wait_for_a_worker};
+use crate::bed::{Report, clients, held_up, incident, site, wait_for_a_worker};
 
 #[test]
 fn a_worker_is_killed() {
@@ -55,10 +55,7 @@ fn files_somebody_sent() {
 /// Whoever watches sees what fills up in the first line.
 #[test]
 fn a_watcher_is_alarmed() {
-    let gate = Gate::new();
-    let origin = slow(&gate);
-    let text = site(12, "location / { proxy_pass http://%%ORIGIN%%; }").with("ORIGIN", origin.address());
-    incident(text, |server| {
+    held_up(site(12, "location / { proxy_pass http://%%ORIGIN%%; }"), |server, origin| {
         let _held = clients(server, 5);
         origin.wait_open(5);
         let mut watcher = Command::new(Binary::Plimsoll.path())
@@ -71,9 +68,7 @@ fn a_watcher_is_alarmed() {
         watcher.kill().unwrap();
         watcher.wait().unwrap();
         assert_eq!(String::from_utf8_lossy(&said), "ALERT slots 100%");
-        gate.open();
     });
-    gate.open();
 }
 
 /// What Plimsoll remembers of itself is more than what can be seen from outside.
