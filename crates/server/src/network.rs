@@ -22,6 +22,14 @@ pub fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a client as logs and headers show it: an IP address without its port, or `unix:`.
+pub fn push_client(client: Peer, out: &mut Vec<u8>) {
+    match client.ip() {
+        Some(ip) => push_ip(ip, out),
+        None => out.extend_from_slice(b"unix:"),
+    }
+}
+
 /// A network, or the clients of unix-domain sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {

@@ -75,7 +75,6 @@ pub(super) async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
 
 /// What logs show of a request that is not whole.
 fn understand_what_is_there(request: &mut Request) {
-    request.prepare_values();
     if request.head.line.is_empty() {
         // Not known to be HTTP/0.9 either: the answer has a head.
         request.head.clear();

@@ -15,9 +15,9 @@ pub(super) fn choose_default_server(request: &mut Request) -> bool {
         false => listener.default_server,
     };
     request.plan = shared.server(request.server).plan;
+    // Names may be patterns, whose parts are variables.
+    request.prepare_values();
     if differ {
-        // Names may be patterns, whose parts are variables.
-        request.prepare_values();
         choose_by_handshake(request);
     }
     differ
@@ -35,7 +35,6 @@ pub(super) fn choose_by_handshake(request: &mut Request) {
 /// From the parsed head to host, server, path and framing.
 pub(super) fn understand(request: &mut Request) -> Result<(), BadRequest> {
     request.method = request.head.method;
-    request.prepare_values();
     // As in nginx the request line is judged before the headers, so by the settings of the default server.
     if request.uri.is_empty() {
         take_path(request)?;

@@ -14,7 +14,7 @@ use super::response::FileBody;
 use crate::connection::{Rest, Socket};
 use crate::http2::stream::Stream;
 use crate::modules::ssl::{Agreed, Tls};
-use crate::network::push_ip;
+use crate::network::{push_client, push_ip};
 use crate::proxy_protocol::Proxied;
 use crate::worker::thread::{BLOCK, Thread};
 
@@ -296,10 +296,7 @@ impl Client {
     }
     /// Appends [`Client::address_text`].
     pub fn push_address(&self, out: &mut Vec<u8>) {
-        match self.peer.ip() {
-            Some(ip) => push_ip(ip, out),
-            None => out.extend_from_slice(b"unix:"),
-        }
+        push_client(self.peer, out);
     }
     /// Says that nothing more will be sent; the client may go on sending.
     ///

@@ -86,7 +86,7 @@ pub fn failed(request: &mut Request, call: &str, path: &[u8], error: Errno) -> N
             log_error!(request, "{call} \"{}\" failed ({shown})", text(path));
             Next::Status(403)
         }
-        Errno::MFILE | Errno::NFILE => {
+        _ if descriptors::none_left(error) => {
             let call = format_args!("{call} \"{}\"", text(path));
             Next::Status(descriptors::refuse(request, call, &std::io::Error::from(error)))
         }

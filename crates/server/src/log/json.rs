@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use super::line::{LONGEST, Shown};
+use reactor::Peer;
+
+use super::line::LONGEST;
 use super::{Context, Level};
 use crate::http::request::Request;
+use crate::network::push_client;
 
 /// A message as one line.
 pub(super) fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<'_>) -> Vec<u8> {
@@ -36,7 +39,7 @@ fn object(level: Level, context: &Context<'_>, message: &str, most: usize) -> Ve
         object.request(request);
     }
     if let Some((client, listener)) = context.waiting {
-        object.text("client", Shown(client).to_string().as_bytes());
+        object.client(client);
         object.text("server", listener.to_string().as_bytes());
     }
     if let Some((number, text)) = errno {
@@ -94,8 +97,13 @@ impl Object {
             _ => self.line.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
+    fn client(&mut self, client: Peer) {
+        let mut text = Vec::new();
+        push_client(client, &mut text);
+        self.text("client", &text);
+    }
     fn request(&mut self, request: &Request) {
-        self.text("client", Shown(request.client.peer).to_string().as_bytes());
+        self.client(request.client.peer);
         let server = request.generation.shared.server(request.server);
         self.text("server", server.name.as_bytes());
         if !request.line().is_empty() {

@@ -56,10 +56,7 @@ impl Line {
     }
     fn client(&mut self, client: Peer) {
         self.text(", client: ");
-        match client.ip() {
-            Some(ip) => network::push_ip(ip, &mut self.0),
-            None => self.text("unix:"),
-        }
+        network::push_client(client, &mut self.0);
     }
     fn request(&mut self, request: &Request) {
         self.client(request.client.peer);
@@ -131,17 +128,6 @@ fn finish(mut line: Vec<u8>) -> Vec<u8> {
 pub(super) fn give_back(line: Vec<u8>) {
     if line.capacity() <= 2 * LONGEST {
         let _ = SPARE.try_with(|spare| spare.set(line));
-    }
-}
-
-/// A client's address without its port.
-pub(super) struct Shown(pub(super) Peer);
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.ip() {
-            Some(ip) => ip.fmt(f),
-            None => f.write_str("unix:"),
-        }
     }
 }
 

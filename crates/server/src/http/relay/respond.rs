@@ -193,8 +193,8 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
     request.response.allow_ranges = settings.force_ranges;
     let line = head.status_line_text.of(text);
     if line.is_empty() && head.status < 200 {
-        let bare = [100, 10, 1].map(|place| b'0' + (head.status / place % 10) as u8);
-        request.response.status_text = Some(request.response.store(&[&bare[..], b" "].concat()));
+        let bare = format!("{:03} ", head.status);
+        request.response.status_text = Some(request.response.store(bare.as_bytes()));
     } else if !line.is_empty() && !is_standard(head.status, line) {
         request.response.status_text = Some(request.response.store(line));
     }

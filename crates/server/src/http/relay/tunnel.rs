@@ -78,10 +78,9 @@ pub async fn tunnel(request: &mut Request) {
     };
     let (up, down) = (Pipe::new(up), Pipe::new(down));
     let mut tunnel = Tunnel { link, up, down, moved: false, most: settings.tunnel_buffer, times };
-    let mut begun = false;
+    // Whatever moves puts the end off.
+    let mut moved = true;
     let result = std::future::poll_fn(|cx| {
-        // Whatever moves puts the end off.
-        let mut moved = !std::mem::replace(&mut begun, true);
         for _ in 0..ROUNDS {
             let done = tunnel.poll(request, cx);
             if done.is_ready() {
@@ -89,7 +88,7 @@ pub async fn tunnel(request: &mut Request) {
             }
             // What moved may have made room for more.
             if !std::mem::take(&mut tunnel.moved) {
-                if moved {
+                if std::mem::take(&mut moved) {
                     // Not both may be waited for.
                     let until = Some(request.thread.handle.now() + tunnel.patience().0);
                     tunnel.link.socket.set_deadline(until);

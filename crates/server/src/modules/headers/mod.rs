@@ -153,13 +153,13 @@ fn is_usual(request: &Request) -> bool {
 fn add(request: &mut Request, name: &[u8], value: &[u8]) {
     let response = &mut request.response;
     let known = Known::of(name);
-    if name.eq_ignore_ascii_case(b"Last-Modified") {
+    if known == Known::LastModified {
         response.last_modified = wire::date::parse(value);
         response.last_modified_text = (!value.is_empty()).then(Span::default);
-        return replace(response, name, value);
+        return replace(response, known, name, value);
     }
     if known == Known::ETag {
-        return replace(response, name, value);
+        return replace(response, known, name, value);
     }
     if !value.is_empty() {
         response.add(known, name, value);
@@ -167,13 +167,13 @@ fn add(request: &mut Request, name: &[u8], value: &[u8]) {
 }
 
 /// In the place of the one there is, as in nginx.
-fn replace(response: &mut Response, name: &[u8], value: &[u8]) {
+fn replace(response: &mut Response, known: Known, name: &[u8], value: &[u8]) {
     let text = &response.text;
     let place = response.headers.iter().position(|field| field.name.of(text).eq_ignore_ascii_case(name));
     match place {
         _ if value.is_empty() => response.remove(name),
         Some(i) => response.headers[i].value = response.store(value),
-        None => response.add(Known::of(name), name, value),
+        None => response.add(known, name, value),
     }
 }
 

@@ -79,7 +79,6 @@ pub(super) static VARIABLES: &[Variable] = &[
     }),
 ];
 
-/// The response's body counts while it is passed on: takes over what it knows.
 /// What is known of an answer that is being revalidated.
 fn expired(cache: &CacheRecord, value: &[u8], out: &mut Vec<u8>) -> bool {
     let found = cache.status == Some(CacheStatus::Expired) && !value.is_empty();
@@ -89,6 +88,7 @@ fn expired(cache: &CacheRecord, value: &[u8], out: &mut Vec<u8>) -> bool {
     found
 }
 
+/// The response's body counts while it is passed on: takes over what it knows.
 fn update(request: &mut Request) {
     if let Body::Upstream(body) = &request.response.body {
         body.account(&mut request.upstream);

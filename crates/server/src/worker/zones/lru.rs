@@ -51,11 +51,11 @@ impl<V> Lru<V> {
     }
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.nodes.len() - self.free.len()
+        self.index.len()
     }
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.index.is_empty()
     }
     /// The entry of a key; it counts as used now.
     pub fn find(&mut self, key: &[u8]) -> Option<Id> {
@@ -93,7 +93,6 @@ impl<V> Lru<V> {
         self.link(id);
         Some(Id(id))
     }
-
     /// The entry that was not used for the longest time.
     pub fn oldest(&self) -> Option<Id> {
         (self.oldest != NONE).then_some(Id(self.oldest))
