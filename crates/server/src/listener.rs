@@ -89,7 +89,7 @@ pub fn enter(thread: &Rc<Thread>, tag: u32, fd: OwnedFd, peer: Peer, seat: Seat)
     let seat = seat.through(thread, tag);
     let (requests, kept) = (0, 0);
     let rest = Rest { peer, listener: tag, id, requests, opened: now, kept, tls: None, proxied: None, seat };
-    socket.set_deadline(Some(now + core.client_header_timeout));
+    socket.set_deadline(Some(now + core.client_header.timeout));
     if listener.deferred || refused {
         handle.serve(socket, rest);
     } else {

@@ -13,7 +13,7 @@ use conf::{Args, Error, Scope};
 
 use crate::http::request::Request;
 use crate::log::Level;
-use crate::modules::core::InFile;
+use crate::modules::core::client_body::InFile;
 use crate::worker::descriptors;
 use crate::worker::ledger::{Class, Counted, OpenFile};
 
@@ -95,9 +95,9 @@ impl Drop for Name {
 pub fn create(request: &mut Request, kind: Kind) -> Result<(OpenFile, Option<Name>), u16> {
     let plan = request.plan();
     let (temp, what) = match kind {
-        Kind::ClientBody => (&plan.core.client_body_temp_path, "a client request body"),
+        Kind::ClientBody => (&plan.core.client_body.temp_path, "a client request body"),
     };
-    let named = plan.core.client_body_in_file_only;
+    let named = plan.core.client_body.in_file_only;
     let open = || open_as(temp, named != InFile::Off);
     let opened = match open() {
         Err((error, _)) if descriptors::are_out(&error) && descriptors::make_room(&request.thread) => open(),

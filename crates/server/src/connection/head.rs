@@ -29,7 +29,8 @@ pub(super) async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
             }
             let Request { generation, plan, buffer, head, .. } = &mut *request;
             let core = &generation.shared.plan(*plan).core;
-            if parser.parse(buffer, head, &core.limits).map_err(Refusal::Bad)? == Progress::Done {
+            if parser.parse(buffer, head, &core.client_header.limits).map_err(Refusal::Bad)? == Progress::Done
+            {
                 request.unread = request.head.length;
                 if deadline.is_some() {
                     request.client.set_yielding(None);
@@ -38,7 +39,7 @@ pub(super) async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
             }
             // Once: a head that drips in is none the younger for its next byte.
             if deadline.is_none() {
-                let timeout = core.client_header_timeout;
+                let timeout = core.client_header.timeout;
                 deadline = Some(request.thread.handle.now() + timeout);
                 request.client.set_deadline(deadline);
                 request.client.set_yielding(Some(request.started + WHOLE_HEAD));
@@ -62,7 +63,7 @@ pub(super) async fn read_head(request: &mut Request) -> Result<bool, Refusal> {
 /// Where the servers of an address differ in how heads are to be read, each has its say from the line on that names it.
 pub(crate) fn read_to_host(request: &mut Request, parser: &mut RequestParser) -> Result<(), BadRequest> {
     let Request { generation, plan, buffer, head, .. } = &mut *request;
-    let limits = generation.shared.plan(*plan).core.limits;
+    let limits = generation.shared.plan(*plan).core.client_header.limits;
     if head.tells_host() {
         return Ok(());
     }

@@ -25,7 +25,7 @@ use crate::http::{body, phases};
 use crate::http2;
 use crate::http2::head::Wrong;
 use crate::log::{Action, Context, Level};
-use crate::modules::core::Lingering;
+use crate::modules::core::lingering::Close;
 use crate::modules::ssl::{self, Tls};
 use crate::proxy_protocol::Proxied;
 use crate::worker::thread::{Serving, Thread};
@@ -262,14 +262,14 @@ async fn after(request: &mut Request) -> Ending {
             || request.body.refused
             || request.head_pipelined()
             || request.client.is_handshaking();
-        let lingers = unread || request.core().lingering_close == Lingering::Always;
+        let lingers = unread || request.core().lingering.close == Close::Always;
         return if lingers { Ending::Linger } else { Ending::Close };
     }
     if !request.body.complete && !body::discard(request).await {
         return if request.client.timed_out { reset(request) } else { Ending::Close };
     }
     let (core, now) = (request.core(), request.thread.handle.now());
-    let (timeout, least) = (core.keepalive_timeout, core.keepalive_min_timeout);
+    let (timeout, least) = (core.keep_alive.timeout, core.keep_alive.min_timeout);
     if timeout.is_zero() {
         // As in nginx, also where the answer was made before a location could say so in its head.
         return Ending::Close;
@@ -293,7 +293,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 async fn linger(request: &mut Request) {
     let plan = request.plan();
     let client = request.client.take();
-    if plan.core.lingering_close == Lingering::Off || client.peer_closed() {
+    if plan.core.lingering.close == Close::Off || client.peer_closed() {
         return;
     }
     request.client = client;
@@ -303,8 +303,8 @@ async fn linger(request: &mut Request) {
     let begun = request.thread.handle.now();
     // All is said: where slots are short, others are in need of its seat.
     request.client.set_yielding(Some(begun + FAREWELL));
-    let end = begun + plan.core.lingering_time;
-    let step: Duration = plan.core.lingering_timeout;
+    let end = begun + plan.core.lingering.time;
+    let step: Duration = plan.core.lingering.timeout;
     loop {
         let now = request.thread.handle.now();
         if now >= end {

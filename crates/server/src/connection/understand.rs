@@ -93,7 +93,7 @@ pub(super) fn take_path(request: &mut Request) -> Result<(), BadRequest> {
         uri.extend_from_slice(path);
         return Ok(());
     }
-    let merge_slashes = generation.shared.plan(*plan).core.merge_slashes;
+    let merge_slashes = generation.shared.plan(*plan).core.client_header.merge_slashes;
     wire::uri::normalize(path, merge_slashes, uri).inspect_err(|_| uri.clear())
 }
 

@@ -7,7 +7,7 @@ use wire::Framing;
 use wire::chunked::{Decoder, Step};
 
 use super::request::Request;
-use crate::modules::core::InFile;
+use crate::modules::core::client_body::InFile;
 use crate::worker::ledger::OpenFile;
 
 /// What is known of the body of the request in service.
@@ -215,7 +215,7 @@ async fn fill(request: &mut Request) -> Result<(), u16> {
 }
 
 fn set_deadline(request: &Request) {
-    let timeout = request.core().client_body_timeout;
+    let timeout = request.core().client_body.timeout;
     request.client.set_deadline(Some(request.thread.handle.now() + timeout));
 }
 
@@ -394,8 +394,8 @@ pub fn drop_buffered(request: &mut Request) -> Result<(), u16> {
 /// `client_body_in_file_only` wants one even if there is nothing to put into it.
 pub async fn read_whole(request: &mut Request) -> Result<(), u16> {
     let plan = request.plan();
-    let only_in_file = !matches!(plan.core.client_body_in_file_only, InFile::Off);
-    let room = if only_in_file { 0 } else { plan.core.client_body_buffer_size };
+    let only_in_file = !matches!(plan.core.client_body.in_file_only, InFile::Off);
+    let room = if only_in_file { 0 } else { plan.core.client_body.buffer_size };
     let mut part = request.thread.buffer();
     let result = loop {
         part.clear();
@@ -446,7 +446,7 @@ fn append(request: &Request, part: &[u8]) -> Result<(), u16> {
 /// Reads and drops what is left of the body, so that the next request can be read; `false`: the connection must close.
 pub async fn discard(request: &mut Request) -> bool {
     let plan = request.plan();
-    let end = request.thread.handle.now() + plan.core.lingering_time;
+    let end = request.thread.handle.now() + plan.core.lingering.time;
     loop {
         match drop_buffered(request) {
             Err(_) => return false,
@@ -457,7 +457,7 @@ pub async fn discard(request: &mut Request) -> bool {
         if now >= end {
             return false;
         }
-        request.client.set_deadline(Some((now + plan.core.lingering_timeout).min(end)));
+        request.client.set_deadline(Some((now + plan.core.lingering.timeout).min(end)));
         request.compact();
         // Nobody is told of one who leaves or falls silent: he has his answer.
         let read = request.receive().await;

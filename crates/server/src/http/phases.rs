@@ -165,7 +165,7 @@ async fn phases(request: &mut Request) -> Next {
         let gives_way = request.thread.process.is_pressed()
             && !request.client.is_stream()
             && admission::had_its_turn(&request.thread, request.client.opened);
-        request.keep_alive = !gives_way && request.core().allows_keep_alive(request);
+        request.keep_alive = !gives_way && request.core().keep_alive.allows(request);
     }
     let next = rewrite(request);
     if next != Next::Go {

@@ -264,14 +264,14 @@ pub fn find_location(request: &mut Request) -> Next {
     if core.internal && !request.internal {
         return Next::Status(404);
     }
-    request.body.limit = core.client_max_body_size;
-    if core.client_max_body_size != 0 && request.body.declared() > core.client_max_body_size {
+    request.body.limit = core.client_body.max_size;
+    if core.client_body.max_size != 0 && request.body.declared() > core.client_body.max_size {
         let declared = request.body.declared();
         log_error!(request, "client intended to send too large body: {declared} bytes");
         return Next::Status(413);
     }
     if found == Found::Redirect {
-        request.keep_alive = request.keep_alive && core.allows_keep_alive(request);
+        request.keep_alive = request.keep_alive && core.keep_alive.allows(request);
         return add_slash(request);
     }
     Next::Go
@@ -302,7 +302,7 @@ pub fn enter_named(request: &mut Request, name: &[u8]) -> Next {
     request.leave_location();
     request.location_prefix = 0;
     let core = &generation.shared.plan(*plan).core;
-    request.body.limit = core.client_max_body_size;
+    request.body.limit = core.client_body.max_size;
     Next::Enter(limited(core, request).unwrap_or(*plan))
 }
 

@@ -54,7 +54,7 @@ fn parse(request: &mut Request, by_name: bool) -> Result<Progress, BadRequest> {
     if by_name {
         read_to_host(request, &mut parser)?;
     }
-    let limits = request.plan().core.limits;
+    let limits = request.plan().core.client_header.limits;
     parser.parse(&request.buffer, &mut request.head, &limits)
 }
 

@@ -187,9 +187,9 @@ impl Speaker {
         };
         let client = conversation.stream_client(flow);
         let core = &generation.shared.default_plan(conversation.listener()).core;
-        let worn = core.keepalive_timeout.is_zero()
-            || client.requests >= core.keepalive_requests
-            || conversation.age() > core.keepalive_time;
+        let worn = core.keep_alive.timeout.is_zero()
+            || client.requests >= core.keep_alive.requests
+            || conversation.age() > core.keep_alive.time;
         let thread = &conversation.thread;
         // Where others wait for its seat, the client may come again.
         let worn =
@@ -250,8 +250,8 @@ impl Speaker {
         let timeout = match waiting {
             Waiting::Sending => Some(core.send_timeout),
             Waiting::Streams => None,
-            Waiting::Idle if conversation.requests() == 0 => Some(core.client_header_timeout),
-            Waiting::Idle => Some(core.keepalive_timeout),
+            Waiting::Idle if conversation.requests() == 0 => Some(core.client_header.timeout),
+            Waiting::Idle => Some(core.keep_alive.timeout),
         };
         conversation.set_deadline(timeout);
         let idle = || {

@@ -116,6 +116,11 @@ pub fn variables() -> &'static Builtin {
 /// Every module.
 pub static ALL: &[&Module] = &[
     &core::MODULE,
+    &core::CLIENT_HEADER,
+    &core::CLIENT_BODY,
+    &core::KEEP_ALIVE,
+    &core::LINGERING,
+    &core::ROOT,
     &core::DELIVERY,
     &core::OPEN_FILES,
     &core::ACCEPTED,

@@ -318,7 +318,8 @@ fn listener(entry: &Entry) -> Listener {
 }
 /// Whether the servers behind a listener have different limits for the heads of requests.
 fn heads_differ(listener: &Listener, servers: &[Server], plans: &[Plan]) -> bool {
-    let limits = |server: &usize| Some(plans.get(servers.get(*server)?.plan.0 as usize)?.core.limits);
+    let limits =
+        |server: &usize| Some(plans.get(servers.get(*server)?.plan.0 as usize)?.core.client_header.limits);
     let mut all = listener.servers.iter().filter_map(limits);
     let first = all.next();
     all.any(|other| Some(other) != first)

@@ -92,7 +92,7 @@ fn connection_header(request: &Request, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Connection: close\r\n");
     } else {
         out.extend_from_slice(b"Connection: keep-alive\r\n");
-        if let Some(seconds) = request.core().keepalive_header {
+        if let Some(seconds) = request.core().keep_alive.header {
             out.extend_from_slice(b"Keep-Alive: timeout=");
             wire::push_decimal(out, seconds);
             out.extend_from_slice(b"\r\n");

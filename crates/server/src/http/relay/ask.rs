@@ -1,26 +1,23 @@
 //! One request: whom it asks, what becomes of failures, and what is tried again.
 
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 use wire::{Method, ResponseHead};
 
 use super::body::UpstreamSource;
 use super::cache::{self, Kept};
-use super::failure::{self, During, Failure, Verdict};
+use super::failure::{self, Failure, Verdict};
 use super::protocol::{Message, Payload, Protocol, Reader};
 use super::settings::Settings;
-use super::tls::{self, Secured};
-use super::written::{again, local_address};
-use super::{http2, receive, respond, send};
+use super::tls::Secured;
+use super::written::again;
+use super::{connect, http2, receive, respond, send};
 use crate::http::body;
 use crate::http::phases::Next;
 use crate::http::request::Request;
-use crate::http::variables::Template;
 use crate::log::Action;
-use crate::upstream::{self, CacheStatus, Group, Held, Key, Line, Link, NoLink, NoTurn, Turn};
-use crate::worker::{Seat, admission, descriptors};
+use crate::upstream::{CacheStatus, Group, Held, Key, Line, Link, NoLink, NoTurn, Turn};
 
 /// Reads the client's body, unless it is passed on while it comes: `may_stream` says whether the request's form allows it.
 ///
@@ -107,97 +104,6 @@ fn status_bit(status: u16) -> Option<u32> {
         404 => Some(again::HTTP_404),
         429 => Some(again::HTTP_429),
         _ => None,
-    }
-}
-
-/// How the socket is set up; the address it is bound to may have variables.
-fn options(settings: &Settings, request: &mut Request) -> upstream::Options {
-    let mut options = settings.options;
-    if let Some((address, _)) = settings.bind.as_ref().filter(|(address, _)| address.as_literal().is_none()) {
-        let mut text = request.thread.buffer();
-        address.render(request, &mut text);
-        options.local = local_address(&text);
-        if options.local.is_none() && !text.is_empty() {
-            log_error!(request, "invalid local address \"{}\"", String::from_utf8_lossy(&text));
-        }
-        request.thread.give_buffer(text);
-    }
-    options
-}
-
-/// Whether all values are neither empty nor `0`.
-fn allowed(conditions: &[Template], request: &mut Request) -> bool {
-    conditions.iter().all(|condition| {
-        let mut value = request.thread.buffer();
-        condition.render(request, &mut value);
-        let yes = !matches!(&*value, b"" | b"0");
-        request.thread.give_buffer(value);
-        yes
-    })
-}
-
-async fn connect(
-    settings: &Settings,
-    request: &mut Request,
-    held: &Held,
-    last: bool,
-) -> Result<Link, Failure> {
-    let options = options(settings, request);
-    let mut seat = Some(admission::upstream(request).await.ok_or(Failure::NoLink(NoLink::Full))?);
-    let begun = match upstream::begin(&request.thread, held.peer(), options, &mut seat) {
-        // Boxed: what few requests do must not make every request's future larger.
-        Err(failure) if upstream::may_pass(held.peer(), &failure) => {
-            Box::pin(overloaded(settings, request, held, options, &mut seat, failure, last)).await
-        }
-        begun => begun.map_err(Failure::NoLink),
-    };
-    let (link, stands) = begun?;
-    if stands {
-        return Ok(link);
-    }
-    link.socket.set_timeout(settings.connect_timeout);
-    std::future::poll_fn(|cx| {
-        if !settings.ignore_client_abort
-            && !request.upstream.cache.keeps
-            && request.client.poll_closed(cx).is_ready()
-        {
-            return Poll::Ready(Err(Failure::ClientGone(During::Connecting)));
-        }
-        link.socket.poll_writable(cx).map_err(|e| Failure::NoLink(NoLink::Failed(e)))
-    })
-    .await?;
-    upstream::finish(&link).map_err(Failure::NoLink)?;
-    Ok(link)
-}
-
-/// The server's accept queue is full: unless another can be asked, it is waited for. Or no descriptor is left: idle
-/// connections give way.
-async fn overloaded(
-    settings: &Settings,
-    request: &Request,
-    held: &Held,
-    options: upstream::Options,
-    seat: &mut Option<Seat>,
-    failure: NoLink,
-    last: bool,
-) -> Result<(Link, bool), Failure> {
-    let (peer, wait) = (held.peer(), settings.overload_wait);
-    let minds_client = !settings.ignore_client_abort;
-    let another = !last && !upstream::no_descriptor(&failure);
-    let begun = match !another && !wait.is_zero() {
-        true => upstream::wait_for_room(request, peer, options, seat, wait, minds_client).await,
-        false => Some(Err(failure)),
-    };
-    match begun {
-        None => Err(Failure::ClientGone(During::Connecting)),
-        Some(Err(NoLink::Refused(error))) if descriptors::are_out(&error) => {
-            Err(Failure::NoLink(NoLink::NoDescriptor(error)))
-        }
-        Some(Err(NoLink::Refused(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            let queue = upstream::queue_of(&request.thread, peer).await;
-            Err(Failure::NoLink(NoLink::Overloaded(error, queue)))
-        }
-        Some(begun) => begun.map_err(Failure::NoLink),
     }
 }
 
@@ -396,17 +302,10 @@ impl<'a> Tries<'a> {
         http2::head(self.settings, request, stream, message.method).await
     }
 
-    /// A new connection, encrypted where it is to be.
+    /// A new connection.
     async fn connect(&self, request: &mut Request, held: &Held, message: &Message) -> Result<Link, Failure> {
-        if !allowed(&self.settings.allow, request) {
-            return Err(Failure::Denied);
-        }
         let last = self.left <= 1 || !self.allows(request, message, again::ERROR, Sent::Nothing);
-        let mut link = connect(self.settings, request, held, last).await?;
-        if let Some(secured) = &self.secured {
-            Box::pin(tls::handshake(self.settings, request, &mut link, secured)).await?;
-        }
-        Ok(link)
+        connect::open(self.settings, request, held, self.secured.as_deref(), last).await
     }
 
     fn key(&self, held: &Held) -> Option<Key> {

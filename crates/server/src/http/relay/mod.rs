@@ -9,20 +9,21 @@
 //! | `settings.rs` | as run |
 //! | `protocol.rs` | what differs from one protocol to another |
 //! | `ask.rs`, `failure.rs` | one request: who is asked, what is tried again |
+//! | `connect.rs`, `tls/` | a new connection, encrypted where it is to be |
 //! | `send.rs` | the request to the server |
 //! | `receive.rs`, `hints.rs`, `respond.rs` | the answer's head |
 //! | `create.rs` | a request of HTTP |
 //! | `http2/` | servers that speak HTTP/2 |
-//! | `tls.rs` | encrypted connections |
 //! | `target.rs` | the servers behind a name |
 //! | `gateway.rs`, `params.rs`, `script.rs` | what protocols have in common that begin with parameters and end as CGI does |
 //! | `cache/`, `refresh.rs` | answers that are kept |
 //! | `store.rs` | answers that become files |
-//! | `body.rs`, `pace.rs`, `spill.rs`, `tunnel.rs` | what follows it |
+//! | `body/`, `pace.rs`, `spill.rs`, `tunnel.rs` | what follows it |
 
 mod ask;
 mod body;
 pub(crate) mod cache;
+mod connect;
 pub(crate) mod create;
 mod failure;
 pub(crate) mod gateway;

@@ -139,7 +139,7 @@ pub fn compile(
     };
     if !(kind.only_asks || kind.streams) {
         with.temp_path(&temp_path.path);
-        with.temp_path(&crate::modules::core::body_temp_path(at, with).path);
+        with.temp_path(&crate::modules::core::client_body::temp_path(at, with).path);
     }
     let bind = match c.bind.written() {
         Some(Bind::To { address, transparent }) => Some((address.clone(), *transparent)),

@@ -182,7 +182,7 @@ fn unreadable(stop: Stop) -> Cow<'static, str> {
 /// Those of the address's default server, as long as there is one.
 fn limits(with: &Conversation) -> Option<Limits> {
     let generation = with.thread.generation_at(with.listener())?;
-    Some(generation.shared.default_plan(with.listener()).core.limits)
+    Some(generation.shared.default_plan(with.listener()).core.client_header.limits)
 }
 /// What names and values may have together.
 fn header_limit(limits: &Limits) -> usize {

@@ -75,7 +75,7 @@ struct EarlyRead(Predicates);
 
 pub(crate) fn early_read(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Step>>, Error> {
     let Some(conf) = at.conf::<Conf>().filter(|conf| !conf.early_read.is_empty()) else { return Ok(None) };
-    with.temp_path(&super::body_temp_path(at, with).path);
+    with.temp_path(&super::client_body::temp_path(at, with).path);
     Ok(Some(Box::new(EarlyRead(Predicates(conf.early_read.as_slice().into())))))
 }
 
@@ -89,7 +89,7 @@ impl Step for EarlyRead {
 }
 
 async fn read(request: &mut Request) -> Verdict {
-    let limit = request.core().client_max_body_size;
+    let limit = request.core().client_body.max_size;
     request.body.limit = limit;
     let declared = request.body.declared();
     if limit != 0 && declared > limit {

@@ -85,7 +85,7 @@ pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<
     if methods == 0 {
         return Ok(None);
     }
-    with.temp_path(&super::core::body_temp_path(at, with).path);
+    with.temp_path(&super::core::client_body::temp_path(at, with).path);
     Ok(Some(Box::new(Dav {
         methods,
         create_full_put_path: conf.create_full_put_path.or(false),

@@ -204,7 +204,7 @@ pub async fn handshake(request: &mut Request) -> Result<(), ()> {
     let listener = generation.shared.listener(request.client.listener);
     request.server = listener.default_server;
     request.plan = generation.shared.server(request.server).plan;
-    let timeout = generation.shared.plan(request.plan).core.client_header_timeout;
+    let timeout = generation.shared.plan(request.plan).core.client_header.timeout;
     request.client.set_deadline(Some(request.thread.handle.now() + timeout));
     if request.buffer.is_empty() {
         let failure = match request.receive().await {

@@ -77,7 +77,7 @@ impl Source {
                 Ok((Source::Fed { ended: false }, Bytes::new()))
             }
             Payload::Stream => {
-                let timeout = request.plan().core.client_body_timeout;
+                let timeout = request.plan().core.client_body.timeout;
                 let deadline = Deadline::new(request.thread.handle.clone());
                 let limit = request.body.limit;
                 let length = match request.body.framing {

@@ -116,7 +116,7 @@ fn connection(request: &Request, out: &mut Vec<u8>) -> bool {
 fn keep_alive(request: &Request, out: &mut Vec<u8>) -> bool {
     let plan = request.plan();
     let Some(timeout) =
-        plan.core.keepalive_header.filter(|_| request.keep_alive && !request.response.upgrade)
+        plan.core.keep_alive.header.filter(|_| request.keep_alive && !request.response.upgrade)
     else {
         return false;
     };
