@@ -1,5 +1,6 @@
 //! How boxes begin, and those that say how long something lasts.
 
+use super::edit::Read;
 use super::tables::{Fault, u32_at, u64_at};
 
 /// What a box begins with.
@@ -26,6 +27,25 @@ impl Header {
             return Err(Fault::Of(format!("atom too large:{size}")));
         }
         Ok(Some(Header { name, header, size }))
+    }
+    /// The data, which begins at `start` of a file of `size`, and its length; behind it the head of the next box may be
+    /// looked at, by which a wrong size is told. More than `most` is refused, with `advice`.
+    pub(super) fn data(
+        &self,
+        read: &Read<'_>,
+        (start, size): (u64, u64),
+        most: u64,
+        advice: &str,
+    ) -> Result<(Vec<u8>, usize), Fault> {
+        let length = self.size - self.header;
+        if length > most {
+            let name = String::from_utf8_lossy(&self.name);
+            return Err(Fault::Of(format!("{name} atom is too large:{length}{advice}")));
+        }
+        let more = (size - start - length).min(16);
+        let mut data = vec![0; (length + more) as usize];
+        read(start, &mut data).map_err(Fault::Read)?;
+        Ok((data, length as usize))
     }
 }
 

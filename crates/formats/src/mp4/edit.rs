@@ -89,18 +89,7 @@ impl Film {
             read(at, &mut bytes[..some]).map_err(Fault::Read)?;
             let Some(found) = Header::read(&bytes[..some], self.size - at)? else { break };
             let start = at + found.header;
-            let data = |most: u64, more: &str| {
-                let length = found.size - found.header;
-                if length > most {
-                    let name = String::from_utf8_lossy(&found.name);
-                    return Err(Fault::Of(format!("{name} atom is too large:{length}{more}")));
-                }
-                // Of what is behind it the head of a box may be looked at, by which a wrong size is told.
-                let more = (self.size - start - length).min(16);
-                let mut data = vec![0; (length + more) as usize];
-                read(start, &mut data).map_err(Fault::Read)?;
-                Ok((data, length as usize))
-            };
+            let data = |most, more| found.data(read, (start, self.size), most, more);
             at += found.size;
             match &found.name {
                 b"ftyp" => {

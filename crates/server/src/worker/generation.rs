@@ -116,7 +116,21 @@ pub struct Compiler<'a> {
     plans: Vec<Option<Plan>>,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    fn new(inputs: &'a dyn Inputs, call: &'a Call) -> Compiler<'a> {
+        Compiler {
+            inputs,
+            default_types: None,
+            default_error_log: None,
+            upstreams: Vec::new(),
+            temp_paths: Vec::new(),
+            watched: false,
+            server_names: Vec::new(),
+            prefix: &call.prefix,
+            error_log: call.error_log.as_deref(),
+            plans: Vec::new(),
+        }
+    }
     /// Compiles a block of its own: a location, an `if`.
     pub fn plan(&mut self, scope: &Scope) -> Result<PlanId, Error> {
         let id = PlanId(self.plans.len() as u32);
@@ -155,18 +169,7 @@ impl Compiler<'_> {
 /// # Errors
 /// What can be seen only when everything is known: unknown variables, duplicate locations.
 pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generation, Error> {
-    let mut with = Compiler {
-        inputs,
-        default_types: None,
-        default_error_log: None,
-        upstreams: Vec::new(),
-        temp_paths: Vec::new(),
-        watched: false,
-        server_names: Vec::new(),
-        prefix: &call.prefix,
-        error_log: call.error_log.as_deref(),
-        plans: Vec::new(),
-    };
+    let mut with = Compiler::new(inputs, call);
     let http = root.children.iter().find(|c| c.kind == HTTP);
     let mut servers = Vec::new();
     let mut server_plans = Vec::new();

@@ -20,21 +20,7 @@ pub fn write(request: &mut Request, out: &mut Vec<u8>) {
         }
         None => out.extend_from_slice(wire::status_line(response.status)),
     }
-    let field = |out: &mut Vec<u8>, name: &[u8], value: &[u8]| {
-        out.extend_from_slice(name);
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
-    };
-    match response.server {
-        Some(span) if span.is_empty() => {}
-        Some(span) => field(out, b"Server: ", span.of(text)),
-        None => out.extend_from_slice(request.core().server_header),
-    }
-    match response.date {
-        Some(span) if span.is_empty() => {}
-        Some(span) => field(out, b"Date: ", span.of(text)),
-        None => out.extend_from_slice(&request.thread.clock.date_header.get()),
-    }
+    server_and_date(request, out);
     if !response.content_type.is_empty() {
         field(out, b"Content-Type: ", response.content_type.of(text));
     }
@@ -73,6 +59,29 @@ pub fn write(request: &mut Request, out: &mut Vec<u8>) {
         headers = behind;
     }
     fields(headers, text, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What every answer begins with, unless it brought its own; an empty one is left out.
+#[inline]
+fn server_and_date(request: &Request, out: &mut Vec<u8>) {
+    let response = &request.response;
+    match response.server {
+        Some(span) if span.is_empty() => {}
+        Some(span) => field(out, b"Server: ", span.of(&response.text)),
+        None => out.extend_from_slice(request.core().server_header),
+    }
+    match response.date {
+        Some(span) if span.is_empty() => {}
+        Some(span) => field(out, b"Date: ", span.of(&response.text)),
+        None => out.extend_from_slice(&request.thread.clock.date_header.get()),
+    }
+}
+
+#[inline]
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -129,31 +129,16 @@ pub fn compile(
     let lists = written.unwrap_or(&none);
     let c = &lists.once;
     let time = |setting: &conf::Setting<u64>, default| Duration::from_millis(setting.or(default));
-    let buffers = match kind.only_asks || kind.streams {
-        true => (c.buffer_size.or(PAGE), 8 * c.buffer_size.or(PAGE).max(PAGE)),
-        false => buffers(c, kind.prefix).map_err(|what| Error::emerg(what).at(at.at.clone()))?,
+    let gathers = !(kind.only_asks || kind.streams);
+    let (buffer_size, memory) = match gathers {
+        true => buffers(c, kind.prefix).map_err(|what| Error::emerg(what).at(at.at.clone()))?,
+        false => (c.buffer_size.or(PAGE), 8 * c.buffer_size.or(PAGE).max(PAGE)),
     };
-    let temp_path = match c.temp_path.written() {
-        Some(path) => path.clone(),
-        None => TempPath::flat(with.prefix_path(&format!("{}_temp", kind.prefix))),
-    };
-    if !(kind.only_asks || kind.streams) {
-        with.temp_path(&temp_path.path);
-        with.temp_path(&crate::modules::core::client_body::temp_path(at, with).path);
-    }
     let bind = match c.bind.written() {
         Some(Bind::To { address, transparent }) => Some((address.clone(), *transparent)),
         Some(Bind::Off) | None => None,
     };
-    let local = bind.as_ref().and_then(|(address, _)| local_address(address.as_literal()?));
-    let options = Options {
-        keepalive: c.socket_keepalive.or(false),
-        lasting: keepalive.is_some(),
-        receive_buffer: c.socket_rcvbuf.written().map(|bytes| *bytes as usize),
-        send_buffer: c.socket_sndbuf.written().map(|bytes| *bytes as usize),
-        local,
-        transparent: bind.as_ref().is_some_and(|(_, transparent)| *transparent),
-    };
+    let options = options(c, bind.as_ref(), keepalive.is_some());
     let store = store::compile(c);
     // What does not outlive a request is not known of a group that is found while it runs.
     let place = Options { lasting: false, ..options };
@@ -168,12 +153,12 @@ pub fn compile(
         next_upstream: c.next_upstream.or(again::ERROR | again::TIMEOUT),
         next_upstream_tries: c.next_upstream_tries.or(0),
         next_upstream_timeout: time(&c.next_upstream_timeout, 0),
-        buffering: c.buffering.or(!(kind.only_asks || kind.streams)),
-        buffer_size: buffers.0 as usize,
+        buffering: c.buffering.or(gathers),
+        buffer_size: buffer_size as usize,
         tunnel_buffer: c.buffer_size.written().map_or(usize::MAX, |size| *size as usize),
-        memory: buffers.1 as usize,
+        memory: memory as usize,
         max_temp_file_size: c.max_temp_file_size.or(1 << 30),
-        temp_path,
+        temp_path: temp_path(at, c, kind, gathers, with),
         connect_timeout: time(&c.connect_timeout, 60_000),
         overload_wait: OverloadWait::of(at).min(time(&c.connect_timeout, 60_000)),
         send_timeout: time(&c.send_timeout, 60_000),
@@ -193,6 +178,31 @@ pub fn compile(
         own_place: number(&format!("{place} {} {:?}", at.at, words(at))),
         shared_place: number(&place),
     })
+}
+
+/// How the sockets of connections to servers are set up.
+fn options(c: &Once, bind: Option<&(Template, bool)>, lasting: bool) -> Options {
+    Options {
+        keepalive: c.socket_keepalive.or(false),
+        lasting,
+        receive_buffer: c.socket_rcvbuf.written().map(|bytes| *bytes as usize),
+        send_buffer: c.socket_sndbuf.written().map(|bytes| *bytes as usize),
+        local: bind.and_then(|(address, _)| local_address(address.as_literal()?)),
+        transparent: bind.is_some_and(|(_, transparent)| *transparent),
+    }
+}
+
+/// Where long answers are kept; the folders are made where answers or bodies of requests can be gathered.
+fn temp_path(at: &Scope, c: &Once, kind: &Kind, gathers: bool, with: &mut Compiler<'_>) -> TempPath {
+    let path = match c.temp_path.written() {
+        Some(path) => path.clone(),
+        None => TempPath::flat(with.prefix_path(&format!("{}_temp", kind.prefix))),
+    };
+    if gathers {
+        with.temp_path(&path.path);
+        with.temp_path(&crate::modules::core::client_body::temp_path(at, with).path);
+    }
+    path
 }
 
 /// What a block is called: several may stand in one line.

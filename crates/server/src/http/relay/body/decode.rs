@@ -2,7 +2,7 @@
 
 use wire::chunked::{BadChunk, Step};
 
-use super::Inner;
+use super::inner::Inner;
 use super::parts::{Coding, kept_badly};
 use crate::http::filters::Piece;
 use crate::http::relay::protocol::Part;

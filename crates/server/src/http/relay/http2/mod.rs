@@ -115,6 +115,47 @@ async fn gather_rest(request: &mut Request, stream: &mut Stream) -> Result<(), F
     stream.upload().feed_rest(request).map_err(Failure::Send)
 }
 
+/// Waits for a head, which goes into the request's record as HTTP/1 has it; `false`: another one follows. `before` was sent
+/// before this stream.
+async fn next_head(
+    settings: &Settings,
+    request: &mut Request,
+    stream: &mut Stream,
+    before: u64,
+) -> Result<bool, Failure> {
+    let early = if stream.upload().is_fed() { feed(request, stream).await } else { Ok(None) };
+    note_sent(request, before, stream);
+    if let Some(text) = early? {
+        request.upstream.buffer.extend_from_slice(&text);
+    }
+    let found = std::future::poll_fn(|cx| {
+        let Request { client, upstream, .. } = &mut *request;
+        if !upstream.buffer.is_empty() {
+            return Poll::Ready(Ok(stream.has_head()));
+        }
+        let minds = !settings.ignore_client_abort && !upstream.cache.keeps;
+        if minds && client.poll_closed(cx).is_ready() {
+            return Poll::Ready(Err(Failure::ClientGone(During::Sending)));
+        }
+        stream.poll_head(cx, &mut upstream.buffer)
+    })
+    .await;
+    note_sent(request, before, stream);
+    let is_final = found?;
+    let record = &mut request.upstream;
+    let parsed = ResponseParser::new().parse(&record.buffer, &mut record.head, usize::MAX);
+    match parsed.map_err(|bad| Failure::Invalid(BadHead::Lines(bad)))? {
+        Progress::Done => Ok(is_final),
+        _ => Err(Failure::Invalid(BadHead::Framing("upstream sent invalid header".into()))),
+    }
+}
+
+fn note_sent(request: &mut Request, before: u64, stream: &Stream) {
+    if let Some(last) = request.upstream.last() {
+        last.sent = before + stream.sent();
+    }
+}
+
 /// Waits for the answer's head, which goes into the request's record as HTTP/1 has it.
 pub(super) async fn head(
     settings: &Settings,
@@ -123,52 +164,21 @@ pub(super) async fn head(
     method: Method,
 ) -> Result<(), Failure> {
     let mut hints = 0;
-    let head = request.upstream.last().map_or(0, |last| last.sent);
-    loop {
-        let early = if stream.upload().is_fed() { feed(request, stream).await } else { Ok(None) };
-        if let Some(last) = request.upstream.last() {
-            last.sent = head + stream.sent();
-        }
-        if let Some(text) = early? {
-            request.upstream.buffer.extend_from_slice(&text);
-        }
-        let found = std::future::poll_fn(|cx| {
-            let Request { client, upstream, .. } = &mut *request;
-            if !upstream.buffer.is_empty() {
-                return Poll::Ready(Ok(stream.has_head()));
-            }
-            let minds = !settings.ignore_client_abort && !upstream.cache.keeps;
-            if minds && client.poll_closed(cx).is_ready() {
-                return Poll::Ready(Err(Failure::ClientGone(During::Sending)));
-            }
-            stream.poll_head(cx, &mut upstream.buffer)
-        })
-        .await;
-        if let Some(last) = request.upstream.last() {
-            last.sent = head + stream.sent();
-        }
-        let is_final = found?;
-        let record = &mut request.upstream;
-        let parsed = ResponseParser::new().parse(&record.buffer, &mut record.head, usize::MAX);
-        let progress = parsed.map_err(|bad| Failure::Invalid(BadHead::Lines(bad)))?;
-        if progress != Progress::Done {
-            return Err(Failure::Invalid(BadHead::Framing("upstream sent invalid header".into())));
-        }
-        if is_final {
-            // There is no text beside the status.
-            record.head.status_line_text = Span::default();
-            let length = record.head.content_length(&record.buffer);
-            let length = length.map_err(|bad| Failure::Invalid(BadHead::Lines(bad)))?;
-            let none = method == Method::Head || matches!(record.head.status, 204 | 304);
-            stream.expect(if none { Some(0) } else { length });
-            gather_rest(request, stream).await?;
-            break;
-        }
-        if record.head.status == 103 {
+    let before = request.upstream.last().map_or(0, |last| last.sent);
+    while !next_head(settings, request, stream, before).await? {
+        if request.upstream.head.status == 103 {
             hints::pass_on(settings, request, &mut hints).await;
         }
         request.upstream.forget_response();
     }
+    let record = &mut request.upstream;
+    // There is no text beside the status.
+    record.head.status_line_text = Span::default();
+    let length = record.head.content_length(&record.buffer);
+    let length = length.map_err(|bad| Failure::Invalid(BadHead::Lines(bad)))?;
+    let none = method == Method::Head || matches!(record.head.status, 204 | 304);
+    stream.expect(if none { Some(0) } else { length });
+    gather_rest(request, stream).await?;
     let record = &mut request.upstream;
     let length = record.buffer.len() as u64;
     if let Some(last) = record.last() {
