@@ -9,7 +9,7 @@ mod request;
 mod response;
 
 /// The nginx release whose behaviour is followed (`$nginx_version`).
-pub const NGINX_VERSION: &str = "1.29.8";
+pub const NGINX_VERSION: &str = "1.31.5";
 
 pub(super) static VARIABLES: &[Variable] = &[
     family("arg_", request::argument),
