@@ -44,6 +44,32 @@ fn page(folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Error logs are on the clock of the wall; what a collector says in UTC is put there, too.
+#[test]
+fn a_time_with_a_zone_is_of_that_zone() {
+    let folder = tempfile::tempdir().unwrap();
+    let slots = "1024 worker_connections are not enough";
+    let lines = [
+        format!("{{\"time\":\"2026-06-27T10:00:00Z\",\"level\":\"alert\",\"msg\":\"{slots}\"}}"),
+        format!("{{\"ts\":1782554401.5,\"level\":\"alert\",\"msg\":\"{slots}\"}}"),
+        format!("2026/06/27 12:00:02 [alert] 7#7: {slots}"),
+    ];
+    let log = folder.path().join("error.log");
+    fs::write(&log, lines.join("\n")).unwrap();
+    let output = Command::new(Binary::Plimsoll.path())
+        .args(["doctor", "--since", "2026-06-27 11:59", "--log"])
+        .arg(log)
+        .env("TZ", "HERE-2")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("3 x, first at error.log:1, 2026-06-27 12:00:00 to 2026-06-27 12:00:02"),
+        "{text}"
+    );
+}
+
 /// What a browser makes of a page.
 struct Shown {
     /// The page, as it then is.

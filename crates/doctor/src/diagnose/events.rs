@@ -35,41 +35,9 @@ fn broken(facts: &Facts) -> Option<Finding> {
 fn finding(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
     let found = match event.cause {
         Cause::SlotsOnAccept | Cause::SlotsToUpstream => slots(event, facts, setup),
-        Cause::SlotsReusing => {
-            let found = new(
-                Severity::Warning,
-                "slots_low",
-                Kind::Slots,
-                "Slots ran low: idle clients were closed to make room",
-            );
-            advised(
-                found.means(
-                    "the earliest warning there is: less than a sixteenth of a worker's slots was free",
-                ),
-                None,
-                setup,
-            )
-        }
-        Cause::SlotsForListeners => {
-            let found = new(
-                Severity::Critical,
-                "slots_for_listeners",
-                Kind::Slots,
-                "Fewer slots than listening sockets: it does not start",
-            );
-            let found =
-                found.means("each worker needs a slot for every listening socket: not one request is served");
-            advised(found.not_this("fewer workers: the number is each worker's"), None, setup)
-        }
-        Cause::SlotsOverLimit => {
-            let found = new(
-                Severity::Warning,
-                "descriptors_short",
-                Kind::Descriptors,
-                "worker_connections exceed the limit of descriptors",
-            );
-            advised(found.means("connections fail with (24) before the slots are used up"), None, setup)
-        }
+        Cause::SlotsReusing => advised(slots_low(), None, setup),
+        Cause::SlotsForListeners => advised(slots_for_listeners(), None, setup),
+        Cause::SlotsOverLimit => advised(descriptors_short(), None, setup),
         Cause::RlimitRefused => rlimit_refused(event, setup),
         Cause::FilesOnAccept | Cause::FilesToUpstream | Cause::FilesOpen => files(event, facts, setup),
         Cause::FilesOfMaster => files_of_master(),
@@ -78,40 +46,60 @@ fn finding(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
         Cause::ConnectTimeout => upstreams::connect_timeout(event, facts),
         Cause::UpstreamSlow => upstreams::slow(event, facts),
         Cause::UpstreamDown => upstreams::down(),
-        Cause::Ports => advised(
-            new(
-                Severity::Critical,
-                code(Kind::Ports),
-                Kind::Ports,
-                "Local ports towards an upstream were used up",
-            )
-            .means(means(Kind::Ports, facts)),
-            None,
-            setup,
-        ),
+        Cause::Ports => advised(ports(facts), None, setup),
         Cause::BindInUse => upstreams::bind_in_use(facts),
         Cause::KernelMemory => kernel_memory(),
         Cause::NoLiveUpstreams | Cause::UpstreamDisabled => upstreams::no_live(event, facts),
-        Cause::Limited => new(Severity::Note, "limited", None, "limit_conn or limit_req refused requests")
-            .means("they work as configured")
-            .change(
-                Change::new("burst=, rate=, or another key", "the limit_req or limit_conn", Effect::Reload)
-                    .note("if people were refused who should not be"),
-            )
-            .not_this("more slots: the limit stays"),
+        Cause::Limited => limited(),
         Cause::Application => upstreams::application(event, facts),
-        Cause::Killed => {
-            new(Severity::Critical, "worker_killed", Kind::Memory, "A worker process was killed (signal 9)")
-                .sure(Confidence::Likely)
-                .means("most likely for memory: all its connections were lost")
-                .change(
-                    Change::new("dmesg | grep -i 'killed process'", "the machine", Effect::AtOnce)
-                        .note("says whether and why"),
-                )
-                .not_this("more worker_connections: each costs memory")
-        }
+        Cause::Killed => killed(),
     };
     Finding { evidence: evidence(event).into_iter().chain(found.evidence).collect(), ..found }
+}
+
+fn slots_low() -> Finding {
+    let title = "Slots ran low: idle clients were closed to make room";
+    new(Severity::Warning, "slots_low", Kind::Slots, title)
+        .means("the earliest warning there is: less than a sixteenth of a worker's slots was free")
+}
+
+fn slots_for_listeners() -> Finding {
+    let title = "Fewer slots than listening sockets: it does not start";
+    new(Severity::Critical, "slots_for_listeners", Kind::Slots, title)
+        .means("each worker needs a slot for every listening socket: not one request is served")
+        .not_this("fewer workers: the number is each worker's")
+}
+
+fn descriptors_short() -> Finding {
+    let title = "worker_connections exceed the limit of descriptors";
+    new(Severity::Warning, "descriptors_short", Kind::Descriptors, title)
+        .means("connections fail with (24) before the slots are used up")
+}
+
+fn ports(facts: &Facts) -> Finding {
+    let title = "Local ports towards an upstream were used up";
+    new(Severity::Critical, code(Kind::Ports), Kind::Ports, title).means(means(Kind::Ports, facts))
+}
+
+fn limited() -> Finding {
+    new(Severity::Note, "limited", None, "limit_conn or limit_req refused requests")
+        .means("they work as configured")
+        .change(
+            Change::new("burst=, rate=, or another key", "the limit_req or limit_conn", Effect::Reload)
+                .note("if people were refused who should not be"),
+        )
+        .not_this("more slots: the limit stays")
+}
+
+fn killed() -> Finding {
+    new(Severity::Critical, "worker_killed", Kind::Memory, "A worker process was killed (signal 9)")
+        .sure(Confidence::Likely)
+        .means("most likely for memory: all its connections were lost")
+        .change(
+            Change::new("dmesg | grep -i 'killed process'", "the machine", Effect::AtOnce)
+                .note("says whether and why"),
+        )
+        .not_this("more worker_connections: each costs memory")
 }
 
 pub(super) fn new(severity: Severity, code: &str, kind: impl Into<Option<Kind>>, title: &str) -> Finding {

@@ -88,7 +88,12 @@ impl<'a> Line<'a> {
         inner.moment = inner.moment.or_else(|| {
             let said = time.or(stamp).or(ts).or(at);
             let said = said.as_ref().map(|time| time.as_bytes());
-            let said = said.and_then(|time| moment::of_error_log(time).or_else(|| moment::of_line(time)));
+            let any = |time| {
+                moment::of_error_log(time)
+                    .or_else(|| moment::of_line(time))
+                    .or_else(|| moment::of_epoch(time))
+            };
+            let said = said.and_then(any);
             said.or_else(|| moment::of_journal(&real?))
         });
         if inner.level.is_empty() {

@@ -13,28 +13,47 @@ pub fn of_error_log(text: &[u8]) -> Option<Moment> {
     moment(digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..10])?, clock(&text[11..19])?)
 }
 
-/// What a line of an application or of a collector begins with, on the clock that wrote it: `2026-06-27T18:05:51..` (as
-/// containers, gunicorn and syslog write it) or php-fpm's `27-Jun-2026 18:05:51`, also in brackets.
+/// What a line of an application or of a collector begins with: `2026-06-27T18:05:51..` (as containers, gunicorn and
+/// syslog write it), php-fpm's `27-Jun-2026 18:05:51`, also in brackets, or uWSGI's `Sat Jun 27 18:05:51 2026`. With a
+/// zone behind it, it is what the clock on the wall here showed then; without one, the clock that wrote it.
 pub fn of_line(text: &[u8]) -> Option<Moment> {
     let text = text.strip_prefix(b"[").unwrap_or(text);
-    let iso = |text: &[u8]| {
-        let marks = text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-');
-        (marks && matches!(text.get(10), Some(b'T' | b' '))).then_some(())?;
-        moment(digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..10])?, clock(text.get(11..19)?)?)
+    let zoned = || {
+        let (local, _, zone) = iso(text)?;
+        zone.map_or(Some(local), |zone| here(local - zone))
     };
-    let php = |text: &[u8]| {
-        let text = text.get(..20).filter(|text| text[2] == b'-' && text[6] == b'-')?;
-        let month = MONTHS.iter().position(|name| *name == &text[3..6])? as i64 + 1;
-        moment(digits(&text[7..11])?, month, digits(&text[..2])?, clock(&text[12..20])?)
-    };
-    iso(text).or_else(|| php(text))
+    zoned().or_else(|| php(text)).or_else(|| asctime(text))
+}
+
+/// `27-Jun-2026 18:05:51`
+fn php(text: &[u8]) -> Option<Moment> {
+    let text = text.get(..20).filter(|text| text[2] == b'-' && text[6] == b'-')?;
+    moment(digits(&text[7..11])?, month(&text[3..6])?, digits(&text[..2])?, clock(&text[12..20])?)
+}
+
+/// `Sat Jun  7 18:05:51 2026`
+fn asctime(text: &[u8]) -> Option<Moment> {
+    let text = text.get(..24).filter(|text| text[3] == b' ' && text[19] == b' ')?;
+    let day = digits(text[8..10].trim_ascii_start())?;
+    moment(digits(&text[20..24])?, month(&text[4..7])?, day, clock(&text[11..19])?)
+}
+
+/// Seconds since 1970 of UTC, as `1782576351.042` or in milliseconds, on the clock of the wall here.
+pub fn of_epoch(text: &[u8]) -> Option<Moment> {
+    let seconds = millis(text)? / 1000;
+    let seconds = if seconds > 100_000_000_000 { seconds / 1000 } else { seconds };
+    here(seconds).filter(|_| seconds > 1_000_000_000)
 }
 
 /// `__REALTIME_TIMESTAMP` of the journal, microseconds of UTC, on the clock of the wall here.
 pub fn of_journal(text: &str) -> Option<Moment> {
-    let utc = jiff::Timestamp::from_microsecond(text.parse().ok()?).ok()?;
-    let here = jiff::tz::TimeZone::system().to_offset(utc);
-    Some(utc.as_second() + i64::from(here.seconds()))
+    here(text.parse::<i64>().ok()?.div_euclid(1_000_000))
+}
+
+/// What the clock on the wall here shows at this second of UTC.
+fn here(utc: i64) -> Option<Moment> {
+    let offset = jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::from_second(utc).ok()?);
+    Some(utc + i64::from(offset.seconds()))
 }
 
 /// What a moment on the clock of the wall here is in seconds of UTC.
@@ -49,14 +68,20 @@ pub fn to_utc(here: Moment) -> i64 {
 /// `$time_local`: `27/Jun/2026:18:05:51 +0200`, in milliseconds of UTC.
 pub fn of_time_local(text: &[u8]) -> Option<i64> {
     let (text, zone) = (text.get(..20)?, text.get(21..26)?);
-    let month = MONTHS.iter().position(|name| *name == &text[3..6])? as i64 + 1;
-    let local = moment(digits(&text[7..11])?, month, digits(&text[..2])?, clock(&text[12..20])?)?;
+    let local =
+        moment(digits(&text[7..11])?, month(&text[3..6])?, digits(&text[..2])?, clock(&text[12..20])?)?;
     let offset = offset(zone[0], digits(&zone[1..3])?, digits(&zone[3..5])?)?;
     Some((local - offset) * 1000)
 }
 
 /// `$time_iso8601`: `2026-06-27T18:05:51+02:00`, with a fraction or `Z` too, in milliseconds of UTC.
 pub fn of_iso8601(text: &[u8]) -> Option<i64> {
+    let (local, millis, zone) = iso(text)?;
+    Some((local - zone.unwrap_or(0)) * 1000 + millis)
+}
+
+/// Date and clock, milliseconds, and how many seconds the zone behind them, if there is one, is ahead of UTC.
+fn iso(text: &[u8]) -> Option<(Moment, i64, Option<i64>)> {
     let date = text.get(..19)?;
     if date[4] != b'-' || date[7] != b'-' || !matches!(date[10], b'T' | b't' | b' ') {
         return None;
@@ -64,19 +89,23 @@ pub fn of_iso8601(text: &[u8]) -> Option<i64> {
     let local =
         moment(digits(&date[..4])?, digits(&date[5..7])?, digits(&date[8..10])?, clock(&date[11..19])?)?;
     let (mut rest, mut millis) = (&text[19..], 0);
-    if let [b'.', after @ ..] = rest {
+    if let [b'.' | b',', after @ ..] = rest {
         let end = after.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len());
         millis = fraction(&after[..end])?;
         rest = &after[end..];
     }
-    let offset = match rest {
-        [] | [b'Z' | b'z', ..] => 0,
+    Some((local, millis, zone(rest)))
+}
+
+/// `Z`, `+02:00`, `+0200` or ` +0200`
+fn zone(text: &[u8]) -> Option<i64> {
+    match text.strip_prefix(b" ").unwrap_or(text) {
+        [b'Z' | b'z', ..] => Some(0),
         [sign, h1, h2, b':', m1, m2, ..] | [sign, h1, h2, m1, m2, ..] => {
-            offset(*sign, digits(&[*h1, *h2])?, digits(&[*m1, *m2])?)?
+            offset(*sign, digits(&[*h1, *h2])?, digits(&[*m1, *m2])?)
         }
-        _ => return None,
-    };
-    Some((local - offset) * 1000 + millis)
+        _ => None,
+    }
 }
 
 /// `$msec` and `$request_time`: seconds with three decimals, in milliseconds.
@@ -108,6 +137,10 @@ fn digits(text: &[u8]) -> Option<i64> {
 fn fraction(text: &[u8]) -> Option<i64> {
     let part = &text[..text.len().min(3)];
     Some(digits(part)? * [100, 10, 1][part.len() - 1])
+}
+
+fn month(name: &[u8]) -> Option<i64> {
+    Some(MONTHS.iter().position(|known| *known == name)? as i64 + 1)
 }
 
 fn clock(text: &[u8]) -> Option<i64> {
@@ -165,13 +198,20 @@ mod tests {
             (millis(b"0.5"), millis(b"7"), millis(b"-"), millis(b"1.")),
             (Some(500), Some(7000), None, Some(1000))
         );
-        for line in [
-            "2026-06-27T16:05:51.123Z stderr F x",
-            "[2026-06-27 16:05:51 +0000] [7]",
-            "[27-Jun-2026 16:05:51] W",
-        ] {
+        for line in ["2026-06-27 16:05:51,123 x", "[2026-06-27 16:05:51] [7]", "[27-Jun-2026 16:05:51] W"] {
             assert_eq!(of_line(line.as_bytes()), Some(utc), "{line}");
         }
+        let here = of_journal("1782576351000000");
+        assert_eq!(of_line(b"Sat Jun 27 16:05:51 2026 - *** uWSGI"), Some(utc));
+        for zoned in
+            ["2026-06-27T18:05:51+02:00", "[2026-06-27 16:05:51 +0000] [7]", "2026-06-27T16:05:51.123Z x"]
+        {
+            assert_eq!(of_line(zoned.as_bytes()), here, "{zoned}");
+        }
+        assert_eq!(
+            (of_epoch(b"1782576351.042"), of_epoch(b"1782576351042"), of_epoch(b"12")),
+            (here, here, None)
+        );
         assert!(of_journal("1782576351000000").is_some_and(|here| (here - utc).abs() < 86_400));
         for bad in [&b"2026/13/27 16:05:51"[..], b"2026/06/27", b"", b"yyyy/06/27 16:05:51"] {
             assert_eq!(of_error_log(bad), None);
@@ -182,7 +222,7 @@ mod tests {
         #[test]
         fn nothing_makes_them_panic(text in prop::collection::vec(any::<u8>(), 0..40)) {
             let _ = (of_error_log(&text), of_time_local(&text), of_iso8601(&text), millis(&text));
-            let _ = (of_line(&text), of_journal(&String::from_utf8_lossy(&text)));
+            let _ = (of_line(&text), of_epoch(&text), of_journal(&String::from_utf8_lossy(&text)));
         }
 
         #[test]

@@ -22,19 +22,32 @@ const MOST: u64 = 256 << 20;
 /// Reads it in the program's file, which is not run: one of a container is somebody else's. Where it cannot be read, the
 /// places are those of Debian.
 pub(super) fn built(server: &Server) -> Built {
+    let program = program(server).unwrap_or_default();
     if server.name.contains("plimsoll") {
         return Built {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: own_version(&program).unwrap_or_default(),
             prefix: "/etc/plimsoll".to_owned(),
             conf: "plimsoll.conf".to_owned(),
             error_log: "logs/error.log".to_owned(),
         };
     }
-    program(server).ok().and_then(|program| of_program(&program)).unwrap_or_else(|| Built {
+    of_program(&program).unwrap_or_else(|| Built {
         prefix: "/etc/nginx".to_owned(),
         conf: "/etc/nginx/nginx.conf".to_owned(),
         error_log: "/var/log/nginx/error.log".to_owned(),
         ..Built::default()
+    })
+}
+
+/// Plimsoll's, as it stands in the header of its answers: what runs need not be what looks.
+fn own_version(bytes: &[u8]) -> Option<String> {
+    const HEADER: &[u8] = b"Server: plimsoll/";
+    memmem::find_iter(bytes, HEADER).find_map(|at| {
+        let rest = bytes.get(at + HEADER.len()..)?;
+        let version = std::str::from_utf8(rest.get(..memchr(b'\r', rest)?)?).ok()?;
+        let is_version = |c: char| c.is_ascii_alphanumeric() || ".-+".contains(c);
+        (version.starts_with(|c: char| c.is_ascii_digit()) && version.chars().all(is_version))
+            .then(|| version.to_owned())
     })
 }
 
@@ -106,12 +119,22 @@ mod tests {
         assert_eq!(of_program(b"something else"), None);
     }
 
+    #[test]
+    fn the_version_of_another_plimsoll() {
+        let of = |bytes: &[u8]| own_version(bytes);
+        let two = b"Server: plimsoll/{}\r\nServer: plimsoll/9.8.7-rc.1\r\nmore";
+        assert_eq!(of(two).as_deref(), Some("9.8.7-rc.1"));
+        assert_eq!((of(b"Server: plimsoll/1.0"), of(b"plimsoll/1.0\r\n")), (None, None));
+    }
+
     proptest! {
         #[test]
         fn any_program(mut bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..200) {
             let _ = of_program(&bytes);
             bytes.splice(at.min(bytes.len()).., *b"nginx version: nginx/1 --prefix=");
             let _ = of_program(&bytes);
+            bytes.extend_from_slice(b"Server: plimsoll/");
+            let _ = own_version(&bytes);
         }
     }
 }

@@ -13,7 +13,7 @@ mod names;
 pub mod page;
 mod sent;
 pub mod status;
-mod tls;
+pub mod tls;
 mod upstreams;
 mod walk;
 mod whom;

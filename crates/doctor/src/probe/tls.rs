@@ -1,16 +1,22 @@
 //! TLS with a server of this machine.
 
 #[cfg(feature = "tls")]
-pub(super) use with::over;
+pub use with::{Tls, over};
 #[cfg(not(feature = "tls"))]
-pub(super) use without::over;
+pub use without::{Tls, over};
 
 #[cfg(not(feature = "tls"))]
 mod without {
     use std::io::{self, Read, Write};
 
+    /// Nobody makes one.
+    pub type Tls<S> = S;
+
     /// What was built without TLS cannot speak it.
-    pub(in super::super) fn over<S: Read + Write>(_: S, _: &str) -> io::Result<S> {
+    ///
+    /// # Errors
+    /// Always.
+    pub fn over<S: Read + Write>(_: S, _: &str) -> io::Result<Tls<S>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
@@ -25,8 +31,14 @@ mod with {
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
-    /// TLS over a connection, with the server of this name.
-    pub(in super::super) fn over<S: Read + Write>(stream: S, name: &str) -> io::Result<impl Read + Write> {
+    /// TLS over a connection.
+    pub type Tls<S> = StreamOwned<ClientConnection, S>;
+
+    /// TLS over a connection, with the server of this name, whoever signed its certificate.
+    ///
+    /// # Errors
+    /// A name that is none. What the server refuses is known with the first byte.
+    pub fn over<S: Read + Write>(stream: S, name: &str) -> io::Result<Tls<S>> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(any_certificate()?, name).map_err(io::Error::other)?;
         Ok(StreamOwned::new(connection, stream))

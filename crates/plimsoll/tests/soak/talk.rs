@@ -2,12 +2,9 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use doctor::probe::tls::{self, Tls};
 
 /// Longer than any answer may take; what takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -16,7 +13,7 @@ const LAST_CHANCE: Duration = Duration::from_millis(500);
 
 enum Stream {
     Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<Tls<TcpStream>>),
 }
 
 /// A connection.
@@ -45,8 +42,7 @@ impl Talk {
     }
 
     pub fn tls(port: u16) -> io::Result<Talk> {
-        let session = ClientConnection::new(tls_config(), ServerName::try_from("localhost").map_err(bad)?);
-        let stream = StreamOwned::new(session.map_err(bad)?, connect(port)?);
+        let stream = tls::over(connect(port)?, "localhost")?;
         Ok(Talk::over(Stream::Tls(Box::new(stream))))
     }
 
@@ -152,49 +148,4 @@ fn connect(port: u16) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
-}
-
-fn tls_config() -> Arc<ClientConfig> {
-    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyServer));
-    Arc::new(builder.with_no_client_auth())
-}
-
-/// The certificate is the test's own: nothing depends on who signed it.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::RSA_PSS_SHA256,
-            SignatureScheme::RSA_PKCS1_SHA256,
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-        ]
-    }
 }
