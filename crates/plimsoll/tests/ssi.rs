@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use testkit::{Origin, Site, each, on_both};
+use testkit::{Client, Gate, Origin, Site, each, on_both};
 
 /// A page `a.html` with commands; the location's other settings.
 fn page(settings: &str, text: &str) -> Site {
@@ -206,12 +206,9 @@ fn times_have_the_format_that_a_page_wants() {
 
 #[test]
 fn a_page_within_itself_ends() {
-    each(|binary| {
-        let server = binary.serve(page("", "x<!--#include virtual='/dir/a.html' -->"));
-        let page = server.get("/dir/a.html").text();
-        assert!(
-            page.starts_with("xxx") && page.ends_with("[an error occurred while processing the directive]")
-        );
+    on_both(page("", "x<!--#include virtual='/dir/a.html' -->"), |server| {
+        let complaint = "[an error occurred while processing the directive]";
+        assert_eq!(server.get("/dir/a.html").text(), "x".repeat(52) + complaint);
         server.error_log().wait_match(r#"\[error\] .*subrequests cycle while processing "/dir/a.html""#);
     });
 }
@@ -308,4 +305,147 @@ fn commands_are_made_of_what_was_replaced() {
         page,
         &[("/dir/a.html?q", "q /dir/a.html[/said?]")],
     );
+}
+
+/// A proxied part, `open` before it is answered.
+fn gated_part() -> (Gate, Origin) {
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let origin = Origin::new(move |exchange| {
+        let target = exchange.request.target.clone();
+        if target.starts_with("/slow") {
+            waits.pass();
+        }
+        exchange.send(reply("text/html", format!("({target})").as_bytes()));
+    });
+    (gate, origin)
+}
+
+/// A page with the parts of an origin in it.
+fn around(origin: &Origin, settings: &str, text: &str) -> Site {
+    let site = format!(
+        "server {{ listen 127.0.0.1:%%PORT%%; location / {{ ssi on; }} {settings}
+        location /up/ {{ proxy_pass http://%%ORIGIN%%/; }} }}"
+    );
+    Site::new(site).with("ORIGIN", origin.address()).file("html/a.html", text)
+}
+
+/// Reads up to the end of `text`.
+fn read_text(client: &mut Client, text: &str) {
+    let mut read = Vec::new();
+    while !read.ends_with(text.as_bytes()) {
+        read.extend(client.read(1));
+    }
+}
+
+#[test]
+fn what_stands_before_a_part_does_not_wait_for_it() {
+    let long = "<p>0123456789</p>\n".repeat(200);
+    for include in ["virtual='/up/slow'", "virtual='/up/slow' wait='yes'", "virtual='/up/slow' set='v'"] {
+        let text = format!("{long}begin<!--#include {include} -->end<!--#echo var='v' default='' -->");
+        each(|binary| {
+            let (gate, origin) = gated_part();
+            let server = binary.serve(around(&origin, "", &text));
+            let mut client = server.client();
+            client.send("GET /a.html HTTP/1.0\r\n\r\n");
+            read_text(&mut client, "begin");
+            gate.open();
+            let rest = String::from_utf8_lossy(&client.read_to_end()).into_owned();
+            let expected = if include.ends_with("'v'") { "end(/slow)" } else { "(/slow)end" };
+            assert_eq!(rest, expected);
+        });
+    }
+}
+
+#[test]
+fn parts_are_asked_for_at_once_and_stand_in_order() {
+    let parts = ["slow", "b", "c"].map(|part| format!("<!--#include virtual='/up/{part}' -->,")).concat();
+    each(|binary| {
+        let (gate, origin) = gated_part();
+        let server = binary.serve(around(&origin, "", &parts));
+        let mut client = server.client();
+        client.send("GET /a.html HTTP/1.1\r\nHost: a\r\n\r\n");
+        let targets = || origin.requests().iter().map(|request| request.target.clone()).collect::<Vec<_>>();
+        origin.wait_requests(3);
+        assert_eq!(targets().len(), 3);
+        gate.open();
+        assert_eq!(client.response().text(), "(/slow),(/b),(/c),");
+    });
+}
+
+#[test]
+fn what_waits_is_asked_for_one_after_the_other() {
+    let parts =
+        ["slow", "b"].map(|part| format!("<!--#include virtual='/up/{part}' wait='yes' -->,")).concat();
+    each(|binary| {
+        let (gate, origin) = gated_part();
+        let server = binary.serve(around(&origin, "", &parts));
+        let mut client = server.client();
+        client.send("GET /a.html HTTP/1.1\r\nHost: a\r\n\r\n");
+        origin.wait_requests(1);
+        // A request that came later is answered: nobody was asked for the second part meanwhile.
+        assert_eq!(server.get("/up/other").text(), "(/other)");
+        let targets: Vec<_> = origin.requests().iter().map(|request| request.target.clone()).collect();
+        assert_eq!(targets, ["/slow", "/other"]);
+        gate.open();
+        assert_eq!(client.response().text(), "(/slow),(/b),");
+    });
+}
+
+#[test]
+fn a_slow_page_goes_out_as_it_comes() {
+    each(|binary| {
+        let gate = Gate::new();
+        let waits = gate.clone();
+        let origin = Origin::new(move |exchange| match &exchange.request.target[..] {
+            "/page" => {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n";
+                exchange.send(format!("{head}one<!--#include virtual='/up/part' -->two<!--#ec"));
+                waits.pass();
+                exchange.send("ho var='uri' -->three");
+                exchange.close();
+            }
+            target => {
+                let part = format!("({target})");
+                exchange.send(reply("text/html", part.as_bytes()));
+            }
+        });
+        let settings = "location = /page { ssi on; proxy_buffering off; proxy_pass http://%%ORIGIN%%; }";
+        let server = binary.serve(around(&origin, settings, ""));
+        let mut client = server.client();
+        client.send("GET /page HTTP/1.0\r\n\r\n");
+        read_text(&mut client, "one(/part)two");
+        gate.open();
+        assert_eq!(String::from_utf8_lossy(&client.read_to_end()), "/pagethree");
+    });
+}
+
+#[test]
+fn pages_deep_within_pages_have_parts_around_them() {
+    let nested = "<<!--#include virtual='/deeper/$arg_n' -->>";
+    let settings = "add_before_body /up/before; add_after_body /up/after;
+        location /deeper { ssi on; default_type text/html;
+            return 200 '{<!--#include virtual=\"/up/in\" -->}'; }";
+    each(|binary| {
+        let (gate, origin) = gated_part();
+        gate.open();
+        let text = format!("{nested}<!--#include virtual='/deeper' -->.");
+        let server = binary.serve(around(&origin, settings, &text));
+        assert_eq!(server.get("/a.html").text(), "(/before)<{(/in)}>{(/in)}.(/after)");
+    });
+}
+
+#[test]
+fn a_client_that_leaves_ends_what_was_asked_for_it() {
+    each(|binary| {
+        let (gate, origin) = gated_part();
+        let server = binary.serve(around(&origin, "", "<!--#include virtual='/up/slow' -->"));
+        let mut client = server.client();
+        client.send("GET /a.html HTTP/1.1\r\nHost: a\r\n\r\n");
+        origin.wait_requests(1);
+        drop(client);
+        server.error_log().wait_for("client prematurely closed connection");
+        gate.open();
+        origin.wait_open(0);
+    });
 }

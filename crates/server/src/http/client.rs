@@ -1,6 +1,6 @@
 //! The client's connection, as a request sees it: bytes in, bytes and files out, plain or encrypted.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -53,6 +53,8 @@ pub struct Client {
     /// The client speaks plain HTTP to an encrypted port.
     pub plain_on_ssl: bool,
     local: OnceCell<Option<SocketAddr>>,
+    /// There is no connection, but whom the answer is for may have left.
+    left: Option<Rc<Cell<bool>>>,
 }
 
 impl Client {
@@ -78,6 +80,7 @@ impl Client {
             asked_for: None,
             plain_on_ssl: false,
             local: OnceCell::new(),
+            left: None,
         }
     }
     /// Takes up a connection that woke, in the place of a client that is gone or rests.
@@ -131,6 +134,10 @@ impl Client {
             agreed,
             ..Client::none(self.opened)
         }
+    }
+    /// There is nobody but who gives a sign when the answer is not wanted any more.
+    pub fn watch(&mut self, left: Rc<Cell<bool>>) {
+        self.left = Some(left);
     }
     /// Whether the address is that of somebody behind who connected.
     pub fn speaks_for_another(&self) -> bool {
@@ -424,8 +431,11 @@ impl Client {
         match (&self.socket, &self.stream) {
             (Some(socket), _) => socket.poll_closed(cx),
             (None, Some(stream)) => stream.poll_closed(cx),
-            // A request that nobody waits for is not left, either.
-            (None, None) => Poll::Pending,
+            // A request that nobody waits for is not left, either. Who sets the sign wakes the task.
+            (None, None) => match self.left.as_ref().is_some_and(|left| left.get()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            },
         }
     }
 }

@@ -368,7 +368,7 @@ async fn ask_others(plan: &Plan, request: &mut Request) -> Result<(), u16> {
         ssi.run(request).outcome().await?;
     }
     if let Some(addition) = &plan.steps.addition {
-        Box::pin(addition.add(request)).await;
+        addition.add(request);
     }
     Ok(())
 }

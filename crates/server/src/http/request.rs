@@ -346,6 +346,11 @@ impl Request {
         *self.random_id.get_or_insert_with(crate::random::bits)
     }
 
+    /// Has the same random bits as another.
+    pub fn share_id(&mut self, other: &mut Request) {
+        self.random_id = Some(other.random_id());
+    }
+
     /// What the location in force does, to be looked at.
     pub fn location(&self) -> &Plan {
         self.generation.shared.plan(self.plan)

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Context;
 
 use wire::{Known, Span};
 
@@ -99,7 +100,7 @@ pub enum Body {
     Upstream(UpstreamBody),
     /// Several sources in order: what `multipart/byteranges` needs.
     Parts(VecDeque<Body>),
-    /// Sources of which each is asked for when the one before has gone out (`slice`).
+    /// Sources of which each is asked for when the one before has gone out (`slice`, `ssi`, `addition`).
     Series(Box<Series>),
     /// A source that is changed before others are put around it, or its commands are looked for.
     Filtered(Box<Filtered>),
@@ -112,6 +113,23 @@ impl Body {
             Body::Filtered(filtered) => filtered.body.upstream_mut(),
             _ => None,
         }
+    }
+    /// While the client is busy: an upstream may still hand over what it has, and be free.
+    pub fn fill(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Body::Upstream(upstream) => upstream.poll_fill(cx),
+            Body::Filtered(filtered) => filtered.body.fill(cx),
+            Body::Series(series) => {
+                series.current.fill(cx);
+                series.more.iter_mut().for_each(|more| more.fill(cx));
+            }
+            Body::Parts(parts) => parts.iter_mut().for_each(|part| part.fill(cx)),
+            Body::Empty | Body::Memory(_) | Body::Static(_) | Body::File(_) => {}
+        }
+    }
+    /// One that asks for its parts, beginning with `current`.
+    pub fn asking(current: Body, more: Box<dyn More>) -> Body {
+        Body::Series(Box::new(Series { current, offset: 0, more: Some(more) }))
     }
 }
 
@@ -174,6 +192,8 @@ pub trait More {
         &'a mut self,
         request: &'a mut Request,
     ) -> Pin<Box<dyn Future<Output = io::Result<Option<Body>>> + 'a>>;
+    /// While the client is busy: takes what upstreams have, as far as it is to be buffered.
+    fn fill(&mut self, _: &mut Context<'_>) {}
 }
 
 impl Series {
@@ -184,25 +204,57 @@ impl Series {
             self.offset = next;
         }
     }
-    /// Asks for the next piece of the response's body, which has such a series for a body.
+    /// Asks for the next piece of the response's body, which is such a series, or has one where it goes on.
     ///
     /// # Errors
     /// When there is no next piece where there should be one.
     pub async fn advance(request: &mut Request) -> io::Result<()> {
-        let Body::Series(mut series) = std::mem::take(&mut request.response.body) else { return Ok(()) };
-        if let Body::Upstream(upstream) = &mut series.current {
+        match std::mem::take(&mut request.response.body) {
+            Body::Series(mut series) => {
+                let next = series.go_on(request).await;
+                request.response.body = Body::Series(series);
+                next
+            }
+            Body::Parts(mut parts) => {
+                let next = match parts.front_mut() {
+                    Some(Body::Series(series)) => series.go_on(request).await,
+                    _ => Ok(()),
+                };
+                request.response.body = Body::Parts(parts);
+                next
+            }
+            body => {
+                request.response.body = body;
+                Ok(())
+            }
+        }
+    }
+    async fn go_on(&mut self, request: &mut Request) -> io::Result<()> {
+        if let Body::Upstream(upstream) = &mut self.current {
             upstream.account(&mut request.upstream);
             upstream.log(request);
         }
-        series.current = Body::Empty;
-        let Some(mut more) = series.more.take() else { return Ok(()) };
-        let next = more.next(request).await?;
-        if let Some(body) = next {
-            series.current = body;
-            series.more = Some(more);
-        }
-        request.response.body = Body::Series(series);
+        self.current = Body::Empty;
+        self.current = self.ask(request).await?.unwrap_or_default();
         Ok(())
+    }
+    async fn ask(&mut self, request: &mut Request) -> io::Result<Option<Body>> {
+        let Some(mut more) = self.more.take() else { return Ok(None) };
+        let next = more.next(request).await?;
+        if next.is_some() {
+            self.more = Some(more);
+        }
+        Ok(next)
+    }
+    /// What is there, and then the pieces behind it; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Series::advance`].
+    pub async fn next(&mut self, request: &mut Request) -> io::Result<Option<Body>> {
+        match std::mem::take(&mut self.current) {
+            Body::Empty => self.ask(request).await,
+            current => Ok(Some(current)),
+        }
     }
 }
 

@@ -1,15 +1,15 @@
 //! Requests within a request: another path of the same server is asked on behalf of a client's request.
 //!
-//! There are two kinds. [`ask`] is waited for: it goes through the phases in the request's own place, which is put aside
+//! There are three kinds. [`ask`] is waited for: it goes through the phases in the request's own place, which is put aside
 //! meanwhile, so that head, client and variables are shared without a copy. [`background`] is not waited for: it is a
 //! request of its own, beside the client's, and lives on when that is over. Its answer is of no interest; what counts is
-//! what its location does with it (a mirror's upstream hears of the request; a cache takes up the new answer).
+//! what its location does with it (a mirror's upstream hears of the request; a cache takes up the new answer). [`super::included`] is beside it as well, and its answer
+//! becomes a part of the other's body.
 //!
 //! Neither reads from the client or sends to it, nor is it logged unless `log_subrequest` says so; of the phases, they have
 //! none before the server's rewrite phase, and no access phase: who may come here was decided for the client's request.
 
 use std::io;
-use std::pin::Pin;
 
 use wire::Method;
 
@@ -19,9 +19,10 @@ use super::plan::PlanId;
 use super::request::{Captures, Pass, Request};
 use super::response::Response;
 use crate::log::Action;
+use crate::modules;
 
 /// How deep requests may be within one another, as in nginx.
-const DEEPEST: u8 = 50;
+const DEEPEST: u8 = 51;
 
 /// What became of a request within another.
 pub struct Answer {
@@ -39,9 +40,7 @@ pub async fn ask(
     args: &[u8],
     see: impl AsyncFnOnce(&mut Request),
 ) -> Answer {
-    if request.depth >= DEEPEST {
-        let uri = String::from_utf8_lossy(uri);
-        log_error!(request, "subrequests cycle while processing \"{uri}\"");
+    if !is_room(request, uri) {
         return Answer { status: 500, response: Response::default() };
     }
     let mut aside = Aside::of(request);
@@ -59,6 +58,16 @@ pub async fn ask(
     phases::log_within(request);
     aside.swap(request);
     Answer { status, response: aside.response }
+}
+
+/// Whether one more may be within this request; else it is logged.
+pub fn is_room(request: &Request, uri: &[u8]) -> bool {
+    let room = request.depth < DEEPEST;
+    if !room {
+        let uri = String::from_utf8_lossy(uri);
+        log_error!(request, "subrequests cycle while processing \"{uri}\"");
+    }
+    room
 }
 
 /// Asks what answers in this very location once more, with GET: no phase before the content is gone through again.
@@ -80,18 +89,8 @@ pub async fn ask_again(request: &mut Request) -> Answer {
     Answer { status, response: aside.response }
 }
 
-/// As [`ask`], in a place of its own: requests that are made within one another, many deep, take little of the stack.
-pub fn ask_apart<'a>(
-    request: &'a mut Request,
-    uri: &'a [u8],
-    args: &'a [u8],
-    see: impl AsyncFnOnce(&mut Request) + 'a,
-) -> Pin<Box<dyn Future<Output = Answer> + 'a>> {
-    Box::pin(ask(request, uri, args, see))
-}
-
 /// An answer without a body is over, and its upstream's connection free.
-async fn settle(request: &mut Request) {
+pub async fn settle(request: &mut Request) {
     let empty = request.response.content_length == Some(0);
     if let Some(upstream) = request.response.body.upstream_mut()
         && empty
@@ -165,19 +164,20 @@ pub enum Takes {
     Body,
     /// Method and head.
     Head,
+    /// The head; it is asked with GET.
+    Nothing,
 }
 
-/// Asks another path beside the request; nobody waits for it.
+/// A request for another path, beside the client's.
 ///
 /// # Errors
 /// When the file with the body cannot be held open a second time.
-pub fn background(request: &mut Request, uri: &[u8], args: &[u8], takes: Takes) -> io::Result<()> {
-    let thread = request.thread.clone();
+pub fn beside(request: &mut Request, uri: &[u8], args: &[u8], takes: Takes) -> io::Result<Box<Request>> {
     let body = match takes {
         Takes::Body => request.body.twin()?,
-        Takes::Head => RequestBody::default(),
+        Takes::Head | Takes::Nothing => RequestBody::default(),
     };
-    let mut other = thread.request();
+    let mut other = request.thread.request();
     other.use_client(request.client.shadow(), request.generation.clone());
     let head = request.head.length.min(request.buffer.len());
     other.buffer.clear();
@@ -185,7 +185,7 @@ pub fn background(request: &mut Request, uri: &[u8], args: &[u8], takes: Takes) 
     other.unread = other.buffer.len();
     other.head = request.head.clone();
     other.body = body;
-    other.method = request.method;
+    other.method = if takes == Takes::Nothing { Method::Get } else { request.method };
     other.host.extend_from_slice(&request.host);
     other.server = request.server;
     other.plan = request.plan;
@@ -196,6 +196,17 @@ pub fn background(request: &mut Request, uri: &[u8], args: &[u8], takes: Takes) 
     // What the client asked for is another path than this one, but where the same is fetched anew.
     other.unmodified_uri = request.unmodified_uri && uri == request.uri;
     other.depth = request.depth + 1;
+    modules::descend(request, &mut other);
+    Ok(other)
+}
+
+/// Asks another path beside the request; nobody waits for it.
+///
+/// # Errors
+/// When the file with the body cannot be held open a second time.
+pub fn background(request: &mut Request, uri: &[u8], args: &[u8], takes: Takes) -> io::Result<()> {
+    let mut other = beside(request, uri, args, takes)?;
+    let thread = request.thread.clone();
     let serving = thread.serving();
     thread.handle.spawn(async move {
         phases::within(&mut other).await;

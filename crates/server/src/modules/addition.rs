@@ -6,9 +6,9 @@ use conf::{Error, IN_HTTP, Inherit, Scope, Setting, directive};
 
 use super::Module;
 use crate::http::filters::HeaderFilter;
+use crate::http::included::Included;
 use crate::http::request::Request;
 use crate::http::response::Body;
-use crate::http::subrequest;
 use crate::http::types::Types;
 use crate::worker::generation::Compiler;
 
@@ -79,16 +79,16 @@ impl HeaderFilter for Addition {
 
 impl Addition {
     /// Puts the answers of the other locations around the response, whose length nobody knows then.
-    pub async fn add(&self, request: &mut Request) {
+    pub fn add(&self, request: &mut Request) {
         if request.depth > 0 || request.response.status != 200 || !self.fits(request) {
             return;
         }
         if request.is_head() {
             return;
         }
-        let before = body_of(request, &self.before).await;
+        let before = body_of(request, &self.before);
         let page = std::mem::take(&mut request.response.body);
-        let after = body_of(request, &self.after).await;
+        let after = body_of(request, &self.after);
         let mut parts = VecDeque::new();
         for body in [before, page, after] {
             match body {
@@ -103,9 +103,11 @@ impl Addition {
     }
 }
 
-async fn body_of(request: &mut Request, uri: &[u8]) -> Body {
-    match uri.is_empty() || request.aborted {
-        true => Body::Empty,
-        false => subrequest::ask(request, uri, b"", async |_| ()).await.response.body,
+/// An answer in its place; nothing, where it would be too deep.
+fn body_of(request: &mut Request, uri: &[u8]) -> Body {
+    if uri.is_empty() || request.aborted {
+        return Body::Empty;
     }
+    let asked = Included::ask(request, uri, b"");
+    asked.map_or(Body::Empty, |included| Body::asking(Body::Empty, Box::new(included)))
 }

@@ -199,6 +199,13 @@ impl Limit {
     }
 }
 
+/// What is within a request was counted with it.
+pub(crate) fn descend(request: &mut Request, sub: &mut Request) {
+    if let Some(taken) = request.kept::<Taken>() {
+        sub.keep(Taken { status: taken.status, _places: Places::default() });
+    }
+}
+
 impl Step for Gate {
     fn check<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Verdict> {
         if request.kept::<Taken>().is_some() {

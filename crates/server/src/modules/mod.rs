@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use conf::Directive;
 
+use crate::http::request::Request;
 use crate::http::variables::{Builtin, Variable};
 
 /// A module's configuration in which every value may be written once per block and is inherited where it is not.
@@ -111,6 +112,13 @@ pub fn variables() -> &'static Builtin {
     static ALL_VARIABLES: LazyLock<Builtin> =
         LazyLock::new(|| Builtin::new(ALL.iter().flat_map(|module| module.variables)));
     &ALL_VARIABLES
+}
+
+/// What modules noted of a request holds for one within it, too.
+pub fn descend(request: &mut Request, sub: &mut Request) {
+    for module in [limit_conn::descend, limit_req::descend, charset::descend, ssi::descend] {
+        module(request, sub);
+    }
 }
 
 /// Every module.

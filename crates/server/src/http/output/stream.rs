@@ -107,10 +107,7 @@ impl Sender {
                 };
             }
             if self.write(request, cx)?.is_pending() {
-                // The client is slow: an upstream may still hand over what it has, and be free.
-                if let Body::Upstream(upstream) = &mut request.response.body {
-                    upstream.poll_fill(cx);
-                }
+                request.response.body.fill(cx);
                 return Poll::Pending;
             }
         }
@@ -164,6 +161,7 @@ impl Sender {
             std::mem::swap(&mut request.response.body, &mut part);
             let next = match &request.response.body {
                 Body::Filtered(_) => self.next_of_filtered(request, cx),
+                Body::Series(_) => self.next_of_series(request, cx),
                 _ => self.next_of(request, cx, unread),
             };
             let Body::Parts(mut parts) = part else { return Poll::Ready(Ok(None)) };

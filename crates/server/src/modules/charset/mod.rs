@@ -260,6 +260,13 @@ pub(crate) fn note(request: &mut Request) {
     }
 }
 
+/// A part of a part is one of the same page.
+pub(crate) fn descend(request: &mut Request, sub: &mut Request) {
+    if let Some(Noted(charset)) = request.kept() {
+        sub.keep(Noted(charset.clone()));
+    }
+}
+
 fn is_encoded(request: &Request) -> bool {
     request.response.header(b"Content-Encoding").is_some_and(|coding| !coding.is_empty())
 }

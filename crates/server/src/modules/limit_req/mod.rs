@@ -158,6 +158,13 @@ pub(crate) fn preaccess(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<d
     Ok(Some(Box::new(Gate { limits, refusal: conf.manner.refusal() })))
 }
 
+/// What is within a request was counted with it.
+pub(crate) fn descend(request: &mut Request, sub: &mut Request) {
+    if let Some(status) = request.kept::<Status>() {
+        sub.keep(*status);
+    }
+}
+
 impl Step for Gate {
     fn check<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Verdict> {
         if request.kept::<Status>().is_some() {

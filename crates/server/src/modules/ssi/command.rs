@@ -57,8 +57,16 @@ pub fn written(command: &Command) -> Vec<u8> {
     text
 }
 
-/// What `include` names; whether it is waited for makes no difference: each is.
-pub fn included<'b>(given: &impl Fn(&str) -> Option<&'b [u8]>) -> Result<&'b [u8]> {
+/// What `include` names, and whether the page waits for it.
+pub struct Inclusion<'b> {
+    /// The path, with variables still in it.
+    pub target: &'b [u8],
+    /// `wait="yes"`; files are always waited for.
+    pub waited: bool,
+}
+
+/// What the parameters of `include` mean.
+pub fn inclusion<'b>(given: &impl Fn(&str) -> Option<&'b [u8]>) -> Result<Inclusion<'b>> {
     let (uri, file) = (given("virtual"), given("file"));
     if let (Some(uri), Some(file)) = (uri, file) {
         let (uri, file) = (lossy(uri), lossy(file));
@@ -68,12 +76,13 @@ pub fn included<'b>(given: &impl Fn(&str) -> Option<&'b [u8]>) -> Result<&'b [u8
     if given("set").is_some() && given("stub").is_some() {
         return Err("\"set\" and \"stub\" cannot be used together in \"include\" SSI command".into());
     }
-    let Some(wait) = given("wait") else { return Ok(target) };
+    let Some(wait) = given("wait") else { return Ok(Inclusion { target, waited: uri.is_none() }) };
     if uri.is_none() {
         return Err(format!("\"wait\" cannot be used with file=\"{}\"", lossy(target)));
     }
-    match wait.eq_ignore_ascii_case(b"yes") || wait.eq_ignore_ascii_case(b"no") {
-        true => Ok(target),
+    let waited = wait.eq_ignore_ascii_case(b"yes");
+    match waited || wait.eq_ignore_ascii_case(b"no") {
+        true => Ok(Inclusion { target, waited }),
         false => Err(format!("invalid value \"{}\" in the \"wait\" parameter", lossy(wait))),
     }
 }

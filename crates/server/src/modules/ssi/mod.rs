@@ -1,14 +1,20 @@
 //! Server Side Includes: pages with commands in them that are carried out when the page is asked for.
 //!
-//! A page is read and its commands are carried out before its head goes out: one after the other, each included answer
-//! by its head; what an include says at length is passed on when it is its turn.
+//! A page is read while it goes out. Included answers are asked for as they are met, several at once, and stand in the
+//! page in their order; what is short goes out whole.
 
 use conf::{Error, IF_LOCATION, IN_HTTP, Inherit, Scope, Setting, directive, flag};
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use self::page::Page;
 use self::weave::Weave;
 use super::Module;
 use crate::http::filters::HeaderFilter;
+use crate::http::included::broke_off;
 use crate::http::request::Request;
+use crate::http::response::{Body, More as _};
 use crate::http::steps::Outcome;
 use crate::http::types::Types;
 use crate::http::variables::variable;
@@ -16,7 +22,9 @@ use crate::worker::generation::Compiler;
 
 mod command;
 mod date;
-mod source;
+mod include;
+mod page;
+mod reader;
 mod text;
 mod weave;
 
@@ -71,22 +79,30 @@ impl Inherit for Conf {
 
 /// As run.
 pub struct Ssi {
-    silent_errors: bool,
+    manner: Manner,
     last_modified: bool,
+    types: Types,
+}
+/// How pages are read.
+#[derive(Clone, Copy)]
+struct Manner {
+    silent_errors: bool,
     /// Text of a file that is longer is sent from the file.
     min_file_chunk: u64,
     value_length: usize,
-    types: Types,
 }
 
 /// What is in force in a block, where it is switched on.
 pub(crate) fn compile(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Ssi>, Error> {
     let Some(conf) = at.conf::<Conf>().filter(|conf| conf.enable.or(false)) else { return Ok(None) };
-    Ok(Some(Ssi {
+    let manner = Manner {
         silent_errors: conf.silent_errors.or(false),
-        last_modified: conf.last_modified.or(false),
         min_file_chunk: conf.min_file_chunk.or(1024),
         value_length: usize::try_from(conf.value_length.or(255)).unwrap_or(usize::MAX),
+    };
+    Ok(Some(Ssi {
+        manner,
+        last_modified: conf.last_modified.or(false),
         types: conf.types.clone().unwrap_or_default(),
     }))
 }
@@ -110,7 +126,8 @@ impl HeaderFilter for Ssi {
 }
 
 impl Ssi {
-    /// Carries out the commands in the response's body, if it is to be looked at.
+    /// Carries out the commands in the response's body while it goes out, if it is to be looked at. What is short, or
+    /// goes wrong at its begin, does so before the head.
     pub fn run<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Result<(), u16>> {
         let response = &request.response;
         // Nothing is found in what is compressed, and nothing is to be.
@@ -118,7 +135,12 @@ impl Ssi {
         if !is_text || !self.fits(request) || request.is_head() || request.aborted {
             return Outcome::Now(Ok(()));
         }
-        Outcome::wait(Weave::new(self).run(request))
+        let weave = Weave::new(self.manner, std::mem::take(&mut request.response.body));
+        if request.depth > 0 {
+            request.response.body = Body::asking(Body::Empty, Box::new(weave));
+            return Outcome::Now(Ok(()));
+        }
+        Outcome::wait(begin(weave, request))
     }
     fn fits(&self, request: &Request) -> bool {
         let response = &request.response;
@@ -126,36 +148,31 @@ impl Ssi {
     }
 }
 
-/// What the pages of one client's request share: those included see and change it, too.
-#[derive(Default)]
-struct Page {
-    variables: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Of the last regular expression that matched.
-    captures: Vec<Vec<u8>>,
-    blocks: Vec<(Vec<u8>, Vec<u8>)>,
-    includes: u32,
-}
-impl Page {
-    fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        if let [digit @ b'0'..=b'9'] = name
-            && let Some(group) = self.captures.get(usize::from(digit - b'0'))
-        {
-            return Some(group);
+async fn begin(mut weave: Weave, request: &mut Request) -> Result<(), u16> {
+    match weave.next(request).await {
+        Ok(first) => {
+            let first = first.unwrap_or_default();
+            request.response.body = match weave.is_over() {
+                true => first,
+                false => Body::asking(first, Box::new(weave)),
+            };
+            Ok(())
         }
-        let variable = self.variables.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
-        Some(&variable.1)
-    }
-    fn set(&mut self, name: &[u8], value: Vec<u8>) {
-        match self.variables.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            Some(variable) => variable.1 = value,
-            None => self.variables.push((name.to_vec(), value)),
+        Err(error) => {
+            request.response.body = weave.into_body();
+            request.aborted = request.response.body.upstream_mut().is_none()
+                && error.kind() == std::io::ErrorKind::ConnectionAborted;
+            match request.aborted {
+                true => Ok(()),
+                false => Err(broke_off(request, &error)),
+            }
         }
     }
 }
 
-fn page(request: &mut Request) -> &mut Page {
-    if request.kept::<Page>().is_none() {
-        request.keep(Page::default());
+/// A request within another shares what its pages know.
+pub(crate) fn descend(request: &mut Request, sub: &mut Request) {
+    if let Some(page) = request.kept::<Rc<RefCell<Page>>>() {
+        sub.keep(page.clone());
     }
-    request.kept_mut::<Page>().expect("kept just now")
 }

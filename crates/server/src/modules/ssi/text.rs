@@ -1,6 +1,6 @@
 //! Texts within commands: variables, backslashes, conditions.
 
-use super::Page;
+use super::page;
 use crate::http::regex;
 use crate::http::request::Request;
 
@@ -59,11 +59,7 @@ fn name<'a>(rest: &'a [u8], text: &[u8]) -> Result<(&'a [u8], usize)> {
 
 /// Appends a variable: a capture's, the page's own, or the server's; `false` if there is none.
 pub fn value(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
-    if let Some(value) = request.kept::<Page>().and_then(|page| page.value(name)) {
-        out.extend_from_slice(value);
-        return true;
-    }
-    request.variable_named(name, out)
+    page::value(request, name, out) || request.variable_named(name, out)
 }
 
 /// Whether the condition of an `if` holds.
@@ -100,7 +96,8 @@ fn matches(request: &mut Request, pattern: &[u8], text: &[u8]) -> Result<bool> {
     let pattern = evaluate(request, pattern)?;
     let pattern = String::from_utf8_lossy(&pattern);
     let Some(found) = regex::match_once(&pattern, text)? else { return Ok(false) };
-    let page = super::page(request);
+    let page = page::of(request);
+    let mut page = page.borrow_mut();
     page.captures = found.groups;
     for (name, value) in found.named {
         page.set(&name, value);

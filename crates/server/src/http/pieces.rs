@@ -1,12 +1,12 @@
-//! A response's body as it is read for its commands.
+//! A response's body, piece by piece in memory: for those who look into it, or who pass it on as part of another.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
 
-use crate::http::filters::Chunk;
-use crate::http::request::Request;
-use crate::http::response::{Body, FileBody};
+use super::filters::Chunk;
+use super::request::Request;
+use super::response::{Body, FileBody};
 use crate::worker::ledger::OpenFile;
 
 /// How much of a file is read at a time.
@@ -20,7 +20,7 @@ pub struct Piece {
     pub origin: Option<(Rc<OpenFile>, u64)>,
 }
 
-/// The next piece of a body; `None` at its end.
+/// The next piece of a body; `None` at its end. What asks others for its pieces (`Body::Series`) has none here.
 ///
 /// # Errors
 /// When a file cannot be read, or an upstream broke off.
@@ -52,7 +52,6 @@ pub async fn next(request: &Request, body: &mut Body) -> io::Result<Option<Piece
                 *body = Body::File(part);
                 return piece.map(Some);
             }
-            // Nobody makes a series of pieces before pages are made.
             Body::File(_) | Body::Empty | Body::Series(_) => return Ok(None),
             Body::Upstream(upstream) => match std::future::poll_fn(|cx| upstream.poll_next(cx)).await? {
                 None => return Ok(None),
