@@ -28,6 +28,8 @@ pub struct Binding<'a> {
 pub enum Why {
     /// It is full now.
     Full,
+    /// It has room again, but so many found none in the last seconds.
+    Refused(u64),
     /// Its use grows to its ceiling first: the present load fits so many times.
     Headroom(f64),
     /// Nothing is used yet; this many requests fit.
@@ -56,15 +58,18 @@ impl Chain {
     pub fn peak_headroom(&self) -> Option<f64> {
         self.links.iter().filter_map(Link::peak_headroom).min_by(f64::total_cmp)
     }
-    /// The link that binds. Of several that are full it is the last a request meets: those before it are full because it
-    /// is. Else the one that grows to its ceiling first; while nothing is used, the one that lets the fewest through.
+    /// The link that binds. Of several that are full, or were a moment ago, it is the last a request meets: those before it
+    /// are full because it is. Else the one that grows to its ceiling first; while nothing is used, the one that lets the
+    /// fewest through.
     pub fn binding(&self) -> Option<Binding<'_>> {
         self.full().or_else(|| self.tightest()).or_else(|| self.smallest())
     }
     fn full(&self) -> Option<Binding<'_>> {
-        let full = self.links.iter().filter(|link| link.used > 0 && link.fullness() >= FULL);
+        let is_full = |link: &Link| link.used > 0 && link.fullness() >= FULL;
+        let full = self.links.iter().filter(|link| is_full(link) || link.lately > 0);
         let last = full.max_by(|a, b| (a.kind, &b.of).cmp(&(b.kind, &a.of)))?;
-        Some(Binding { link: last, why: Why::Full })
+        let why = if is_full(last) { Why::Full } else { Why::Refused(last.lately) };
+        Some(Binding { link: last, why })
     }
     fn tightest(&self) -> Option<Binding<'_>> {
         let all = self.links.iter().filter_map(|link| Some((link, link.headroom()?)));
@@ -88,6 +93,10 @@ impl Chain {
             Some(Binding { link, why: Why::Full }) => {
                 let (name, are) = (link.name(), link.are());
                 format!("No room left: {name} {are} full ({} of {}).", link.used, shown(link.ceiling))
+            }
+            Some(Binding { link, why: Why::Refused(count) }) => {
+                let (name, are) = (link.name(), link.are());
+                format!("Too little room: {count} found none lately; {name} {are} full at times.")
             }
             Some(Binding { link, why: Why::Headroom(times) }) => {
                 format!(

@@ -94,6 +94,9 @@ pub struct Link {
     pub peak: u64,
     /// How often somebody found no place.
     pub refused: u64,
+    /// The same in the last seconds, where that is known.
+    #[serde(default)]
+    pub lately: u64,
     /// What one average request takes, where the mix does not say (memory).
     pub each: Option<u64>,
     /// What makes the ceiling what it is: a setting, a sysctl, a limit, with its value.
@@ -104,7 +107,18 @@ impl Link {
     /// A link of which nothing is used yet.
     pub fn new(kind: Kind, ceiling: Option<u64>, set_by: impl Into<String>) -> Link {
         let set_by = set_by.into();
-        Link { kind, of: String::new(), ceiling, fixed: 0, used: 0, peak: 0, refused: 0, each: None, set_by }
+        Link {
+            kind,
+            of: String::new(),
+            ceiling,
+            fixed: 0,
+            used: 0,
+            peak: 0,
+            refused: 0,
+            lately: 0,
+            each: None,
+            set_by,
+        }
     }
     /// Which one of several it is.
     pub fn of(self, of: impl Into<String>) -> Link {
@@ -117,6 +131,10 @@ impl Link {
     /// What is taken now. The peak follows.
     pub fn used(self, used: u64) -> Link {
         Link { used, peak: self.peak.max(used), ..self }
+    }
+    /// So many found no place in the last seconds.
+    pub fn lately(self, lately: u64) -> Link {
+        Link { lately, refused: self.refused.max(lately), ..self }
     }
     /// The most that was taken.
     pub fn peak(self, peak: u64) -> Link {

@@ -10,6 +10,10 @@ use crate::setup::Setup;
 const NAME: usize = 14;
 const DETAIL: usize = 25;
 const BAR: usize = 18;
+/// A line.
+const WIDTH: usize = 80;
+/// Where what stands below a line begins.
+const ASIDE: usize = 12;
 
 impl Setup {
     /// The links that a configuration decides about, what each lets through, which one binds, and what raises it.
@@ -25,14 +29,16 @@ impl Setup {
         lines.extend(shortest.map(|link| self.queue_line(link)));
         lines.extend(others.map(|link| self.line(link, slots, binding)));
         if let Some(change) = binding.and_then(|b| advice::raise(b.link, self).into_iter().next()) {
-            lines.push(format!(
-                "  raise it: {}   ({}, {})",
-                change.setting,
-                change.place,
-                change.effect.words()
-            ));
+            let (raise, how) = (
+                format!("  raise it: {}", change.setting),
+                format!("({}, {})", change.place, change.effect.words()),
+            );
+            match raise.chars().count() + how.chars().count() + 3 <= WIDTH {
+                true => lines.push(format!("{raise}   {how}")),
+                false => lines.extend([raise, format!("{:ASIDE$}{how}", "")]),
+            }
             if !change.note.is_empty() {
-                lines.push(format!("            {}", change.note));
+                lines.push(format!("{:ASIDE$}{}", "", change.note));
             }
         }
         lines.join("\n") + "\n"
@@ -104,10 +110,10 @@ mod tests {
   slots          2 x 4096                  ▕██████████████████▏ 4094
   descriptors    1024 (soft; hard 524288)  ▕████▌             ▏ 1023  <- binds
   memory         1.9 GiB                   ▕██████████████████▏ 31129
-  raise it: worker_rlimit_nofile 8192;   (main context of /etc/nginx/nginx.conf, reload is enough)
+  raise it: worker_rlimit_nofile 8192;
+            (main context of /etc/nginx/nginx.conf, reload is enough)
 ";
         assert_eq!(table, expected, "{table}");
-        let bars = |line: &&str| line.contains('▕');
-        assert!(table.lines().filter(bars).all(|line| line.chars().count() <= 80));
+        assert!(table.lines().all(|line| line.chars().count() <= 80));
     }
 }

@@ -178,6 +178,19 @@ fn the_last_full_link_is_the_cause() {
 }
 
 #[test]
+fn who_refused_somebody_lately_binds_though_it_has_room_again() {
+    let slots = Link::new(Kind::Slots, Some(1000), "").used(400);
+    let queue = Link::new(Kind::AcceptQueue, Some(16), "");
+    let of = |links: &[&Link]| Chain::new(links.iter().map(|link| (*link).clone()).collect(), Mix::PROXIED);
+    let chain = of(&[&slots, &queue.clone().lately(7)]);
+    assert_eq!(chain.binding().unwrap().why, Why::Refused(7));
+    assert_eq!(chain.sentence(), "Too little room: 7 found none lately; accept queue is full at times.");
+    // It was full because of what comes behind it.
+    let full = slots.clone().used(1000);
+    assert_eq!(of(&[&full, &queue.lately(7)]).binding().unwrap().link.kind, Kind::Slots);
+}
+
+#[test]
 fn headroom_is_said_in_one_sentence() {
     let links = vec![
         Link::new(Kind::Slots, Some(1000), "").used(400),

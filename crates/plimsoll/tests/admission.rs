@@ -85,6 +85,7 @@ fn who_finds_no_room_is_told_so_and_room_comes_back() {
     let log = server.error_log();
     log.wait_for("[alert] ");
     log.wait_for("8 worker_connections are not enough (slots bind: 8 of 8, ");
+    log.wait_for("; descriptors allow worker_connections ");
     gate.open();
     for mut client in admitted {
         assert_eq!(client.response().status, 200, "what was admitted is answered");
@@ -107,6 +108,10 @@ fn idle_clients_give_way_to_new_ones() {
     idle[0].expect_close();
     // The one that asked last was the last to go.
     assert_eq!(idle[7].get("/").status, 200);
+    // Nobody was turned away: that is a warning, in nginx's words.
+    let line =
+        server.error_log().wait_for("8 worker_connections are not enough, reusing connections (slots bind: ");
+    assert!(line.contains("[warn]") && line.contains(" idle reclaimed, 0 refused"), "{line}");
 }
 
 #[test]
@@ -171,11 +176,31 @@ fn the_operator_gets_in_whatever_happens() {
         let answer = server.client_on(1).get("/");
         let status: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
         assert_eq!(status["binding"]["kind"], "slots", "{status:#}");
+        let seats = &status["seats"];
+        assert!(seats["reserve"].as_u64() >= Some(1) && seats["reserve_total"] == 16, "{seats}");
     }
     gate.open();
     for mut client in clients {
         assert_eq!(client.response().status, 200);
     }
+}
+
+#[test]
+fn a_status_on_an_ordinary_listener_waits_its_turn_and_is_answered() {
+    let origin = Origin::new(|exchange| exchange.ok("x"));
+    let locations = format!(
+        "overload_wait 15s; location / {{ proxy_pass http://{}; }}
+         location = /status {{ capacity_status json; }} location = /stub {{ stub_status; }}",
+        origin.address()
+    );
+    let server = serve(with_slots(8, &locations));
+    std::thread::scope(|scope| {
+        let storms: Vec<_> = (0..3).map(|_| scope.spawn(|| storm(&server, 60, "/"))).collect();
+        for target in ["/status", "/stub", "/status", "/stub"] {
+            assert_eq!(server.get(target).status, 200, "{target}");
+        }
+        storms.into_iter().for_each(|storm| assert_eq!(storm.join().unwrap(), only("200", 60)));
+    });
 }
 
 #[test]

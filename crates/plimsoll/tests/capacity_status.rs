@@ -91,6 +91,42 @@ fn the_length_of_a_queue_is_the_kernels() {
     assert_eq!(link(&status(&server), "accept_queue")["ceiling"], 1);
 }
 
+/// A signal for the worker of a server.
+fn signal(name: &str, status: &Value) {
+    let pid = status["pid"].to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+}
+
+#[test]
+fn a_queue_that_was_full_binds_though_it_is_empty_again() {
+    let server = serve(
+        "server { listen 127.0.0.1:%%PORT%% backlog=1; location /capacity { capacity_status; } }
+         server { listen 127.0.0.1:%%PORT_1%%; location / { capacity_status prometheus; } }",
+    );
+    let before = status(&server);
+    assert_ne!(before["binding"]["kind"], "accept_queue", "{before:#}");
+    // While nobody accepts, only two find room.
+    signal("-STOP", &before);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.port()));
+    let mut storm = Vec::new();
+    eventually("somebody finds none", || {
+        storm.push(std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(50)));
+        storm.last().is_some_and(Result::is_err)
+    });
+    signal("-CONT", &before);
+    let dropped = |line: &str| line.starts_with("plimsoll_listen_dropped_total{") && !line.ends_with(" 0");
+    eventually("the metrics show it", || server.client_on(1).get("/").text().lines().any(dropped));
+    eventually("it is named as the link that binds", || status(&server)["binding"]["kind"] == "accept_queue");
+    let after = status(&server);
+    assert_eq!(after["binding"]["why"], "refused", "{after:#}");
+    let sentence = after["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("Too little room: "), "{sentence}");
+    let end = format!("accept queue 127.0.0.1:{} is full at times.", server.port());
+    assert!(sentence.ends_with(&end), "{sentence}");
+    assert!(after["kernel"]["listen_overflows"].as_u64() > before["kernel"]["listen_overflows"].as_u64());
+    assert!(after["listeners"][0]["dropped"].as_u64() > Some(0), "{after:#}");
+}
+
 #[test]
 fn metrics_have_the_names_that_dashboards_know() {
     let server = serve("location /metrics { capacity_status prometheus; }");
@@ -107,6 +143,8 @@ fn metrics_have_the_names_that_dashboards_know() {
         "plimsoll_link_ceiling{link=\"slots\",of=\"\"} ",
         "plimsoll_link_used{link=\"descriptors\",of=\"\"} ",
         "plimsoll_refused_total{link=\"slots\",cause=\"slots_on_accept\"} 0",
+        "plimsoll_reserve_ceiling 16",
+        "plimsoll_kernel_listen_overflows_total ",
     ] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name}: {text}");
     }

@@ -60,6 +60,8 @@ fn a_bound_address_has_its_ports_once_for_each_upstream() {
     assert!(said.starts_with("four for each\n"), "{said}{complained}");
     // The ninth finds none; the answer, the log and the status say so.
     assert!(said.contains("HTTP/1.1 502 "), "{said}{complained}");
-    server.error_log().wait_for("failed (99: Cannot assign requested address) while connecting to upstream");
+    server
+        .error_log()
+        .wait_for("failed (99: Cannot assign requested address) while connecting to upstream; ports bind: ");
     assert!(said.contains("cause=\"ports\"} 1"), "{said}{complained}");
 }

@@ -35,7 +35,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("tiny", "4 slots, 100 clients through a proxy", slots::tiny),
     scenario("slots", "slots bind, a proxied request holds them for a while: 1x, 10x, 1x", slots::slots),
     scenario("cpu", "answers from memory, the processor binds: 1x, 10x", slots::cpu),
-    scenario("slow", "the upstream takes 10 ms, then 2 s, then 10 ms", slots::slow),
+    scenario("slow", "the upstream takes 10 ms, then 5 s (2 in short), then 10 ms", slots::slow),
     scenario("fallback", "error_page into another proxied location when full", slots::fallback),
     scenario("retries", "every request is tried at a dead server first, at the limit", slots::retries),
     scenario("loop", "a location that passes requests to itself, and one that answers", slots::proxy_loop),
@@ -85,8 +85,8 @@ pub fn gate() -> Result<()> {
 fn play(form: Form, names: &[&String]) -> Result<()> {
     many_descriptors();
     println!(
-        "{:<34} {:>7} {:>7} {:>6} {:>6} {:>6} {:>6} {:>7} {:>6} {:>7}",
-        "", "200", "503", "500", "50x", "broken", "silent", "200/s", "us/200", "connections"
+        "{:<34} {:>7} {:>7} {:>6} {:>6} {:>6} {:>6} {:>7} {:>6} {:>5} {:>7}",
+        "", "200", "503", "500", "50x", "broken", "silent", "200/s", "us/200", "cpu %", "connections"
     );
     let mut faults = Vec::new();
     for scenario in SCENARIOS.iter().filter(|s| names.is_empty() || names.iter().any(|n| *n == s.name)) {
@@ -94,7 +94,7 @@ fn play(form: Form, names: &[&String]) -> Result<()> {
         let binaries = if form == Form::Gate { vec![Binary::Plimsoll] } else { Binary::wanted() };
         for binary in binaries {
             let rows = (scenario.play)(&Stage { binary, quick: form != Form::Full })?;
-            rows.iter().for_each(|row| show(binary, row));
+            rows.iter().for_each(|row| show(binary, row, &rows));
             if binary == Binary::Plimsoll {
                 faults.extend(check(&rows, form).into_iter().map(|f| format!("{}: {f}", scenario.name)));
             }
@@ -113,15 +113,20 @@ fn many_descriptors() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-fn show(binary: Binary, row: &Row) {
+fn show(binary: Binary, row: &Row, rows: &[Row]) {
     let Outcome { ok, refused, failed, gateway, broken, silent, connections } = row.outcome;
     println!(
-        "  {:<9} {:<22} {ok:>7} {refused:>7} {failed:>6} {gateway:>6} {broken:>6} {silent:>6} {:>7.0} {:>6.0} {connections:>7}",
+        "  {:<9} {:<22} {ok:>7} {refused:>7} {failed:>6} {gateway:>6} {broken:>6} {silent:>6} {:>7.0} {:>6.0} {:>5.0} {connections:>7}",
         binary.name(),
         row.phase,
         row.rate(),
-        row.cost()
+        row.cost(),
+        row.processor()
     );
+    if let Some((_, of)) = row.at_least {
+        let ratio = row.rate() / figure(rows, of, Row::rate);
+        println!("  {:<9} {:<22} {ratio:.2} of the rate of {of:?}", "", "");
+    }
     row.notes.iter().for_each(|note| println!("  {:<9} {:<22} {note}", "", ""));
 }
 
@@ -144,19 +149,22 @@ fn check(rows: &[Row], form: Form) -> Vec<String> {
     faults
 }
 
+/// What was measured in a phase of this name.
+fn figure(rows: &[Row], phase: &str, of: fn(&Row) -> f64) -> f64 {
+    rows.iter().find(|row| row.phase == phase).map_or(0.0, of)
+}
+
 /// What is wrong with how fast it was, measured by another phase.
 fn too_slow(row: &Row, rows: &[Row]) -> Vec<String> {
     let mut faults = Vec::new();
-    let other =
-        |phase: &str, figure: fn(&Row) -> f64| rows.iter().find(|row| row.phase == phase).map_or(0.0, figure);
     if let Some((part, of)) = row.at_least {
-        let least = other(of, Row::rate) * part;
+        let least = figure(rows, of, Row::rate) * part;
         if row.rate() < least {
             faults.push(format!("{}: {:.0} a second, not {least:.0}", row.phase, row.rate()));
         }
     }
     if let Some((times, of)) = row.at_most {
-        let most = other(of, Row::cost) * times;
+        let most = figure(rows, of, Row::cost) * times;
         if row.cost() > most {
             faults.push(format!("{}: {:.1} us for each answer, not {most:.1}", row.phase, row.cost()));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::load::Load;
-use super::stage::{Row, Stage, Wanted, measured, taking, upstream, watched};
+use super::stage::{A_BUSY_MACHINE, Row, Stage, Wanted, measured, taking, upstream, watched};
 
 /// Requests through a proxy that so many slots have room for.
 fn proxied(slots: usize) -> usize {
@@ -38,7 +38,8 @@ pub fn cpu(stage: &Stage) -> Result<Vec<Row>> {
     let server = stage.serve(64, "", "location / { return 200 x; }");
     let before = measured("1x (50 clients)", stage.keeping(&server, 50, "/"));
     let [during, page] = watched(&server, "10x (500 clients)", stage.keeping(&server, 500, "/"));
-    Ok(vec![before, during.at_most(stage.pick(3.0, 1.25), "1x (50 clients)"), page])
+    let during = during.at_most(stage.pick(3.0, 1.25), "1x (50 clients)");
+    Ok(vec![before, during.at_least(stage.pick(0.3, 0.8), "1x (50 clients)"), page])
 }
 
 pub fn slow(stage: &Stage) -> Result<Vec<Row>> {
@@ -47,8 +48,10 @@ pub fn slow(stage: &Stage) -> Result<Vec<Row>> {
     let server = stage.serve(64, "", &format!("location / {{ proxy_pass http://{}; }}", origin.address()));
     let load = |clients| stage.load(&server, clients, "/");
     let before = measured("10 ms", load(20)).wanted(Wanted::Served);
-    delay.store(2000, Relaxed);
-    let [during, page] = watched(&server, "2 s, 100 clients", load(100));
+    delay.store(stage.pick(2000, 5000), Relaxed);
+    // Whoever is let in waits for its answer.
+    let patient = Load { patience: A_BUSY_MACHINE, ..load(100) };
+    let [during, page] = watched(&server, "slow, 100 clients", patient);
     delay.store(10, Relaxed);
     let after = measured("10 ms again", load(20)).wanted(Wanted::Served);
     Ok(vec![before, during, page, after.at_least(stage.pick(0.3, 0.8), "10 ms")])

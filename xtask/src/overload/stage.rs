@@ -13,7 +13,7 @@ use crate::bench::process::cpu_nanoseconds;
 /// How long clients wait for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where a machine has other things to do.
-const A_BUSY_MACHINE: Duration = Duration::from_secs(20);
+pub const A_BUSY_MACHINE: Duration = Duration::from_secs(20);
 
 /// One server in one scenario.
 pub struct Stage {
@@ -63,6 +63,10 @@ impl Row {
     /// Microseconds of the processor for each 200.
     pub fn cost(&self) -> f64 {
         self.cpu / self.outcome.ok.max(1) as f64
+    }
+    /// Hundredths of a processor that the server took.
+    pub fn processor(&self) -> f64 {
+        self.cpu / 1e4 / self.time.as_secs_f64()
     }
     /// Requests answered with 200 a second.
     pub fn rate(&self) -> f64 {

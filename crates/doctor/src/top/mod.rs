@@ -1,5 +1,6 @@
 //! `plimsoll top`: the capacity chain of a running Plimsoll, live in a terminal. It reads what `capacity_status` shows.
 
+mod room;
 mod screen;
 mod seen;
 
@@ -14,6 +15,7 @@ use crate::probe::page::Page;
 use crate::probe::{self, Wanted, Whom};
 use crate::report::text::Colour;
 
+use self::room::Size;
 use self::seen::Seen;
 
 /// What `plimsoll top --help` says.
@@ -66,7 +68,11 @@ pub fn command(args: &[String]) -> Result<u8, String> {
     if top.once {
         let (text, seen) = look().map_err(|error| format!("{address}: {error}"))?;
         let full = seen.links.iter().any(|shown| shown.link.fullness() >= FULL);
-        say(&if top.json { text } else { screen::screen(&seen, Colour::of_stdout()) });
+        say(&if top.json {
+            text
+        } else {
+            screen::screen(&seen, None, Colour::of_stdout(), Size { rows: usize::MAX, ..terminal() })
+        });
         return Ok(if full { 2 } else { 0 });
     }
     live(&top, &address, look)
@@ -120,13 +126,13 @@ fn look(page: &Page) -> io::Result<(String, Seen)> {
 
 /// Looks again and again, until it is ended or nobody reads any more. A server that does not answer is asked on.
 fn live(top: &Top, address: &str, look: impl Fn() -> io::Result<(String, Seen)>) -> Result<u8, String> {
-    let clears = io::stdout().is_terminal() && !top.json;
+    let terminal_here = io::stdout().is_terminal() && !top.json;
     let mut last: Option<(Instant, Seen)> = None;
     loop {
         let text = match look() {
             Ok((text, _)) if top.json => text,
             Ok((_, seen)) => {
-                let text = screen::screen(&seen, Colour::of_stdout());
+                let text = screen::screen(&seen, None, Colour::of_stdout(), terminal());
                 last = Some((Instant::now(), seen));
                 text
             }
@@ -134,17 +140,33 @@ fn live(top: &Top, address: &str, look: impl Fn() -> io::Result<(String, Seen)>)
                 None => return Err(format!("{address}: {error}")),
                 Some((at, seen)) => {
                     let lost = format!("no answer for {} s: {error}", at.elapsed().as_secs());
-                    format!("{}\n{lost}\n", screen::screen(seen, Colour(false)))
+                    screen::screen(seen, Some(&lost), Colour::of_stdout(), terminal())
                 }
             },
         };
-        let text = if clears { format!("\x1b[H\x1b[2J{text}") } else { text };
+        let text = if terminal_here { in_place(&text) } else { text };
         let mut out = io::stdout();
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             return Ok(0);
         }
         std::thread::sleep(top.apart);
     }
+}
+
+/// The room on the terminal, if there is one; its last line is left for the cursor.
+fn terminal() -> Size {
+    match console::Term::stdout().size_checked() {
+        Some((rows, columns)) if columns > 0 && rows > 1 => {
+            Size { columns: columns.into(), rows: usize::from(rows) - 1 }
+        }
+        _ => Size::PAPER,
+    }
+}
+
+/// Over what was there before, without an empty moment in between.
+fn in_place(text: &str) -> String {
+    let lines: String = text.lines().flat_map(|line| [line, "\x1b[K\n"]).collect();
+    format!("\x1b[H{lines}\x1b[J")
 }
 
 /// Whoever reads may stop reading.

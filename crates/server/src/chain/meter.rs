@@ -11,6 +11,7 @@ use capacity::{Kind, Setup};
 use serde::Serialize;
 
 use super::Kernel;
+use super::looks::Looks;
 use crate::program::Program;
 use crate::worker::Process;
 use crate::worker::thread::Thread;
@@ -72,6 +73,21 @@ impl Cause {
             Cause::Ports => Kind::Ports,
         }
     }
+    /// What to change, for the error log; slots have their own words.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Cause::SlotsOnAccept | Cause::SlotsForUpstream => "",
+            Cause::DescriptorsOnAccept | Cause::DescriptorsForUpstream | Cause::DescriptorsForFile => {
+                "; descriptors bind: raise LimitNOFILE and worker_rlimit_nofile"
+            }
+            Cause::UpstreamQueue => {
+                "; the upstream's queue binds: more workers there, or a longer backlog and net.core.somaxconn"
+            }
+            Cause::Ports => {
+                "; ports bind: keep connections (keepalive), or raise net.ipv4.ip_local_port_range"
+            }
+        }
+    }
     /// What programs call it.
     pub fn key(self) -> &'static str {
         match self {
@@ -126,12 +142,13 @@ pub struct Meter {
     spoken: [Mutex<Spoken>; Cause::ALL.len()],
     past: Mutex<Past>,
     kernel: Mutex<Option<(Instant, Arc<Kernel>)>>,
+    looks: Mutex<Looks>,
 }
 
-/// When the shortage was last said, and what was counted by then.
+/// When the shortage was last said, that it was met by idle connections and that it was not, and what was counted by then.
 #[derive(Default)]
 struct Said {
-    at: Option<Instant>,
+    at: [Option<Instant>; 2],
     reclaimed: u64,
     refused: u64,
 }
@@ -143,16 +160,19 @@ struct Spoken {
     held_back: u64,
 }
 
-/// What a line says of those that were not written: nothing, where there were none.
+/// What a line ends with: how many of its kind were not written, if any, and what to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldBack(u64);
+pub struct Behind {
+    cause: Cause,
+    held_back: u64,
+}
 
-impl fmt::Display for HeldBack {
+impl fmt::Display for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            count => write!(f, ", {count} more of the kind since it was said last"),
+        if self.held_back > 0 {
+            write!(f, ", {} more of the kind since it was said last", self.held_back)?;
         }
+        f.write_str(self.cause.advice())
     }
 }
 
@@ -162,6 +182,8 @@ pub struct Lately {
     pub reclaimed: u64,
     /// Clients and requests that were refused.
     pub refused: u64,
+    /// Idle connections gave way, and that was enough.
+    pub met: bool,
     /// There are fewer slots than configured, for want of descriptors.
     pub by_descriptors: bool,
     /// What could be changed.
@@ -213,41 +235,46 @@ impl Meter {
         }
     }
     /// Whether a line may be written for a cause, which it may once a second; then with this behind it.
-    pub fn speak(&self, cause: Cause, now: Instant) -> Option<HeldBack> {
+    pub fn speak(&self, cause: Cause, now: Instant) -> Option<Behind> {
         let mut spoken = lock(&self.spoken[cause as usize]);
         if spoken.at.is_some_and(|at| now < at + APART) {
             spoken.held_back += 1;
             return None;
         }
         spoken.at = Some(now);
-        Some(HeldBack(std::mem::take(&mut spoken.held_back)))
+        Some(Behind { cause, held_back: std::mem::take(&mut spoken.held_back) })
     }
     /// What to say of the shortage, if a second passed since it was said.
     pub fn due(&self, now: Instant) -> Option<Lately> {
         let mut said = lock(&self.said);
-        if said.at.is_some_and(|at| now < at + APART) {
+        let (all_reclaimed, all_refused) = (self.reclaimed.load(Relaxed), self.all_refusals());
+        let (reclaimed, refused) = (all_reclaimed - said.reclaimed, all_refused - said.refused);
+        let met = refused == 0 && reclaimed > 0;
+        let at = &mut said.at[usize::from(met)];
+        if at.is_some_and(|at| now < at + APART) {
             return None;
         }
-        let (reclaimed, refused) = (self.reclaimed.load(Relaxed), self.all_refusals());
-        let lately = Lately {
-            reclaimed: reclaimed - said.reclaimed,
-            refused: refused - said.refused,
-            by_descriptors: false,
-            advice: String::new(),
-        };
-        *said = Said { at: Some(now), reclaimed, refused };
+        *at = Some(now);
+        (said.reclaimed, said.refused) = (all_reclaimed, all_refused);
         drop(said);
+        let (by_descriptors, advice) = self.more_slots();
+        Some(Lately { reclaimed, refused, met, by_descriptors, advice })
+    }
+    /// Whether descriptors bound the slots, and what gives more of them.
+    pub fn more_slots(&self) -> (bool, String) {
         let setup = self.setup();
-        let most = capacity::most_connections(&setup).map(|each| each / 2);
-        let (by_descriptors, advice) = match most {
+        match capacity::most_connections(&setup).map(|each| each / 2) {
             Some(most) if most < setup.connections => (
                 true,
                 format!("; for all {} slots raise LimitNOFILE and worker_rlimit_nofile", setup.connections),
             ),
             Some(most) => (false, format!("; descriptors allow worker_connections {most}")),
             None => (false, String::new()),
-        };
-        Some(Lately { by_descriptors, advice, ..lately })
+        }
+    }
+    /// Says of each link how many found no place lately.
+    pub fn compare(&self, links: &mut [capacity::Link]) {
+        lock(&self.looks).compare(Instant::now(), links);
     }
     fn all_refusals(&self) -> u64 {
         Cause::ALL.iter().map(|cause| self.refusals(*cause)).sum()

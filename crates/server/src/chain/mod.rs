@@ -9,11 +9,12 @@ use crate::program::{Address, Listen, Program};
 use crate::worker::generation::Generation;
 
 mod kernel;
+mod looks;
 mod meter;
 mod reading;
 
 pub use kernel::Kernel;
-pub use meter::{Cause, Meter, sample};
+pub use meter::{Behind, Cause, Meter, sample};
 pub use reading::{Reading, read};
 
 pub use capacity::OTHERS;

@@ -33,6 +33,8 @@ pub struct Reading {
     pub links: Vec<Shown>,
     /// The listening sockets.
     pub listeners: Vec<Door>,
+    /// What the kernel counted.
+    pub kernel: Counted,
     /// Who has the slots.
     pub seats: Seats,
     /// What the open descriptors are.
@@ -65,7 +67,7 @@ pub struct Bound {
     pub kind: Kind,
     /// Which one.
     pub of: String,
-    /// `full`, `headroom` or `requests`.
+    /// `full`, `refused`, `headroom` or `requests`.
     pub why: &'static str,
 }
 
@@ -96,6 +98,15 @@ pub struct Door {
     pub dropped: u64,
 }
 
+/// Of all listening sockets of the machine (of its network namespace), whosoever they are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Counted {
+    /// TcpExt ListenOverflows: connections that found an accept queue full.
+    pub listen_overflows: u64,
+    /// TcpExt ListenDrops: the same, and what was dropped for other reasons.
+    pub listen_drops: u64,
+}
+
 /// Who has the slots.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Seats {
@@ -111,6 +122,10 @@ pub struct Seats {
     pub upstream: u64,
     /// Idle upstream connections.
     pub upstream_idle: u64,
+    /// Clients of listening sockets with a reserve of their own: beside the slots.
+    pub reserve: u64,
+    /// So many there may be.
+    pub reserve_total: u64,
 }
 
 /// What the open descriptors are.
@@ -172,6 +187,7 @@ pub fn read(process: &Process, generation: &Generation, time: u64, with_past: bo
         of: binding.link.of.clone(),
         why: match binding.why {
             Why::Full => "full",
+            Why::Refused(_) => "refused",
             Why::Headroom(_) => "headroom",
             Why::Requests(_) => "requests",
         },
@@ -187,6 +203,7 @@ pub fn read(process: &Process, generation: &Generation, time: u64, with_past: bo
         binding,
         links: chain.links.iter().map(|link| shown(link, &chain, &setup)).collect(),
         listeners: setup.listens.iter().map(|listen| door(&listen.address, &kernel)).collect(),
+        kernel: Counted { listen_overflows: kernel.overflows, listen_drops: kernel.drops },
         seats,
         descriptors: descriptors(process, &setup, &kernel),
         threads: meter.loops(),
@@ -251,6 +268,8 @@ fn seats(process: &Process) -> Seats {
         waiting: clients.saturating_sub(reading + writing),
         upstream: upstream - idle,
         upstream_idle: idle,
+        reserve: process.operators(),
+        reserve_total: crate::worker::OPERATORS as u64,
     }
 }
 
@@ -323,12 +342,13 @@ fn chain(process: &Process, generation: &Generation, setup: &Setup, kernel: &Ker
         }
         link.peak = link.peak.max(link.used);
     }
-    chain.links.extend(upstream_queues(generation, setup, kernel));
+    chain.links.extend(upstream_queues(generation, setup, kernel, meter));
+    meter.compare(&mut chain.links);
     chain
 }
 
 /// The accept queues of upstreams on this machine.
-fn upstream_queues(generation: &Generation, setup: &Setup, kernel: &Kernel) -> Vec<Link> {
+fn upstream_queues(generation: &Generation, setup: &Setup, kernel: &Kernel, meter: &Meter) -> Vec<Link> {
     let peers = generation.upstreams.iter().flat_map(|group| group.peers());
     let unix =
         peers.filter(|peer| matches!(peer.address, Address::Unix(_))).map(|peer| peer.name.to_string());
@@ -338,7 +358,12 @@ fn upstream_queues(generation: &Generation, setup: &Setup, kernel: &Kernel) -> V
     let link = |of: String| {
         let queue = kernel.queue(&of)?;
         let link = Link::new(Kind::UpstreamQueue, Some(queue.ceiling), "the application's backlog");
-        Some(Link { refused: queue.dropped, ..link.of(of).used(queue.waiting) })
+        // The kernel counts for TCP alone; what it turned away at a unix socket was told to us.
+        let refused = match of.starts_with("unix:") {
+            true => meter.refusals(Cause::UpstreamQueue),
+            false => queue.dropped,
+        };
+        Some(Link { refused, ..link.of(of).used(queue.waiting) })
     };
     all.into_iter().filter_map(link).collect()
 }

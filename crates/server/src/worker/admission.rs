@@ -308,17 +308,22 @@ impl Drop for Pressing<'_> {
     }
 }
 
-/// Says, at most once a second, that seats are short, in nginx's words, and what binds.
+/// Says, at most once a second, that seats are short, in nginx's words, and what binds. Where idle connections give way and
+/// that is enough, it is a warning.
 fn report(thread: &Rc<Thread>) {
     let process = &thread.process;
     let Some(lately) = process.meter.due(thread.handle.now()) else { return };
     let most = process.seats();
     let taken = process.seats_taken();
+    let (level, reusing) = match lately.met {
+        true => (Level::Warn, ", reusing connections"),
+        false => (Level::Alert, ""),
+    };
     process.log(
-        Level::Alert,
+        level,
         format_args!(
-            "{most} worker_connections are not enough ({} bind: {taken} of {most}, {} idle reclaimed, \
-             {} refused in the last second){}",
+            "{most} worker_connections are not enough{reusing} ({} bind: {taken} of {most}, \
+             {} idle reclaimed, {} refused in the last second){}",
             if lately.by_descriptors { "descriptors" } else { "slots" },
             lately.reclaimed,
             lately.refused,

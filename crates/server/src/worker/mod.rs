@@ -16,7 +16,7 @@ use crate::log::{Context, ErrorLog, Level};
 use crate::program::{Address, Program};
 
 use self::generation::Generation;
-pub use self::seat::{Kind, Seat};
+pub use self::seat::{Kind, OPERATORS, Seat};
 
 pub mod admission;
 pub mod channel;

@@ -9,7 +9,7 @@ use super::{Counters, Process, thread};
 /// Clients at once that are told that there is no room: each does it in a moment.
 const MOST_REFUSING: usize = 16;
 /// Connections that listeners with a reserve of their own may have beside the pool.
-const OPERATORS: usize = 16;
+pub const OPERATORS: usize = 16;
 
 /// Who holds a seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::io;
 
 use super::protocol::BadHead;
 use super::written::again;
-use crate::chain::Cause;
+use crate::chain::{Behind, Cause};
 use crate::http::request::Request;
 use crate::log::Errno;
 use crate::program::Address;
@@ -137,30 +137,37 @@ pub(super) fn log(request: &Request, held: &Held, failure: &Failure) {
     match (failure, failure.cause().map(speak)) {
         (_, None) => log_other(request, held, failure),
         (_, Some(None)) => {}
-        (Failure::NoLink(link), Some(Some(more))) => {
-            log_full(request, held, link, format_args!("{during}{more}"))
-        }
+        (Failure::NoLink(link), Some(Some(behind))) => log_full(request, held, link, during, behind),
         _ => {}
     }
 }
 
 /// A link of the chain was full.
-fn log_full(request: &Request, held: &Held, link: &NoLink, during: std::fmt::Arguments<'_>) {
+fn log_full(request: &Request, held: &Held, link: &NoLink, during: &str, behind: Behind) {
     let process = &request.thread.process;
     match link {
         NoLink::Full => {
             let (taken, most) = (process.seats_taken(), process.seats());
+            let (by_descriptors, advice) = process.meter.more_slots();
+            let binds = if by_descriptors { "descriptors" } else { "slots" };
             log_alert!(
                 request,
-                "{most} worker_connections are not enough{during}, {taken} of {most} slots taken"
+                "{most} worker_connections are not enough{during} ({binds} bind: {taken} of {most}){behind}{advice}"
             );
         }
-        NoLink::NoDescriptor(error) => log_alert!(request, "socket() failed ({}){during}", Errno(error)),
+        NoLink::NoDescriptor(error) => {
+            log_alert!(request, "socket() failed ({}){during}{behind}", Errno(error))
+        }
         NoLink::Overloaded(error, Some(AcceptQueue { length, ceiling })) => {
-            refused(request, held, error, format_args!("{during}, accept queue: {length} of {ceiling}"));
+            refused(
+                request,
+                held,
+                error,
+                format_args!("{during}, accept queue: {length} of {ceiling}{behind}"),
+            );
         }
         NoLink::Refused(error) | NoLink::Overloaded(error, None) | NoLink::Failed(error) => {
-            refused(request, held, error, during);
+            refused(request, held, error, format_args!("{during}{behind}"));
         }
     }
 }

@@ -47,6 +47,9 @@ fn nginx(w: &mut Writer, reading: &Reading) {
         ("upstream_idle", seats.upstream_idle),
     ];
     kinds.iter().for_each(|(kind, count)| w.sample("plimsoll_slots", &[("kind", kind)], count));
+    let help = "Clients of listening sockets with a reserve of their own: beside the slots.";
+    w.single("plimsoll_reserve_used", Type::Gauge, help, seats.reserve);
+    w.single("plimsoll_reserve_ceiling", Type::Gauge, "How many of those there may be.", seats.reserve_total);
 }
 
 fn descriptors(w: &mut Writer, reading: &Reading) {
@@ -87,6 +90,10 @@ fn doors(w: &mut Writer, reading: &Reading) {
     for door in &reading.listeners {
         w.sample("plimsoll_listen_dropped_total", &[("listen", &door.address)], door.dropped);
     }
+    let help = "TcpExt ListenOverflows: who found an accept queue full, any of this machine.";
+    w.single("plimsoll_kernel_listen_overflows_total", Type::Counter, help, reading.kernel.listen_overflows);
+    let help = "TcpExt ListenDrops: the same, and what was dropped for other reasons.";
+    w.single("plimsoll_kernel_listen_drops_total", Type::Counter, help, reading.kernel.listen_drops);
 }
 
 fn loops(w: &mut Writer, reading: &Reading) {

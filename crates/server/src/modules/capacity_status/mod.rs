@@ -171,6 +171,7 @@ fn text(reading: &Reading) -> String {
 fn amount(link: &capacity::Link, amount: Option<u64>) -> String {
     match (link.kind, amount) {
         (capacity::Kind::Memory, Some(bytes)) => capacity::draw::bytes(bytes),
+        (capacity::Kind::EventLoop, Some(busy)) => format!("{:.2}", busy as f64 / 1000.0),
         _ => capacity::draw::limit(amount),
     }
 }
