@@ -57,6 +57,20 @@ fn a_compressed_answer() {
     });
 }
 
+/// `gzip` alone is level 1: what it leaves is no more than zlib leaves at that level, or traffic grows.
+#[test]
+fn the_lowest_level_packs_well() {
+    let records = (0..500)
+        .map(|n| format!("{{\"id\": {n}, \"name\": \"user {n}\", \"mail\": \"u{n}@example.com\"}}\n"));
+    let site = site("gzip on; gzip_types *;").file("html/records.txt", records.collect::<String>());
+    on_both(site, |server| {
+        let packed = server.get_with("/records.txt", &[GZIP]);
+        assert_eq!(packed.header("content-encoding"), Some("gzip"));
+        let (before, after) = (unpacked(&packed).len(), packed.body.len());
+        assert!(after * 7 < before, "{before} to {after}");
+    });
+}
+
 #[test]
 fn who_gets_it_compressed() {
     on_both(site("gzip on; gzip_types text/plain;"), |server| {
