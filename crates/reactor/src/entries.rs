@@ -377,10 +377,11 @@ impl<R> Entries<R> {
         self.rise(index).map_or(Stir::Nothing, |(fd, rest)| Stir::Rose(fd, rest))
     }
 
-    /// Moves time on and collects the entries whose deadline passed, for [`Self::next_expired`].
-    pub(crate) fn sweep(&mut self, now: Tick) {
+    /// Moves time on and collects the entries whose deadline passed, for [`Self::next_expired`]; whether there are any.
+    pub(crate) fn sweep(&mut self, now: Tick) -> bool {
         self.wheel.sweep(&mut self.pages, now, &mut self.expired);
         self.expired.reverse();
+        !self.expired.is_empty()
     }
 
     /// The next entry whose deadline passed. An entry that was freed, or got a new deadline, since the sweep is left out.

@@ -45,7 +45,7 @@ pub(crate) struct Inner<R> {
     passed: Cell<Nanos>,
     unix_time: Cell<Duration>,
     /// What has to be added to `passed` for the wall-clock time, as it was when the tick began.
-    unix_start: Cell<Duration>,
+    unix_start: Cell<Nanos>,
     tick: Cell<Tick>,
     pub(crate) entries: RefCell<Entries<R>>,
     /// Connections to be served in this turn or the next.
@@ -68,7 +68,7 @@ impl<R: 'static> Handle<R> {
             now: Cell::new(now),
             passed: Cell::new(0),
             unix_time: Cell::new(clock.unix_time()),
-            unix_start: Cell::new(clock.unix_time()),
+            unix_start: Cell::new(nanos(clock.unix_time())),
             tick: Cell::new(tick_at(0)),
             poller,
             clock,
@@ -90,10 +90,9 @@ impl<R: 'static> Handle<R> {
         self.0.passed.set(passed);
         if self.0.tick.replace(tick_at(passed)) != tick_at(passed) {
             // The wall clock may be set; that it was is seen at the next tick.
-            let since = Duration::from_nanos(passed);
-            self.0.unix_start.set(self.0.clock.unix_time().saturating_sub(since));
+            self.0.unix_start.set(nanos(self.0.clock.unix_time()).saturating_sub(passed));
         }
-        self.0.unix_time.set(self.0.unix_start.get() + Duration::from_nanos(passed));
+        self.0.unix_time.set(Duration::from_nanos(self.0.unix_start.get().saturating_add(passed)));
     }
 }
 
@@ -231,7 +230,7 @@ impl<R> Handle<R> {
 
     /// Ends when [`Handle::now`] has reached `until`.
     pub fn sleep_until(&self, until: Instant) -> Sleep<R> {
-        Sleep::new(self.clone(), until)
+        Sleep::new(self.clone(), self.passed(until))
     }
 
     /// Accepts connections on a listening socket (which may be shared with other loops and processes) and reports them

@@ -24,6 +24,8 @@ const POLLS: usize = 256;
 /// What is due sooner is waited for exactly; what is further away may be late by as long as the turn before took, which
 /// saves reading the clock a second time in each turn.
 const SOON: Nanos = 100_000_000;
+/// Later than all that is waited for.
+const NEVER: Nanos = Nanos::MAX;
 
 /// An event loop, before it runs.
 pub struct Loop<A: App> {
@@ -121,7 +123,7 @@ where
         }
         self.pass_deadlines();
         self.end_sleeps();
-        self.handle.0.listeners.borrow_mut().resume_due(&*self.handle.0.poller, self.handle.now());
+        self.end_pauses();
         self.poll_tasks();
         let turned = catch_unwind(AssertUnwindSafe(|| self.app.turn(self.handle)));
         self.report(turned);
@@ -134,10 +136,13 @@ where
         if any_ready() || !inner.handed.borrow().is_empty() || !inner.spawned.borrow().is_empty() {
             return Some(Duration::ZERO);
         }
-        let deadline = inner.entries.borrow().next_deadline().map(begin_of);
-        let sleep = inner.timers.borrow().next().map(|at| self.handle.passed(at));
-        let resume = inner.listeners.borrow().next_resume().map(|at| self.handle.passed(at));
-        let next = [deadline, sleep, resume].into_iter().flatten().min()?;
+        let deadline = inner.entries.borrow().next_deadline().map_or(NEVER, begin_of);
+        let sleep = inner.timers.borrow().next().unwrap_or(NEVER);
+        let resume = inner.listeners.borrow().next_resume().map_or(NEVER, |at| self.handle.passed(at));
+        let next = deadline.min(sleep).min(resume);
+        if next == NEVER {
+            return None;
+        }
         let mut now = self.handle.passed_now();
         if next < now + SOON {
             now = self.handle.passed(self.handle.now_uncached());
@@ -229,7 +234,9 @@ where
 
     fn pass_deadlines(&mut self) {
         let now = self.handle.tick();
-        self.handle.0.entries.borrow_mut().sweep(now);
+        if !self.handle.0.entries.borrow_mut().sweep(now) {
+            return;
+        }
         loop {
             let next = self.handle.0.entries.borrow_mut().next_expired(now);
             let Some((index, stir)) = next else { break };
@@ -239,9 +246,16 @@ where
 
     fn end_sleeps(&mut self) {
         loop {
-            let next = self.handle.0.timers.borrow_mut().pop(self.handle.now());
+            let next = self.handle.0.timers.borrow_mut().pop(self.handle.passed_now());
             let Some(waker) = next else { break };
             waker.wake();
+        }
+    }
+
+    fn end_pauses(&mut self) {
+        let mut listeners = self.handle.0.listeners.borrow_mut();
+        if listeners.next_resume().is_some() {
+            listeners.resume_due(&*self.handle.0.poller, self.handle.now());
         }
     }
 
@@ -269,8 +283,15 @@ where
         }
     }
 
+    #[inline]
     fn report(&self, outcome: Result<(), Payload>) {
-        let Err(payload) = outcome else { return };
+        if let Err(payload) = outcome {
+            self.report_panic(payload);
+        }
+    }
+
+    #[cold]
+    fn report_panic(&self, payload: Payload) {
         let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
             (Some(text), _) => text,
             (_, Some(text)) => text.as_str(),

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use crate::Handle;
+use crate::deadlines::Nanos;
 
-/// The sleepers of one loop, by time, then in the order they lay down.
+/// The sleepers of one loop, by time since it started, then in the order they lay down.
 #[derive(Default)]
 pub(crate) struct Timers {
-    sleepers: BTreeMap<(Instant, u64), Waker>,
+    sleepers: BTreeMap<(Nanos, u64), Waker>,
     last: u64,
 }
 
 impl Timers {
-    fn add(&mut self, until: Instant, waker: Waker) -> (Instant, u64) {
+    fn add(&mut self, until: Nanos, waker: Waker) -> (Nanos, u64) {
         self.last += 1;
         let key = (until, self.last);
         self.sleepers.insert(key, waker);
@@ -23,12 +23,12 @@ impl Timers {
     }
 
     /// When the next sleep ends.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Nanos> {
         self.sleepers.first_key_value().map(|((until, _), _)| *until)
     }
 
     /// Takes the first sleeper whose time has come.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<Waker> {
+    pub(crate) fn pop(&mut self, now: Nanos) -> Option<Waker> {
         let first = self.sleepers.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
@@ -38,12 +38,12 @@ impl Timers {
 #[must_use = "a sleep does nothing unless awaited"]
 pub struct Sleep<R> {
     handle: Handle<R>,
-    until: Instant,
-    key: Option<(Instant, u64)>,
+    until: Nanos,
+    key: Option<(Nanos, u64)>,
 }
 
 impl<R> Sleep<R> {
-    pub(crate) fn new(handle: Handle<R>, until: Instant) -> Self {
+    pub(crate) fn new(handle: Handle<R>, until: Nanos) -> Self {
         Sleep { handle, until, key: None }
     }
 }
@@ -52,7 +52,7 @@ impl<R> Future for Sleep<R> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.until <= self.handle.now() {
+        if self.until <= self.handle.passed_now() {
             return Poll::Ready(());
         }
         let mut timers = self.handle.0.timers.borrow_mut();
