@@ -39,7 +39,7 @@ usage: cargo xtask <command>
   bench list       the cases
   bench growth [AXIS..]   what a request costs while something grows to 10,000
   bench worst      requests made to be dear
-  bench document   docs/bench.md from what was measured
+  bench document   docs/bench.md and its pictures from what was measured
 ";
 
 fn main() -> ExitCode {

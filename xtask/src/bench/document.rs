@@ -1,4 +1,4 @@
-//! `bench document`: docs/bench.md and its picture, from the figures that earlier runs left in the target folder.
+//! `bench document`: docs/bench.md and its pictures, from the figures that earlier runs left in the target folder.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,17 +8,20 @@ use anyhow::{Context, Result};
 use testkit::Binary;
 
 use super::cases::{CASES, Case};
+use super::growth;
 use super::measure::SPECIAL;
 use super::picture;
 use super::report::{Report, Row, median};
+use super::worst;
 use crate::run::root;
 
-/// Writes both.
+/// Writes them.
 pub fn write(report: &Report) -> Result<()> {
     let docs = root().join("docs");
     fs::write(docs.join("bench.svg"), picture::ratios(report)).context("docs/bench.svg")?;
+    fs::write(docs.join("growth.svg"), picture::growth(&growth::measured())).context("docs/growth.svg")?;
     fs::write(docs.join("bench.md"), text(report)).context("docs/bench.md")?;
-    println!("docs/bench.md, docs/bench.svg");
+    println!("docs/bench.md, docs/bench.svg, docs/growth.svg");
     Ok(())
 }
 
@@ -30,13 +33,15 @@ fn text(report: &Report) -> String {
     counts(&mut text, report);
     latencies(&mut text, report);
     special(&mut text, report);
+    growing(&mut text, report);
+    worst_cases(&mut text);
     text
 }
 
 const INTRODUCTION: &str = "# Benchmark
 
 What a request costs on nginx and on Plimsoll with the same file, and on haproxy where it has the like. Anyone can
-measure it anew: `cargo xtask bench`, then `cargo xtask bench document`, which writes this page. The files set keep-alive,
+measure it anew: `cargo xtask bench`, `bench growth` and `bench worst`, then `bench document`, which writes this page. The files set keep-alive,
 HTTP version, buffers and logs explicitly. The servers run pinned to one core, load and origin to the other, round by
 round in turn. What was learned from the figures is in [performance.md](performance.md).
 
@@ -161,5 +166,41 @@ fn special(text: &mut String, report: &Report) {
             let count = median(&count.figure.plimsoll);
             let _ = writeln!(text, "| {count} | {nginx} | {plimsoll} | {:.2} |", row.ratio.median);
         }
+    }
+}
+
+fn growing(text: &mut String, report: &Report) {
+    text.push_str("\n## As something grows\n\nUser instructions of a request (with idle connections: microseconds), nginx / Plimsoll; a request should cost as much with\n10,000 as with one.\n\n![The price of a request as something grows](growth.svg)\n\n");
+    text.push_str("| | 1 | 10 | 100 | 1,000 | 10,000 |\n|---|---|---|---|---|---|\n");
+    for line in growth::measured() {
+        let _ = write!(text, "| {} |", line.title());
+        for index in 0..5 {
+            let at = |values: &[f64]| median(values.get(index..=index).unwrap_or_default());
+            let _ = write!(text, " {} / {} |", at(&line.nginx), at(&line.plimsoll));
+        }
+        text.push('\n');
+    }
+    text.push_str("\nMilliseconds of processor time with 10,000 servers, until the first answer:\n\n| | nginx | Plimsoll | ratio | spread |\n|---|---|---|---|---|\n");
+    for (unit, about) in
+        [("start ms", "after the start"), ("reload ms", "by the configuration that was loaded anew")]
+    {
+        let Some(row) = report.row("start", unit) else { continue };
+        let (nginx, plimsoll) = (median(&row.figure.nginx), median(&row.figure.plimsoll));
+        let ratio = row.ratio;
+        let _ = writeln!(
+            text,
+            "| {about} | {nginx} | {plimsoll} | {:.2} | {:.2}-{:.2} |",
+            ratio.median, ratio.least, ratio.most
+        );
+    }
+}
+
+fn worst_cases(text: &mut String) {
+    text.push_str("\n## Requests made to be dear\n\nUser instructions of an ordinary request and of one that was made to be dear, and how many times as much it takes.\n\n");
+    text.push_str("| | nginx | times | Plimsoll | times |\n|---|---|---|---|---|\n");
+    for price in worst::measured() {
+        let pair =
+            |(ordinary, worst): (f64, f64)| format!("{ordinary:.0}, {worst:.0} | {:.1}", worst / ordinary);
+        let _ = writeln!(text, "| {} | {} | {} |", price.about, pair(price.nginx), pair(price.plimsoll));
     }
 }

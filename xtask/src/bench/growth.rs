@@ -3,15 +3,15 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use testkit::{Binary, Server, Site};
 
 use super::cases;
 use super::count::work_of;
 use super::load;
-use super::picture;
 use super::process;
 use crate::run::{has, spinner, target};
 
@@ -37,7 +37,7 @@ const AXES: &[Axis] = &[
 ];
 
 /// The line of one server along one axis.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Line {
     axis: String,
     /// What its values are.
@@ -55,7 +55,7 @@ pub fn known(name: &str) -> bool {
     AXES.iter().any(|axis| axis.name == name)
 }
 
-/// Measures the named axes, or all; a table, JSON and a picture.
+/// Measures the named axes, or all; a table, and JSON for `document`.
 pub fn growth(names: &[String]) -> Result<()> {
     if !has("valgrind") {
         bail!("valgrind is not installed: cargo xtask setup");
@@ -65,12 +65,26 @@ pub fn growth(names: &[String]) -> Result<()> {
     for axis in AXES.iter().filter(|axis| names.is_empty() || names.iter().any(|name| name == axis.name)) {
         lines.push(along(axis)?);
     }
-    let file = target().join("growth.json");
-    fs::write(&file, serde_json::to_string_pretty(&lines)? + "\n")?;
-    let drawing = target().join("growth.svg");
-    fs::write(&drawing, picture::growth(&lines))?;
-    println!("\n{}\n{}", file.display(), drawing.display());
+    let mut all = measured();
+    for line in lines {
+        match all.iter_mut().find(|old| old.axis == line.axis) {
+            Some(old) => *old = line,
+            None => all.push(line),
+        }
+    }
+    fs::write(file(), serde_json::to_string_pretty(&all)? + "\n")?;
+    println!("\n{}", file().display());
     Ok(())
+}
+
+fn file() -> PathBuf {
+    target().join("growth.json")
+}
+
+/// What earlier runs measured.
+pub fn measured() -> Vec<Line> {
+    let read = fs::read(file()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    read.unwrap_or_default()
 }
 
 fn along(axis: &Axis) -> Result<Line> {
@@ -113,14 +127,19 @@ pub fn servers(count: usize) -> String {
     })
 }
 
-fn site(http: &str, server: &str) -> Site {
-    Site::new(format!(
-        "master_process off; worker_rlimit_nofile 16384; error_log logs/error.log error;\n\
+/// A configuration with this in its http block, and this in its default server.
+pub fn text(http: &str, server: &str) -> String {
+    format!(
+        "worker_rlimit_nofile 16384; error_log logs/error.log error;\n\
          events {{ worker_connections 12000; }}\n\
          http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s;\n\
          server_names_hash_max_size 100000; map_hash_max_size 1000000; map_hash_bucket_size 128;\n\
          {http}\nserver {{ listen 127.0.0.1:%%PORT%% default_server; server_name localhost; {server} }} }}\n"
-    ))
+    )
+}
+
+fn site(http: &str, server: &str) -> Site {
+    Site::new(format!("master_process off; {}", text(http, server)))
 }
 
 /// Instructions of a request for this target at this host, once everything is warm.

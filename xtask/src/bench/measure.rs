@@ -12,6 +12,7 @@ use super::latency::{self, Percentiles};
 use super::load;
 use super::process;
 use super::report::{Figure, Report};
+use super::start;
 use super::tls;
 use crate::run::{has, spinner};
 
@@ -29,6 +30,7 @@ pub const SPECIAL: &[(&str, &str)] = &[
         "memory for each of 100,000 connections at rest, or as many as the machine's limits allow",
     ),
     ("reload", "latency at a fixed rate while the configuration is loaded again and again"),
+    ("start", "processor time to start and to reload with 10,000 servers"),
 ];
 
 /// What to measure, and how thoroughly.
@@ -104,6 +106,13 @@ pub fn measure(plan: &Plan) -> Result<()> {
             report.add(name, "connections", Figure::single(count as f64, count as f64));
             report.add(name, "bytes/connection", idle(count)?);
         }
+    }
+    if plan.wants("start") && plan.measures("--cpu") {
+        let spin = spinner("start and reload with 10,000 servers");
+        let (start, reload) = start::times(plan.rounds)?;
+        spin.finish_and_clear();
+        report.add("start", "start ms", start);
+        report.add("start", "reload ms", reload);
     }
     if plan.wants("reload") && plan.measures("--latency") {
         reload(plan, &mut report)?;

@@ -15,6 +15,7 @@ mod measure;
 mod picture;
 pub mod process;
 mod report;
+mod start;
 mod tls;
 pub mod worst;
 

@@ -1,11 +1,15 @@
 //! `bench worst`: requests made to be dear. Each is compared with an ordinary one of its kind: what an attacker
 //! sends may cost a bounded multiple of it, not more.
 
+use std::fs;
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 use testkit::{Binary, Server, Site};
 
 use super::count::work_of;
-use crate::run::{has, spinner};
+use crate::run::{has, spinner, target};
 
 /// A pair of requests to the same server.
 struct Pair {
@@ -131,24 +135,52 @@ fn fields(count: usize, length: usize) -> Request {
     get("/", &lines).into()
 }
 
-/// Measures every pair and prints the table.
+/// User instructions of both requests of a pair, on both servers.
+#[derive(Serialize, Deserialize)]
+pub struct Price {
+    /// What the two are.
+    pub about: String,
+    /// The ordinary one and the dear one.
+    pub nginx: (f64, f64),
+    /// The ordinary one and the dear one.
+    pub plimsoll: (f64, f64),
+}
+
+/// Measures every pair; a table, and JSON for `document`.
 pub fn worst() -> Result<()> {
     if !has("valgrind") {
         bail!("valgrind is not installed: cargo xtask setup");
     }
     println!("user instructions per request");
+    let mut prices = Vec::new();
     for pair in PAIRS {
         println!("{}", pair.about);
-        for binary in [Binary::Nginx, Binary::Plimsoll] {
-            let spin = spinner(binary.name());
-            let (ordinary, worst) =
-                (cost(binary, pair, (pair.ordinary)())?, cost(binary, pair, (pair.worst)())?);
-            spin.finish_and_clear();
-            let times = worst / ordinary;
-            println!("  {:<10} {ordinary:>13.0} {worst:>13.0} {times:>8.1} times", binary.name());
-        }
+        let both = |binary| both(binary, pair);
+        let (nginx, plimsoll) = (both(Binary::Nginx)?, both(Binary::Plimsoll)?);
+        prices.push(Price { about: pair.about.to_owned(), nginx, plimsoll });
     }
+    fs::write(file(), serde_json::to_string_pretty(&prices)? + "\n")?;
+    println!("\n{}", file().display());
     Ok(())
+}
+
+fn both(binary: Binary, pair: &Pair) -> Result<(f64, f64)> {
+    let spin = spinner(binary.name());
+    let (ordinary, worst) = (cost(binary, pair, (pair.ordinary)())?, cost(binary, pair, (pair.worst)())?);
+    spin.finish_and_clear();
+    let times = worst / ordinary;
+    println!("  {:<10} {ordinary:>13.0} {worst:>13.0} {times:>8.1} times", binary.name());
+    Ok((ordinary, worst))
+}
+
+fn file() -> PathBuf {
+    target().join("worst.json")
+}
+
+/// What an earlier run measured.
+pub fn measured() -> Vec<Price> {
+    let read = fs::read(file()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    read.unwrap_or_default()
 }
 
 /// What of Plimsoll's costs more than it may.
