@@ -49,4 +49,4 @@ pub use setting::{List, Setting};
 pub use text::{Part, Template};
 pub use tree::{Block, File, Mark, Source, Statement, Tree};
 pub use value::{msec, offset, sec, size};
-pub use word::Word;
+pub use word::{Word, Words};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Error, MAIN, Position, Within, Word};
+use crate::{Error, MAIN, Position, Within, Word, Words};
 
 /// A module's configuration at one level, completed from the level above.
 pub trait Inherit: Default + Send + Sync + 'static {
@@ -47,7 +47,7 @@ pub struct Scope {
     /// The name of the directive that opened it; empty for the whole file.
     pub name: &'static str,
     /// That directive's arguments (`location`'s pattern, `upstream`'s name).
-    pub args: Box<[Word]>,
+    pub args: Words,
     /// Where it begins.
     pub at: Position,
     /// The blocks in it, in order.
@@ -93,7 +93,7 @@ impl Scope {
             kind: MAIN,
             outer: Within::default(),
             name: "",
-            args: Box::default(),
+            args: Words::default(),
             at: Position::default(),
             children: Vec::new(),
             slots: Vec::new(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::reader::{Reader, Sink};
-use crate::{Error, Inputs, Position, Relative, Result, Word};
+use crate::{Error, Inputs, Position, Relative, Result, Word, Words};
 
 /// What to read.
 pub struct Source<'a> {
@@ -47,7 +47,7 @@ pub struct Statement {
     /// The directive's name.
     pub name: Word,
     /// What follows it.
-    pub args: Box<[Word]>,
+    pub args: Words,
     /// Present if it ended with `{` rather than `;`.
     pub body: Option<Box<Block>>,
     /// Where its `;` or `{` stands.

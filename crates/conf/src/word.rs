@@ -1,6 +1,7 @@
 //! One word of the configuration: bytes, short ones without an allocation.
 
 use std::fmt;
+use std::ops::Deref;
 
 const SHORT: usize = 21;
 
@@ -46,6 +47,53 @@ impl Word {
     }
 }
 
+/// Words in a row. Most directives have one, and large tables millions of them: it needs no memory of its own.
+#[derive(Clone, Default)]
+pub struct Words(Few);
+
+#[derive(Clone, Default)]
+enum Few {
+    #[default]
+    None,
+    One(Word),
+    Many(Box<[Word]>),
+}
+
+impl Deref for Words {
+    type Target = [Word];
+    fn deref(&self) -> &[Word] {
+        match &self.0 {
+            Few::None => &[],
+            Few::One(word) => std::slice::from_ref(word),
+            Few::Many(words) => words,
+        }
+    }
+}
+impl FromIterator<Word> for Words {
+    fn from_iter<I: IntoIterator<Item = Word>>(words: I) -> Words {
+        let mut words = words.into_iter();
+        match (words.next(), words.next()) {
+            (None, _) => Words::default(),
+            (Some(word), None) => Words(Few::One(word)),
+            (Some(first), Some(second)) => {
+                Words(Few::Many([first, second].into_iter().chain(words).collect()))
+            }
+        }
+    }
+}
+impl<'a> IntoIterator for &'a Words {
+    type Item = &'a Word;
+    type IntoIter = std::slice::Iter<'a, Word>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
 impl PartialEq for Word {
     fn eq(&self, other: &Word) -> bool {
         self.bytes() == other.bytes()
@@ -86,6 +134,17 @@ mod tests {
             let text = vec![b'x'; len];
             assert_eq!(Word::new(&text, true).bytes(), text);
             assert!(Word::new(&text, true).quoted() && !Word::new(&text, false).quoted());
+        }
+    }
+
+    #[test]
+    fn words_in_a_row_are_as_they_were_given() {
+        // A large table is a statement for each line.
+        assert_eq!(std::mem::size_of::<Words>(), 24);
+        for count in 0..5 {
+            let row: Vec<Word> = (0..count).map(|i| Word::new(&vec![b'x'; i * 20], false)).collect();
+            let words: Words = row.iter().cloned().collect();
+            assert_eq!(words[..], row[..]);
         }
     }
 }

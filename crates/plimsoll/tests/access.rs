@@ -66,15 +66,15 @@ fn who_a_load_balancer_connects_for() {
 #[test]
 fn what_a_load_balancer_may_say() {
     let text = "server { listen 127.0.0.1:%%PORT%% proxy_protocol;
-        return 200 \"$proxy_protocol_addr|$proxy_protocol_port|$proxy_protocol_server_addr\"; }";
+        return 200 \"$proxy_protocol_addr|$proxy_protocol_port|$proxy_protocol_server_addr|$proxy_protocol_server_port\"; }";
     on_both(text, |server| {
         let unknown = format!("PROXY UNKNOWN {}\r\n", "x".repeat(150)).into_bytes();
         let strange = [b"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\x0c".as_slice(), &[1; 12]].concat();
         for (header, seen) in [
-            (&b"PROXY TCP6 2001:DB8::0:1 2001:db8::2 123 80\r\n"[..], "2001:DB8::0:1|123|2001:db8::2"),
-            (&unknown, "||"),
-            (&strange, "||"),
-            (b"PROXY TCP4 ::1 192.0.2.2 123 80\r\n", "::1|123|192.0.2.2"),
+            (&b"PROXY TCP6 2001:DB8::0:1 2001:db8::2 123 80\r\n"[..], "2001:DB8::0:1|123|2001:db8::2|80"),
+            (&unknown, "|||"),
+            (&strange, "|||"),
+            (b"PROXY TCP4 ::1 192.0.2.2 123 80\r\n", "::1|123|192.0.2.2|80"),
         ] {
             let answer = server.raw([header, b"GET / HTTP/1.0\r\n\r\n"].concat());
             assert!(String::from_utf8_lossy(&answer).ends_with(&format!("\r\n\r\n{seen}")), "{seen}");

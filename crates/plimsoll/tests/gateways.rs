@@ -164,7 +164,7 @@ fn read_uwsgi(wire: &mut Wire) -> Vec<u8> {
 #[test]
 fn uwsgi() {
     let text = "location / { uwsgi_pass uwsgi://%%APP%%; uwsgi_pass_request_headers off; uwsgi_param HTTP_HOST h; \
-        uwsgi_param A bc; uwsgi_modifier1 5; uwsgi_modifier2 7; } \
+        uwsgi_param A bc; uwsgi_modifier1 5; uwsgi_modifier2 7; uwsgi_string end; } \
         location /big { uwsgi_pass %%APP%%; uwsgi_param LONG $arg_x$arg_x$arg_x$arg_x$arg_x$arg_x$arg_x$arg_x; \
         uwsgi_param LONGER $arg_x$arg_x$arg_x$arg_x$arg_x$arg_x$arg_x$arg_x; } large_client_header_buffers 4 16k;";
     each(|binary| {
@@ -176,7 +176,7 @@ fn uwsgi() {
             (200, "Fine", "body")
         );
         assert_eq!(response.header("content-type"), Some("a/b"));
-        assert_eq!(last(&seen), b"\x05\x15\x00\x07\x09\x00HTTP_HOST\x01\x00h\x01\x00A\x02\x00bc");
+        assert_eq!(last(&seen), b"\x05\x18\x00\x07\x09\x00HTTP_HOST\x01\x00h\x01\x00A\x02\x00bcend");
         if binary == Binary::Plimsoll {
             let response = server.get(&format!("/big?x={}", "v".repeat(8000)));
             assert_eq!(response.status, 500);

@@ -83,7 +83,7 @@ fn a_long_answer_to_an_early_request() {
 fn what_was_signed() {
     let server = serve(site(
         "ssl_verify_client optional; ssl_client_certificate ca.crt; \
-         location / { return 200 \"[$ssl_sigalg|$ssl_client_sigalg|$ssl_sigalgs|$ssl_ech_status]\"; }",
+         location / { return 200 \"[$ssl_sigalg|$ssl_client_sigalg|$ssl_sigalgs|$ssl_ech_status$ssl_ech_outer_server_name]\"; }",
     ));
     let (certificate, key) = (server.path("joe.crt"), server.path("joe.key"));
     let flags = ["-sigalgs", "ECDSA+SHA256:ECDSA+SHA384:ed25519"];

@@ -99,6 +99,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "proxy_ssl_verify",
         "names count as certificates have them in their alternative names, not in their subject",
     ),
+    ("ssl_crl", "lists of version 2, as today's programs write them; an older one is refused"),
+    ("proxy_ssl_crl", "as `ssl_crl`"),
+    ("grpc_ssl_crl", "as `ssl_crl`"),
+    ("uwsgi_ssl_crl", "as `ssl_crl`"),
     (
         "proxy_ssl_verify_depth",
         "counts the certificates that the server sends between its own and a trusted one",
@@ -155,6 +159,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "without `backlog`: what net.core.somaxconn allows; `capacity_reserve`: seats beside the pool; `quic`, `setfib` and `accept_filter` are refused",
     ),
 ];
+
+/// The names of all variables; those of families end with an underscore.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    modules::ALL.iter().flat_map(|module| module.variables).map(|variable| variable.name)
+}
 
 /// The reference as Markdown.
 pub fn directives() -> String {

@@ -161,8 +161,11 @@ fn parameter(a: &Args<'_>, text: &str, place: &mut Place) -> Result<(), Error> {
     Ok(())
 }
 
-/// `1:2:2`: up to three levels of one or two digits.
+/// `1:2:2`: up to three levels of one or two digits; nothing is none.
 fn levels(text: &str) -> Option<Vec<usize>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
     let levels: Option<Vec<usize>> = text
         .split(':')
         .map(|digits| match digits {

@@ -40,6 +40,9 @@ static DIRECTIVES: &[conf::Directive] = relay_directives!(
         directive("uwsgi_modifier2", IN_HTTP, exactly(1), |at, a| {
             at.own::<Conf>().modifier2.set(a.number_within(0, 0, 255)? as u8)
         }),
+        directive("uwsgi_string", IN_HTTP, exactly(1), |at, a| {
+            at.own::<Conf>().string.set(a.bytes(0).into())
+        }),
     ]
 );
 
@@ -51,6 +54,7 @@ settings! {
     struct Conf {
         modifier1: u8,
         modifier2: u8,
+        string: Box<[u8]>,
     }
 }
 
@@ -59,6 +63,8 @@ struct Uwsgi {
     gateway: Gateway,
     /// Which plugin of the application server answers, and how.
     modifiers: (u8, u8),
+    /// What stands behind the parameters.
+    string: Box<[u8]>,
 }
 impl gateway::Module for Uwsgi {
     const PREFIX: &'static str = "uwsgi";
@@ -74,9 +80,12 @@ impl gateway::Module for Uwsgi {
 }
 
 pub(crate) fn handler(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn Handler>>, Error> {
-    let modifiers = at.conf::<Conf>().map_or((0, 0), |c| (c.modifier1.or(0), c.modifier2.or(0)));
+    let none = Conf::default();
+    let conf = at.conf::<Conf>().unwrap_or(&none);
+    let modifiers = (conf.modifier1.or(0), conf.modifier2.or(0));
+    let string = conf.string.written().cloned().unwrap_or_default();
     let gateway = gateway::compile::<Uwsgi>(at, String::new(), with)?;
-    Ok(gateway.map(|gateway| Box::new(Passed(Uwsgi { gateway, modifiers })) as _))
+    Ok(gateway.map(|gateway| Box::new(Passed(Uwsgi { gateway, modifiers, string })) as _))
 }
 
 impl Protocol for Uwsgi {
@@ -101,6 +110,7 @@ impl Speaks for Uwsgi {
     fn message(&self, request: &mut Request, payload: Payload) -> Result<Message, u16> {
         let mut pairs = request.thread.buffer();
         self.gateway.put_params(request, put_pair, &mut pairs);
+        pairs.extend_from_slice(&self.string);
         let Ok(size) = u16::try_from(pairs.len()) else {
             log_alert!(request, "uwsgi request is too big: {}", pairs.len());
             request.thread.give_buffer(pairs);

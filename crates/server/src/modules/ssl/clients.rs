@@ -86,7 +86,7 @@ pub fn compile(
     if verify == Verify::Off {
         // As in nginx they have to be there all the same.
         trusted.map(|file| certificates::chain(&file.path, with)).transpose()?;
-        conf.crl.written().map(|file| lists(&file.path, with)).transpose()?;
+        conf.crl.written().map(|file| lists(&file.path, with, |_, _| ())).transpose()?;
         return Ok(None);
     }
     if verify != Verify::OptionalNoCa && client.is_none() && trusted.is_none() {
@@ -104,7 +104,8 @@ pub fn compile(
     let subject = |anchor: &TrustAnchor<'_>| DistinguishedName::in_sequence(&anchor.subject);
     let subjects = all[..named].iter().filter_map(anchor).map(|anchor| subject(&anchor)).collect();
     let crl = conf.crl.written();
-    let lists = crl.map(|file| lists(&file.path, with)).transpose()?.unwrap_or_default();
+    let lists =
+        crl.map(|file| lists(&file.path, with, |_, list| list.into())).transpose()?.unwrap_or_default();
     let path = |file: Option<&super::written::Named>| file.map(|file| file.path.clone());
     Ok(Some(Arc::new(Clients {
         verify,
@@ -141,16 +142,25 @@ fn check(
     Check::new(at, which, responder, cache, algorithms).map(Some)
 }
 
-fn lists(path: &str, with: &Compiler<'_>) -> Result<Vec<CertRevocationList<'static>>, Error> {
+/// The lists of revoked certificates in a file: of each what is kept of it, as written and as read.
+///
+/// # Errors
+/// In nginx's words when there is none, or one that is not understood.
+pub fn lists<T>(
+    path: &str,
+    with: &Compiler<'_>,
+    keep: impl Fn(CertificateRevocationListDer<'static>, OwnedCertRevocationList) -> T,
+) -> Result<Vec<T>, Error> {
     let pem = certificates::read("CRL", path, with)?;
     let failed = |why: &str| {
         Error::emerg(format!("cannot load CRL \"{path}\": PEM_read_bio_X509_CRL() failed (SSL: {why})"))
     };
-    let list = |der: Result<CertificateRevocationListDer<'_>, _>| {
+    let list = |der: Result<CertificateRevocationListDer<'static>, _>| {
         let der = der.map_err(|_| failed("no start line"))?;
-        OwnedCertRevocationList::from_der(&der).map(Into::into).map_err(|e| failed(&e.to_string()))
+        let list = OwnedCertRevocationList::from_der(&der).map_err(|e| failed(&e.to_string()))?;
+        Ok::<T, Error>(keep(der, list))
     };
-    let lists: Vec<_> =
+    let lists: Vec<T> =
         CertificateRevocationListDer::pem_slice_iter(&pem).map(list).collect::<Result<_, _>>()?;
     if lists.is_empty() { Err(failed("no start line")) } else { Ok(lists) }
 }

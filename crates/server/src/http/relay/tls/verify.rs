@@ -6,14 +6,13 @@ use std::sync::Arc;
 use conf::{Error, Scope};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::SslWritten;
 use crate::http::relay::failure::Failure;
 use crate::modules::ssl::certificates;
-use crate::modules::ssl::clients::{Fault, unknown_signer};
+use crate::modules::ssl::clients::{Fault, lists, unknown_signer};
 use crate::worker::generation::Compiler;
 
 /// What a block asks of its servers.
@@ -36,11 +35,7 @@ pub(super) fn verifier(
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(trusted.iter().cloned());
     let lists = match written.crl.written() {
-        Some(path) => {
-            let pem = certificates::read("CRL", path, with)?;
-            let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
-            lists.map_err(|e| here(format!("cannot load CRL \"{path}\" (SSL: {e})")))?
-        }
+        Some(path) => lists(path, with, |list, _| list).map_err(|e| e.at(at.at.clone()))?,
         None => Vec::new(),
     };
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
