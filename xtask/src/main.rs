@@ -30,7 +30,7 @@ usage: cargo xtask <command>
   budget           instructions per request against xtask/budgets.toml (callgrind)
   diff gate        configurations and requests by chance, on nginx and Plimsoll; fixed seeds
   diff case SEED   one of them, with its text
-  diff SECONDS SEED    as many as fit, from this seed on; SEED is 17, access-17 or all-17; NGINX=PATH: against that nginx
+  diff SECONDS SEED    as many as fit, from this seed on; SEED is 17, access-17 or all-17, by curl 17+h2, +tls, +h2tls; NGINX=PATH: against that nginx
   lab [NAME..]     incidents made with a real nginx; the doctor must name the right link
   overload [--quick] [NAME..]   more load than there is room for, on nginx and Plimsoll: who got what
   overload gate    the same, short and without nginx: everybody gets an answer

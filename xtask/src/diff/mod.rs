@@ -1,6 +1,7 @@
 //! `diff`: configurations and requests by chance on Plimsoll and on nginx, and every difference between the two.
 //!
 //! A seed is a case: one configuration and some connections, about everything (`17`) or about a theme (`access-17`).
+//! With `+h2`, `+tls` or `+h2tls` behind it, curl sends what it can of the requests over HTTP/2, TLS, or both.
 //! A difference counts when it comes three times with the same text; one that does not is a matter of timing, printed
 //! and counted apart. The environment's `NGINX` names another oracle than Debian's: where versions of nginx differ, the
 //! newest is right, and an older one is not asked.
@@ -15,6 +16,7 @@ mod seed;
 mod site;
 mod themes;
 mod traffic;
+mod way;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ use testkit::Binary;
 use self::oracle::Oracle;
 use self::run::{Outcome, World, run};
 use self::seed::Seed;
+use self::way::Way;
 use crate::bench::with_plimsoll;
 use crate::run::has;
 
@@ -41,6 +44,7 @@ pub fn diff(arguments: &[String]) -> Result<()> {
         ["gate"] => Box::new(|| {
             let (plain, themed, most) = GATE;
             let seeds = (1..=plain).map(Seed::plain).chain((1..=themed).flat_map(Seed::themed));
+            let seeds = Seed::curled(1).chain(seeds);
             sweep(seeds, most)
         }),
         ["case", seed] => {
@@ -52,7 +56,10 @@ pub fn diff(arguments: &[String]) -> Result<()> {
                 Duration::from_secs(seconds.parse().with_context(|| format!("{seconds:?} is no number"))?);
             let seeds: Box<dyn Iterator<Item = Seed>> = match first.strip_prefix("all-") {
                 // One of each theme, again and again.
-                Some(first) => Box::new((first.parse()?..).flat_map(Seed::themed)),
+                Some(first) => {
+                    let (way, first) = Way::of(first);
+                    Box::new((first.parse()?..).flat_map(Seed::themed).map(move |seed| seed.by(way)))
+                }
                 None => {
                     Box::new(std::iter::successors(Some(first.parse::<Seed>()?), |seed| Some(seed.next())))
                 }
@@ -127,6 +134,7 @@ fn one(seed: Seed) -> Result<()> {
 fn case(oracle: &Oracle, seed: Seed) -> (String, Vec<Vec<u8>>) {
     let (mut dice, themes) = seed.dice();
     let text = oracle.configuration(config::generate(&mut dice, themes));
+    let text = seed.way.configuration(&text);
     let traffic = (0..CONNECTIONS).map(|_| oracle.traffic(traffic::connection(&mut dice, themes))).collect();
     (text, traffic)
 }
@@ -141,8 +149,8 @@ fn judge(world: &World, oracle: &Oracle, seed: Seed) -> Verdict {
     let (text, traffic) = case(oracle, seed);
     let mut before: Option<String> = None;
     for _ in 0..TIMES {
-        let ours = run(Binary::Plimsoll, world, &text, &traffic);
-        let theirs = run(Binary::Nginx, world, &text, &traffic);
+        let ours = run(Binary::Plimsoll, world, &text, &traffic, seed.way);
+        let theirs = run(Binary::Nginx, world, &text, &traffic, seed.way);
         match (difference(&ours, &theirs, &traffic), before) {
             (None, None) => return Verdict::Same,
             (None, Some(text)) => return Verdict::Unsteady(text),

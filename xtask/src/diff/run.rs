@@ -11,6 +11,7 @@ use regex::Regex;
 
 use testkit::{Binary, Exit, Origin, Port, Server, Site, normal};
 
+use super::way::Way;
 use super::{answer, peers, site};
 
 /// Longer than every timeout in the configurations.
@@ -115,18 +116,18 @@ impl Outcome {
 }
 
 /// Runs the case on this server.
-pub fn run(binary: Binary, world: &World, text: &str, traffic: &[Vec<u8>]) -> Outcome {
-    let server = match binary.try_serve(world.site(text)) {
+pub fn run(binary: Binary, world: &World, text: &str, traffic: &[Vec<u8>], way: Way) -> Outcome {
+    let server = match binary.try_serve(way.files(world.site(text))) {
         Ok(server) => server,
         Err(exit) => return Outcome::Refused(first_error(&exit)),
     };
     set_times(&server.path("html"));
     let mut answers = Vec::new();
     for bytes in traffic {
-        let answer = answer::readable(&converse(server.port(), bytes));
+        let answer = converse(way, server.port(), bytes);
         answers.push(world.blind(&normal(&answer, server.port()), &server));
     }
-    let access = access_log(&server).iter().map(|line| world.blind(line, &server)).collect();
+    let access = access_log(&server, way).iter().map(|line| world.blind(line, &server)).collect();
     let mut errors: Vec<String> = server
         .error_log()
         .lines()
@@ -170,8 +171,16 @@ fn set_times(folder: &Path) {
     }
 }
 
+/// Sends a connection's requests; all answers, as a reader would have them.
+fn converse(way: Way, port: u16, bytes: &[u8]) -> Vec<u8> {
+    match way {
+        Way::Bytes => answer::readable(&exchange(port, bytes)),
+        way => way.curl(port, bytes),
+    }
+}
+
 /// Sends the bytes; everything that comes back until the server closes, at most for [`PATIENCE`].
-fn converse(port: u16, bytes: &[u8]) -> Vec<u8> {
+fn exchange(port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return b"NOT CONNECTED".to_vec() };
     let _ = stream.set_nodelay(true);
@@ -196,9 +205,13 @@ fn converse(port: u16, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// All lines, once the one of a last request is there.
-fn access_log(server: &Server) -> Vec<String> {
-    let last = "GET /end?last HTTP/1.1|";
-    converse(server.port(), b"GET /end?last HTTP/1.1\r\nHost: main.example\r\nConnection: close\r\n\r\n");
+fn access_log(server: &Server, way: Way) -> Vec<String> {
+    let last = "GET /end?last HTTP/";
+    converse(
+        way,
+        server.port(),
+        b"GET /end?last HTTP/1.1\r\nHost: main.example\r\nConnection: close\r\n\r\n",
+    );
     let log = server.log("logs/diff.log");
     let end = Instant::now() + PATIENCE;
     loop {

@@ -7,22 +7,33 @@ use anyhow::{Context, Error, Result};
 
 use super::dice::Dice;
 use super::themes::{ALL, Theme, Themes};
+use super::way::Way;
 
-/// `17`, or `access-17`.
+/// `17`, or `access-17`; with `+h2` and the like behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed {
     theme: Option<usize>,
     number: u64,
+    /// What carries its requests.
+    pub way: Way,
 }
 
 impl Seed {
     /// Without a theme.
     pub fn plain(number: u64) -> Seed {
-        Seed { theme: None, number }
+        Seed { theme: None, number, way: Way::Bytes }
     }
     /// The same number with every theme.
     pub fn themed(number: u64) -> impl Iterator<Item = Seed> {
-        (0..ALL.len()).map(move |theme| Seed { theme: Some(theme), number })
+        (0..ALL.len()).map(move |theme| Seed { theme: Some(theme), number, way: Way::Bytes })
+    }
+    /// The same number with every theme, each by another way of curl's.
+    pub fn curled(number: u64) -> impl Iterator<Item = Seed> {
+        Seed::themed(number).zip(Way::CURLED.into_iter().cycle()).map(|(seed, way)| seed.by(way))
+    }
+    /// The same case, carried otherwise.
+    pub fn by(self, way: Way) -> Seed {
+        Seed { way, ..self }
     }
     /// The one after it.
     pub fn next(self) -> Seed {
@@ -44,8 +55,8 @@ impl Seed {
 impl fmt::Display for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.theme {
-            Some(theme) => write!(f, "{}-{}", ALL[theme].name, self.number),
-            None => write!(f, "{}", self.number),
+            Some(theme) => write!(f, "{}-{}{}", ALL[theme].name, self.number, self.way.name()),
+            None => write!(f, "{}{}", self.number, self.way.name()),
         }
     }
 }
@@ -54,6 +65,7 @@ impl FromStr for Seed {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Seed> {
+        let (way, text) = Way::of(text);
         let (theme, number) = match text.rsplit_once('-') {
             Some((name, number)) => {
                 let theme = ALL.iter().position(|theme| theme.name == name);
@@ -62,6 +74,6 @@ impl FromStr for Seed {
             None => (None, text),
         };
         let number = number.parse().with_context(|| format!("{text:?} is no seed"))?;
-        Ok(Seed { theme, number })
+        Ok(Seed { theme, number, way })
     }
 }
