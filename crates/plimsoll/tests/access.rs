@@ -230,7 +230,7 @@ fn shares_of_clients() {
 fn pages_that_link_here() {
     let text = "server { listen 127.0.0.1:%%PORT%%; server_name www.here.test ~^r\\d\\.here; return 200 \"[$invalid_referer]\";
             valid_referers none blocked server_names *.example.com example.* other.org/galleries/ ~\\.google\\.; }
-        server { listen 127.0.0.1:%%PORT_1%%; location / { valid_referers a.b; return 200 \"[$invalid_referer]\"; } location /none { return 200 \"[$invalid_referer]\"; } }";
+        server { listen 127.0.0.1:%%PORT_1%%; referer_hash_max_size 512; referer_hash_bucket_size 64; location / { valid_referers a.b; return 200 \"[$invalid_referer]\"; } location /none { return 200 \"[$invalid_referer]\"; } }";
     on_both(text, |server| {
         for (referer, shown) in [
             ("http://www.here.test/x", "[]"),

@@ -147,6 +147,45 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
+/// Modules of others: the behaviour is theirs, and no nginx here has them.
+#[test]
+fn files_compressed_by_other_tools() {
+    let text = "brotli_static on; zstd_static on; gzip_static on; gzip_vary on; ssi on; gunzip on; gzip_http_version 1.1; \
+        location /always/ { alias html/; brotli_static always; zstd_static off; gzip_vary off; } \
+        location /page { default_type text/html; return 200 '<!--#include virtual=\"/a.txt\" -->'; }";
+    let server = testkit::serve(text);
+    for (name, text) in [("a.txt", "plain"), ("a.txt.br", "br"), ("a.txt.zst", "zstd"), ("b.txt", "plain")] {
+        server.write(&format!("html/{name}"), text);
+    }
+    server.write("html/a.txt.gz", "gz");
+    let got = |target: &str, accepted: &str| {
+        let answer = server.get_with(target, &[("Accept-Encoding", accepted)]);
+        let header = |name| answer.header(name).unwrap_or("-").to_owned();
+        format!("{} {} {} {}", answer.status, answer.text(), header("content-encoding"), header("vary"))
+    };
+    for (target, accepted, expected) in [
+        ("/a.txt", "gzip, zstd, br", "200 br br Accept-Encoding"),
+        ("/a.txt", "gzip, zstd", "200 zstd zstd Accept-Encoding"),
+        ("/a.txt", "gzip, br;q=0, zstd;q=0", "200 gz gzip Accept-Encoding"),
+        ("/a.txt", "brotli, zstandard", "200 plain - Accept-Encoding"),
+        ("/b.txt", "br", "200 plain - Accept-Encoding"),
+        ("/always/a.txt", "identity", "200 br br -"),
+        ("/page", "br", "200 plain - -"),
+    ] {
+        assert_eq!(got(target, accepted), expected, "{target} {accepted}");
+    }
+    let answer = server.get_with("/a.txt", &[("Accept-Encoding", "br"), ("Range", "bytes=0-0")]);
+    assert_eq!(
+        (answer.status, answer.header("content-type"), &answer.body[..]),
+        (206, Some("text/plain"), &b"b"[..])
+    );
+    assert_eq!(server.request("POST", "/a.txt", &[("Accept-Encoding", "br")], b"").status, 405);
+    for text in ["brotli on;", "zstd on;", "brotli_types a/b;"] {
+        let exit = Binary::Plimsoll.check(text);
+        assert!(exit.stderr.contains("belongs to a third party's module: use \"gzip\""), "{}", exit.stderr);
+    }
+}
+
 #[test]
 fn files_compressed_beforehand() {
     let text = "gzip_static on; gzip_vary on; \

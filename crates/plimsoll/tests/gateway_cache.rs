@@ -4,47 +4,10 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+mod ways;
+
 use testkit::{Binary, Origin, Server, Site, Wire, each};
-
-/// Reads one request.
-type Read = fn(&mut Wire) -> io::Result<Vec<u8>>;
-
-/// The ways to an application, and how one request by it is read.
-const WAYS: [(&str, Read); 3] = [("fastcgi", fastcgi), ("scgi", scgi), ("uwsgi", uwsgi)];
-
-fn fastcgi(wire: &mut Wire) -> io::Result<Vec<u8>> {
-    let mut all = Vec::new();
-    loop {
-        let head = wire.read_exact(8)?;
-        let length = usize::from(head[4]) << 8 | usize::from(head[5]);
-        all.extend(wire.read_exact(length)?);
-        wire.read_exact(head[6].into())?;
-        if head[1] == 5 && length == 0 {
-            return Ok(all);
-        }
-    }
-}
-fn scgi(wire: &mut Wire) -> io::Result<Vec<u8>> {
-    let length = wire.read_through(b":")?;
-    let length = String::from_utf8_lossy(&length).trim_end_matches(':').parse::<usize>();
-    wire.read_exact(length.expect("a length") + 1)
-}
-fn uwsgi(wire: &mut Wire) -> io::Result<Vec<u8>> {
-    let head = wire.read_exact(4)?;
-    wire.read_exact(usize::from(head[1]) | usize::from(head[2]) << 8)
-}
-/// An answer as CGI programs make it, in the form of this way.
-fn answer(way: &str, text: &str) -> Vec<u8> {
-    match way {
-        "fastcgi" => {
-            let length = (text.len() as u16).to_be_bytes();
-            let head = [1, 6, 0, 1, length[0], length[1], 0, 0];
-            let end = [1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            [&head[..], text.as_bytes(), &end].concat()
-        }
-        _ => text.into(),
-    }
-}
+use ways::{WAYS, answer};
 
 /// Counts its requests. What is asked for says how the answer is: `lasting`, `private`, `tagged`, `missing`, `failing`.
 fn application(way: &'static str, read: fn(&mut Wire) -> io::Result<Vec<u8>>) -> Origin {
@@ -120,6 +83,24 @@ fn old_answers_are_used_again_where_that_is_allowed() {
             assert_eq!(seen[..2], ["200 MISS answer 1", "200 STALE answer 1"], "{way}");
             assert_eq!(seen[2], "200 MISS answer 3", "{way}");
             assert!(seen[3].starts_with("200 "), "{way}: {}", seen[3]);
+        });
+    }
+}
+
+#[test]
+fn what_is_kept_has_its_own_rules() {
+    for (way, read) in WAYS {
+        each(|binary| {
+            let origin = application(way, read);
+            let more = format!(
+                "{way}_cache_min_uses 2; {way}_cache_methods POST; {way}_cache_lock on; {way}_cache_lock_age 5s; \
+                 {way}_cache_lock_timeout 5s; {way}_cache_background_update on; {way}_cache_use_stale updating;"
+            );
+            let server = serve(binary, way, &origin, &more);
+            let seen = got(&server, &["/lasting", "/lasting", "/lasting"]);
+            assert_eq!(seen, ["200 MISS answer 1", "200 MISS answer 2", "200 HIT answer 2"], "{way}");
+            let posted = [(); 3].map(|()| server.post("/lasting", "").text());
+            assert_eq!(posted, ["answer 3", "answer 4", "answer 4"], "{way}");
         });
     }
 }

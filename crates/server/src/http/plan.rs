@@ -125,8 +125,15 @@ const HANDLERS: &[Make<dyn Handler>] = &[
     upstream_api::handler,
 ];
 /// Those that look at every request of a location that serves files, and pass on with [`Next::Go`](super::phases::Next::Go) what is not theirs.
-const BEFORE_FILES: &[Make<dyn Handler>] =
-    &[random_index::handler, files::index_handler, autoindex::handler, dav::handler, gzip::precompressed];
+const BEFORE_FILES: &[Make<dyn Handler>] = &[
+    random_index::handler,
+    files::index_handler,
+    autoindex::handler,
+    dav::handler,
+    gzip::brotli_static,
+    gzip::zstd_static,
+    gzip::gzip_static,
+];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
 const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     slice::filter,

@@ -54,14 +54,15 @@ impl Clients {
     }
     /// Whether this one is to have an answer in `coding`: not if it becomes part of another.
     pub fn take(&self, request: &Request, coding: &[u8]) -> bool {
-        if request.depth > 0 {
-            return false;
-        }
-        let accepts = request.header(Known::AcceptEncoding);
-        accepts.is_some_and(|codings| wire::encoding::accepts(codings, coding))
+        Clients::accept(request, coding)
             && request.head.version >= self.http_version
             && self.allowed_for_proxies(request)
             && !self.disabled(request)
+    }
+    /// Whether the client takes `coding`, whatever the rules say.
+    pub fn accept(request: &Request, coding: &[u8]) -> bool {
+        let accepts = request.header(Known::AcceptEncoding);
+        request.depth == 0 && accepts.is_some_and(|codings| wire::encoding::accepts(codings, coding))
     }
     fn disabled(&self, request: &Request) -> bool {
         let Some(agent) = request.header(Known::UserAgent) else { return false };

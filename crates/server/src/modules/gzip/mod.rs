@@ -16,7 +16,7 @@ use wire::{Known, Version};
 pub(crate) use self::clients::Clients;
 use self::compressor::{Compressor, Until};
 pub(crate) use self::gunzip::filter as gunzip;
-pub(crate) use self::precompressed::handler as precompressed;
+pub(crate) use self::precompressed::{brotli as brotli_static, gzip as gzip_static, zstd as zstd_static};
 use super::Module;
 use crate::http::filters::{BodyFilter, Chunk, HeaderFilter};
 use crate::http::regex::Regex;
@@ -51,6 +51,8 @@ pub(crate) static MODULE: Module = Module {
         gunzip::GUNZIP,
         gunzip::BUFFERS,
         precompressed::GZIP_STATIC,
+        precompressed::BROTLI_STATIC,
+        precompressed::ZSTD_STATIC,
     ],
     variables: VARIABLES,
 };
