@@ -238,11 +238,18 @@ impl Setup {
     }
 }
 
+/// Beside a `proxy_pass`.
+const NOT_AGAIN: &str = "if ($http_x_passed_on) { return 508; } proxy_set_header X-Passed-On 1;";
+
 fn proxy_loop(to: &str, place: &str) -> Finding {
     let title = format!("requests passed to {to} come back to this server");
     let finding = Finding::new(Severity::Critical, "proxy_loop", Some(Kind::Slots), title)
         .means("each takes two slots more on every round, until none is left")
         .change(Change::new("another proxy_pass, or another listen", place, Effect::Reload))
+        .change(
+            Change::new(NOT_AGAIN, place, Effect::Reload)
+                .note("until then: what comes round again is refused (508) and takes no more slots"),
+        )
         .not_this("more of anything: a loop takes all there is");
     with_place(finding, place)
 }

@@ -70,8 +70,8 @@ fn doctor(args: &[String]) -> Result<u8, String> {
 fn facts(flags: &Doctor) -> Result<Facts, String> {
     let Some(file) = &flags.facts else { return Ok(probe::look(&flags.wanted)) };
     let bytes = input::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let saved: Facts =
-        serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", file.display()))?;
+    let saved: Facts = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("{}: not what --save writes: {error}", file.display()))?;
     Ok(if flags.wanted.only_files() { saved.with(probe::look(&flags.wanted)) } else { saved })
 }
 

@@ -55,7 +55,8 @@ const PAGES: &[(&str, &str)] = pages![
 /// The page of a finding's code.
 pub fn explain(code: &str) -> Result<String, String> {
     let found = PAGES.iter().find(|(known, _)| *known == code);
-    let missing = || format!("no finding \"{code}\"; there are: {}", codes().collect::<Vec<_>>().join(", "));
+    let missing =
+        || format!("no finding \"{code}\"; there are:\n  {}", codes().collect::<Vec<_>>().join("\n  "));
     found.map(|(_, page)| (*page).to_owned()).ok_or_else(missing)
 }
 

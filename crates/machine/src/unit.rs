@@ -45,7 +45,8 @@ pub fn read(root: &Path, name: &str) -> Option<Unit> {
         drop_ins(names.iter().flat_map(|name| folders().map(move |folder| folder.join(format!("{name}.d")))));
     let mut unit = Unit::default();
     for file in main.iter().chain(&drop_ins) {
-        unit.add(root, file);
+        let name = Path::new("/").join(file.strip_prefix(root).unwrap_or(file));
+        unit.add(&fs::read_to_string(file).unwrap_or_default(), &name);
     }
     (main.is_some() || !drop_ins.is_empty()).then_some(unit)
 }
@@ -62,8 +63,8 @@ fn drop_ins(folders: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
 }
 
 impl Unit {
-    fn add(&mut self, root: &Path, file: &Path) {
-        let text = fs::read_to_string(file).unwrap_or_default();
+    /// What the file of this name says besides, or instead.
+    pub fn add(&mut self, text: &str, file: &Path) {
         let mut service = false;
         for line in text.lines().map(str::trim) {
             if line.starts_with('[') {
@@ -77,8 +78,7 @@ impl Unit {
             self.settings.insert(name.to_owned(), value.to_owned());
             if name == "LimitNOFILE" {
                 self.descriptors = limits(value);
-                self.file =
-                    Path::new("/").join(file.strip_prefix(root).unwrap_or(file)).display().to_string();
+                self.file = file.display().to_string();
             }
         }
     }

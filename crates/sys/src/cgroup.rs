@@ -36,7 +36,10 @@ fn throttling_in(root: &Path, groups: &str) -> Option<Throttling> {
     let of_line = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
         let folders = folders(root, fields.next()?, fields.next()?);
-        folders.iter().filter_map(|folder| throttling(&folder.join("cpu.stat"))).max_by_key(|t| t.throttled)
+        folders
+            .iter()
+            .filter_map(|folder| Throttling::of(&fs::read_to_string(folder.join("cpu.stat")).ok()?))
+            .max_by_key(|t| t.throttled)
     };
     groups.lines().filter_map(of_line).max_by_key(|found| found.throttled)
 }
@@ -54,21 +57,30 @@ fn killed_in(root: &Path, groups: &str) -> Option<u64> {
         let (controllers, path) = (fields.next()?, fields.next()?);
         let file = if controllers.is_empty() { "memory.events" } else { "memory.oom_control" };
         // Its own group: those around it have others' in theirs.
-        let text = fs::read_to_string(folders(root, controllers, path).first()?.join(file)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        kills(&fs::read_to_string(folders(root, controllers, path).first()?.join(file)).ok()?)
     };
     groups.lines().filter_map(of_line).max()
 }
 
-fn throttling(file: &Path) -> Option<Throttling> {
-    let text = fs::read_to_string(file).ok()?;
-    let number = |name: &str| {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<u64>().ok())
-    };
-    // Version 1 counts nanoseconds.
-    let micros = number("throttled_usec").or_else(|| number("throttled_time").map(|nanos| nanos / 1000));
-    let (periods, throttled) = (number("nr_periods")?, number("nr_throttled")?);
-    (periods > 0).then_some(Throttling { periods, throttled, micros: micros.unwrap_or(0) })
+impl Throttling {
+    /// What `cpu.stat` says; `None` where there is no quota.
+    pub fn of(text: &str) -> Option<Throttling> {
+        // Version 1 counts nanoseconds.
+        let nanos = || number(text, "throttled_time").map(|nanos| nanos / 1000);
+        let micros = number(text, "throttled_usec").or_else(nanos).unwrap_or(0);
+        let (periods, throttled) = (number(text, "nr_periods")?, number(text, "nr_throttled")?);
+        (periods > 0).then_some(Throttling { periods, throttled, micros })
+    }
+}
+
+/// What `memory.events` or `memory.oom_control` says of processes that were killed.
+pub fn kills(text: &str) -> Option<u64> {
+    number(text, "oom_kill")
+}
+
+/// `NAME 7`
+fn number(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// Reads the limits of this process.
@@ -118,9 +130,12 @@ fn smaller<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Option<T> {
     }
 }
 
-/// `cpu.max`: `QUOTA PERIOD` or `max PERIOD`.
 fn cpus_v2(folder: &Path) -> Option<f64> {
-    let text = fs::read_to_string(folder.join("cpu.max")).ok()?;
+    quota(&fs::read_to_string(folder.join("cpu.max")).ok()?)
+}
+
+/// Processors' worth of time in `cpu.max`: `QUOTA PERIOD` or `max PERIOD`.
+pub fn quota(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     ratio(quota, period)
 }

@@ -116,13 +116,17 @@ pub fn tcp(states: States, mut each: impl FnMut(Tcp)) -> io::Result<()> {
         let mut request = vec![family, IPPROTO_TCP, 1 << (MEMORY - 1), 0];
         request.extend(states.0.to_ne_bytes());
         request.resize(56, 0);
-        dump(&request, &mut |body| {
-            if let Some(socket) = tcp_of(body) {
-                each(socket);
-            }
-        })?;
+        dump(&request, &mut |datagram| tcp_in(datagram, &mut each))?;
     }
     Ok(())
+}
+
+/// The TCP sockets in one datagram of an answer. True: it was the last.
+///
+/// # Errors
+/// What the kernel refuses, and what is no answer.
+pub fn tcp_in(datagram: &[u8], mut each: impl FnMut(Tcp)) -> io::Result<bool> {
+    messages(datagram, &mut |body| tcp_of(body).into_iter().for_each(&mut each))
 }
 
 /// Lists the stream sockets of this machine (in this network namespace).
@@ -136,11 +140,15 @@ pub fn unix(states: States, mut each: impl FnMut(Unix)) -> io::Result<()> {
     request.extend(0u32.to_ne_bytes());
     request.extend((NAME | PEER | WAITING | QUEUES).to_ne_bytes());
     request.resize(24, 0);
-    dump(&request, &mut |body| {
-        if let Some(socket) = unix_of(body) {
-            each(socket);
-        }
-    })
+    dump(&request, &mut |datagram| unix_in(datagram, &mut each))
+}
+
+/// The stream sockets in one datagram of an answer. True: it was the last.
+///
+/// # Errors
+/// What the kernel refuses, and what is no answer.
+pub fn unix_in(datagram: &[u8], mut each: impl FnMut(Unix)) -> io::Result<bool> {
+    messages(datagram, &mut |body| unix_of(body).into_iter().for_each(&mut each))
 }
 
 const AF_UNIX: u8 = 1;
@@ -154,16 +162,14 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const BY_FAMILY: u16 = 20;
 
-/// Asks, and hands over the body of each answer.
-fn dump(request: &[u8], each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+/// Asks, and hands over each datagram of the answer until `read` says that it was the last.
+fn dump(request: &[u8], read: &mut dyn FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
     let socket = ask(request)?;
     let mut buffer = vec![0; 64 << 10];
     loop {
         let (got, _) = rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
-        match messages(&buffer[..got], each) {
-            Ok(false) => {}
-            Ok(true) => return Ok(()),
-            Err(error) => return Err(error),
+        if read(&buffer[..got])? {
+            return Ok(());
         }
         if got == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -1,5 +1,7 @@
 //! The application behind an upstream: what to change there, in the words of its own settings.
 
+use std::net::SocketAddr;
+
 use capacity::{Change, Effect};
 
 use crate::facts::{Application, Facts};
@@ -54,8 +56,8 @@ impl Program {
                 None => "pm.max_children: twice as many".to_owned(),
             },
             Program::Uwsgi => format!("processes = {processes}"),
-            Program::Puma => "workers, threads: more of them".to_owned(),
-            Program::Node => "more processes (cluster, pm2 -i max)".to_owned(),
+            Program::Puma => format!("workers {processes}"),
+            Program::Node => "pm2 start app.js -i max".to_owned(),
             Program::Other => "more workers".to_owned(),
         }
     }
@@ -69,13 +71,27 @@ impl Program {
         }
     }
 
-    fn backlog(self, length: u64) -> String {
+    /// `address` is where it listens, if that is known.
+    fn backlog(self, length: u64, address: Option<&str>) -> String {
+        let unix = address.and_then(|address| address.strip_prefix("unix:"));
+        let tcp = address.and_then(|address| address.parse::<SocketAddr>().ok());
         match self {
             Program::Gunicorn => format!("gunicorn --backlog {length}"),
             Program::Php => format!("listen.backlog = {length}"),
             Program::Uwsgi => format!("listen = {length}"),
-            Program::Puma => format!("bind 'unix://..?backlog={length}'"),
-            Program::Node => format!("server.listen({{ .., backlog: {length} }})"),
+            Program::Puma => match (unix, tcp) {
+                (Some(path), _) => format!("bind 'unix://{path}?backlog={length}'"),
+                (_, Some(address)) => format!("bind 'tcp://{address}?backlog={length}'"),
+                _ => format!("bind '..?backlog={length}'"),
+            },
+            Program::Node => {
+                let place = match (unix, tcp) {
+                    (Some(path), _) => format!("path: '{path}'"),
+                    (_, Some(address)) => format!("host: '{}', port: {}", address.ip(), address.port()),
+                    _ => "..".to_owned(),
+                };
+                format!("server.listen({{ {place}, backlog: {length} }})")
+            }
             Program::Other => format!("its listen backlog: {length}"),
         }
     }
@@ -117,17 +133,18 @@ pub(super) fn changes(of: &str, facts: &Facts) -> Vec<Change> {
     let mut changes = vec![
         Change::new(program.workers(of, online, known), program.place(), Effect::RestartUpstream)
             .note("more work done is the real fix"),
-        Change::new(program.backlog(length), program.place(), Effect::RestartUpstream)
+        Change::new(program.backlog(length, upstream.map(|_| of)), program.place(), Effect::RestartUpstream)
             .note("a longer queue only waits longer; a reload keeps the old one"),
     ];
     if facts.kernel.somaxconn.is_none_or(|most| u64::from(most) < length) {
         let place = "/etc/sysctl.d/60-somaxconn.conf";
+        let without = match program {
+            Program::Uwsgi => "uWSGI does not start",
+            _ => "the backlog is cut",
+        };
         changes.push(
-            Change::new(format!("net.core.somaxconn = {length}"), place, Effect::RestartUpstream).note(
-                format!(
-                    "without it the backlog is cut; of a container: --sysctl net.core.somaxconn={length}"
-                ),
-            ),
+            Change::new(format!("net.core.somaxconn = {length}"), place, Effect::RestartUpstream)
+                .note(format!("without it {without}; of a container: --sysctl net.core.somaxconn={length}")),
         );
     }
     changes

@@ -26,7 +26,23 @@ pub(super) fn diff(facts: &Facts, findings: &[Finding]) -> String {
         let without = |words: &str| Some(words.rsplit_once(':')?.0.to_owned());
         patch.statement(place, "proxy_bind", without);
     }
+    loops(&mut patch, config, findings);
     patch.diff()
+}
+
+/// What is passed on says so, and is not passed on again. Headers that are set around the location would no longer hold
+/// in it, and an `if` cannot stand in another: there it is in the README only.
+fn loops(patch: &mut Patch, config: &Config, findings: &[Finding]) {
+    const OTHERS: [&str; 3] = ["proxy_set_header", "if ", "limit_except"];
+    let changes = findings.iter().filter(|found| found.code == "proxy_loop").flat_map(|found| &found.changes);
+    for change in changes.filter(|change| change.setting.starts_with("if (")) {
+        let pass = config.passes.iter().find(|pass| pass.place.words() == change.place);
+        let Some(pass) = pass.filter(|pass| pass.directive == "proxy_pass") else { continue };
+        let text = patch.says(&pass.place.file);
+        if !OTHERS.iter().any(|other| text.contains(other)) {
+            patch.after(&pass.place, "proxy_pass", &pass.to, &change.setting);
+        }
+    }
 }
 
 /// The values that changes give a directive: `worker_connections 2048;`.

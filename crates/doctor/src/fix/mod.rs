@@ -9,8 +9,9 @@ use capacity::{Change, Finding};
 
 use crate::facts::Facts;
 
+mod application;
 mod configuration;
-mod patch;
+pub mod patch;
 
 /// Writes them; gives the names of the files.
 pub fn write(folder: &Path, facts: &Facts, findings: &[Finding]) -> io::Result<Vec<String>> {
@@ -46,12 +47,7 @@ pub fn files(facts: &Facts, findings: &[Finding]) -> Vec<(String, String)> {
         );
         files.push(("limits.conf".to_owned(), format!("{head}{unit}")));
     }
-    for (place, name, head) in APPLICATIONS {
-        let text = application(&changes, place);
-        if !text.is_empty() {
-            files.push((name.to_owned(), format!("{head}{text}")));
-        }
-    }
+    files.extend(application::files(&changes));
     let diff = configuration::diff(facts, findings);
     let patched = !diff.is_empty();
     if patched {
@@ -63,51 +59,30 @@ pub fn files(facts: &Facts, findings: &[Finding]) -> Vec<(String, String)> {
 
 /// The settings of one kind. The same one asked for twice is written once, with the larger value.
 fn settings(changes: &[(&Finding, &Change)], wanted: impl Fn(&Change) -> bool) -> String {
+    let wanted = changes.iter().filter(|(_, change)| wanted(change));
+    let pairs = wanted.filter_map(|(_, change)| change.setting.split_once('='));
+    largest(pairs.map(|(name, value)| (name.trim(), value.trim())))
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect()
+}
+
+/// Each name once, with its largest value, in the order in which they came.
+fn largest<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
     let mut all: Vec<(&str, &str)> = Vec::new();
-    for (_, change) in changes.iter().filter(|(_, change)| wanted(change)) {
-        let Some((name, value)) = change.setting.split_once('=') else { continue };
-        let (name, value) = (name.trim(), value.trim());
+    for (name, value) in pairs {
         match all.iter_mut().find(|(known, _)| *known == name) {
             Some((_, had)) => *had = larger(had, value),
             None => all.push((name, value)),
         }
     }
-    all.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+    all
 }
 
 fn larger<'a>(a: &'a str, b: &'a str) -> &'a str {
     let number = |text: &str| text.parse::<u64>().unwrap_or(0);
     if number(b) > number(a) { b } else { a }
 }
-
-/// The settings of an application as its own file has them: `gunicorn --backlog 1024` is `backlog = 1024` there.
-fn application(changes: &[(&Finding, &Change)], place: &str) -> String {
-    let own = changes.iter().filter(|(_, change)| change.place == place);
-    let pairs = own.filter_map(|(_, change)| {
-        let flag = change.setting.strip_prefix("gunicorn --").and_then(|flag| flag.split_once(' '));
-        let (name, value) = flag.or_else(|| change.setting.split_once(" = "))?;
-        value.parse::<u64>().is_ok().then(|| (name.to_owned(), value.to_owned()))
-    });
-    let mut all: Vec<(String, String)> = Vec::new();
-    for (name, value) in pairs {
-        match all.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, had)) => *had = larger(had, &value).to_owned(),
-            None => all.push((name, value)),
-        }
-    }
-    all.iter().map(|(name, value)| format!("{name} = {value}\n")).collect()
-}
-
-/// Files of applications: where the changes are for, the file's name, and how it begins.
-const APPLICATIONS: [(&str, &str, &str); 3] = [
-    (
-        "gunicorn",
-        "gunicorn.conf.py",
-        "# gunicorn --config gunicorn.conf.py, or into the one there is; then restart it\n",
-    ),
-    ("the php-fpm pool", "php-fpm.pool.conf", "; into the pool's section; then restart php-fpm\n"),
-    ("uwsgi", "uwsgi.ini", "; into the section [uwsgi]; then restart it\n"),
-];
 
 fn readme(changes: &[(&Finding, &Change)], patched: bool) -> String {
     let mut out = String::from("Nothing was changed.\n");

@@ -16,7 +16,7 @@ const NO_END: &str = "\n\\ No newline at end of file";
 
 /// Changed files, by name.
 #[derive(Default)]
-pub(super) struct Patch {
+pub struct Patch {
     files: BTreeMap<String, Option<Text>>,
 }
 
@@ -30,10 +30,16 @@ struct Text {
 
 impl Text {
     fn read(file: &str) -> Option<Text> {
-        let text = String::from_utf8(input::read(file.as_ref()).ok()?).ok()?;
-        let old: Vec<String> = text.lines().map(str::to_owned).collect();
+        Some(Text::of(&String::from_utf8(input::read(file.as_ref()).ok()?).ok()?))
+    }
+
+    fn of(text: &str) -> Text {
+        let (whole, endless) = text.strip_suffix('\n').map_or((text, true), |whole| (whole, false));
+        // A carriage return stays with its line: `patch` looks at it, too.
+        let lines = whole.split('\n').map(str::to_owned);
+        let old: Vec<String> = if text.is_empty() { Vec::new() } else { lines.collect() };
         let new = old.iter().map(|line| vec![line.clone()]).collect();
-        Some(Text { old, new, endless: !text.ends_with('\n') })
+        Text { old, new, endless }
     }
 
     fn is_changed(&self, index: usize) -> bool {
@@ -45,12 +51,17 @@ impl Text {
 }
 
 impl Patch {
+    /// Of a file of this name with this text; others are read.
+    pub fn of(file: &str, text: &str) -> Patch {
+        Patch { files: BTreeMap::from([(file.to_owned(), Some(Text::of(text)))]) }
+    }
+
     fn text(&mut self, file: &str) -> Option<&mut Text> {
         self.files.entry(file.to_owned()).or_insert_with(|| Text::read(file)).as_mut()
     }
 
     /// What a file says now, without what is changed; empty if it cannot be read.
-    pub(super) fn says(&mut self, file: &str) -> String {
+    pub fn says(&mut self, file: &str) -> String {
         self.text(file).map(|text| text.old.join("\n")).unwrap_or_default()
     }
 
@@ -69,12 +80,7 @@ impl Patch {
     }
 
     /// Writes the statement of this name on this line anew. `change` is given its words, and gives others.
-    pub(super) fn statement(
-        &mut self,
-        place: &Place,
-        name: &str,
-        change: impl Fn(&str) -> Option<String>,
-    ) -> bool {
+    pub fn statement(&mut self, place: &Place, name: &str, change: impl Fn(&str) -> Option<String>) -> bool {
         self.line(place, |line| {
             statements(line, name).find_map(|words| {
                 let changed = change(line.get(words.clone())?)?;
@@ -84,13 +90,13 @@ impl Patch {
     }
 
     /// Writes another statement after the one on this line that has this name and, among others, this word.
-    pub(super) fn after(&mut self, place: &Place, name: &str, word: &str, statement: &str) -> bool {
+    pub fn after(&mut self, place: &Place, name: &str, word: &str, statement: &str) -> bool {
         let more = statement.trim_end_matches(';');
         self.statement(place, name, |words| words.contains(word).then(|| format!("{words}; {more}")))
     }
 
     /// Writes a statement at the beginning of a file.
-    pub(super) fn at_top(&mut self, file: &str, statement: &str) -> bool {
+    pub fn at_top(&mut self, file: &str, statement: &str) -> bool {
         let lines = self.text(file).and_then(|text| text.new.first_mut());
         lines.is_some_and(|lines| {
             lines.insert(0, statement.to_owned());
@@ -99,7 +105,7 @@ impl Patch {
     }
 
     /// Writes a statement into the block that opens with these words on this line, or on any: at its beginning.
-    pub(super) fn in_block(&mut self, place: &Place, opening: &str, statement: &str) -> bool {
+    pub fn in_block(&mut self, place: &Place, opening: &str, statement: &str) -> bool {
         let last = self.text(&place.file).map_or(0, |text| text.old.len() as u64);
         let lines = if place.line == 0 { 1..=last } else { place.line..=place.line };
         lines.into_iter().any(|line| {
@@ -118,7 +124,7 @@ impl Patch {
     }
 
     /// All changes; empty if there are none.
-    pub(super) fn diff(&self) -> String {
+    pub fn diff(&self) -> String {
         let mut out = String::new();
         for (file, text) in &self.files {
             let Some(text) = text else { continue };
@@ -249,6 +255,16 @@ mod tests {
         };
         let Some(after) = applied("http{}", change) else { return };
         assert_eq!(after, "a;\nhttp{ b;}");
+    }
+
+    #[test]
+    fn line_ends_of_another_system_stay() {
+        let change = |patch: &mut Patch, file: &str| {
+            patch.at_top(file, "a;");
+            patch.in_block(&place(file, 0), "http", "b;");
+        };
+        let Some(after) = applied("user www;\r\nhttp {\r\n}\r\n", change) else { return };
+        assert_eq!(after, "a;\nuser www;\r\nhttp { b;\r\n}\r\n");
     }
 
     #[test]

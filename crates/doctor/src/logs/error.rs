@@ -89,21 +89,32 @@ impl Scanner {
         Scanner { needles: Needles::new(), window, events: BTreeMap::new(), read: Events::default() }
     }
 
-    /// Reads a log whole.
-    pub fn read<R: Read>(&mut self, name: &str, blocks: &mut Blocks<R>) -> io::Result<()> {
-        self.read_from(name, 1, blocks).map(|_| ())
+    /// Reads a log whole. False: nothing was found, and it does not look as if it were one.
+    pub fn read<R: Read>(&mut self, name: &str, blocks: &mut Blocks<R>) -> io::Result<bool> {
+        self.enter(name);
+        let counted = |events: &BTreeMap<Cause, Event>| events.values().map(|event| event.count).sum::<u64>();
+        let (mut line, mut like, before) = (1, None, counted(&self.events));
+        while let Some(block) = blocks.next_block()? {
+            like.get_or_insert_with(|| is_like_a_log(block));
+            line = self.block(name, line, block);
+        }
+        Ok(like != Some(false) || counted(&self.events) > before)
     }
 
     /// Reads a part of a log that begins with this line. Gives the number of the line behind it.
     pub fn read_from<R: Read>(&mut self, name: &str, first: u64, blocks: &mut Blocks<R>) -> io::Result<u64> {
-        if !self.read.logs.iter().any(|known| known == name) {
-            self.read.logs.push(name.to_owned());
-        }
+        self.enter(name);
         let mut line = first;
         while let Some(block) = blocks.next_block()? {
             line = self.block(name, line, block);
         }
         Ok(line)
+    }
+
+    fn enter(&mut self, name: &str) {
+        if !self.read.logs.iter().any(|known| known == name) {
+            self.read.logs.push(name.to_owned());
+        }
     }
 
     /// Everything found so far.
@@ -140,8 +151,8 @@ impl Scanner {
 
     fn note(&mut self, line: &Line<'_>, place: impl FnOnce() -> String) {
         let Some(cause) = cause::cause(&line.level, &line.text) else { return };
-        // Prose about an error is none; only applications write lines without a level.
-        if line.level.is_empty() && cause != Cause::Application {
+        // Prose about an error is none; applications write lines without a level, and people paste them.
+        if line.level.is_empty() && cause != Cause::Application && !line.is_bare() {
             return;
         }
         if !self.window.has(line.moment) {
@@ -213,6 +224,13 @@ impl Event {
     }
 }
 
+/// Whether one of the first lines says when it was written, or how grave it is.
+fn is_like_a_log(block: &[u8]) -> bool {
+    const FIRST: usize = 64;
+    let lines = block.split(|byte| *byte == b'\n').take(FIRST).filter_map(Line::of);
+    lines.into_iter().any(|line| line.moment.is_some() || !line.level.is_empty())
+}
+
 /// Where the line around this byte begins and ends.
 fn line_around(block: &[u8], at: usize) -> (usize, usize) {
     let start = memrchr(b'\n', &block[..at]).map_or(0, |newline| newline + 1);
@@ -248,6 +266,17 @@ mod tests {
         );
         let bare = "nginx: [alert] 1024 worker_connections are not enough while connecting to upstream";
         assert_eq!(scan(bare.as_bytes(), Window::default()).events[0].cause, Cause::SlotsToUpstream);
+        for pasted in [
+            "connect() to unix:/run/g.sock failed (11: Resource temporarily unavailable)",
+            "*7 768 worker_connections are not enough while connecting to upstream",
+            "worker_connections are not enough",
+            "accept4() failed (24: Too many open files)",
+        ] {
+            assert_eq!(scan(pasted.as_bytes(), Window::default()).events.len(), 1, "{pasted}");
+        }
+        for prose in ["7 worker_connections are not enough for us", "we saw accept4() failed (24: x)"] {
+            assert_eq!(scan(prose.as_bytes(), Window::default()).events, [], "{prose}");
+        }
         let later = QUEUE.replace("12:03:12", "12:04:00");
         let full = "2026/06/27 12:03:41 [alert] 7#7: 768 worker_connections are not enough\n";
         let text = format!("{noise}{later}{QUEUE}{full}the end");

@@ -91,7 +91,7 @@ impl Follower {
         }
         let source = Source::open(log)?;
         let name = source.name.clone();
-        self.scanner.read(&name, &mut source.blocks())
+        self.scanner.read(&name, &mut source.blocks()).map(|_| ())
     }
 }
 

@@ -107,6 +107,31 @@ impl<'a> Line<'a> {
         Some(inner)
     }
 
+    /// Whether it is what nginx says, less its time and level, and nothing before or behind it.
+    pub(super) fn is_bare(&self) -> bool {
+        const ERRORS: [&str; 5] = [
+            "connect() ",
+            "accept4() failed (",
+            "socket() failed (",
+            "upstream timed out (",
+            "no live upstreams",
+        ];
+        const SLOTS: &str = "worker_connections are not enough";
+        let without_id = |text: &'_ str| -> Option<usize> {
+            let rest = text.strip_prefix('*')?.trim_start_matches(|c: char| c.is_ascii_digit());
+            rest.strip_prefix(' ').map(|rest| text.len() - rest.len())
+        };
+        let text = &self.text[without_id(&self.text).unwrap_or(0)..];
+        let slots = || {
+            let (number, rest) = text.split_once(SLOTS)?;
+            let number = number.trim_end();
+            let alone = rest.is_empty()
+                || [" while connecting to", ", reusing"].iter().any(|end| rest.starts_with(end));
+            (alone && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
+        };
+        ERRORS.iter().any(|error| text.starts_with(error)) || slots().is_some()
+    }
+
     /// Puts the number where nginx's text has it.
     fn add_errno(&mut self, number: u64) {
         let text = &self.text;

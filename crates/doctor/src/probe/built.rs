@@ -9,11 +9,15 @@ use memchr::{memchr, memmem, memrchr};
 
 /// Places a program has in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Built {
-    pub(super) version: String,
-    pub(super) prefix: String,
-    pub(super) conf: String,
-    pub(super) error_log: String,
+pub struct Built {
+    /// Its version.
+    pub version: String,
+    /// What relative names start from.
+    pub prefix: String,
+    /// The configuration.
+    pub conf: String,
+    /// The error log before there is a configuration.
+    pub error_log: String,
 }
 
 /// More than any server's program.
@@ -40,7 +44,7 @@ pub(super) fn built(server: &Server) -> Built {
 }
 
 /// Plimsoll's, as it stands in the header of its answers: what runs need not be what looks.
-fn own_version(bytes: &[u8]) -> Option<String> {
+pub fn own_version(bytes: &[u8]) -> Option<String> {
     const HEADER: &[u8] = b"Server: plimsoll/";
     memmem::find_iter(bytes, HEADER).find_map(|at| {
         let rest = bytes.get(at + HEADER.len()..)?;
@@ -67,7 +71,7 @@ fn program(server: &Server) -> io::Result<Vec<u8>> {
 }
 
 /// `nginx version: nginx/1.22.1`, and what it was configured with, as the program itself would print it.
-fn of_program(bytes: &[u8]) -> Option<Built> {
+pub fn of_program(bytes: &[u8]) -> Option<Built> {
     const VERSION: &[u8] = b" version: ";
     let version = memmem::find(bytes, b"nginx version: ").map(|at| text_at(bytes, at))?;
     let version = version.get(5 + VERSION.len()..)?.split_whitespace().next()?;

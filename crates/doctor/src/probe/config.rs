@@ -99,6 +99,11 @@ pub struct Group {
 }
 
 impl Config {
+    /// Whether there are as many workers as processors.
+    pub fn has_auto(&self) -> bool {
+        self.processes.as_deref() == Some("auto")
+    }
+
     /// Reads a file with what it includes.
     pub fn read(inputs: &dyn Inputs, file: &Path, prefix: &Path, globals: &str) -> Config {
         Config::of(&Tree::read(inputs, &Source { file, prefix, globals, text: None }))

@@ -93,8 +93,13 @@ fn read_errors(logs: &[PathBuf], wanted: &Wanted, facts: &mut Facts) {
             let name = source.name.clone();
             scanner.read(&name, &mut source.blocks())
         });
-        if let Err(error) = read {
-            facts.unread.push(format!("{}: {error}{}", log.display(), live::right(&error)));
+        match read {
+            Ok(true) => {}
+            Ok(false) => facts.unread.push(format!(
+                "{}: read, but not one of its first lines has a time or a level: is it an error log?",
+                log.display()
+            )),
+            Err(error) => facts.unread.push(format!("{}: {error}{}", log.display(), live::right(&error))),
         }
     }
     facts.events = scanner.finish();
@@ -114,13 +119,15 @@ fn read_accesses(logs: &[PathBuf], wanted: &Wanted, facts: &mut Facts) {
             facts.unread.push(format!("{}: {error}{}", log.display(), live::right(&error)));
         }
     }
-    facts.access = reader.map(Reader::finish).filter(|access| access.requests > 0);
-    if let Some(access) = facts.access.as_ref().filter(|access| access.unread > access.requests) {
+    let access = reader.map(Reader::finish);
+    if let Some(access) = access.as_ref().filter(|access| access.unread > access.requests) {
+        let of = access.unread + access.requests;
         facts.unread.push(format!(
-            "{} lines of the access log are not of the format; give it with --format",
+            "{} of {of} lines of the access log are not of its format; --format gives another, as in log_format",
             access.unread
         ));
     }
+    facts.access = access.filter(|access| access.requests > 0);
 }
 
 /// `None`: nothing but its lines says it.

@@ -3,7 +3,7 @@
 
 pub(crate) mod address;
 mod application;
-mod built;
+pub mod built;
 pub mod config;
 pub mod dump;
 mod live;
@@ -12,6 +12,7 @@ mod lua;
 mod names;
 pub mod page;
 mod sent;
+pub mod settings;
 pub mod status;
 pub mod tls;
 mod upstreams;
@@ -83,6 +84,11 @@ fn look_at(wanted: &Wanted, reading: logs::Reading<'_>) -> Facts {
         (None, Some((built, server))) => config_of(server, built, wanted, &mut facts),
         (None, None) => None,
     };
+    if server.is_none() && facts.config.as_ref().is_some_and(Config::has_auto) {
+        facts
+            .unread
+            .push("how many processors `worker_processes auto` meets there: counted as one".to_owned());
+    }
     if let Some((built, server)) = &server {
         names::resolve(server, &mut facts);
         live::look(server, built.version.clone(), wanted, &mut facts);

@@ -25,7 +25,7 @@ pub fn html(facts: &Facts, diagnosis: &Diagnosis) -> String {
         let _ = write!(out, "{}<br>", escaped(&line));
     }
     out.push_str("</p></header>");
-    chain(&mut out, diagnosis);
+    chain(&mut out, facts, diagnosis);
     concurrency(&mut out, facts, diagnosis);
     events(&mut out, facts);
     upstreams(&mut out, facts);
@@ -41,7 +41,7 @@ fn section(out: &mut String, title: &str, inside: &str) {
     let _ = write!(out, "<section class=\"card\"><h2>{}</h2>{inside}</section>", escaped(title));
 }
 
-fn chain(out: &mut String, diagnosis: &Diagnosis) {
+fn chain(out: &mut String, facts: &Facts, diagnosis: &Diagnosis) {
     if diagnosis.chain.links.is_empty() {
         return;
     }
@@ -49,13 +49,13 @@ fn chain(out: &mut String, diagnosis: &Diagnosis) {
     let mut inside = String::from("<div class=\"chain\">");
     for link in &diagnosis.chain.links {
         let binds = binding.as_deref() == Some(link.name().as_str());
-        inside.push_str(&vessel(link, binds));
+        inside.push_str(&vessel(facts, link, binds));
     }
     inside.push_str("</div>");
     section(out, "The way of a request, from left to right", &inside);
 }
 
-fn vessel(link: &Link, binds: bool) -> String {
+fn vessel(facts: &Facts, link: &Link, binds: bool) -> String {
     let class = if binds { "vessel binds" } else { "vessel" };
     let mark = match () {
         () if link.used > 0 && link.fullness() >= FULL => "<small class=\"full\">FULL</small>",
@@ -68,7 +68,7 @@ fn vessel(link: &Link, binds: bool) -> String {
         escaped(&link.set_by),
         plot::vessel(link, binds),
         link.kind.name(),
-        escaped(&text::figures(link))
+        escaped(&text::figures(facts, link))
     )
 }
 

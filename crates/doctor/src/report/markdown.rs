@@ -13,7 +13,7 @@ pub fn markdown(facts: &Facts, diagnosis: &Diagnosis) -> String {
     let _ = writeln!(out, "{}\n", diagnosis.chain.sentence());
     if !diagnosis.chain.links.is_empty() {
         out.push_str("| link | used | of | set by |\n|---|---:|---:|---|\n");
-        diagnosis.chain.links.iter().for_each(|link| row(&mut out, link));
+        diagnosis.chain.links.iter().for_each(|link| row(&mut out, facts, link));
     }
     for (index, found) in diagnosis.findings.iter().enumerate() {
         finding(&mut out, index + 1, found);
@@ -25,16 +25,12 @@ pub fn markdown(facts: &Facts, diagnosis: &Diagnosis) -> String {
     out
 }
 
-fn row(out: &mut String, link: &Link) {
+fn row(out: &mut String, facts: &Facts, link: &Link) {
     let full = if link.fullness() >= FULL { " **full**" } else { "" };
     let ceiling = capacity::ceiling_words(link);
-    let _ = writeln!(
-        out,
-        "| {} | {}{full} | {ceiling} | {} |",
-        cell(&link.name()),
-        link.used,
-        cell(&link.set_by)
-    );
+    // Files do not say how much is in use.
+    let used = if facts.running.is_none() && link.used == 0 { "?".to_owned() } else { link.used.to_string() };
+    let _ = writeln!(out, "| {} | {used}{full} | {ceiling} | {} |", cell(&link.name()), cell(&link.set_by));
 }
 
 fn finding(out: &mut String, number: usize, finding: &Finding) {

@@ -52,7 +52,7 @@ pub fn text(facts: &Facts, diagnosis: &Diagnosis, colour: Colour) -> String {
         out.push('\n');
     }
     if !diagnosis.chain.links.is_empty() {
-        chain(&mut out, diagnosis, colour);
+        chain(&mut out, facts, diagnosis, colour);
     }
     access(&mut out, facts);
     let notes = diagnosis.findings.iter().enumerate();
@@ -81,11 +81,12 @@ pub(super) fn heading(facts: &Facts) -> Vec<String> {
     words.extend(facts.config.as_ref().map(|config| config.path.clone()));
     let mut lines = vec![words.join(", ")];
     if !facts.events.logs.is_empty() {
-        lines.push(format!(
-            "{} of error logs, {} lines",
-            draw::bytes(facts.events.bytes),
-            facts.events.lines
-        ));
+        let lines_read = match facts.events.lines {
+            0 => "empty".to_owned(),
+            1 => "1 line".to_owned(),
+            many => format!("{many} lines"),
+        };
+        lines.push(format!("{} of error logs, {lines_read}", draw::bytes(facts.events.bytes)));
     }
     lines.extend(others(&facts.others));
     lines.retain(|line| !line.is_empty());
@@ -107,9 +108,12 @@ pub(super) fn verdict(diagnosis: &Diagnosis) -> &str {
     first.unwrap_or("Nothing is wrong with what was looked at.")
 }
 
-/// `0.21 of 2 cores busy`, `1530 of 1536`.
-pub(super) fn figures(link: &Link) -> String {
+/// `0.21 of 2 cores busy`, `1530 of 1536`; of files, which do not say how much is in use, `at most 1536`.
+pub(super) fn figures(facts: &Facts, link: &Link) -> String {
     let ceiling = capacity::ceiling_words(link);
+    if facts.running.is_none() && link.used == 0 {
+        return format!("at most {ceiling}");
+    }
     match link.kind {
         Kind::EventLoop => format!("{:.2} of {ceiling} busy", link.used as f64 / 1000.0),
         Kind::Memory => format!("{} of {ceiling}", draw::bytes(link.used)),
@@ -117,7 +121,7 @@ pub(super) fn figures(link: &Link) -> String {
     }
 }
 
-fn chain(out: &mut String, diagnosis: &Diagnosis, colour: Colour) {
+fn chain(out: &mut String, facts: &Facts, diagnosis: &Diagnosis, colour: Colour) {
     let binding = diagnosis.chain.binding().map(|binding| binding.link.name());
     let mut ports = 0;
     for link in &diagnosis.chain.links {
@@ -130,17 +134,16 @@ fn chain(out: &mut String, diagnosis: &Diagnosis, colour: Colour) {
             () if binding.as_deref() == Some(link.name().as_str()) => "<- binds",
             () => "",
         };
-        row(out, link, mark, colour);
+        row(out, link, &figures(facts, link), mark, colour);
     }
     out.push('\n');
     wrapped(out, "", &diagnosis.chain.sentence());
     out.push('\n');
 }
 
-fn row(out: &mut String, link: &Link, mark: &str, colour: Colour) {
+fn row(out: &mut String, link: &Link, figures: &str, mark: &str, colour: Colour) {
     const NAME: usize = 24;
     const FIGURES: usize = 21;
-    let figures = figures(link);
     let name = link.name();
     let bar = draw::bar(link.fullness(), BAR);
     let mark = if mark == "FULL" { colour.paint("1;31", mark) } else { mark.to_owned() };

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use testkit::{Port, eventually, peers};
 
-use crate::bed::{Application, PHP, Report, clients, gunicorn, incident, php, site};
+use crate::bed::{Application, PHP, Report, UWSGI, clients, gunicorn, incident, php, site, uwsgi};
 
 /// Nobody accepts, and the queue holds three.
 fn unix_that_never_accepts(path: &Path) -> UnixListener {
@@ -96,23 +96,80 @@ fn php_fpm_says_so_itself() {
     });
 }
 
-const BLOCKED: &str = "require('http').createServer(() => { const end = Date.now() + 60000; while (Date.now() < end); })\
-                       .listen(Number(process.argv[1]), '127.0.0.1', 2)";
+#[test]
+fn uwsgi_has_too_few_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = format!("unix:{}/uwsgi.sock", folder.path().display());
+    let Some(_application) = uwsgi(folder.path(), &listen, "processes = 1\nlisten = 2") else { return };
+    incident(site(64, UWSGI).with("UWSGI", listen), |server| {
+        let _first = clients(server, 1);
+        eventually("uWSGI is busy", || folder.path().join("busy").exists());
+        let _clients = clients(server, 8);
+        server.error_log().wait_for("failed (11:");
+        let words = ["uwsgi.ini: processes 1, listen 2", "processes = ", "listen = 1024", "live: 3 of 2"];
+        Report::server(server).first("upstream_queue_full", &words);
+    });
+}
+
+#[test]
+fn uwsgi_says_so_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Port::free();
+    let listen = format!("127.0.0.1:{}", port.number());
+    let Some(_application) = uwsgi(folder.path(), &listen, "processes = 1\nlisten = 2") else { return };
+    let log = folder.path().join("uwsgi.log");
+    incident(site(64, UWSGI).with("UWSGI", listen), |server| {
+        let _clients = clients(server, 8);
+        eventually("uWSGI complains", || fs::read_to_string(&log).unwrap_or_default().contains("full !!!"));
+        let report = Report::of(&["--since", "1h", "--log", log.to_str().unwrap()]);
+        report.first("application_busy", &["processes = ", "listen = ", "more worker_connections"]);
+        assert!(report.json["facts"]["events"]["events"][0]["first"].is_i64(), "its time is read");
+    });
+}
 
 #[test]
 fn node_that_does_something_else() {
-    let Some(node) = peers::require("node") else { return };
-    let port = Port::free();
-    let mut command = Command::new(node);
-    let _application = Application::start(command.args(["-e", BLOCKED, &port.number().to_string()]));
-    let address = format!("127.0.0.1:{}", port.number());
-    eventually("node listens", || TcpStream::connect(&address).is_ok());
-    let text = site(64, "location / { proxy_connect_timeout 200ms; proxy_pass http://%%APP%%; }")
-        .with("APP", &address);
-    incident(text, |server| {
+    let Some(node) = Node::that_blocks() else { return };
+    let text = site(64, "location / { proxy_connect_timeout 200ms; proxy_pass http://%%APP%%; }");
+    incident(text.with("APP", node.address()), |server| {
         let _first = clients(server, 1);
         let _clients = clients(server, 8);
         server.error_log().wait_for("while connecting to upstream");
-        Report::server(server).first("upstream_queue_full", &["pm2 -i max", "backlog"]);
+        let listen = format!("host: '127.0.0.1', port: {}, backlog: 1024", node.port.number());
+        Report::server(server).first("upstream_queue_full", &["pm2 start app.js -i max", &listen]);
     });
+}
+
+/// A program of Node that does nothing else any more from its first request on.
+pub(crate) struct Node {
+    pub(crate) port: Port,
+    _running: Application,
+    _folder: tempfile::TempDir,
+}
+
+impl Node {
+    const SERVER: &str = "const server = require('http').createServer(() => { const end = Date.now() + 60000; while (Date.now() < end); });\n";
+
+    /// Its queue holds three.
+    pub(crate) fn that_blocks() -> Option<Node> {
+        let port = Port::free();
+        let listen = format!("server.listen({}, '127.0.0.1', 2);", port.number());
+        Node::that_listens(port, &listen)
+    }
+
+    /// With this program behind its server.
+    pub(crate) fn that_listens(port: Port, program: &str) -> Option<Node> {
+        let mut command = Command::new(peers::require("node")?);
+        // A file, which it can begin again.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("app.js");
+        fs::write(&file, format!("{}{program}", Node::SERVER)).unwrap();
+        let node = Node { port, _running: Application::start(command.arg(file)), _folder: folder };
+        eventually("node listens", || TcpStream::connect(node.address()).is_ok());
+        Some(node)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.number())
+    }
 }

@@ -27,8 +27,14 @@ pub(crate) struct Report {
 impl Report {
     /// Of what these arguments make it look at.
     pub(crate) fn of(args: &[&str]) -> Report {
-        let output =
-            Command::new(Binary::Plimsoll.path()).arg("doctor").args(args).arg("--json").output().unwrap();
+        Report::under(&["env"], args)
+    }
+
+    /// Started by this command.
+    pub(crate) fn under(wrapper: &[&str], args: &[&str]) -> Report {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(Binary::Plimsoll.path()).arg("doctor").args(args).arg("--json");
+        let output = command.output().unwrap();
         let json = serde_json::from_slice(&output.stdout);
         let json =
             json.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
@@ -123,17 +129,49 @@ impl Drop for Application {
 /// A gunicorn that listens in this folder, and whose only worker is busy for ever with its first request: then there is
 /// a file `busy`.
 pub(crate) fn gunicorn(folder: &Path, flags: &[&str]) -> Option<Application> {
-    let (socket, busy) = (folder.join("gunicorn.sock"), folder.join("busy").display().to_string());
-    let text = format!(
-        "import time\ndef application(environ, start):\n    open({busy:?}, 'w').close()\n    time.sleep(60)\n"
-    );
-    fs::write(folder.join("app.py"), text).unwrap();
+    let socket = folder.join("gunicorn.sock");
+    write_application(folder);
     let mut command = peers::gunicorn()?;
     command.args(flags).arg("--bind").arg(format!("unix:{}", socket.display()));
     command.arg("--chdir").arg(folder).arg("app:application").env("HOME", folder);
     let started = Application::start(&mut command);
     eventually("gunicorn listens", || UnixStream::connect(&socket).is_ok());
     Some(started)
+}
+
+/// Directives that pass requests to [`uwsgi`], listening to `%%UWSGI%%`.
+pub(crate) const UWSGI: &str = "location / { uwsgi_pass %%UWSGI%%; uwsgi_param REQUEST_METHOD GET; uwsgi_param PATH_INFO /; \
+                                uwsgi_param SERVER_NAME x; uwsgi_param SERVER_PORT 80; uwsgi_param SERVER_PROTOCOL HTTP/1.1; }";
+
+/// A uWSGI with these settings, that listens there (`unix:/PATH`, `127.0.0.1:8000`), and whose processes are busy for
+/// ever with their first request: then there is a file `busy`. Its log is `uwsgi.log`.
+pub(crate) fn uwsgi(folder: &Path, listen: &str, settings: &str) -> Option<Application> {
+    let program = peers::require("uwsgi")?;
+    write_application(folder);
+    let file = |name: &str| folder.join(name).display().to_string();
+    let socket = listen.trim_start_matches("unix:");
+    let text = format!(
+        "[uwsgi]\nsocket = {socket}\nwsgi-file = {}\nmaster = true\nlogto = {}\n{settings}\n",
+        file("app.py"),
+        file("uwsgi.log")
+    );
+    fs::write(folder.join("uwsgi.ini"), text).unwrap();
+    let mut command = Command::new(program);
+    let started = Application::start(command.arg("--ini").arg(folder.join("uwsgi.ini")));
+    let log = folder.join("uwsgi.log");
+    eventually("uWSGI has begun", || {
+        fs::read_to_string(&log).unwrap_or_default().contains("spawned uWSGI worker 1")
+    });
+    Some(started)
+}
+
+/// It writes `busy`, and then takes for ever.
+fn write_application(folder: &Path) {
+    let busy = folder.join("busy").display().to_string();
+    let text = format!(
+        "import time\ndef application(environ, start):\n    open({busy:?}, 'w').close()\n    time.sleep(60)\n"
+    );
+    fs::write(folder.join("app.py"), text).unwrap();
 }
 
 /// Directives that pass requests to a script that takes for ever, in the pool of [`php`].

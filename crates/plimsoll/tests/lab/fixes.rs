@@ -10,7 +10,10 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 use tempfile::TempDir;
 use testkit::{Client, Server, Site, eventually};
 
-use crate::bed::{PHP, Report, clients, gunicorn, held_up, incident, php, site, wait_for_a_worker};
+use crate::applications::Node;
+use crate::bed::{
+    PHP, Report, UWSGI, clients, gunicorn, held_up, incident, php, site, uwsgi, wait_for_a_worker,
+};
 use crate::upstreams::{Many, in_a_network_of_its_own, inside};
 
 /// The files that the doctor wrote.
@@ -248,6 +251,62 @@ fn php_fpm_listens_with_the_backlog_of_the_file() {
         let waiting = clients(server, 8);
         wait_for_requests(server, waiting.len());
         is_gone(server, "upstream_queue_full");
+    });
+}
+
+#[test]
+fn uwsgi_listens_with_the_backlog_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = format!("unix:{}/uwsgi.sock", folder.path().display());
+    let Some(application) = uwsgi(folder.path(), &listen, "processes = 1\nlisten = 2") else { return };
+    let application = std::cell::Cell::new(Some(application));
+    incident(site(64, &format!("{STATUS} {UWSGI}")).with("UWSGI", &listen), |server| {
+        let refused = clients(server, 8);
+        server.error_log().wait_for("failed (11:");
+        let settings = Fixes::of(server, "upstream_queue_full").read("uwsgi.ini");
+        drop((application.take(), refused));
+        forget(server);
+        for name in ["uwsgi.sock", "uwsgi.log"] {
+            fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        let _application = uwsgi(folder.path(), &listen, &settings).unwrap();
+        let waiting = clients(server, 8);
+        wait_for_requests(server, waiting.len());
+        is_gone(server, "upstream_queue_full");
+    });
+}
+
+#[test]
+fn node_listens_as_the_file_says() {
+    let Some(node) = Node::that_blocks() else { return };
+    let node = std::cell::Cell::new(Some(node));
+    let text = format!("{STATUS} location / {{ proxy_connect_timeout 200ms; proxy_pass http://%%APP%%; }}");
+    let address = node.take().map(|it| (it.address(), node.set(Some(it)))).unwrap().0;
+    incident(site(64, &text).with("APP", address), |server| {
+        let refused = clients(server, 9);
+        server.error_log().wait_for("while connecting to upstream");
+        let program = Fixes::of(server, "upstream_queue_full").read("node.js");
+        let Node { port, .. } = node.take().unwrap();
+        drop(refused);
+        forget(server);
+        let _node = Node::that_listens(port, &program).unwrap();
+        let waiting = clients(server, 9);
+        wait_for_requests(server, waiting.len());
+        is_gone(server, "upstream_queue_full");
+    });
+}
+
+/// Until somebody knows where to, what comes round again is refused.
+#[test]
+fn a_loop_ends_after_one_round() {
+    let text = "location / {\nproxy_pass http://127.0.0.1:%%PORT%%;\n}";
+    incident(site(32, text), |server| {
+        server.get("/");
+        server.error_log().wait_for("worker_connections are not enough");
+        Fixes::of(server, "proxy_loop").reload(server);
+        assert_eq!(server.get("/").status, 508);
+        let log = server.error_log().text();
+        assert!(!log.contains("worker_connections"), "{log}");
     });
 }
 

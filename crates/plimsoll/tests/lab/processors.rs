@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
@@ -109,6 +110,58 @@ fn a_quota_of_processor_time_is_used_up() {
     Fixes::of(&server, "workers_over_quota").reload(&server);
     is_gone(&server, "workers_over_quota");
     drop(server);
+}
+
+/// Files of version 2, as a machine with systemd has them for a service, mounted over those there are: only the doctor
+/// sees them. The counters go on while it looks.
+#[test]
+fn a_quota_of_version_2() {
+    let may = Command::new("unshare").args(["-m", "true"]).output();
+    if !may.is_ok_and(|output| output.status.success()) || !Binary::wanted().contains(&Binary::Nginx) {
+        return eprintln!("SKIPPED: no right to make a mount namespace");
+    }
+    let server =
+        Binary::Nginx.serve("worker_processes 2; events { } http { server { listen 127.0.0.1:%%PORT%%; } }");
+    let own = fs::read_to_string(format!("/proc/{}/cgroup", server.pid())).unwrap();
+    let group = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join(group);
+    fs::create_dir_all(&folder).unwrap();
+    let put = |name: &str, text: &str| {
+        // Never half of it.
+        let written = root.path().join("written");
+        fs::write(&written, text).unwrap();
+        fs::rename(written, folder.join(name)).unwrap();
+    };
+    put("cpu.max", "50000 100000\n");
+    put("memory.max", "67108864\n");
+    put("memory.events", "low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n");
+    let over = AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 1_u64.. {
+                let more =
+                    format!("nr_periods {}\nnr_throttled {}\nthrottled_usec {}\n", 100 + n, 40 + n, n * 900);
+                put("cpu.stat", &format!("usage_usec {n}\nuser_usec {n}\nsystem_usec 0\n{more}"));
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let _over = Over(&over);
+        eventually("counters", || folder.join("cpu.stat").exists());
+        let inside = format!("mount --bind {} /sys/fs/cgroup && exec \"$@\"", root.path().display());
+        Report::under(
+            &["unshare", "-m", "sh", "-c", &inside, "sh"],
+            &["--pid", &server.pid().to_string(), "--seconds", "0.2"],
+        )
+    });
+    let running = &report.json["facts"]["running"];
+    assert_eq!((&running["quota"], &running["memory"]), (&Value::from(0.5), &Value::from(64 << 20)));
+    assert_eq!(report.json["facts"]["killed"]["total"], 1);
+    report.first("quota_used_up", &["cpu.stat", "the cgroup allows 0.5"]);
+    report.has("workers_over_quota", &["worker_processes 1;"]);
+    report.has("worker_killed", &[]);
 }
 
 #[test]
