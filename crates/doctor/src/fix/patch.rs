@@ -164,11 +164,13 @@ fn hunk(out: &mut String, text: &Text, lines: Range<usize>, grown: &mut usize) {
     for index in lines {
         let (Some(old), Some(new)) = (text.old.get(index), text.new.get(index)) else { continue };
         let end = if text.endless && index + 1 == text.old.len() { NO_END } else { "" };
-        if !new.contains(old) {
+        // One that is written anew may be the same as the one that was there.
+        let kept = new.iter().rposition(|line| line == old);
+        if kept.is_none() {
             let _ = writeln!(out, "-{old}{end}");
         }
         for (nth, line) in new.iter().enumerate() {
-            let sign = if line == old { ' ' } else { '+' };
+            let sign = if kept == Some(nth) { ' ' } else { '+' };
             let end = if nth + 1 == new.len() { end } else { "" };
             let _ = writeln!(out, "{sign}{line}{end}");
         }
@@ -265,6 +267,13 @@ mod tests {
         };
         let Some(after) = applied("user www;\r\nhttp {\r\n}\r\n", change) else { return };
         assert_eq!(after, "a;\nuser www;\r\nhttp { b;\r\n}\r\n");
+    }
+
+    #[test]
+    fn a_line_may_come_before_its_like() {
+        let change = |patch: &mut Patch, file: &str| _ = patch.at_top(file, "user www;");
+        let Some(after) = applied("user www;\nevents { }\n", change) else { return };
+        assert_eq!(after, "user www;\nuser www;\nevents { }\n");
     }
 
     #[test]
