@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
-use testkit::{Binary, Exit, Site};
+use testkit::{Binary, Exit, Site, each};
 
 /// Runs `-t` with these flags beside it on a whole file.
 fn check(text: &str, flags: &[&str]) -> Exit {
@@ -65,6 +65,23 @@ fn slots_follow_from_the_limits_where_none_are_written() {
     assert_eq!(slots(""), 200, "half of what 466 descriptors less 66 leave");
     assert_eq!(slots("worker_connections auto;"), 200);
     assert_eq!(slots("worker_connections 300;"), 300);
+}
+
+#[test]
+fn fewer_slots_than_listening_sockets() {
+    each(|binary| {
+        let test = |slots: u32| {
+            let listens = "listen 127.0.0.1:18080; listen 127.0.0.1:18081; listen 127.0.0.1:18082;";
+            let text = format!("events {{ worker_connections {slots}; }} http {{ server {{ {listens} }} }}");
+            binary.run(Site::bare(format!("pid logs/nginx.pid; {text}")), &["-t"])
+        };
+        let few = test(3);
+        let said = few.stderr.split_once("syntax is ok\n").map_or("", |(_, behind)| behind);
+        assert_eq!(few.code, Some(1), "{few}");
+        let expected = "3 worker_connections are not enough for 3 listening sockets\n";
+        assert!(said.contains("[emerg] ") && said.contains(expected), "{few}");
+        assert_eq!(test(4).code, Some(0));
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use testkit::{Binary, Origin, Server, Site, eventually, peers, serve};
+use testkit::{Binary, Origin, Server, Site, eventually, on_both, peers, serve};
 
 fn status(server: &Server) -> Value {
     let answer = server.get("/capacity?format=json");
@@ -125,6 +125,29 @@ fn a_queue_that_was_full_binds_though_it_is_empty_again() {
     assert!(sentence.ends_with(&end), "{sentence}");
     assert!(after["kernel"]["listen_overflows"].as_u64() > before["kernel"]["listen_overflows"].as_u64());
     assert!(after["listeners"][0]["dropped"].as_u64() > Some(0), "{after:#}");
+}
+
+#[test]
+fn stub_status_is_nginxs_text() {
+    on_both("location = /s { stub_status; }", |server| {
+        let mut client = server.client();
+        let mut look = || {
+            let answer = client.get("/s");
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (200, Some("text/plain")),
+                "{answer:?}"
+            );
+            let text = answer.text();
+            let form = r"^Active connections: 1 \nserver accepts handled requests\n \d+ \d+ \d+ \nReading: 0 Writing: 1 Waiting: 0 \n$";
+            assert!(testkit::matches(form, &text), "{text:?}");
+            let line = text.lines().nth(2).unwrap().to_owned();
+            line.split_whitespace().map(|number| number.parse().unwrap()).collect::<Vec<u64>>()
+        };
+        let (before, after) = (look(), look());
+        assert_eq!(before[0], before[1], "what was accepted had a slot");
+        assert_eq!(after, [before[0], before[1], before[2] + 1]);
+    });
 }
 
 #[test]

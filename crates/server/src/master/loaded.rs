@@ -95,6 +95,7 @@ pub fn open(
     voice: &Voice,
 ) -> Result<Loaded, String> {
     let Read { program, inputs } = read;
+    enough_slots(&program)?;
     files::make_folders(&program.temp_paths, program.user)?;
     logs::open_all(&program.logs)?;
     let wish = Wish { listens: &program.listens, threads: program.threads, check: false };
@@ -173,6 +174,7 @@ fn account(user: Option<(u32, u32)>) -> Result<Option<Account>, String> {
 /// In nginx's words.
 pub fn check(read: &Read, has_file: bool, voice: &Voice) -> Result<(), String> {
     let program = &read.program;
+    enough_slots(program)?;
     if has_file {
         files::check_pid(&program.pid)?;
     }
@@ -181,6 +183,15 @@ pub fn check(read: &Read, has_file: bool, voice: &Voice) -> Result<(), String> {
     let wish = Wish { listens: &program.listens, threads: 1, check: true };
     sockets::release(&sockets::open(&wish, &[], voice)?);
     Ok(())
+}
+
+/// Each listening socket takes a slot, and so does the channel to the master; with none left nobody could be served.
+fn enough_slots(program: &Program) -> Result<(), String> {
+    let (slots, listens) = (program.connections, program.listens.len());
+    match slots < listens as u64 + 1 {
+        true => Err(format!("{slots} worker_connections are not enough for {listens} listening sockets")),
+        false => Ok(()),
+    }
 }
 
 /// What a level of the log says of the start.
