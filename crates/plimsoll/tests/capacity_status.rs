@@ -219,10 +219,20 @@ fn browser(arguments: &[&str], url: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// The page on something narrow, and what became of it there.
+const PHONE: &str =
+    "<!DOCTYPE html><iframe src=/capacity width=390 height=800 style='border:0'></iframe><script>
+    const frame = document.querySelector('iframe'), page = () => frame.contentDocument.documentElement;
+    frame.onload = () => setTimeout(() => {
+        document.title = `${page().scrollWidth} of ${frame.clientWidth}`;
+        document.body.append(page().outerHTML);
+    }, 300);
+</script>";
+
 #[test]
 fn the_page_is_drawn_in_a_browser() {
     let server = serve(
-        "location /capacity { capacity_status; }
+        "location /capacity { capacity_status; } location /phone.html { root .; default_type text/html; }
          location /empty { default_type text/html; return 200 '<!DOCTYPE html><title>x</title>'; }",
     );
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", server.port());
@@ -239,10 +249,12 @@ fn the_page_is_drawn_in_a_browser() {
     }
     assert!(png(&page), "{}", String::from_utf8_lossy(&page));
     assert!(page.len() > 5 * empty.len(), "{} bytes, an empty page has {}", page.len(), empty.len());
-    let dom = browser(&["--dump-dom"], &url("/capacity")).unwrap();
+    server.write("phone.html", PHONE);
+    let dom = browser(&["--dump-dom"], &url("/phone.html")).unwrap();
     let dom = String::from_utf8_lossy(&dom);
     assert!(dom.matches("class=\"vessel").count() >= 5, "{dom}");
-    assert!(dom.contains(">Room for ") && dom.contains("live"), "{dom}");
+    assert!(dom.contains("&gt;Room for ") && dom.contains("live"), "{dom}");
+    assert!(dom.contains("<title>390 of 390</title>"), "it can be read without scrolling sideways: {dom}");
     // Nothing is asked of anybody else.
     let text = server.get_with("/capacity", &[("Accept", "text/html")]).text();
     assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("src="), "{text}");

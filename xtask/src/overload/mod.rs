@@ -160,7 +160,12 @@ fn too_slow(row: &Row, rows: &[Row]) -> Vec<String> {
     if let Some((part, of)) = row.at_least {
         let least = figure(rows, of, Row::rate) * part;
         if row.rate() < least {
-            faults.push(format!("{}: {:.0} a second, not {least:.0}", row.phase, row.rate()));
+            // On a busy machine it may have had less of the processor.
+            let (had, before) = (row.processor(), figure(rows, of, Row::processor));
+            let (phase, rate) = (row.phase, row.rate());
+            faults.push(format!(
+                "{phase}: {rate:.0} a second, not {least:.0} (with {had:.0} % of a processor, {before:.0} % before)"
+            ));
         }
     }
     if let Some((times, of)) = row.at_most {
