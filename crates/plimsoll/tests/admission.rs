@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use testkit::http2::{Frames, kind};
 use testkit::{Origin, Server, eventually, serve};
 
 /// A whole configuration: one thread, so many slots, one server with these locations.
@@ -71,7 +72,8 @@ fn who_finds_no_room_is_told_so_and_room_comes_back() {
     let (gate, origin) = Origin::gated("x");
     // Eight slots beside the listening socket and the channel: four requests.
     let locations = format!(
-        "overload_wait 30ms; location / {{ proxy_pass http://{}; }} location /free {{ return 200 free; }}",
+        "http2 on; overload_wait 30ms;
+         location / {{ proxy_pass http://{}; }} location /free {{ return 200 free; }}",
         origin.address()
     );
     let server = serve(with_slots(10, &locations));
@@ -80,7 +82,12 @@ fn who_finds_no_room_is_told_so_and_room_comes_back() {
     origin.wait_requests(4);
     let refused = server.get("/");
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
-    assert_eq!(refused.header("connection"), Some("close"));
+    // Over the same connection it would be refused again, even when there is room.
+    let mut client = server.client();
+    assert_eq!((client.get("/free").status, client.expect_close()), (503, ()));
+    let mut client = Frames::connect(&server, &[]);
+    client.request(1, "GET", "/free", &[], true);
+    client.wait(kind::GOAWAY, 0);
     assert_eq!(storm(&server, 20, "/"), only("503", 20));
     let log = server.error_log();
     log.wait_for("[alert] ");
@@ -262,7 +269,7 @@ fn each_stream_claims_the_seat_it_needs() {
     let (gate, origin) = Origin::gated("ok");
     let text = with_slots(8, &format!("http2 on; location / {{ proxy_pass http://{}; }}", origin.address()));
     let server = serve(text);
-    let mut client = testkit::http2::Frames::connect(&server, &[]);
+    let mut client = Frames::connect(&server, &[]);
     for stream in 0..20 {
         client.request(2 * stream + 1, "GET", "/", &[], true);
     }
@@ -272,7 +279,7 @@ fn each_stream_claims_the_seat_it_needs() {
     let mut left = 20;
     while left > 0 {
         let frame = client.receive().expect("a frame");
-        if frame.kind == testkit::http2::kind::HEADERS {
+        if frame.kind == kind::HEADERS {
             assert_eq!(frame.payload[0], 0x88);
             left -= 1;
         }

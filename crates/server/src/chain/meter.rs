@@ -180,7 +180,7 @@ impl fmt::Display for Behind {
 pub struct Lately {
     /// Idle connections that gave way.
     pub reclaimed: u64,
-    /// Clients and requests that were refused.
+    /// Clients and requests that were refused for want of slots.
     pub refused: u64,
     /// Idle connections gave way, and that was enough.
     pub met: bool,
@@ -247,7 +247,9 @@ impl Meter {
     /// What to say of the shortage, if a second passed since it was said.
     pub fn due(&self, now: Instant) -> Option<Lately> {
         let mut said = lock(&self.said);
-        let (all_reclaimed, all_refused) = (self.reclaimed.load(Relaxed), self.all_refusals());
+        let for_want_of_slots = [Cause::SlotsOnAccept, Cause::SlotsForUpstream];
+        let all_refused = for_want_of_slots.iter().map(|cause| self.refusals(*cause)).sum();
+        let all_reclaimed = self.reclaimed.load(Relaxed);
         let (reclaimed, refused) = (all_reclaimed - said.reclaimed, all_refused - said.refused);
         let met = refused == 0 && reclaimed > 0;
         let at = &mut said.at[usize::from(met)];

@@ -40,6 +40,8 @@ pub async fn run(request: &mut Request) {
     request.action = Action::None;
     if request.client.is_refused() {
         request.overloaded = true;
+        // It has no slot: over a new connection it may find one.
+        request.keep_alive = false;
         return finish(request, Next::Status(503)).await;
     }
     let begin = post_read(request).await;

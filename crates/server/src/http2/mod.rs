@@ -187,7 +187,9 @@ impl Speaker {
         };
         let client = conversation.stream_client(flow);
         let core = &generation.shared.default_plan(conversation.listener()).core;
-        let worn = core.keep_alive.timeout.is_zero()
+        // Who has no slot may find one over a new connection.
+        let worn = client.is_refused()
+            || core.keep_alive.timeout.is_zero()
             || client.requests >= core.keep_alive.requests
             || conversation.age() > core.keep_alive.time;
         let thread = &conversation.thread;
