@@ -29,6 +29,13 @@ impl Full {
         format!("unix:{}", self.dir.path().join("s.sock").display())
     }
 }
+/// How often the upstream's queue was the reason for a refusal.
+fn refusals(server: &Server) -> u64 {
+    let text = server.get("/status").text();
+    let name = "plimsoll_refused_total{link=\"upstream_queue\",cause=\"upstream_queue\"} ";
+    let count = text.lines().find_map(|line| line.strip_prefix(name)).expect("the metric");
+    count.parse().expect("a number")
+}
 fn serve(full: &Full, text: &str) -> Server {
     testkit::serve(Site::new(text).with("FULL", full.address()))
 }
@@ -38,7 +45,8 @@ fn a_full_queue_is_waited_for() {
     let full = Full::new();
     let server = serve(
         &full,
-        "overload_wait 10s; location / { proxy_pass http://%%FULL%%; } location /x { return 204; }",
+        "overload_wait 10s; location / { proxy_pass http://%%FULL%%; } location /x { return 204; }
+         location /status { capacity_status prometheus; }",
     );
     let mut client = server.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -52,14 +60,20 @@ fn a_full_queue_is_waited_for() {
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("a client");
     assert_eq!(client.response().text(), "ok");
     assert!(!server.error_log().text().contains("connect() to"));
+    assert_eq!(refusals(&server), 0, "who waited and found room was not refused");
     drop(full.waiting.shutdown(std::net::Shutdown::Both));
 }
 
 #[test]
 fn a_queue_that_stays_full_is_named_in_the_log() {
     let full = Full::new();
-    let server = serve(&full, "overload_wait 50ms; location / { proxy_pass http://%%FULL%%; }");
+    let server = serve(
+        &full,
+        "overload_wait 50ms; location / { proxy_pass http://%%FULL%%; }
+         location /status { capacity_status prometheus; }",
+    );
     assert_eq!(server.get("/").status, 502);
+    assert_eq!(refusals(&server), 1);
     let line = server.error_log().wait_for("connect() to unix:");
     let expected = "s.sock failed (11: Resource temporarily unavailable) while connecting to upstream, \
         accept queue: 1 of 0; the upstream's queue binds: more workers there, or a longer backlog \

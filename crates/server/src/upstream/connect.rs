@@ -10,7 +10,6 @@ use sys::net::Connect;
 use super::overload::AcceptQueue;
 use super::peers::Peer;
 use super::pool::Link;
-use crate::chain::Cause;
 use crate::connection::Socket;
 use crate::program::Address;
 use crate::worker::Seat;
@@ -59,7 +58,6 @@ pub fn begin(
     options: Options,
     seat: &mut Option<Seat>,
 ) -> Result<(Link, bool), NoLink> {
-    let meter = &thread.process.meter;
     let tcp = matches!(peer.address, Address::Tcp(_));
     let (fd, state) = match &peer.address {
         Address::Tcp(address) => {
@@ -73,12 +71,7 @@ pub fn begin(
         }
         Address::Unix(path) => sys::net::connect_unix(path),
     }
-    .map_err(|error| {
-        if let Some(cause) = Cause::of(&error) {
-            meter.refused(cause);
-        }
-        NoLink::Refused(error)
-    })?;
+    .map_err(NoLink::Refused)?;
     if options.keepalive && tcp {
         // Without probes the connection works as well.
         let _ = sys::net::set_keepalive(&fd, true);

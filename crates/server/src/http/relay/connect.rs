@@ -70,7 +70,10 @@ async fn connect(
         }
         begun => begun.map_err(Failure::NoLink),
     };
-    let (link, stands) = begun?;
+    let (link, stands) = begun.inspect_err(|failure| {
+        // Who waited and found room after all was not refused.
+        failure.cause().into_iter().for_each(|cause| request.thread.process.meter.refused(cause));
+    })?;
     if stands {
         return Ok(link);
     }

@@ -89,7 +89,7 @@ impl Failure {
         }
     }
     /// The link of the chain that was full, if that is it.
-    fn cause(&self) -> Option<Cause> {
+    pub(super) fn cause(&self) -> Option<Cause> {
         let Failure::NoLink(link) = self else { return None };
         match link {
             NoLink::Full => Some(Cause::SlotsForUpstream),
