@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
@@ -105,5 +107,44 @@ fn nothing_alarming_is_logged() {
             lead(binary, true, last);
             lead(binary, false, last);
         }
+    });
+}
+
+/// An application that does not answer: without a limit, an end waits for it as long as `proxy_read_timeout`.
+#[test]
+fn an_end_waits_only_so_long() {
+    each(|binary| {
+        let application = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = application.local_addr().unwrap();
+        let location = format!("location / {{ proxy_read_timeout 1h; proxy_pass http://{address}; }}");
+        let text = format!("http {{ server {{ listen 127.0.0.1:%%PORT%%; {location} }} }}");
+        let begun = |limit: &str| {
+            let server = binary.serve(format!("worker_processes 1; {limit} {text}"));
+            let mut client = server.client();
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (upstream, _) = application.accept().unwrap();
+            server.signal(Signal::QUIT);
+            server.error_log().wait_for("gracefully shutting down");
+            (server, client, upstream)
+        };
+        let (mut server, mut client, _upstream) = begun("worker_shutdown_timeout 50ms;");
+        client.expect_close();
+        assert!(server.wait_exit().success());
+        let (mut server, mut client, mut upstream) = begun("");
+        upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\non").unwrap();
+        assert_eq!(client.response().text(), "on");
+        assert!(server.wait_exit().success());
+    });
+}
+
+#[test]
+fn a_worker_works_where_it_is_told() {
+    each(|binary| {
+        let text = "http { server { listen 127.0.0.1:%%PORT%%; return 200 on; } }";
+        let server = binary.serve(format!("worker_processes 1; working_directory /usr; {text}"));
+        eventually("a worker", || server.workers().len() == 1);
+        let folder = || fs::read_link(format!("/proc/{}/cwd", server.workers()[0])).unwrap();
+        eventually("its folder", || folder().as_os_str() == "/usr");
+        assert_eq!(server.get("/").text(), "on");
     });
 }

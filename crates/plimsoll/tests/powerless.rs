@@ -1,7 +1,7 @@
-//! What the kernel refuses a worker: it says so and serves all the same.
+//! What the kernel refuses a worker, and directives that change nothing here: that is said, and all else is served.
 #![forbid(unsafe_code)]
 
-use testkit::{Binary, each};
+use testkit::{Binary, Site, each};
 
 /// A core that no machine has.
 fn no_core() -> String {
@@ -52,5 +52,33 @@ fn a_priority_that_is_not_ours_to_take() {
         let server = binary.serve_under(&without, text);
         assert_eq!(server.get("/").text(), "on");
         server.error_log().wait_match(r"\[alert\] .*setpriority\(-5\) failed \(13: Permission denied\)");
+    });
+}
+
+#[test]
+fn directives_without_effect_are_named_once() {
+    let settings = [
+        "lock_file x;",
+        "timer_resolution 100ms;",
+        "events {",
+        "use epoll;",
+        "accept_mutex on;",
+        "accept_mutex_delay 1s;",
+        "multi_accept on;",
+        "worker_aio_requests 8;",
+        "}",
+    ];
+    each(|binary| {
+        let exit = binary.check(Site::bare(format!("pid logs/nginx.pid;\n{}", settings.join("\n"))));
+        assert_eq!(exit.code, Some(0), "{exit}");
+        // nginx takes them at their word.
+        let times = usize::from(binary == Binary::Plimsoll);
+        for (line, setting) in settings.iter().enumerate().filter(|(_, setting)| setting.ends_with(';')) {
+            let name = setting.split(' ').next().unwrap_or_default();
+            let line = line + 2;
+            let notice =
+                format!("the \"{name}\" directive has no effect in plimsoll in %%DIR%%/nginx.conf:{line}\n");
+            assert_eq!(exit.log.matches(&notice).count(), times, "{name}: {exit}");
+        }
     });
 }
