@@ -374,6 +374,21 @@ fn parts_are_asked_for_at_once_and_stand_in_order() {
 }
 
 #[test]
+fn not_all_parts_are_asked_for_at_once() {
+    let text = "<!--#include virtual='/up/slow' -->".repeat(40);
+    let (gate, origin) = gated_part();
+    let server = testkit::serve(around(&origin, "", &text));
+    let mut client = server.client();
+    client.send("GET /a.html HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.wait_requests(16);
+    assert_eq!(server.get("/up/other").text(), "(/other)");
+    assert_eq!(origin.requests().len(), 17);
+    gate.open();
+    assert_eq!(client.response().text(), "(/slow)".repeat(40));
+    assert_eq!(origin.requests().len(), 41);
+}
+
+#[test]
 fn what_waits_is_asked_for_one_after_the_other() {
     let parts =
         ["slow", "b"].map(|part| format!("<!--#include virtual='/up/{part}' wait='yes' -->,")).concat();
