@@ -18,10 +18,12 @@ use super::{Wanted, lua, status, upstreams};
 use crate::facts::{Facts, Growing, Killed, Limit, Open, Running, Throttled, Worker};
 use crate::input;
 
-/// Which right an error asks for.
+/// Which right an error asks for, unless it is there.
 pub(super) fn right(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => " (run as root to read it)",
+        io::ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
+            " (run as root to read it)"
+        }
         _ => "",
     }
 }
