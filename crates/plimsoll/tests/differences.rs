@@ -299,6 +299,11 @@ fn messages_say_what_was_being_done() {
         let site = Site::new(text).with("ORIGIN", origin.address());
         let server = binary.serve(site.file("html/ssi.html", "<!--#unknown -->").file("html/a.html", ""));
         server.raw("GET ht!p://x/ HTTP/1.1\r\n\r\n");
+        // Of two mistakes that of the line counts, which was read first.
+        server.raw("GET /.. HTTP/1.1\r\n : v\r\n\r\n");
+        let of_line = "client sent invalid request while reading client request line, client: ";
+        let two = server.error_log().wait_match(&format!(r#"{of_line}.*"GET /\.\. "#));
+        assert!(!two.contains("header"), "{two}");
         server.get("/ssi.html");
         server.get("/accel");
         for (message, action) in [

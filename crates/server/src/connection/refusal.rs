@@ -30,9 +30,10 @@ pub(super) enum Refusal {
 pub(super) async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     request.keep_alive = false;
     request.client.set_yielding(None);
-    understand_what_is_there(request);
+    let of_line = understand_what_is_there(request);
     let bad = match refusal {
-        Refusal::Bad(bad) => bad,
+        // As in nginx the line was judged first.
+        Refusal::Bad(bad) => of_line.unwrap_or(bad),
         Refusal::Fields(what) => {
             choose_by_handshake(request);
             log_info!(request, "{what} while reading client request headers");
@@ -73,8 +74,8 @@ pub(super) async fn refused(request: &mut Request, refusal: Refusal) -> Ending {
     Ending::Linger
 }
 
-/// What logs show of a request that is not whole.
-fn understand_what_is_there(request: &mut Request) {
+/// What logs show of a request that is not whole; what is wrong with its line, if that is there.
+fn understand_what_is_there(request: &mut Request) -> Option<BadRequest> {
     if request.head.line.is_empty() {
         // Not known to be HTTP/0.9 either: the answer has a head.
         request.head.clear();
@@ -84,10 +85,12 @@ fn understand_what_is_there(request: &mut Request) {
         }
     }
     request.method = request.head.method;
-    if request.uri.is_empty() && take_path(request).is_err() {
+    if request.uri.is_empty()
+        && let Err(bad) = take_path(request)
+    {
         // As in nginx the headers behind it were not looked at.
         request.head.headers.clear();
-        return;
+        return (!request.head.line.is_empty()).then_some(bad);
     }
     if request.host.is_empty() && take_host(request).is_err() {
         // The URL's host was found before the header that is wrong.
@@ -97,6 +100,7 @@ fn understand_what_is_there(request: &mut Request) {
     if !request.host.is_empty() {
         choose_server(request);
     }
+    None
 }
 
 fn give_up(request: &mut Request, status: u16) {

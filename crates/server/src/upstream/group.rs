@@ -72,6 +72,8 @@ pub struct Turn {
     /// The servers that `tried` speaks of.
     version: u32,
     on_backup: bool,
+    /// Who is asked once more before anybody else is.
+    again: Option<usize>,
     pub(super) client: Option<IpAddr>,
     /// The server that the client is bound to.
     pub(super) bond: Vec<u8>,
@@ -110,10 +112,11 @@ impl Turn {
             }
         }
     }
-    /// A peer may be asked again: that an old connection to it was gone says nothing of it.
+    /// A peer is asked again, out of turn: that an old connection to it was gone says nothing of it.
     pub fn forget(&mut self, held: &Held) {
         if let Some(place) = held.slot.and_then(|id| held.set().lock().place(id)) {
             self.tried.remove(place);
+            self.again = Some(place);
         }
     }
 }
@@ -314,15 +317,19 @@ impl Group {
         if turn.version != members.version {
             // Other servers: what was tried of the former ones is no guide.
             turn.tried.clear();
+            turn.again = None;
             turn.version = members.version;
         }
         let alone = !on_backup && members.slots.len() == 1 && self.backup.lock().slots.is_empty();
         let i = match alone {
             true => members.slots[0].has_room().then_some(0)?,
-            false => match members.bound(&turn.bond, &turn.tried, now) {
-                Some(i) => i,
-                None => members.choose(&self.balancer, turn, now)?,
-            },
+            false => {
+                let again = turn.again.take().filter(|i| members.usable(*i, &turn.tried, now));
+                match again.or_else(|| members.bound(&turn.bond, &turn.tried, now)) {
+                    Some(i) => i,
+                    None => members.choose(&self.balancer, turn, now)?,
+                }
+            }
         };
         // With one server there is nobody else: it may be asked again.
         if !alone {
