@@ -17,6 +17,7 @@ mod client_variables;
 pub(crate) mod clients;
 mod compile;
 pub(crate) mod dynamic;
+mod engine;
 pub(crate) mod ocsp;
 mod offered;
 mod records;

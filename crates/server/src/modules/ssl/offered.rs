@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection, SignatureScheme};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion, SignatureScheme};
 
 /// The numbers of what a client offered, in its order, and what became of it.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Offered {
         self.signed.1 = Some(scheme);
     }
     /// The handshake is over, or nearly so.
-    pub fn settled(mut self: Box<Self>, connection: &ServerConnection) -> Box<Self> {
+    pub fn settled(mut self: Box<Self>, connection: &CommonState) -> Box<Self> {
         let is_new = connection.handshake_kind() != Some(HandshakeKind::Resumed);
         let tls13 = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         if tls13 {

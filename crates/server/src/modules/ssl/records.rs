@@ -4,11 +4,11 @@
 //! pause the kernel begins anew). A record of 16 KB takes one round trip more than these; so until they are full, a
 //! record is a segment. What follows is as long as it can be: longer records cost less.
 
-use std::io::{self, IoSlice, Write};
+use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConnection;
-
+/// What fits a record.
+pub const WHOLE: usize = 16 * 1024;
 /// What fits a segment on the way to most clients (1460 bytes), beside the record's own.
 const SEGMENT: usize = 1400;
 /// What may go out unacknowledged at first.
@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Records {
     /// `ssl_buffer_size` is not written.
     grow: bool,
+    /// What is written now is to come in small ones at first.
+    small: bool,
     /// Bytes since the connection was new, or silent.
     sent: usize,
     last: Option<Instant>,
@@ -28,44 +30,91 @@ pub struct Records {
 impl Records {
     /// Records that begin small, or as `ssl_buffer_size` has them.
     pub fn new(grow: bool) -> Records {
-        Records { grow, sent: 0, last: None }
+        Records { grow, small: false, sent: 0, last: None }
     }
-    /// Encrypts; how much was taken.
-    ///
-    /// # Errors
-    /// rustls' own.
-    pub fn write(
-        &mut self,
-        connection: &mut ServerConnection,
-        slices: &[IoSlice<'_>],
-        now: Instant,
-    ) -> io::Result<usize> {
+    /// So much is to be written.
+    pub fn begin(&mut self, length: usize, now: Instant) {
         let paused = self.last.replace(now).is_none_or(|last| now.saturating_duration_since(last) >= PAUSE);
         if paused {
             self.sent = 0;
         }
-        let mut writer = connection.writer();
-        let small =
-            self.grow && self.sent < FIRST && slices.iter().map(|slice| slice.len()).sum::<usize>() > SEGMENT;
-        if !small {
-            let taken = writer.write_vectored(slices)?;
-            self.sent = self.sent.saturating_add(taken);
-            return Ok(taken);
+        self.small = self.grow && length > SEGMENT;
+    }
+    /// The most for the next record.
+    pub fn most(&self) -> usize {
+        if self.small && self.sent < FIRST { SEGMENT } else { WHOLE }
+    }
+    /// So much was encrypted.
+    pub fn note(&mut self, length: usize) {
+        self.sent = self.sent.saturating_add(length);
+    }
+}
+
+/// What is to be written, piece by piece.
+pub struct Pieces<'a> {
+    slices: &'a [IoSlice<'a>],
+    /// What of the first is taken already.
+    taken: usize,
+}
+
+impl<'a> Pieces<'a> {
+    /// All of it.
+    pub fn of(slices: &'a [IoSlice<'a>]) -> Pieces<'a> {
+        Pieces { slices, taken: 0 }
+    }
+    /// Up to `most` bytes in one piece, gathered where they lie in several; empty at the end.
+    pub fn next<'b>(&mut self, most: usize, gathered: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        let first = self.part(most);
+        if first.len() == most || self.slices.is_empty() {
+            return first;
         }
-        let mut taken = 0;
-        for slice in slices {
-            let mut rest = &**slice;
-            while !rest.is_empty() {
-                let part = if self.sent < FIRST { &rest[..rest.len().min(SEGMENT)] } else { rest };
-                let n = writer.write(part)?;
-                taken += n;
-                self.sent = self.sent.saturating_add(n);
-                if n < part.len() {
-                    return Ok(taken);
+        gathered.clear();
+        gathered.extend_from_slice(first);
+        while gathered.len() < most && !self.slices.is_empty() {
+            gathered.extend_from_slice(self.part(most - gathered.len()));
+        }
+        gathered
+    }
+    /// Up to `most` bytes of one slice.
+    fn part(&mut self, most: usize) -> &'a [u8] {
+        let Some((first, others)) = self.slices.split_first() else { return &[] };
+        let rest = &first[self.taken..];
+        match rest.len() <= most {
+            true => (self.slices, self.taken) = (others, 0),
+            false => self.taken += most,
+        }
+        &rest[..rest.len().min(most)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pieces_are_whole_and_in_order(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6),
+            most in 1usize..50,
+        ) {
+            let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let (mut pieces, mut gathered, mut all) = (Pieces::of(&slices), Vec::new(), Vec::new());
+            let mut last = most;
+            loop {
+                let piece = pieces.next(most, &mut gathered);
+                if piece.is_empty() {
+                    break;
                 }
-                rest = &rest[n..];
+                prop_assert!(last == most && piece.len() <= most);
+                last = piece.len();
+                all.extend_from_slice(piece);
             }
+            prop_assert_eq!(all, parts.concat());
         }
-        Ok(taken)
     }
 }

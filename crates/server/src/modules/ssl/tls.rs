@@ -1,34 +1,32 @@
 //! One encrypted connection: rustls between the socket and the request.
 
 use std::cell::Cell;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, ServerConfig};
-use rustls::{NamedGroup, ProtocolVersion, ServerConnection};
+use rustls::{CommonState, NamedGroup, ProtocolVersion};
 
 use super::clients::{Clients, Shown};
+use super::engine::Engine;
 use super::offered::Offered;
-use super::records::Records;
-use crate::ciphertext::Wire;
 use crate::connection::Socket;
 use crate::http::request::Request;
 
 /// The state of a connection's encryption.
 pub struct Tls {
-    connection: ServerConnection,
-    records: Records,
+    engine: Engine,
     /// The configuration it was made with: a connection whose server has another one now is closed.
     pub config: Arc<ServerConfig>,
     clients: Option<Arc<Clients>>,
     /// What the client offered, where anybody asks for it.
     offered: Option<Box<Offered>>,
     agreed: Option<Rc<Agreed>>,
-    /// What the client sent before the handshake was complete (`ssl_early_data`), and nobody read yet.
-    early: Vec<u8>,
+    /// The name the client asked for.
+    name: Option<Box<str>>,
     /// What responders say against the client's certificate.
     ocsp: Option<&'static str>,
 }
@@ -67,11 +65,10 @@ pub struct Agreed {
     pub early: Cell<bool>,
 }
 
-fn broken(error: rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
 impl Tls {
+    fn state(&self) -> &CommonState {
+        self.engine.state()
+    }
     /// Reads decrypted bytes; 0 at the end.
     pub fn poll_read(
         &mut self,
@@ -80,74 +77,53 @@ impl Tls {
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            if !self.early.is_empty() {
-                return Poll::Ready(Ok(self.take_early(into)));
+            if let Some(n) = self.engine.take(into) {
+                return Poll::Ready(Ok(n));
             }
-            match self.connection.reader().read(into) {
-                Ok(n) => return Poll::Ready(Ok(n)),
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
-                Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(e)),
-                Err(_) => ready!(self.poll_receive(socket, cx))?,
+            let n = ready!(self.poll_receive(socket, cx, into))?;
+            if n > 0 {
+                return Poll::Ready(Ok(n));
             }
         }
     }
-    fn take_early(&mut self, into: &mut [u8]) -> usize {
-        let n = self.early.len().min(into.len());
-        into[..n].copy_from_slice(&self.early[..n]);
-        self.early.drain(..n);
-        if self.early.is_empty() {
-            self.early = Vec::new();
-        }
-        n
-    }
-    /// The handshake goes on, or ends: what came early, and what others have to know.
-    fn note_handshake(&mut self) -> io::Result<()> {
-        if let Some(mut data) = self.connection.early_data() {
-            data.read_to_end(&mut self.early)?;
-        }
+    /// The handshake goes on, or ends: what others have to know.
+    fn note_handshake(&mut self) {
         if let Some(scheme) = super::offered::take_client()
             && let Some(offered) = &mut self.offered
         {
             offered.set_client(scheme);
         }
         if let Some(agreed) = &self.agreed {
-            agreed.early.set(self.connection.is_handshaking());
+            agreed.early.set(self.is_handshaking());
         }
-        Ok(())
     }
     /// Takes in ciphertext, and sends what rustls answers to it.
-    fn poll_receive(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let handshaking = self.connection.is_handshaking();
-        match self.connection.read_tls(&mut Wire(socket)) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return socket.poll_readable(cx),
-            Err(e) => return Poll::Ready(Err(e)),
-            // The end stays readable: nobody may wait for more.
-            Ok(0) if handshaking => {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+    fn poll_receive(
+        &mut self,
+        socket: &Socket,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let handshaking = self.is_handshaking();
+        let received = match self.engine.receive(socket, into) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return socket.poll_readable(cx).map_ok(|()| 0);
             }
-            Ok(_) => {}
-        }
-        let processed = self.connection.process_new_packets().map_err(broken);
+            received => received,
+        };
         if handshaking {
-            self.note_handshake()?;
+            self.note_handshake();
         }
         // An alert about broken packets goes out too, as far as the socket takes it.
-        match self.flush(socket) {
-            Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(e)),
-            _ => {}
+        match self.engine.flush(socket) {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock && received.is_ok() => Poll::Ready(Err(e)),
+            _ => Poll::Ready(received),
         }
-        Poll::Ready(processed.map(drop))
-    }
-    fn flush(&mut self, socket: &Socket) -> io::Result<()> {
-        while self.connection.wants_write() {
-            self.connection.write_tls(&mut Wire(socket))?;
-        }
-        Ok(())
     }
     /// Sends all ciphertext there is.
     pub fn poll_flush(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match self.flush(socket) {
+            match self.engine.flush(socket) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_writable(cx))?,
                 result => return Poll::Ready(result),
             }
@@ -161,32 +137,31 @@ impl Tls {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_flush(socket, cx))?;
-        let taken = self.records.write(&mut self.connection, slices, socket.handle().now())?;
-        match self.flush(socket) {
-            Err(e) if e.kind() != io::ErrorKind::WouldBlock => Poll::Ready(Err(e)),
-            _ => Poll::Ready(Ok(taken)),
+        match self.engine.write(socket, slices, socket.handle().now()) {
+            Some(written) => Poll::Ready(written),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
     /// Says goodbye, as far as the socket takes it at once.
     pub fn close(&mut self, socket: &Socket) {
-        self.connection.send_close_notify();
-        let _ = self.flush(socket);
+        self.engine.say_goodbye();
+        let _ = self.engine.flush(socket);
     }
     /// Whether requests came before the handshake is complete.
     pub fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        self.state().is_handshaking()
     }
     /// Whether HTTP/2 was agreed on by ALPN.
     pub fn speaks_http2(&self) -> bool {
-        self.connection.alpn_protocol() == Some(crate::http2::ALPN)
+        self.state().alpn_protocol() == Some(crate::http2::ALPN)
     }
     fn shown(&self) -> Option<Shown> {
-        self.clients.as_ref()?.judge(self.connection.peer_certificates()?)
+        self.clients.as_ref()?.judge(self.state().peer_certificates()?)
     }
     /// A client's certificate that responders are to be asked about, with those who signed it, and who asks.
     pub fn to_be_asked_about(&self) -> Option<(Arc<Clients>, Vec<CertificateDer<'static>>)> {
         let clients = self.clients.as_ref().filter(|clients| clients.asks())?;
-        let shown = self.connection.peer_certificates()?;
+        let shown = self.state().peer_certificates()?;
         let good = clients.judge(shown)?.fault.is_none();
         good.then(|| (clients.clone(), clients.chain(shown)))
     }
@@ -199,35 +174,35 @@ impl Tls {
         if let Some(agreed) = &self.agreed {
             return agreed.clone();
         }
-        let offered = self.offered.take().map(|offered| offered.settled(&self.connection));
+        let offered = self.offered.take().map(|offered| offered.settled(self.state()));
         let agreed = Rc::new(Agreed {
             protocol: self.protocol(),
             cipher: self.cipher(),
             curve: self.curve(),
             alpn_protocol: self.alpn_protocol().map(Into::into),
-            server_name: self.connection.server_name().map(Into::into),
+            server_name: self.name.clone(),
             shown: self.shown(),
             clients: self.clients.clone(),
             ocsp: self.ocsp,
             offered,
-            early: Cell::new(self.connection.is_handshaking()),
-            resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            early: Cell::new(self.state().is_handshaking()),
+            resumed: self.state().handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         });
         self.agreed.insert(agreed).clone()
     }
     fn protocol(&self) -> &'static str {
-        match self.connection.protocol_version() {
+        match self.state().protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "",
         }
     }
     fn cipher(&self) -> &'static str {
-        let suite = self.connection.negotiated_cipher_suite();
+        let suite = self.state().negotiated_cipher_suite();
         suite.map_or("", |suite| super::ciphers::openssl_name(suite.suite()))
     }
     fn curve(&self) -> Option<&'static str> {
-        let group = self.connection.negotiated_key_exchange_group()?;
+        let group = self.state().negotiated_key_exchange_group()?;
         Some(match group.name() {
             NamedGroup::X25519 => "X25519",
             NamedGroup::secp256r1 => "prime256v1",
@@ -238,7 +213,7 @@ impl Tls {
         })
     }
     fn alpn_protocol(&self) -> Option<&str> {
-        std::str::from_utf8(self.connection.alpn_protocol()?).ok()
+        std::str::from_utf8(self.state().alpn_protocol()?).ok()
     }
 }
 
@@ -268,7 +243,7 @@ pub async fn accept(
     request: &mut Request,
     choose: impl FnOnce(&mut Request, Option<&str>) -> Result<Chosen, Failure>,
 ) -> Result<Box<Tls>, Failure> {
-    let accepted = hello(request).await?;
+    let (accepted, said) = hello(request).await?;
     let name = accepted.client_hello().server_name().map(str::to_owned);
     let wanted = request.generation.shared.wants_offers;
     let mut offered = wanted.then(|| Box::new(Offered::of(&accepted.client_hello())));
@@ -288,35 +263,24 @@ pub async fn accept(
             return Err(failure);
         }
     };
-    let mut connection = match accepted.into_connection(config.clone()) {
-        Ok(connection) => connection,
-        Err((error, alert)) => return Err(refused(request, error, alert).await),
-    };
-    if let Some(offered) = &mut offered {
-        let mut hello = Vec::new();
-        while connection.wants_write() {
-            connection.write_tls(&mut hello).map_err(Failure::Io)?;
-        }
-        offered.take_session(&hello);
-        send(request, &hello).await;
-    }
-    let records = Records::new(config.max_fragment_size.is_none());
-    let tls =
-        Tls { connection, records, config, clients, offered, agreed: None, early: Vec::new(), ocsp: None };
-    finish(request, Box::new(tls)).await
+    let engine = Engine::new(config.clone(), said).map_err(Failure::Refused)?;
+    let name = name.map(Into::into);
+    finish(request, Box::new(Tls { engine, config, clients, name, offered, agreed: None, ocsp: None })).await
 }
 
-/// The client's first message.
-async fn hello(request: &mut Request) -> Result<Accepted, Failure> {
+/// The client's first message, and the bytes it came in.
+async fn hello(request: &mut Request) -> Result<(Accepted, Vec<u8>), Failure> {
     let mut acceptor = Acceptor::default();
+    let mut said = Vec::new();
     loop {
         let mut received = &request.buffer[..];
         while !received.is_empty() {
             acceptor.read_tls(&mut received).map_err(Failure::Io)?;
         }
+        said.extend_from_slice(&request.buffer);
         request.buffer.clear();
         match acceptor.accept() {
-            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(Some(accepted)) => return Ok((accepted, said)),
             Ok(None) => {}
             Err((error, alert)) => return Err(refused(request, error, alert).await),
         }
@@ -347,14 +311,20 @@ async fn send(request: &mut Request, mut bytes: &[u8]) {
 
 async fn finish(request: &mut Request, mut tls: Box<Tls>) -> Result<Box<Tls>, Failure> {
     let socket = request.client.socket().map_err(Failure::Io)?;
+    let mut begun = tls.engine.begin();
+    if let Some(offered) = &mut tls.offered {
+        offered.take_session(tls.engine.unsent());
+    }
+    tls.note_handshake();
     std::future::poll_fn(|cx| {
         ready!(tls.poll_flush(socket, cx))?;
-        // What came together with the ClientHello.
-        tls.connection.process_new_packets().map_err(broken)?;
-        tls.note_handshake()?;
+        std::mem::replace(&mut begun, Ok(()))?;
         // What came early is served before the handshake is complete.
-        while tls.connection.is_handshaking() && tls.early.is_empty() {
-            ready!(tls.poll_receive(socket, cx))?;
+        while tls.is_handshaking() && !tls.engine.has_plain() {
+            ready!(tls.poll_receive(socket, cx, &mut []))?;
+            if tls.engine.has_ended() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
             ready!(tls.poll_flush(socket, cx))?;
         }
         tls.poll_flush(socket, cx)
