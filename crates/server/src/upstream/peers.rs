@@ -188,7 +188,8 @@ impl Slot {
     /// Whether it may be asked at all.
     fn available(&self, now: Duration) -> bool {
         let Slot { peer, state, .. } = self;
-        let failing = peer.max_fails > 0
+        let failing = state.fails > 0
+            && peer.max_fails > 0
             && state.fails >= peer.max_fails
             && now.as_secs().saturating_sub(state.checked) <= peer.fail_timeout.as_secs();
         peer.mode != Mode::Down
@@ -208,6 +209,8 @@ pub(super) struct Members {
     pub slots: Vec<Slot>,
     /// The sum of the weights.
     pub total_weight: u32,
+    /// How many are not `down`.
+    tries: u32,
     /// Grows when servers come, go or change.
     pub version: u32,
     next_id: u32,
@@ -245,6 +248,9 @@ impl Tried {
             None => self.few &= !(1 << i),
             Some(i) => self.many.get_mut(i / 64).into_iter().for_each(|word| *word &= !(1 << (i % 64))),
         }
+    }
+    fn is_empty(&self) -> bool {
+        self.few == 0 && self.many.iter().all(|word| *word == 0)
     }
     pub(super) fn clear(&mut self) {
         self.few = 0;
@@ -314,7 +320,7 @@ impl Set {
     }
     /// How many may be tried: those that are not `down`.
     pub fn tries(&self) -> u32 {
-        self.lock().slots.iter().filter(|slot| slot.peer.mode != Mode::Down).count() as u32
+        self.lock().tries
     }
     /// The connection to a peer is not counted any more; `well`: it did not fail.
     pub(super) fn release(&self, id: u32, well: bool) {
@@ -366,7 +372,13 @@ impl State {
     /// The effective weight in `units`, less while the peer's share still grows.
     fn share(&mut self, peer: &Peer, now: Duration, units: i64) -> i64 {
         let whole = self.effective_weight * units;
-        let Some(since) = self.back_since else { return whole };
+        match self.back_since {
+            None => whole,
+            Some(since) => self.growing_share(peer, now, whole, since),
+        }
+    }
+    #[cold]
+    fn growing_share(&mut self, peer: &Peer, now: Duration, whole: i64, since: Duration) -> i64 {
         let passed = now.saturating_sub(since).as_millis() as i64;
         let wanted = peer.slow_start.as_millis() as i64;
         if passed >= wanted {
@@ -391,6 +403,7 @@ impl Members {
     pub(super) fn changed(&mut self) {
         self.total_weight = self.slots.iter().fold(0, |sum: u32, slot| sum.saturating_add(slot.peer.weight));
         self.fine = self.slots.iter().any(|slot| !slot.peer.slow_start.is_zero());
+        self.tries = self.slots.iter().filter(|slot| slot.peer.mode != Mode::Down).count() as u32;
         self.version = self.version.wrapping_add(1);
     }
     /// The slot of a number; most often its place is its number.
@@ -429,10 +442,12 @@ impl Members {
         among: impl Fn(&Slot) -> bool,
     ) -> Option<usize> {
         let units = if self.fine { FINE } else { 1 };
-        let mut best: Option<(usize, i64)> = None;
-        let mut total = 0;
+        // Once: there may be thousands of servers.
+        let retries = !tried.is_empty();
+        let mut best = None;
+        let (mut most, mut total) = (i64::MIN, 0);
         for (i, slot) in self.slots.iter_mut().enumerate() {
-            if slot.peer.mode != Mode::Up || !slot.available(now) || tried.has(i) || !among(slot) {
+            if slot.peer.mode != Mode::Up || !slot.available(now) || retries && tried.has(i) || !among(slot) {
                 continue;
             }
             let Slot { peer, state, .. } = slot;
@@ -442,11 +457,11 @@ impl Members {
             if state.effective_weight < peer.weight.into() {
                 state.effective_weight += 1;
             }
-            if best.is_none_or(|(_, most)| state.current_weight > most) {
-                best = Some((i, state.current_weight));
+            if best.is_none() || state.current_weight > most {
+                (best, most) = (Some(i), state.current_weight);
             }
         }
-        let (best, _) = best?;
+        let best = best?;
         self.slots[best].state.current_weight -= total;
         Some(best)
     }
