@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use testkit::{Binary, Server, Site};
 
-use super::cases::Case;
+use super::cases::{Case, Load};
 use super::load::one_by_one;
 
 /// What one request costs in user space.
@@ -40,7 +40,8 @@ pub fn work_of(
 
 /// As [`work_of`], for a case.
 pub fn work(binary: Binary, case: &Case, origin: &str) -> Result<Work> {
-    let part = if case.heavy() { 20 } else { 1 };
+    // A handshake for each: under valgrind that is work for a minute, and clients do not wait so long.
+    let part = if case.heavy() || case.load == Load::TlsClose { 20 } else { 1 };
     let site = case.site(origin, true);
     work_of(binary, &site, (WARM / part, MEASURED / part), |server, requests| {
         one_by_one(server, case, requests)

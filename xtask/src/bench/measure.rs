@@ -87,6 +87,7 @@ fn known(name: &str) -> bool {
 /// Measures what the plan names; each case is saved when it is done.
 pub fn measure(plan: &Plan) -> Result<()> {
     let mut report = Report::load().unwrap_or_default();
+    let mut failed = Vec::new();
     Report::print_head();
     for case in CASES.iter().filter(|case| plan.wants(case.name)) {
         if case.tls() && !has("h2load") {
@@ -97,7 +98,11 @@ pub fn measure(plan: &Plan) -> Result<()> {
             eprintln!("SKIPPED: {}: {why}", case.name);
             continue;
         }
-        one_case(case, plan, &mut report)?;
+        // What fails is told, and told again at the end, but takes nothing from the others.
+        if let Err(error) = one_case(case, plan, &mut report) {
+            eprintln!("FAILED: {}: {error:#}", case.name);
+            failed.push(case.name);
+        }
         report.save()?;
     }
     for (name, count) in [("idle-10000", 10_000), ("idle-100000", 100_000)] {
@@ -119,6 +124,9 @@ pub fn measure(plan: &Plan) -> Result<()> {
     }
     report.save()?;
     println!("\nall rounds: {}", Report::path().display());
+    if !failed.is_empty() {
+        bail!("not measured: {}", failed.join(", "));
+    }
     Ok(())
 }
 

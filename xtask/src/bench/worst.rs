@@ -158,8 +158,9 @@ pub fn worst() -> Result<()> {
         let both = |binary| both(binary, pair);
         let (nginx, plimsoll) = (both(Binary::Nginx)?, both(Binary::Plimsoll)?);
         prices.push(Price { about: pair.about.to_owned(), nginx, plimsoll });
+        // At once: on a busy machine a client may lose patience with what valgrind makes of the next one.
+        fs::write(file(), serde_json::to_string_pretty(&prices)? + "\n")?;
     }
-    fs::write(file(), serde_json::to_string_pretty(&prices)? + "\n")?;
     println!("\n{}", file().display());
     Ok(())
 }
