@@ -142,6 +142,49 @@ fn rubbish_behind_the_hello() {
 }
 
 #[test]
+fn what_is_logged_is_said_in_openssls_words() {
+    let alert = [0x15, 3, 3, 0, 2, 2, 40];
+    let rubbish = [&[0x17, 3, 3, 0, 40][..], &[0xab; 40]].concat();
+    let sent: [(Vec<u8>, &str); 4] = [
+        (
+            [&HELLO[..], &alert].concat(),
+            "0A000410:SSL routines::sslv3 alert handshake failure:SSL alert number 40",
+        ),
+        ([&HELLO[..], &rubbish].concat(), "0A000119:SSL routines::decryption failed or bad record mac"),
+        (record(&[1, 2, 3, 4, 5]), "0A000098:SSL routines::excessive message size"),
+        (
+            [&[0x16, 3, 1, 0xff, 0xff], &[1; 100][..]].concat(),
+            "0A0000C6:SSL routines::packet length too long",
+        ),
+    ];
+    let clients: [(&[&str], &str); 4] = [
+        (&["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], "0A0000C1:SSL routines::no shared cipher"),
+        (&["-tls1_2", "-groups", "P-521"], "0A0000C1:SSL routines::no shared cipher"),
+        (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "0A000102:SSL routines::unsupported protocol"),
+        (&["-alpn", "other"], "0A0000EB:SSL routines::no application protocol"),
+    ];
+    on_both(site("lingering_time 1s;"), |server| {
+        for (bytes, words) in &sent {
+            let mut client = server.client();
+            let _ = client.wire().send(bytes);
+            client.wire().read_what_comes();
+            failed(server, &format!(r"SSL_do_handshake\(\) failed \(SSL: error:{words}\)"));
+        }
+        for (arguments, words) in &clients {
+            Command::new("openssl")
+                .args(["s_client", "-connect", &format!("127.0.0.1:{}", server.port())])
+                .args(*arguments)
+                .stdin(Stdio::null())
+                .output()
+                .expect("openssl runs");
+            failed(server, &format!(r"SSL_do_handshake\(\) failed \(SSL: error:{words}"));
+        }
+        drop(server.client());
+        failed(server, "client closed connection");
+    });
+}
+
+#[test]
 fn nothing_is_agreed_on_anew() {
     on_both(site(""), |server| {
         let mut client = Command::new("openssl")

@@ -9,6 +9,7 @@ use super::refusal::Refusal;
 use super::understand::{choose_default_server, choose_server, take_host, take_path};
 use crate::http::request::{Request, Stage};
 use crate::log::{Context, Level};
+use crate::modules::ssl::words::{ReadFailed, of_tls};
 
 /// How long a head that has begun may take before it has to give way to others: what comes in several packets comes within a
 /// moment.
@@ -102,19 +103,18 @@ fn broken(request: &mut Request, error: &io::Error) -> Result<bool, Refusal> {
                 format_args!("client timed out (110: Connection timed out) while waiting for request");
             note_waiting(request, Level::Info, message);
         }
+        (false, true) if request.client.requests > 0 && of_tls(error).is_some() => {
+            note_waiting(request, Level::Info, format_args!("{} while keepalive", ReadFailed(error)));
+        }
         (false, true) if request.client.requests > 0 => {
             note_kept_closed(request, format_args!(" ({})", crate::log::Errno(error)));
         }
         (false, true) => {
-            let error = crate::log::Errno(error);
-            note_waiting(
-                request,
-                Level::Info,
-                format_args!("recv() failed ({error}) while waiting for request"),
-            );
+            let message = format_args!("{} while waiting for request", ReadFailed(error));
+            note_waiting(request, Level::Info, message);
         }
         (false, false) => {
-            log_info!(request, "recv() failed ({}) while {}", crate::log::Errno(error), reading(request));
+            log_info!(request, "{} while {}", ReadFailed(error), reading(request));
             return Err(Refusal::Broken);
         }
     }

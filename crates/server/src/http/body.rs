@@ -239,7 +239,7 @@ fn arrived(request: &mut Request, read: io::Result<usize>) -> Result<usize, u16>
                 log_info!(request, "{text}");
                 return Err(400);
             }
-            log_info!(request, "recv() failed ({})", crate::log::Errno(&e));
+            log_info!(request, "{}", crate::modules::ssl::words::ReadFailed(&e));
             Err(400)
         }
     }

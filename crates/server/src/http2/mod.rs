@@ -15,6 +15,7 @@ use crate::http::client::Client;
 use crate::http::request::Request;
 use crate::log::{self, Level};
 use crate::modules::http2::Http2;
+use crate::modules::ssl::words::ReadFailed;
 use crate::worker::admission;
 use crate::worker::thread::{LocalGeneration, Thread};
 
@@ -269,7 +270,7 @@ impl Speaker {
             Ended::Closed => {}
             Ended::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
             Ended::Io(error) => {
-                conversation.note(Level::Info, format_args!("recv() failed ({})", log::Errno(error)));
+                conversation.note(Level::Info, format_args!("{}", ReadFailed(error)));
             }
             Ended::Breach(code, what) => {
                 conversation.note(Level::Info, format_args!("{what}"));

@@ -23,6 +23,7 @@ mod offered;
 mod records;
 mod sessions;
 mod tls;
+pub(crate) mod words;
 pub(crate) mod written;
 
 pub use self::clients::refusal;
@@ -31,6 +32,7 @@ use self::ocsp::client::Which;
 use self::offered::Offered;
 pub use self::tls::{Agreed, Tls};
 use self::tls::{Chosen, Failure};
+use self::words::Words;
 pub use self::written::is_on;
 use self::written::{Conf, named};
 
@@ -209,7 +211,7 @@ pub async fn handshake(request: &mut Request) -> Result<(), ()> {
     request.client.set_deadline(Some(request.thread.handle.now() + timeout));
     if request.buffer.is_empty() {
         let failure = match request.receive().await {
-            Ok(0) => Some(Failure::Io(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => Some(Failure::Silent),
             Ok(_) => None,
             Err(error) => Some(Failure::Io(error)),
         };
@@ -279,10 +281,14 @@ fn note(request: &Request, failure: &Failure) {
         Failure::Io(e) if e.raw_os_error().is_none() => {
             note(Level::Info, format_args!("SSL_do_handshake() failed (SSL: {e})"));
         }
-        Failure::Io(e) => {
-            note(Level::Info, format_args!("SSL_do_handshake() failed ({})", crate::log::Errno(e)))
+        Failure::Io(e) => note(
+            Level::Info,
+            format_args!("peer closed connection in SSL handshake ({})", crate::log::Errno(e)),
+        ),
+        Failure::Refused(e) => {
+            note(Level::Info, format_args!("SSL_do_handshake() failed (SSL: {})", Words(e)));
         }
-        Failure::Refused(e) => note(Level::Info, format_args!("SSL_do_handshake() failed (SSL: {e})")),
+        Failure::Silent => note(Level::Info, format_args!("client closed connection")),
         Failure::Unreadable(e) => note(Level::Error, format_args!("{e}")),
         Failure::Rejected => note(Level::Info, format_args!("handshake rejected")),
         Failure::NoCertificate => note(

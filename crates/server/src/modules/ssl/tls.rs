@@ -225,6 +225,8 @@ const INTERNAL_ERROR: &[u8] = &[0x15, 3, 3, 0, 2, 2, 80];
 
 /// How a handshake failed, for the log.
 pub enum Failure {
+    /// The client left without a word.
+    Silent,
     /// The client left or broke off.
     Io(io::Error),
     /// What rustls says of the client's messages.
