@@ -229,3 +229,23 @@ fn limits_that_are_none() {
     let exit = Binary::Plimsoll.check(Site::bare(text));
     assert!(exit.stderr.contains("[emerg] zero size shared memory zone \"a\"\n"), "{exit}");
 }
+
+#[test]
+fn what_is_asked_within_a_request_is_counted_with_it() {
+    let text = "limit_req_zone $server_port zone=r:1m rate=1r/m; limit_conn_zone $server_port zone=c:1m;
+        server { listen 127.0.0.1:%%PORT%%; default_type text/html;
+        location /page { limit_req zone=r; limit_conn c 1; ssi on; mirror /mirror; try_files /page.html =404; }
+        location /part { limit_req zone=r; limit_conn c 1; proxy_pass http://%%ORIGIN%%; }
+        location /mirror { limit_req zone=r; limit_conn c 1; proxy_pass http://%%ORIGIN%%; } }";
+    testkit::each(|binary| {
+        let origin = testkit::Origin::new(|exchange| exchange.ok("part"));
+        let site = testkit::Site::new(text).with("ORIGIN", origin.address());
+        let server = binary.serve(site.file("html/page.html", "<!--#include virtual='/part' -->."));
+        assert_eq!(server.get("/page").text(), "part.");
+        let mut asked: Vec<_> =
+            origin.wait_requests(2).iter().map(|request| request.target.clone()).collect();
+        asked.sort();
+        assert_eq!(asked, ["/mirror", "/part"]);
+        assert_eq!(server.get("/page").status, 503);
+    });
+}
