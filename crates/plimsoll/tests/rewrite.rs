@@ -278,3 +278,20 @@ fn an_expression_that_takes_too_long_is_given_up() {
         assert_eq!(server.get("/if/aaa").text(), "all");
     });
 }
+
+#[test]
+fn what_is_no_escape_leaves_a_redirect() {
+    let text = "rewrite ^/name http://%host/ permanent; rewrite ^/end http://h/100% permanent;
+        rewrite ^/digit http://h/%4g%41?%zz permanent; rewrite ^/mark http://h/%?%41 permanent;";
+    on_both(text, |server| {
+        let table = [
+            ("/name", "http://host/"),
+            ("/end", "http://h/100"),
+            ("/digit", "http://h/A?%zz"),
+            ("/mark", "http://h/?A"),
+        ];
+        for (target, location) in table {
+            assert_eq!(server.get(target).header("location"), Some(location), "{target}");
+        }
+    });
+}

@@ -208,17 +208,27 @@ fn capture_escaped(request: &Request, n: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `text` with those escapes decoded, up to a `?`, that a path in `Location` does not need.
+/// Appends `text` with those escapes decoded, up to a `?`, that a path in `Location` does not need. As in nginx, of what
+/// looks like an escape and is none only the character behind the `%` is left, and not even that if it is a digit.
 fn unescape_path(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
-        let (byte, used) = match (first, hex_pair(after)) {
-            (b'%', Some(byte @ (b'&'..=b'~'))) => (byte, 3),
-            _ => (first, 1),
+        let (byte, used) = match (first, after.first(), hex_pair(after)) {
+            (b'%', _, Some(byte @ (b'&'..=b'~'))) => (Some(byte), 3),
+            (b'%', _, Some(_)) => {
+                out.extend_from_slice(&rest[..3]);
+                (None, 3)
+            }
+            (b'%', Some(other), None) if !other.is_ascii_hexdigit() => {
+                out.push(*other);
+                (None, 2)
+            }
+            (b'%', _, None) => (None, 3),
+            _ => (Some(first), 1),
         };
-        out.push(byte);
-        rest = &rest[used..];
-        if byte == b'?' {
+        out.extend(byte);
+        rest = rest.get(used..).unwrap_or_default();
+        if byte == Some(b'?') {
             break;
         }
     }
@@ -247,9 +257,11 @@ mod tests {
             ("/x?%41", "/x?%41"),
             ("/%3Cb%3E%5C%7E", "/<b>\\~"),
             ("/%22%25%26", "/%22%25&"),
-            ("/100%", "/100%"),
-            ("/%4", "/%4"),
-            ("/%zz", "/%zz"),
+            ("/100%", "/100"),
+            ("/%4", "/"),
+            ("/%zz", "/zz"),
+            ("/%4g%41?%zz", "/A?%zz"),
+            ("/%?%41", "/?A"),
         ];
         for (written, want) in table {
             assert_eq!(unescaped(written), want, "{written}");
@@ -264,7 +276,8 @@ mod tests {
             path in "[%a-f0-9?/ ]{0,20}",
             args in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
         ) {
-            let path = path.replace('?', "");
+            // No escape that is broken off takes the `?` with it.
+            let path = path.replace('?', "") + "//";
             let text = [path.as_bytes(), b"?", &*args].concat();
             let mut out = Vec::new();
             unescape_path(&text, &mut out);
