@@ -80,6 +80,10 @@ impl World {
             Regex::new(r"^([^|]*\|400\|[^|]*\|).*(\|-\|-\|[^|]*\|[^|]*)$").expect("a pattern of ours")
         });
         let text = KNOWN.replace(&text, "${1}..${2}");
+        /// nginx has no request line of a path that HTTP/2 brought and that it refuses.
+        static REFUSED_PATH: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"^[^|]* HTTP/2.0\|400\|").expect("a pattern of ours"));
+        let text = REFUSED_PATH.replace(&text, "-|400|");
         let text = GZIPPED.replace(&text, "${1}N${2}");
         let text = LINE.replace(&text, "${1}N");
         let text = PAGE.replace_all(&text, "${1}N");
@@ -232,6 +236,9 @@ fn message(line: &str) -> Option<String> {
         return None;
     }
     // Advice about nginx's own tables; what depends on how fast is read.
+    if rest.starts_with("the \"listen ... http2\" directive is deprecated") {
+        return None;
+    }
     if rest.starts_with("could not build optimal") || rest.contains(" is buffered to a temporary file") {
         return None;
     }
@@ -257,6 +264,10 @@ fn message(line: &str) -> Option<String> {
     if text.contains("timed out") && text.contains("subrequest: \"/mirrored\"") {
         return None;
     }
+    /// nginx has no request line of what it refuses of HTTP/2.
+    static OVER_HTTP2: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#", request: "[^"]* HTTP/2\.0""#).expect("a pattern of ours"));
+    let text = OVER_HTTP2.replace(&text, "");
     // What clients sent and no terminal should see is not shown here.
     let text: String = text.chars().map(|c| if c.is_ascii_control() { '?' } else { c }).collect();
     Some(format!("[{level}] {text}"))
