@@ -31,6 +31,8 @@ pub const BLOCK: usize = 64 * 1024;
 const LARGEST_KEPT: usize = 256 * 1024;
 /// So many buffers and requests are kept.
 const KEPT: usize = 64;
+/// So many of the size of a block or more.
+const KEPT_BLOCKS: usize = 16;
 /// How long an idle connection may take for one more request in a shutdown. Clients that keep asking are not cut off
 /// between two requests; those that only keep the connection do not delay the end for long.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
@@ -159,8 +161,10 @@ pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<O
         crate::upstream::follow(thread, &generation, &thread.generation().shared);
         let old = thread.generation.replace(Rc::new(LocalGeneration::new(generation)));
         thread.retire(&old);
-        // Kept for reuse, they would keep their generation, too.
+        // Kept for reuse, requests would keep their generation, too; and what busier times left behind ends here.
         thread.requests.borrow_mut().clear();
+        thread.buffers.borrow_mut().clear();
+        thread.blocks.borrow_mut().clear();
         thread.listen(sockets);
         thread.forget_unused();
         thread.inform();
@@ -308,9 +312,12 @@ impl Thread {
     }
     /// Takes a buffer back, or a block.
     pub fn give_buffer(&self, mut buffer: Vec<u8>) {
-        let pool = if buffer.capacity() < BLOCK { &self.buffers } else { &self.blocks };
+        let (pool, most) = match buffer.capacity() < BLOCK {
+            true => (&self.buffers, KEPT),
+            false => (&self.blocks, KEPT_BLOCKS),
+        };
         let mut buffers = pool.borrow_mut();
-        if buffers.len() < KEPT && (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
+        if buffers.len() < most && (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
             buffer.clear();
             buffers.push(buffer);
         }
