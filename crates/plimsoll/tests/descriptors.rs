@@ -151,6 +151,7 @@ fn those_who_wait_at_the_door_are_written_down_too() {
 fn files_that_cannot_be_opened_are_said_once_a_second() {
     let site = Site::new("worker_processes 1; http { server { listen 127.0.0.1:%%PORT%%; root files; } }");
     let server = serve(site.file("files/a", "text"));
+    eventually("the worker", || server.workers().len() == 1);
     let worker = Pid::from_raw(server.workers()[0]);
     let mut client = server.client();
     assert_eq!(client.get("/a").text(), "text");
