@@ -123,7 +123,7 @@ impl Included {
     /// Whether its body comes from an upstream, piece by piece.
     pub fn flows(&mut self) -> bool {
         match &mut self.0 {
-            State::Here(sub) => is_live(&mut sub.response.body),
+            State::Here(sub) => sub.response.body.is_live(),
             _ => false,
         }
     }
@@ -132,14 +132,6 @@ impl Included {
         if let State::Here(sub) = &mut self.0 {
             sub.response.body.fill(cx);
         }
-    }
-}
-
-/// Whether waiting for its next piece may take long.
-pub fn is_live(body: &mut Body) -> bool {
-    match body {
-        Body::Parts(parts) => parts.iter_mut().any(is_live),
-        body => body.upstream_mut().is_some(),
     }
 }
 
@@ -209,7 +201,7 @@ impl Slot {
 async fn next_of(sub: &mut Request) -> io::Result<Option<Body>> {
     loop {
         let body = std::mem::take(&mut sub.response.body);
-        if is_empty(&body) {
+        if body.is_over() {
             return Ok(None);
         }
         let next = match body {
@@ -231,20 +223,9 @@ async fn next_of(sub: &mut Request) -> io::Result<Option<Body>> {
                 }
             }
         };
-        if next.as_ref().is_none_or(|next| !is_empty(next)) {
+        if next.as_ref().is_none_or(|next| !next.is_over()) {
             return Ok(next);
         }
-    }
-}
-
-fn is_empty(body: &Body) -> bool {
-    match body {
-        Body::Empty => true,
-        Body::Memory(text) => text.is_empty(),
-        Body::Static(text) => text.is_empty(),
-        Body::File(part) => part.offset >= part.end,
-        Body::Parts(parts) => parts.iter().all(is_empty),
-        Body::Series(_) | Body::Upstream(_) | Body::Filtered(_) => false,
     }
 }
 

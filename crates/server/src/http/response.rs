@@ -114,6 +114,31 @@ impl Body {
             _ => None,
         }
     }
+    /// Whether waiting for its next piece may take long.
+    pub fn is_live(&mut self) -> bool {
+        match self {
+            Body::Parts(parts) => parts.iter_mut().any(Body::is_live),
+            body => body.upstream_mut().is_some(),
+        }
+    }
+    /// How many bytes of it are known to be there, in memory or in files; of what has yet to come, none.
+    pub fn at_hand(&self) -> u64 {
+        match self {
+            Body::Memory(text) => text.len() as u64,
+            Body::Static(text) => text.len() as u64,
+            Body::File(part) => part.end.saturating_sub(part.offset),
+            Body::Parts(parts) => parts.iter().map(Body::at_hand).sum(),
+            Body::Empty | Body::Series(_) | Body::Upstream(_) | Body::Filtered(_) => 0,
+        }
+    }
+    /// Whether nothing of it is left, nor can come.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Body::Series(_) | Body::Upstream(_) | Body::Filtered(_) => false,
+            Body::Parts(parts) => parts.iter().all(Body::is_over),
+            body => body.at_hand() == 0,
+        }
+    }
     /// While the client is busy: an upstream may still hand over what it has, and be free.
     pub fn fill(&mut self, cx: &mut Context<'_>) {
         match self {

@@ -1,13 +1,14 @@
 //! Requests within a request: another path of the same server is asked on behalf of a client's request.
 //!
-//! There are three kinds. [`ask`] is waited for: it goes through the phases in the request's own place, which is put aside
-//! meanwhile, so that head, client and variables are shared without a copy. [`background`] is not waited for: it is a
-//! request of its own, beside the client's, and lives on when that is over. Its answer is of no interest; what counts is
-//! what its location does with it (a mirror's upstream hears of the request; a cache takes up the new answer). [`super::included`] is beside it as well, and its answer
-//! becomes a part of the other's body.
+//! There are three kinds. [`ask`] is waited for: it goes through the phases in the request's own place, which is put
+//! aside meanwhile, so that head, client and variables are shared without a copy. [`background`] is not waited for: it
+//! is a request of its own, beside the client's, and lives on when that is over. Its answer is of no interest; what
+//! counts is what its location does with it (a mirror's upstream hears of the request; a cache takes up the new
+//! answer). [`super::included`] is beside it as well, and its answer becomes a part of the other's body.
 //!
-//! Neither reads from the client or sends to it, nor is it logged unless `log_subrequest` says so; of the phases, they have
-//! none before the server's rewrite phase, and no access phase: who may come here was decided for the client's request.
+//! None of them reads from the client or sends to it, nor is logged unless `log_subrequest` says so. Of the phases they
+//! have none before the server's rewrite phase, and no access phase: who may come here was decided for the client's
+//! request.
 
 use std::io;
 

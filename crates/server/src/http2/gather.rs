@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::head::PARSED;
+use crate::log::lossy;
 use crate::worker::thread::Thread;
 
 /// A request's head as text.
@@ -210,9 +211,6 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), String> {
         return Err(format!("client sent header \"{name}\" with invalid value: \"{value}\""));
     }
     Ok(())
-}
-fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
 }
 fn put(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);

@@ -1,6 +1,7 @@
 //! A line of the error log as text. A storm of errors writes many: putting one together allocates nothing, and asks the
 //! system for nothing that stays as it is.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::sync::OnceLock;
@@ -19,6 +20,11 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The numbers of the process and of this thread, once they cannot change any more.
     static SETTLED: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// What a peer or a file wrote, for a message: what is no UTF-8 in it is shown as such.
+pub fn lossy(text: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(text)
 }
 
 /// Says that this thread belongs to a process that does not fork any more: its lines need not ask who they are from.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use action::Action;
 pub use conf::Level;
-pub use line::{Errno, settle};
+pub use line::{Errno, lossy, settle};
 pub use memory::Memory;
 use reactor::Peer;
 

@@ -1,6 +1,7 @@
 //! What commands there are, and what may be written in them.
 
 use super::text::Result;
+use crate::log::lossy;
 use formats::ssi::Command;
 
 /// How many parameters a command may have.
@@ -85,8 +86,4 @@ pub fn inclusion<'b>(given: &impl Fn(&str) -> Option<&'b [u8]>) -> Result<Inclus
         true => Ok(Inclusion { target, waited }),
         false => Err(format!("invalid value \"{}\" in the \"wait\" parameter", lossy(wait))),
     }
-}
-
-fn lossy(text: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(text)
 }

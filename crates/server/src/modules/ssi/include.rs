@@ -11,6 +11,7 @@ use crate::http::included::Included;
 use crate::http::paths;
 use crate::http::request::Request;
 use crate::http::response::Body;
+use crate::log::lossy;
 
 /// How many answers the pages of one request may include; beyond it they include each other.
 const INCLUDES: u32 = 10_000;
@@ -153,8 +154,4 @@ fn path(request: &mut Request, uri: &[u8]) -> Result<Vec<u8>> {
     }
     let folder = request.uri.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     Ok([&request.uri[..folder], &target].concat())
-}
-
-fn lossy(text: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(text)
 }

@@ -5,6 +5,7 @@ use super::include::Include;
 use super::text::{self, Result};
 use super::{date, page};
 use crate::http::request::Request;
+use crate::log::lossy;
 use formats::ssi::Command;
 
 /// What `if` does: whether one was begun, and which of its ends may come.
@@ -175,8 +176,4 @@ impl Reader {
             Encoding::Entity => wire::uri::escape_html(&value, out),
         }
     }
-}
-
-fn lossy(text: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(text)
 }

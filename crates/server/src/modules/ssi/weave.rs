@@ -10,7 +10,7 @@ use std::task::Context;
 use super::include::Include;
 use super::reader::Reader;
 use super::{Manner, page};
-use crate::http::included::{is_live, note_upstream};
+use crate::http::included::note_upstream;
 use crate::http::open_files::SentFile;
 use crate::http::pieces::{self, Piece};
 use crate::http::request::Request;
@@ -97,7 +97,7 @@ impl Weave {
             }
             let goes_on = match self.parts.front() {
                 Some(_) => self.take_up(request).await?,
-                None if is_live(&mut self.body) && self.piece.is_none() && self.size > 0 => false,
+                None if self.body.is_live() && self.piece.is_none() && self.size > 0 => false,
                 None => self.read(request).await?,
             };
             if !goes_on {
@@ -136,7 +136,7 @@ impl Weave {
             Some(Part::Answer(mut include)) => match include.next(request, self.manner).await? {
                 Some(body) => {
                     let flows = include.flows();
-                    let size = length(&body);
+                    let size = body.at_hand();
                     self.parts.push_front(Part::Answer(include));
                     self.is_ready(body, size);
                     return Ok(!flows);
@@ -245,16 +245,5 @@ impl Weave {
         if !self.manner.silent_errors {
             self.made.extend_from_slice(&self.reader.complaint);
         }
-    }
-}
-
-/// How much of a body is known to be there.
-fn length(body: &Body) -> u64 {
-    match body {
-        Body::Memory(text) => text.len() as u64,
-        Body::Static(text) => text.len() as u64,
-        Body::File(part) => part.end - part.offset,
-        Body::Parts(parts) => parts.iter().map(length).sum(),
-        Body::Empty | Body::Series(_) | Body::Upstream(_) | Body::Filtered(_) => 0,
     }
 }

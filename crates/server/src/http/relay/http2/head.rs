@@ -2,6 +2,8 @@
 
 use frames::{put_field, put_known, put_whole};
 
+use crate::log::lossy;
+
 /// What HTTP/2 has no place for (RFC 9113, 8.2.2), or says in another way.
 const LEFT_OUT: [&[u8]; 6] =
     [b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"];
@@ -93,9 +95,6 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), String> {
         true => Err("invalid http2 header value".into()),
         false => Ok(()),
     }
-}
-fn lossy(text: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(text)
 }
 
 /// The first line and what follows it.
