@@ -20,6 +20,15 @@ use crate::{explain, fix, input, probe, size, top};
 /// What the program exits with when it could not look.
 const COULD_NOT_LOOK: u8 = 3;
 
+/// What `plimsoll -h` says of the subcommands.
+pub const COMMANDS: &str = "\
+Commands (`plimsoll COMMAND --help` says more):
+  doctor        : which link of a running nginx or plimsoll is full, and what to change
+  top           : the load line of a running plimsoll, live
+  size          : the limits that so many requests need
+
+";
+
 /// Runs a subcommand, if this is one of ours: `doctor`, `size` or `top`, with what follows it.
 pub fn main(command: &str, args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();

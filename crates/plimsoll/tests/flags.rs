@@ -64,6 +64,24 @@ fn versions_and_help_go_to_standard_error() {
     });
 }
 
+/// What nginx's users do not look for, and everybody else does.
+#[test]
+fn the_help_names_the_commands_and_long_flags_ask_for_it() {
+    let said = |flag| {
+        let output = run(Binary::Plimsoll, &[flag]);
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b""[..]), "{flag}");
+        said(Binary::Plimsoll, &output.stderr)
+    };
+    let help = said("--help");
+    assert_eq!(help, said("-h"));
+    assert_eq!(said("--version"), said("-v"));
+    for command in ["doctor", "top", "size"] {
+        let line = help.lines().find(|line| line.trim_start().starts_with(command));
+        assert!(line.is_some_and(|line| line.len() <= 88), "{help}");
+        assert_eq!(run(Binary::Plimsoll, &[command, "--help"]).status.code(), Some(0), "{command}");
+    }
+}
+
 #[test]
 fn a_check_says_so_and_touches_nothing() {
     each(|binary| {

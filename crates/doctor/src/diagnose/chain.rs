@@ -70,7 +70,8 @@ fn used(link: Link, facts: &Facts) -> Link {
             Link { ceiling, ..link }.used(sum(&|worker| worker.open.map_or(0, |open| open.all)))
         }
         Kind::EventLoop => link.used(sum(&|worker| (worker.busy.unwrap_or(0.0) * 1000.0) as u64)),
-        Kind::Memory => link.used(running.resident),
+        // How it grows with the load is not known: what is used now counts as spent, as the server itself counts it.
+        Kind::Memory => link.fixed(running.resident).used(running.resident),
         _ => link,
     }
 }

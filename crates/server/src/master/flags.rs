@@ -36,11 +36,11 @@ pub enum Show {
 /// The flags, as written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// `-v`, `-V`, `-h`: say the version.
+    /// `-v`, `--version`, `-V`, `-h`: say the version.
     pub version: bool,
     /// `-V`: and how it was built.
     pub configure: bool,
-    /// `-h`, `-?`: and the usage.
+    /// `-h`, `-?`, `--help`: and the usage.
     pub help: bool,
     /// `-t`, `-T`: only check the configuration.
     pub test: bool,
@@ -67,8 +67,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Flags, String> 
     let mut flags = Flags::default();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
-        if let Some(show) = shows(&arg) {
-            flags.show = Some(show);
+        if flags.long(&arg) {
             continue;
         }
         let Some(mut rest) = arg.as_bytes().strip_prefix(b"-") else {
@@ -93,15 +92,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Flags, String> 
     Ok(flags)
 }
 
-/// The long flags, which nginx has none of.
-fn shows(arg: &OsStr) -> Option<Show> {
-    match arg.as_bytes() {
-        b"--capacity" => Some(Show::Table),
-        b"--json" => Some(Show::Json),
-        _ => None,
-    }
-}
-
 /// What a flag's value is called; `None`: there is no such flag.
 fn value_of(flag: u8) -> Option<&'static str> {
     match flag {
@@ -113,6 +103,17 @@ fn value_of(flag: u8) -> Option<&'static str> {
 }
 
 impl Flags {
+    /// A long flag, of which nginx has none; whether it is one.
+    fn long(&mut self, arg: &OsStr) -> bool {
+        match arg.as_bytes() {
+            b"--capacity" => self.show = Some(Show::Table),
+            b"--json" => self.show = Some(Show::Json),
+            b"--help" => (self.version, self.help) = (true, true),
+            b"--version" => self.version = true,
+            _ => return false,
+        }
+        true
+    }
     /// A flag without a value; whether it is one.
     fn switch(&mut self, flag: u8) -> bool {
         match flag {

@@ -39,14 +39,14 @@ use self::voice::Voice;
 
 pub use self::child::take_stdin as channel_from_stdin;
 
-/// The program, whichever process of it this is.
-pub fn main() -> ExitCode {
+/// The program, whichever process of it this is. `commands` is what `-h` says of what else the program does.
+pub fn main(commands: &str) -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if let Some(name) = child::worker_name(&args) {
         return run::process(&name);
     }
     match flags::parse(args.into_iter().skip(1)) {
-        Ok(flags) => with_flags(&flags),
+        Ok(flags) => with_flags(&flags, commands),
         Err(error) => {
             eprintln!("plimsoll: {error}");
             ExitCode::FAILURE
@@ -54,14 +54,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn with_flags(flags: &Flags) -> ExitCode {
+fn with_flags(flags: &Flags, commands: &str) -> ExitCode {
     if flags.version {
         eprint!("{}", version::version());
         if flags.configure {
             eprint!("{}", version::configure());
         }
         if flags.help {
-            eprint!("{}", version::usage());
+            eprint!("{}{commands}", version::usage());
         }
         if !flags.test {
             return ExitCode::SUCCESS;
