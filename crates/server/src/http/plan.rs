@@ -2,6 +2,7 @@
 //! modules within a phase is decided here, that of the phases in [`phases`](super::phases).
 
 use std::any::Any;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use conf::{Error, Scope};
@@ -17,6 +18,7 @@ use crate::modules::{
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
+use crate::worker::thread::LocalGeneration;
 
 /// Which plan, in the tables of one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,4 +227,26 @@ fn made_by(scope: &Scope, with: &mut Compiler<'_>) -> Result<Content, Error> {
         }
     }
     Ok(Content::Files)
+}
+
+/// A plan, kept alive by its generation.
+pub struct PlanRef {
+    generation: Rc<LocalGeneration>,
+    plan: PlanId,
+}
+impl std::ops::Deref for PlanRef {
+    type Target = Plan;
+    fn deref(&self) -> &Plan {
+        self.generation.shared.plan(self.plan)
+    }
+}
+impl PlanRef {
+    /// This plan of this generation.
+    pub fn new(generation: Rc<LocalGeneration>, plan: PlanId) -> PlanRef {
+        PlanRef { generation, plan }
+    }
+    /// The steps of each phase.
+    pub fn steps(&self) -> &Steps {
+        &self.generation.shared.plan(self.plan).steps
+    }
 }

@@ -25,6 +25,34 @@ impl fmt::Debug for Regex {
     }
 }
 
+/// Groups captured by a regular expression.
+#[derive(Default)]
+pub struct Captures {
+    /// The text that was matched against.
+    pub text: Vec<u8>,
+    /// Start and end of each group in `text`; group 0 is the whole match.
+    pub groups: Vec<Option<(u32, u32)>>,
+}
+impl Captures {
+    /// Remembers the groups of a match of `text`.
+    fn set(&mut self, text: &[u8], places: &CaptureLocations) {
+        self.clear();
+        self.text.extend_from_slice(text);
+        let group = |n| places.get(n).map(|(start, end)| (start as u32, end as u32));
+        self.groups.extend((0..places.len()).map(group));
+    }
+    /// Forgets the last match.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.groups.clear();
+    }
+    /// The bytes of group `n`, if it took part in the match.
+    pub fn group(&self, n: usize) -> Option<&[u8]> {
+        let (start, end) = (*self.groups.get(n)?)?;
+        Some(&self.text[start as usize..end as usize])
+    }
+}
+
 /// A match cost more than it may, or cannot be made: a request that depends on it is answered 500.
 #[derive(Clone, Copy, Debug)]
 pub struct GivenUp;
@@ -107,7 +135,7 @@ impl Regex {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
     fn remember(&self, text: &[u8], places: &CaptureLocations, request: &mut Request) {
-        request.set_captures(text, (0..places.len()).map(|i| places.get(i)));
+        request.captures.set(text, places);
         for (group, index) in &*self.named {
             let value = places.get(*group).map_or(&b""[..], |(start, end)| &text[start..end]);
             request.assign(*index, value);

@@ -14,7 +14,8 @@ use wire::{Known, Method, RequestHead, Span};
 use super::body::RequestBody;
 use super::client::Client;
 use super::notes::Notes;
-use super::plan::{Plan, PlanId, Steps};
+use super::plan::{Plan, PlanId, PlanRef};
+use super::regex::Captures;
 use super::response::Response;
 use super::router::ServerId;
 use super::variables::Values;
@@ -150,27 +151,6 @@ impl Pass {
     fn clear(&mut self) {
         self.notes.clear();
         self.behind_alias = false;
-    }
-}
-
-/// Groups captured by a regular expression.
-#[derive(Default)]
-pub struct Captures {
-    /// The text that was matched against.
-    pub text: Vec<u8>,
-    /// Start and end of each group in `text`; group 0 is the whole match.
-    pub groups: Vec<Option<(u32, u32)>>,
-}
-impl Captures {
-    /// Forgets the last match.
-    pub fn clear(&mut self) {
-        self.text.clear();
-        self.groups.clear();
-    }
-    /// The bytes of group `n`, if it took part in the match.
-    pub fn group(&self, n: usize) -> Option<&[u8]> {
-        let (start, end) = (*self.groups.get(n)?)?;
-        Some(&self.text[start as usize..end as usize])
     }
 }
 
@@ -361,7 +341,7 @@ impl Request {
     }
     /// What the location in force does, held while the request changes.
     pub fn plan(&self) -> PlanRef {
-        PlanRef { generation: self.generation.clone(), plan: self.plan }
+        PlanRef::new(self.generation.clone(), self.plan)
     }
     /// The target of the request line, as the client wrote it.
     pub fn target(&self) -> &[u8] {
@@ -426,13 +406,6 @@ impl Request {
     /// Appends what group `n` of the last regular expression captured.
     pub fn capture(&self, n: u8, out: &mut Vec<u8>) {
         out.extend_from_slice(self.captures.group(n as usize).unwrap_or_default());
-    }
-    /// Remembers the groups of a match of `text`.
-    pub fn set_captures(&mut self, text: &[u8], groups: impl Iterator<Item = Option<(usize, usize)>>) {
-        self.captures.text.clear();
-        self.captures.text.extend_from_slice(text);
-        self.captures.groups.clear();
-        self.captures.groups.extend(groups.map(|g| g.map(|(start, end)| (start as u32, end as u32))));
     }
 
     /// Writes to the error log in force, with this request as context.
@@ -499,24 +472,6 @@ impl Request {
     pub fn leave_location(&mut self) {
         self.pass.clear();
         self.uri_changed = false;
-    }
-}
-
-/// A plan, kept alive by its generation.
-pub struct PlanRef {
-    generation: Rc<LocalGeneration>,
-    plan: PlanId,
-}
-impl std::ops::Deref for PlanRef {
-    type Target = Plan;
-    fn deref(&self) -> &Plan {
-        self.generation.shared.plan(self.plan)
-    }
-}
-impl PlanRef {
-    /// The steps of each phase.
-    pub fn steps(&self) -> &Steps {
-        &self.generation.shared.plan(self.plan).steps
     }
 }
 
