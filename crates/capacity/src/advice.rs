@@ -55,6 +55,9 @@ fn slots(setup: &Setup) -> Vec<Change> {
     let mut changes = vec![change.note(format!("descriptors allow worker_connections {most}"))];
     if most < wanted {
         let each = round(wanted.saturating_add(setup.fixed_descriptors()).saturating_add(1));
+        if !hard_allows(setup, each) {
+            changes.push(Change::new(format!("LimitNOFILE={each}"), unit(setup), Effect::Restart));
+        }
         let own = Change::new(format!("worker_rlimit_nofile {each};"), main_context(setup), Effect::Reload);
         changes.push(own.note("so that there are descriptors for them"));
     }
@@ -71,6 +74,11 @@ pub fn most_connections(setup: &Setup) -> Option<u64> {
     Some(each)
 }
 
+/// Whether the server may have so many descriptors without another limit from its service.
+fn hard_allows(setup: &Setup, descriptors: u64) -> bool {
+    setup.privileged || setup.hard.is_none_or(|hard| hard >= descriptors)
+}
+
 fn descriptors(setup: &Setup) -> Vec<Change> {
     // More than what is just enough: a file or two are open besides.
     let least = setup.needed_descriptors().max(setup.descriptors_each().unwrap_or(0));
@@ -83,7 +91,7 @@ fn descriptors(setup: &Setup) -> Vec<Change> {
         Server::Nginx => each,
         Server::Plimsoll => each.saturating_mul(setup.workers.max(1)),
     };
-    let hard_allows = setup.privileged || setup.hard.is_none_or(|hard| hard >= total);
+    let hard_allows = hard_allows(setup, total);
     let own = Change::new(format!("worker_rlimit_nofile {each};"), main_context(setup), Effect::Reload);
     let limit = Change::new(format!("LimitNOFILE={total}"), unit(setup), Effect::Restart);
     let mut changes = Vec::new();
@@ -105,7 +113,8 @@ fn descriptors(setup: &Setup) -> Vec<Change> {
         changes.push(limit);
     }
     // Without a setting of its own, Plimsoll takes what the hard limit gives.
-    if setup.server == Server::Nginx || setup.rlimit_nofile.is_some() || hard_allows {
+    let written = setup.rlimit_nofile.is_some_and(|written| written >= each);
+    if !written && (setup.server == Server::Nginx || setup.rlimit_nofile.is_some() || hard_allows) {
         changes.push(own);
     }
     changes

@@ -119,7 +119,7 @@ impl Setup {
         let change =
             Change::new(format!("LimitNOFILE={total}"), format!("[Service] of {place}"), Effect::Restart);
         let finding = Finding::new(Severity::Warning, "rlimit_refused", Some(Kind::Descriptors), title)
-            .seen(format!("hard limit {hard}, and not started as root"))
+            .seen(format!("hard limit {hard}, and no right to raise it (CAP_SYS_RESOURCE)"))
             .means("the workers go on with the limit they had")
             .change(change);
         Some(wrong(finding, Kind::Descriptors))

@@ -404,6 +404,10 @@ fn a_unit_that_was_changed_after_the_start() {
     let finding = found.findings.iter().find(|finding| finding.code == "limit_not_landed").unwrap();
     assert!(finding.title.contains("of nginx.service is not in force"), "{finding:?}");
     assert!(finding.evidence[0].contains("limits.conf"), "{finding:?}");
+    // All that the kernel gives to anybody: nothing is missing.
+    facts.kernel.nr_open = facts.running.as_ref().unwrap().limit.hard;
+    assert!(diagnose(&facts).findings.is_empty());
+    facts.kernel.nr_open = None;
     facts.running.as_mut().unwrap().limit.hard = None;
     assert!(diagnose(&facts).findings.is_empty());
 }

@@ -95,6 +95,9 @@ pub fn read(processes: &[Vec<u32>]) -> io::Result<Sockets> {
 
 type Owners = HashMap<u32, Vec<usize>>;
 
+/// What a service says goes there: its logs, not its requests.
+const JOURNAL: &str = "/run/systemd/journal/";
+
 impl Sockets {
     /// The queue behind this address: its own, or that of a socket which listens to all addresses.
     pub fn queue(&self, address: &str) -> Option<&Queue> {
@@ -147,6 +150,7 @@ impl Sockets {
         let mut names: HashMap<u32, String> = HashMap::new();
         let mut connected: Vec<Unix> = Vec::new();
         unix(States::ALL, |socket| match socket.listening {
+            _ if socket.path.starts_with(JOURNAL) => {}
             true => {
                 let address = format!("unix:{}", socket.path);
                 for owner in owners.get(&socket.inode).into_iter().flatten() {

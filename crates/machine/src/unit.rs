@@ -20,12 +20,17 @@ pub struct Unit {
 }
 
 /// Where units are, those that count most first.
-const FOLDERS: [&str; 5] = [
+const FOLDERS: [&str; 10] = [
+    "etc/systemd/system.control",
+    "run/systemd/system.control",
+    "run/systemd/transient",
     "etc/systemd/system",
     "run/systemd/system",
+    "run/systemd/generator",
     "usr/local/lib/systemd/system",
     "usr/lib/systemd/system",
     "lib/systemd/system",
+    "run/systemd/generator.late",
 ];
 const WANTED: [&str; 4] = ["LimitNOFILE", "MemoryMax", "CPUQuota", "TasksMax"];
 
@@ -41,8 +46,11 @@ pub fn read(root: &Path, name: &str) -> Option<Unit> {
     let folders = || FOLDERS.iter().map(|folder| root.join(folder));
     let main =
         names.iter().find_map(|name| folders().map(|folder| folder.join(name)).find(|file| file.is_file()));
+    // Those for all units of its type count less than its own.
+    let every = name.rsplit_once('.').map(|(_, kind)| kind);
+    let named = names.iter().copied().chain(every);
     let drop_ins =
-        drop_ins(names.iter().flat_map(|name| folders().map(move |folder| folder.join(format!("{name}.d")))));
+        drop_ins(named.flat_map(|name| folders().map(move |folder| folder.join(format!("{name}.d")))));
     let mut unit = Unit::default();
     for file in main.iter().chain(&drop_ins) {
         let name = Path::new("/").join(file.strip_prefix(root).unwrap_or(file));
@@ -122,6 +130,13 @@ mod tests {
         assert_eq!(second.file, "/etc/systemd/system/nginx.service.d/b.conf");
         assert_eq!(read(&root, "a@one.service").unwrap().descriptors, Some((None, None)));
         assert_eq!((read(&root, "none.service"), read(&root, "")), (None, None));
+        write("etc/systemd/system/service.d/b.conf", "[Service]\nLimitNOFILE=1\n");
+        write("etc/systemd/system/service.d/z.conf", "[Service]\nMemoryMax=2G\n");
+        let of_its_type = read(&root, "nginx.service").unwrap();
+        assert_eq!(
+            (of_its_type.descriptors, &*of_its_type.settings["MemoryMax"]),
+            (second.descriptors, "2G")
+        );
         fs::remove_dir_all(&root).unwrap();
     }
 }

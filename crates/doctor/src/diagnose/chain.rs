@@ -67,7 +67,11 @@ fn used(link: Link, facts: &Facts) -> Link {
             let limits = running.workers.iter().map(|worker| worker.limit.soft);
             let ceiling =
                 limits.collect::<Option<Vec<u64>>>().map(self::sum).filter(|sum| *sum > 0).or(link.ceiling);
-            Link { ceiling, ..link }.used(sum(&|worker| worker.open.map_or(0, |open| open.all)))
+            let open = sum(&|worker| worker.open.map_or(0, |open| open.all));
+            // A client may have a file besides; what is left belongs to nobody.
+            let passing = sum(&|worker| slots_of(worker).saturating_add(worker.held.clients));
+            let fixed = link.fixed.max(open.saturating_sub(passing));
+            Link { ceiling, fixed, ..link }.used(open)
         }
         Kind::EventLoop => link.used(sum(&|worker| (worker.busy.unwrap_or(0.0) * 1000.0) as u64)),
         // How it grows with the load is not known: what is used now counts as spent, as the server itself counts it.

@@ -31,7 +31,7 @@ pub(super) fn findings(facts: &Facts, chain: &Chain, setup: Option<&Setup>) -> V
     }
     if let Some(running) = &facts.running {
         all.extend(killed(facts));
-        all.extend(unit_not_applied(running));
+        all.extend(unit_not_applied(running, facts.kernel.nr_open));
         all.extend(leaving(running));
     }
     all
@@ -269,16 +269,18 @@ fn killed(facts: &Facts) -> Option<Finding> {
     Some(finding)
 }
 
-/// The unit was changed after the service was started.
-fn unit_not_applied(running: &Running) -> Option<Finding> {
+/// The unit was changed after the service was started. More than fs.nr_open nobody gets, whatever a unit asks for.
+fn unit_not_applied(running: &Running, nr_open: Option<u64>) -> Option<Finding> {
     let unit = running.unit.as_ref()?;
-    let (_, wanted) = unit.descriptors?;
-    let (has, service) = (running.limit.hard, &running.service);
-    let more = has.is_some_and(|has| wanted.is_none_or(|wanted| wanted > has));
-    let wanted = capacity::draw::limit(wanted);
-    let has = capacity::draw::limit(has);
+    let (_, written) = unit.descriptors?;
+    let (has, service) = (running.limit.hard?, &running.service);
+    let possible = written.unwrap_or(u64::MAX).min(nr_open.unwrap_or(u64::MAX));
+    if possible <= has {
+        return None;
+    }
+    let wanted = capacity::draw::limit(written);
     let title = format!("LimitNOFILE={wanted} of {service} is not in force");
-    let finding = Finding::new(Severity::Warning, "limit_not_landed", Some(Kind::Descriptors), title)
+    let mut finding = Finding::new(Severity::Warning, "limit_not_landed", Some(Kind::Descriptors), title)
         .seen(format!("{}: {wanted}; master {} has {has}", unit.file, running.master))
         .means("a unit's limits are those of its next start: this one began before")
         .change(Change::new(
@@ -287,7 +289,13 @@ fn unit_not_applied(running: &Running) -> Option<Finding> {
             Effect::Restart,
         ))
         .not_this("a reload: the master keeps the limits that it was started with");
-    more.then_some(finding)
+    if Some(possible) != written && possible < u64::MAX {
+        finding = finding.change(
+            Change::new(format!("LimitNOFILE={possible}"), "[Service] of the server's unit", Effect::Restart)
+                .note("if that does not help: for more than fs.nr_open systemd takes what it has itself"),
+        );
+    }
+    Some(finding)
 }
 
 /// Each worker of nginx has slots and descriptors of its own: one may be full while there is room beside it.

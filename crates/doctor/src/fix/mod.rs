@@ -13,6 +13,9 @@ mod application;
 mod configuration;
 pub mod patch;
 
+/// The last drop-in counts: `systemctl edit` makes an `override.conf`, which may be where the limit is too low.
+const DROP_IN: &str = "zz-limits.conf";
+
 /// Writes them; gives the names of the files.
 pub fn write(folder: &Path, facts: &Facts, findings: &[Finding]) -> io::Result<Vec<String>> {
     let files = files(facts, findings);
@@ -34,7 +37,10 @@ pub fn files(facts: &Facts, findings: &[Finding]) -> Vec<(String, String)> {
     if !sysctl.is_empty() {
         files.push((
             "60-plimsoll.conf".to_owned(),
-            format!("# to /etc/sysctl.d/, then: sysctl --system\n{sysctl}"),
+            format!(
+                "# to /etc/sysctl.d/, then: sysctl --system\n\
+                 # what /etc/sysctl.conf says of the same names counts more: take it out there\n{sysctl}"
+            ),
         ));
     }
     let unit = settings(&changes, |change| change.place.starts_with("[Service]"));
@@ -45,7 +51,7 @@ pub fn files(facts: &Facts, findings: &[Finding]) -> Vec<(String, String)> {
         let head = format!(
             "# to /etc/systemd/system/{service}.d/, then: systemctl daemon-reload, and restart\n[Service]\n"
         );
-        files.push(("limits.conf".to_owned(), format!("{head}{unit}")));
+        files.push((DROP_IN.to_owned(), format!("{head}{unit}")));
     }
     files.extend(application::files(&changes));
     let diff = configuration::diff(facts, findings);
@@ -89,7 +95,10 @@ fn readme(changes: &[(&Finding, &Change)], patched: bool) -> String {
     if patched {
         out.push_str("`patch -p1 -d / < configuration.diff` applies the diff.\n");
     }
-    for (finding, change) in changes {
+    for (at, (finding, change)) in changes.iter().enumerate() {
+        if changes[..at].iter().any(|(_, before)| before == change) {
+            continue;
+        }
         let _ = write!(
             out,
             "\n{}\n  {}\n  {}: {}\n",
@@ -135,10 +144,10 @@ mod tests {
             .change(Change::new("LimitNOFILE=8192", "[Service] of the service", Effect::Restart));
         let fixes = folder.path().join("fix");
         let names = write(&fixes, &facts, &[finding]).unwrap();
-        assert_eq!(names, ["60-plimsoll.conf", "limits.conf", "configuration.diff", "README"]);
+        assert_eq!(names, ["60-plimsoll.conf", "zz-limits.conf", "configuration.diff", "README"]);
         let read = |name: &str| fs::read_to_string(fixes.join(name)).unwrap();
         assert!(read("60-plimsoll.conf").ends_with("net.core.somaxconn=4096\n"));
-        assert!(read("limits.conf").ends_with("[Service]\nLimitNOFILE=8192\n"));
+        assert!(read("zz-limits.conf").ends_with("[Service]\nLimitNOFILE=8192\n"));
         assert!(read("configuration.diff").ends_with(
             "@@ -1,2 +1,2 @@\n user www;\n-events { worker_connections 512; }\n+events { worker_connections 2048; }\n"
         ));

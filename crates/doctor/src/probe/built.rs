@@ -73,14 +73,10 @@ fn program(server: &Server) -> io::Result<Vec<u8>> {
 /// `nginx version: nginx/1.22.1`, and what it was configured with, as the program itself would print it.
 pub fn of_program(bytes: &[u8]) -> Option<Built> {
     const VERSION: &[u8] = b" version: ";
+    const ARGUMENTS: &[u8] = b"configure arguments: --";
     let version = memmem::find(bytes, b"nginx version: ").map(|at| text_at(bytes, at))?;
     let version = version.get(5 + VERSION.len()..)?.split_whitespace().next()?;
-    let mut arguments = memmem::find_iter(bytes, b" --").map(|at| text_at(bytes, at));
-    let arguments = arguments.find(|text| {
-        let first = text.trim_start().split(['=', '-']).nth(2).unwrap_or_default();
-        text.starts_with(" --") && matches!(first, "prefix" | "with" | "add" | "conf" | "sbin" | "user")
-    });
-    let arguments = arguments.unwrap_or_default();
+    let arguments = memmem::find(bytes, ARGUMENTS).map(|at| text_at(bytes, at)).unwrap_or_default();
     let option = |name: &str| {
         let mut words = arguments.split_whitespace();
         words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
@@ -109,7 +105,8 @@ mod tests {
     #[test]
     fn what_stands_in_a_program() {
         let of = |arguments: &str| {
-            let program = format!("\0\x7f x --y\0nginx version: nginx/1.27.0 (me)\0{arguments}\0z");
+            let said = format!("nginx version: nginx/1.27.0 (me)\n\0configure arguments:{arguments}\n\0");
+            let program = format!("\0\x7f x --y\0{said}z");
             let built = of_program(program.as_bytes()).unwrap();
             (built.version, built.prefix, built.conf, built.error_log)
         };

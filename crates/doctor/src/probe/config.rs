@@ -41,6 +41,8 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// Files of `error_log`.
     pub error_logs: Vec<String>,
+    /// What `error_log` has that is no file: `stderr`, `syslog:..`.
+    pub other_logs: Vec<String>,
     /// Files of `access_log`, with the name of their format.
     pub access_logs: Vec<(String, String)>,
     /// `log_format`: name and text.

@@ -41,7 +41,12 @@ pub(super) fn look(
     let mut errors = wanted.logs.clone();
     let mut accesses = wanted.access_logs.clone();
     if let (true, Some((server, built))) = (wanted.logs.is_empty(), server) {
-        errors = of_server(error_logs(server, built, facts));
+        let written = error_logs(server, built, facts);
+        errors = of_server(written.clone());
+        let read = errors.iter().any(|log| log.is_file());
+        let mut others = facts.config.as_ref().map(|config| config.other_logs.clone()).unwrap_or_default();
+        others.extend(written.into_iter().filter(|_| !read));
+        facts.unread.extend(elsewhere(server, &others));
     }
     if let (true, Some(config), true) = (wanted.access_logs.is_empty(), &facts.config, server.is_some()) {
         accesses = of_server(config.access_logs.iter().map(|(path, _)| path.clone()).collect());
@@ -63,10 +68,26 @@ pub(super) fn look(
 fn error_logs(server: &Server, built: &Built, facts: &Facts) -> Vec<String> {
     let configured = facts.config.as_ref().map(|config| config.error_logs.clone()).unwrap_or_default();
     let flag = server.flags.error_log.clone();
+    // Debian's is built with `stderr`.
     let other = flag.or_else(|| configured.is_empty().then(|| built.error_log.clone()));
+    let other = other.filter(|path| path != "stderr");
     let prefix = live::prefix(server, built);
     let other = other.map(|path| prefix.join(path).display().to_string());
     configured.into_iter().chain(other).collect()
+}
+
+/// How to read what is written to a log that is no file here: of a container it is a link to its standard error.
+fn elsewhere(server: &Server, logs: &[String]) -> Option<String> {
+    if logs.is_empty() {
+        return None;
+    }
+    let service = server.master.service();
+    let (whence, whom) = match service.ends_with(".service") {
+        true => (format!("journalctl -u {service} -o export"), service),
+        false => ("docker logs CONTAINER 2>&1".to_owned(), server.master.pid.to_string()),
+    };
+    let logs = logs.join(", ");
+    Some(format!("error_log {logs}: no file to be read; {whence} | plimsoll doctor --pid {whom} --log -"))
 }
 
 fn inside(root: &Path, path: &str) -> PathBuf {

@@ -133,7 +133,10 @@ impl<'a> Walk<'a> {
                 self.config.keepalive_timeout = self.config.keepalive_timeout.max(time);
             }
             "listen" => self.listen(words, place),
-            "error_log" if !matches!(first, "stderr" | "off") && !first.contains(['$', ':']) => {
+            "error_log" if first == "stderr" || first.starts_with("syslog:") => {
+                push_new(&mut self.config.other_logs, first.to_owned());
+            }
+            "error_log" if first != "off" && !first.contains(['$', ':']) => {
                 let file = self.full_name(first);
                 push_new(&mut self.config.error_logs, file);
             }

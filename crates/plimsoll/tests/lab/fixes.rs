@@ -152,7 +152,7 @@ fn the_master_has_descriptors() {
         prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
         server.signal(Signal::HUP);
         server.error_log().wait_for("failed (24:");
-        let limit = Fixes::of(server, "descriptors_master").setting("limits.conf", "LimitNOFILE");
+        let limit = Fixes::of(server, "descriptors_master").setting("zz-limits.conf", "LimitNOFILE");
         let most = before.maximum.map_or(limit, |most| most.min(limit));
         prlimit(pid, Resource::Nofile, Rlimit { current: Some(most), ..before }).unwrap();
         forget(server);

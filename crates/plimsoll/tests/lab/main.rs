@@ -11,5 +11,6 @@ mod healthy;
 mod processors;
 mod queues;
 mod slots;
+mod systemd;
 mod upstreams;
 mod whole;
