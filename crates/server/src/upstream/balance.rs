@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::group::Turn;
-use super::peers::{Members, Slot, Tried, average};
+use super::peers::{Members, Slot, average};
 use super::ring;
+use super::tried::Tried;
 use crate::http::variables::Template;
 
 /// How a group chooses.
@@ -84,7 +85,7 @@ impl Members {
             Balancer::Hash { consistent: true, .. } => self.by_ring(turn, now),
             Balancer::Random { two } => self.random(*two, turn, now),
         };
-        found.or_else(|| self.round_robin(&turn.tried, now, |_| true))
+        found.or_else(|| self.round_robin(&turn.tried, now))
     }
 
     fn least(&mut self, measure: Measure, tried: &Tried, now: Duration) -> Option<usize> {
@@ -96,7 +97,7 @@ impl Members {
         let least = usable
             .map(|i| load(&self.slots[i]))
             .reduce(|best, next| if lighter(next, best) { next } else { best })?;
-        self.round_robin(tried, now, |slot| !lighter(least, load(slot)))
+        self.round_robin_among(tried, now, |slot| !lighter(least, load(slot)))
     }
 
     /// nginx's distribution: the same client lands on the same server as behind nginx.
@@ -142,9 +143,7 @@ impl Members {
         while turn.hash_tries <= MOST_TRIES {
             let point = turn.hash.unwrap_or_else(|| self.ring().find(ring::crc32(&turn.key)));
             turn.hash = Some(point);
-            let server = self.ring().server(point)?.clone();
-            // Several addresses of one server share its points.
-            let found = self.round_robin(&turn.tried, now, |slot| slot.peer.server == server);
+            let found = self.round_robin_at(point, &turn.tried, now);
             if found.is_some() {
                 return found;
             }
@@ -178,12 +177,8 @@ impl Members {
 
     /// Where a number falls among the weights laid out in order.
     fn at_weight(&self, number: u32) -> Option<usize> {
-        let mut left = number.checked_rem(self.total_weight)?;
-        self.slots.iter().position(|slot| {
-            let found = left < slot.peer.weight;
-            left = left.saturating_sub(slot.peer.weight);
-            found
-        })
+        let left = number.checked_rem(*self.sums.last()?)?;
+        Some(self.sums.partition_point(|sum| *sum <= left))
     }
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::balance::Balancer;
 use super::health::Check;
-use super::peers::{Mode, Peer, PeerState, Set, Tried, average};
+use super::peers::{Mode, Peer, PeerState, Set, average};
 use super::queue::{NoTurn, Patience, Queue};
 use super::refresh::Followed;
 use super::sticky::Sticky;
+use super::tried::Tried;
 use crate::http::request::Request;
 
 /// An `upstream` block, or what a `proxy_pass` to an address or a name implies.

@@ -120,7 +120,9 @@ pub(super) fn begin_checks(thread: &Rc<Thread>, group: &Arc<Group>, before: Opti
                 check.persistent && before.is_some_and(healthy)
             };
             for set in [&group.primary, &group.backup] {
-                for slot in &mut set.lock().slots {
+                let mut members = set.lock();
+                members.unrank();
+                for slot in &mut members.slots {
                     slot.state.health.out = !known(&slot.peer);
                 }
             }

@@ -13,12 +13,14 @@ mod overload;
 mod peers;
 mod pool;
 mod queue;
+mod ranks;
 mod record;
 mod refresh;
 mod ring;
 mod save;
 mod secure;
 mod sticky;
+mod tried;
 
 pub use balance::{Balancer, Measure};
 pub use connect::{NoLink, Options, begin, finish, open, seat};

@@ -13,7 +13,9 @@ use md5::{Digest, Md5};
 
 use super::health::Health;
 use super::latency::{Latencies, Latency};
+use super::ranks::{FEW, Rank, Ranks};
 use super::ring::Ring;
+use super::tried::Tried;
 use serde::Serialize;
 
 use crate::program::Address;
@@ -177,6 +179,7 @@ pub(super) struct Slot {
     pub found_by: Option<u32>,
     pub peer: Arc<Peer>,
     pub state: State,
+    pub rank: Rank,
 }
 
 impl Slot {
@@ -185,17 +188,30 @@ impl Slot {
         let Peer { mode, max_conns, .. } = *self.peer;
         mode == Mode::Up && !self.state.health.out && (max_conns == 0 || self.state.conns < max_conns)
     }
-    /// Whether it may be asked at all.
-    fn available(&self, now: Duration) -> bool {
+    /// Whether it failed so often that it rests now and then.
+    pub(super) fn is_out_of_luck(&self) -> bool {
         let Slot { peer, state, .. } = self;
-        let failing = state.fails > 0
-            && peer.max_fails > 0
-            && state.fails >= peer.max_fails
+        state.fails > 0 && peer.max_fails > 0 && state.fails >= peer.max_fails
+    }
+    /// Whether it may be asked at all.
+    pub(super) fn available(&self, now: Duration) -> bool {
+        let Slot { peer, state, .. } = self;
+        let failing = self.is_out_of_luck()
             && now.as_secs().saturating_sub(state.checked) <= peer.fail_timeout.as_secs();
         peer.mode != Mode::Down
             && !failing
             && !state.health.out
             && (peer.max_conns == 0 || state.conns < peer.max_conns)
+    }
+    /// Its part in one choice; the share by which its current weight grew.
+    pub(super) fn grow(&mut self, now: Duration, units: i64) -> i64 {
+        let Slot { peer, state, .. } = self;
+        let share = state.share(peer, now, units);
+        state.current_weight += share;
+        if state.effective_weight < peer.weight.into() {
+            state.effective_weight += 1;
+        }
+        share
     }
 }
 
@@ -207,8 +223,8 @@ pub struct Set(Mutex<Members>);
 #[derive(Debug, Default)]
 pub(super) struct Members {
     pub slots: Vec<Slot>,
-    /// The sum of the weights.
-    pub total_weight: u32,
+    /// The sums of the weights of each slot and those before it.
+    pub sums: Vec<u32>,
     /// How many are not `down`.
     tries: u32,
     /// Grows when servers come, go or change.
@@ -218,53 +234,23 @@ pub(super) struct Members {
     fine: bool,
     /// For `hash .. consistent`, made when it is first needed.
     ring: Option<(u32, Ring)>,
+    /// For round robin among many, made when it is needed.
+    ranks: Option<Ranks>,
 }
 
 /// Units of a weight while some server has `slow_start`.
 const FINE: i64 = 1000;
-
-/// Which peers this request has tried already: a bit each.
-#[derive(Clone, Debug, Default)]
-pub struct Tried {
-    few: u64,
-    many: Vec<u64>,
-}
-impl Tried {
-    pub(super) fn has(&self, i: usize) -> bool {
-        match i.checked_sub(64) {
-            None => self.few & (1 << i) != 0,
-            Some(i) => self.many.get(i / 64).is_some_and(|word| word & (1 << (i % 64)) != 0),
-        }
-    }
-    pub(super) fn add(&mut self, i: usize) {
-        let Some(i) = i.checked_sub(64) else { return self.few |= 1 << i };
-        if self.many.len() <= i / 64 {
-            self.many.resize(i / 64 + 1, 0);
-        }
-        self.many[i / 64] |= 1 << (i % 64);
-    }
-    pub(super) fn remove(&mut self, i: usize) {
-        match i.checked_sub(64) {
-            None => self.few &= !(1 << i),
-            Some(i) => self.many.get_mut(i / 64).into_iter().for_each(|word| *word &= !(1 << (i % 64))),
-        }
-    }
-    fn is_empty(&self) -> bool {
-        self.few == 0 && self.many.iter().all(|word| *word == 0)
-    }
-    pub(super) fn clear(&mut self) {
-        self.few = 0;
-        self.many.clear();
-    }
-}
+/// A request that has tried more than so many of a group is served by a look at each.
+const MANY_TRIED: usize = 64;
 
 impl Set {
     /// Servers that are all well.
     pub fn new(peers: Vec<Peer>) -> Set {
         let mut members = Members::default();
         for peer in peers {
-            members.add(peer);
+            members.push(peer, None);
         }
+        members.changed();
         Set(Mutex::new(members))
     }
     pub(super) fn lock(&self) -> MutexGuard<'_, Members> {
@@ -308,14 +294,11 @@ impl Set {
             let known = found.iter().position(same);
             known.map(|known| found.remove(known)).is_some()
         });
-        if members.slots.len() < before {
-            members.changed();
-        }
-        for peer in found {
-            members.add(peer);
-            if let Some(slot) = members.slots.last_mut() {
-                slot.found_by = Some(i);
+        if members.slots.len() < before || !found.is_empty() {
+            for peer in found {
+                members.push(peer, Some(i));
             }
+            members.changed();
         }
     }
     /// How many may be tried: those that are not `down`.
@@ -324,37 +307,37 @@ impl Set {
     }
     /// The connection to a peer is not counted any more; `well`: it did not fail.
     pub(super) fn release(&self, id: u32, well: bool) {
-        let mut members = self.lock();
-        let Some(slot) = members.find(id) else { return };
-        let state = &mut slot.state;
-        state.conns = state.conns.saturating_sub(1);
-        if well && state.accessed < state.checked {
-            if slot.peer.max_fails > 0 && state.fails >= slot.peer.max_fails {
-                state.come_back(&slot.peer, unix_time());
+        self.lock().alter(id, |slot| {
+            let out_of_luck = slot.is_out_of_luck();
+            let state = &mut slot.state;
+            state.conns = state.conns.saturating_sub(1);
+            if well && state.accessed < state.checked {
+                if out_of_luck {
+                    state.come_back(&slot.peer, unix_time());
+                }
+                state.fails = 0;
             }
-            state.fails = 0;
-        }
+        });
     }
     /// Something became known about a peer that is being asked.
     pub(super) fn note(&self, id: u32, change: impl FnOnce(&mut State)) {
-        if let Some(slot) = self.lock().find(id) {
-            change(&mut slot.state);
-        }
+        self.lock().alter(id, |slot| change(&mut slot.state));
     }
     /// A peer failed; `true` if it is taken out for a while now.
     pub(super) fn failed(&self, id: u32, now: Duration) -> bool {
-        let mut members = self.lock();
-        let Some(slot) = members.find(id) else { return false };
-        let (peer, state) = (&slot.peer, &mut slot.state);
-        state.fails += 1;
-        state.accessed = now.as_secs();
-        state.checked = now.as_secs();
-        if peer.max_fails == 0 {
-            return false;
-        }
-        let loss = i64::from(peer.weight / peer.max_fails);
-        state.effective_weight = (state.effective_weight - loss).max(0);
-        state.fails >= peer.max_fails
+        let failed = self.lock().alter(id, |slot| {
+            let (peer, state) = (&slot.peer, &mut slot.state);
+            state.fails += 1;
+            state.accessed = now.as_secs();
+            state.checked = now.as_secs();
+            if peer.max_fails == 0 {
+                return false;
+            }
+            let loss = i64::from(peer.weight / peer.max_fails);
+            state.effective_weight = (state.effective_weight - loss).max(0);
+            state.fails >= peer.max_fails
+        });
+        failed.unwrap_or(false)
     }
 }
 
@@ -368,6 +351,10 @@ impl State {
     /// It was out for a while, and is asked again from now on.
     pub(super) fn come_back(&mut self, peer: &Peer, now: Duration) {
         self.back_since = (!peer.slow_start.is_zero()).then_some(now);
+    }
+    /// Whether its share still grows.
+    pub(super) fn grows(&self) -> bool {
+        self.back_since.is_some()
     }
     /// The effective weight in `units`, less while the peer's share still grows.
     fn share(&mut self, peer: &Peer, now: Duration, units: i64) -> i64 {
@@ -392,24 +379,47 @@ impl State {
 impl Members {
     /// One server more; its number.
     pub(super) fn add(&mut self, peer: Peer) -> u32 {
+        let id = self.push(peer, None);
+        self.changed();
+        id
+    }
+    /// As [`Members::add`]; the change is still to be told.
+    fn push(&mut self, peer: Peer, found_by: Option<u32>) -> u32 {
         let id = self.next_id;
         self.next_id += 1;
         let state = State { effective_weight: peer.weight.into(), ..State::default() };
-        self.slots.push(Slot { id, found_by: None, peer: Arc::new(peer), state });
-        self.changed();
+        self.slots.push(Slot { id, found_by, peer: Arc::new(peer), state, rank: Rank::Out });
         id
     }
     /// To be called after any change of the servers.
     pub(super) fn changed(&mut self) {
-        self.total_weight = self.slots.iter().fold(0, |sum: u32, slot| sum.saturating_add(slot.peer.weight));
+        self.unrank();
+        self.sums.clear();
+        self.sums.extend(self.slots.iter().scan(0, |sum: &mut u32, slot| {
+            *sum = sum.saturating_add(slot.peer.weight);
+            Some(*sum)
+        }));
         self.fine = self.slots.iter().any(|slot| !slot.peer.slow_start.is_zero());
         self.tries = self.slots.iter().filter(|slot| slot.peer.mode != Mode::Down).count() as u32;
         self.version = self.version.wrapping_add(1);
     }
-    /// The slot of a number; most often its place is its number.
-    pub(super) fn find(&mut self, id: u32) -> Option<&mut Slot> {
+    /// Changes the state of the slot of a number.
+    fn alter<T>(&mut self, id: u32, change: impl FnOnce(&mut Slot) -> T) -> Option<T> {
         let i = self.place(id)?;
-        self.slots.get_mut(i)
+        let outcome = change(&mut self.slots[i]);
+        self.settle(i);
+        Some(outcome)
+    }
+    fn settle(&mut self, i: usize) {
+        if let Some(ranks) = &mut self.ranks {
+            ranks.settle(&mut self.slots, i);
+        }
+    }
+    /// From now on any state may be changed without a word.
+    pub(super) fn unrank(&mut self) {
+        if let Some(ranks) = self.ranks.take() {
+            ranks.dissolve(&mut self.slots);
+        }
     }
     /// Where the slot of a number is.
     pub(super) fn place(&self, id: u32) -> Option<usize> {
@@ -434,36 +444,51 @@ impl Members {
         let i = self.slots.iter().position(|slot| slot.peer.bond.as_bytes() == bond)?;
         self.available(i, tried, now).then_some(i)
     }
-    /// Smooth weighted round robin among those of `among` that are usable.
-    pub(super) fn round_robin(
+    fn units(&self) -> i64 {
+        if self.fine { FINE } else { 1 }
+    }
+    /// Smooth weighted round robin among those that are usable.
+    pub(super) fn round_robin(&mut self, tried: &Tried, now: Duration) -> Option<usize> {
+        if self.slots.len() < FEW || tried.len() > MANY_TRIED {
+            return self.round_robin_among(tried, now, |_| true);
+        }
+        if self.ranks.as_ref().is_some_and(Ranks::are_old) {
+            self.unrank();
+        }
+        let units = self.units();
+        let slots = &mut self.slots;
+        let ranks = self.ranks.get_or_insert_with(|| Ranks::new(slots, units));
+        tried.places().for_each(|i| ranks.remove(slots, i));
+        let chosen = ranks.choose(slots, now);
+        tried.places().for_each(|i| ranks.settle(slots, i));
+        chosen
+    }
+    /// The same among those of `among`, with a look at each.
+    pub(super) fn round_robin_among(
         &mut self,
         tried: &Tried,
         now: Duration,
         among: impl Fn(&Slot) -> bool,
     ) -> Option<usize> {
-        let units = if self.fine { FINE } else { 1 };
-        // Once: there may be thousands of servers.
-        let retries = !tried.is_empty();
-        let mut best = None;
-        let (mut most, mut total) = (i64::MIN, 0);
-        for (i, slot) in self.slots.iter_mut().enumerate() {
-            if slot.peer.mode != Mode::Up || !slot.available(now) || retries && tried.has(i) || !among(slot) {
-                continue;
-            }
-            let Slot { peer, state, .. } = slot;
-            let share = state.share(peer, now, units);
-            state.current_weight += share;
-            total += share;
-            if state.effective_weight < peer.weight.into() {
-                state.effective_weight += 1;
-            }
-            if best.is_none() || state.current_weight > most {
-                (best, most) = (Some(i), state.current_weight);
-            }
+        self.unrank();
+        let units = self.units();
+        let slots = self.slots.iter_mut().enumerate();
+        smooth(slots.filter(|(i, slot)| !tried.has(*i) && among(slot)), now, units)
+    }
+    /// The same among the servers that have a point of the ring.
+    pub(super) fn round_robin_at(&mut self, point: u32, tried: &Tried, now: Duration) -> Option<usize> {
+        self.unrank();
+        self.ring();
+        let units = self.units();
+        let places = self.ring.as_ref()?.1.places(point);
+        if let [place] = places {
+            let slot = self.slots.get_mut(*place as usize)?;
+            let one = std::iter::once((*place as usize, slot));
+            return smooth(one.filter(|(i, _)| !tried.has(*i)), now, units);
         }
-        let best = best?;
-        self.slots[best].state.current_weight -= total;
-        Some(best)
+        let slots = self.slots.iter_mut().enumerate();
+        let here = |i: &usize| places.binary_search(&(*i as u32)).is_ok() && !tried.has(*i);
+        smooth(slots.filter(|(i, _)| here(i)), now, units)
     }
     /// Peer `i` was chosen.
     pub(super) fn take(&mut self, i: usize, now: Duration) {
@@ -473,15 +498,38 @@ impl Members {
         if now.saturating_sub(state.checked) > peer.fail_timeout.as_secs() {
             state.checked = now;
         }
+        self.settle(i);
     }
     /// The ring of the servers as they are now.
     pub(super) fn ring(&mut self) -> &Ring {
         let current = |ring: &(u32, Ring)| ring.0 == self.version;
         if !self.ring.as_ref().is_some_and(current) {
-            let servers = self.slots.iter().map(|slot| (&slot.peer.server, slot.peer.weight));
+            let servers = self.slots.iter().map(|slot| (&*slot.peer.server, slot.peer.weight));
             self.ring = Some((self.version, Ring::new(servers)));
         }
         let empty = || (self.version, Ring::default());
         &self.ring.get_or_insert_with(empty).1
     }
+}
+
+/// One choice among these slots, of which those that are not up do not count.
+fn smooth<'a>(
+    slots: impl Iterator<Item = (usize, &'a mut Slot)>,
+    now: Duration,
+    units: i64,
+) -> Option<usize> {
+    let mut best: Option<(usize, &mut Slot)> = None;
+    let mut total = 0;
+    for (i, slot) in slots {
+        if slot.peer.mode != Mode::Up || !slot.available(now) {
+            continue;
+        }
+        total += slot.grow(now, units);
+        if best.as_ref().is_none_or(|(_, best)| slot.state.current_weight > best.state.current_weight) {
+            best = Some((i, slot));
+        }
+    }
+    let (i, slot) = best?;
+    slot.state.current_weight -= total;
+    Some(i)
 }

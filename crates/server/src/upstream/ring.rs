@@ -1,42 +1,55 @@
 //! Where a key belongs: nginx's hashes of keys, and its ring of points for `hash .. consistent`.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 /// The points of a group's servers, 160 for each unit of weight (ketama, as Cache::Memcached::Fast has it).
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    points: Vec<(u32, Arc<str>)>,
+    /// Hashes, each with the number of its server.
+    points: Vec<(u32, u32)>,
+    /// The slots of each server: several addresses of one share its points.
+    places: Vec<Vec<u32>>,
 }
 
 /// Points for each unit of weight.
 const POINTS: u32 = 160;
 
 impl Ring {
-    /// The ring of these servers, each as the configuration writes it, with its weight.
-    pub fn new<'a>(servers: impl Iterator<Item = (&'a Arc<str>, u32)>) -> Ring {
-        let mut points = Vec::new();
-        for (server, weight) in servers {
-            let (host, port) = host_and_port(server);
-            let base = update(update(update(START, host.as_bytes()), &[0]), port.as_bytes());
-            let mut before = 0_u32;
-            for _ in 0..weight.saturating_mul(POINTS) {
-                before = !update(base, &before.to_le_bytes());
-                points.push((before, server.clone()));
+    /// The ring of the servers of these slots, each as the configuration writes it, with its weight.
+    pub fn new<'a>(slots: impl Iterator<Item = (&'a str, u32)>) -> Ring {
+        let (mut points, mut places) = (Vec::new(), Vec::<Vec<u32>>::new());
+        let mut numbers = HashMap::new();
+        for (place, (server, weight)) in (0..).zip(slots) {
+            let number = *numbers.entry(server).or_insert(places.len());
+            if number == places.len() {
+                places.push(Vec::new());
             }
+            places[number].push(place);
+            put_points(&mut points, server, weight, number as u32);
         }
         // Equal points are the first server's.
         points.sort_by_key(|(hash, _)| *hash);
         points.dedup_by_key(|(hash, _)| *hash);
-        Ring { points }
+        Ring { points, places }
     }
     /// The number of the first point that is not before `hash`; it may be one behind the last.
     pub fn find(&self, hash: u32) -> u32 {
         self.points.partition_point(|(point, _)| *point < hash) as u32
     }
-    /// The server at a point; after the last comes the first.
-    pub fn server(&self, point: u32) -> Option<&Arc<str>> {
-        let i = (point as usize).checked_rem(self.points.len())?;
-        self.points.get(i).map(|(_, server)| server)
+    /// The places of the slots of the server at a point, in order; after the last point comes the first.
+    pub fn places(&self, point: u32) -> &[u32] {
+        let server = (point as usize).checked_rem(self.points.len()).map(|i| self.points[i].1);
+        server.and_then(|server| self.places.get(server as usize)).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn put_points(points: &mut Vec<(u32, u32)>, server: &str, weight: u32, number: u32) {
+    let (host, port) = host_and_port(server);
+    let base = update(update(update(START, host.as_bytes()), &[0]), port.as_bytes());
+    let mut before = 0_u32;
+    for _ in 0..weight.saturating_mul(POINTS) {
+        before = !update(base, &before.to_le_bytes());
+        points.push((before, number));
     }
 }
 
@@ -109,15 +122,15 @@ mod tests {
 
     #[test]
     fn a_server_less_moves_few_keys() {
-        let servers: Vec<(Arc<str>, u32)> = (0..5).map(|i| (format!("10.0.0.{i}:80").into(), 1)).collect();
-        let all = Ring::new(servers.iter().map(|(s, w)| (s, *w)));
-        let fewer = Ring::new(servers[1..].iter().map(|(s, w)| (s, *w)));
+        let servers: Vec<String> = (0..5).map(|i| format!("10.0.0.{i}:80")).collect();
+        let all = Ring::new(servers.iter().map(|server| (server.as_str(), 1)));
+        let fewer = Ring::new(servers[1..].iter().map(|server| (server.as_str(), 1)));
         let mut moved = 0;
         for i in 0..2000 {
             let hash = crc32(format!("key {i}").as_bytes());
-            let (before, after) = (all.server(all.find(hash)), fewer.server(fewer.find(hash)));
-            if before != after {
-                assert_eq!(before, Some(&servers[0].0), "only the keys of the server that went");
+            let (before, after) = (all.places(all.find(hash)), fewer.places(fewer.find(hash)));
+            if before != [after[0] + 1] {
+                assert_eq!(before, [0], "only the keys of the server that went");
                 moved += 1;
             }
         }
