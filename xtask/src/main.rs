@@ -36,6 +36,7 @@ usage: cargo xtask <command>
   overload gate    the same, short and without nginx: everybody gets an answer
   bench [--cpu] [--latency] [--counts] [--rounds=N] [--seconds=N] [CASE..]
                    what a request costs, nginx (or $NGINX) and Plimsoll in turn
+  bench all        every case, growth and worst, and docs/bench.md of them
   bench list       the cases
   bench growth [AXIS..]   what a request costs while something grows to 10,000
   bench worst      requests made to be dear

@@ -21,6 +21,16 @@ pub struct Work {
     pub allocations: f64,
 }
 
+/// Counts on nginx and on Plimsoll at the same time: these counts do not mind company.
+pub fn on_both<T: Send>(count: impl Fn(Binary) -> Result<T> + Sync) -> Result<(T, T)> {
+    std::thread::scope(|scope| {
+        let nginx = scope.spawn(|| count(Binary::Nginx));
+        let plimsoll = count(Binary::Plimsoll);
+        let nginx = nginx.join().unwrap_or_else(|_| bail!("nginx did not start"));
+        Ok((nginx?, plimsoll?))
+    })
+}
+
 const WARM: usize = 200;
 const MEASURED: usize = 1000;
 

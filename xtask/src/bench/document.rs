@@ -11,7 +11,7 @@ use super::cases::{CASES, Case};
 use super::growth;
 use super::measure::SPECIAL;
 use super::picture;
-use super::report::{Report, Row, median};
+use super::report::{Report, Row, Spread, median};
 use super::worst;
 use crate::run::root;
 
@@ -41,9 +41,9 @@ fn text(report: &Report) -> String {
 const INTRODUCTION: &str = "# Benchmark
 
 What a request costs on nginx and on Plimsoll with the same file, and on haproxy where it has the like. Anyone can
-measure it anew: `cargo xtask bench`, `bench growth` and `bench worst`, then `bench document`, which writes this page. The files set keep-alive,
-HTTP version, buffers and logs explicitly. The servers run pinned to one core, load and origin to the other, round by
-round in turn. What was learned from the figures is in [performance.md](performance.md).
+measure it anew: `cargo xtask bench all` does everything below and writes this page, in some twenty minutes. The files set
+keep-alive, HTTP version, buffers and logs explicitly. The servers run pinned to one core, load and origin to the other,
+round by round in turn. What was learned from the figures is in [performance.md](performance.md).
 
 ";
 
@@ -167,10 +167,40 @@ fn special(text: &mut String, report: &Report) {
             let _ = writeln!(text, "| {count} | {nginx} | {plimsoll} | {:.2} |", row.ratio.median);
         }
     }
+    extrapolated(text, report);
+}
+
+/// What a machine that allows fewer connections lets one expect of 100,000.
+fn extrapolated(text: &mut String, report: &Report) {
+    const WANTED: f64 = 100_000.0;
+    let middle = |values: &[f64]| Spread::of(values).median;
+    let measured = |name: &str| {
+        let count = report.row(name, "connections")?.figure.plimsoll.first().copied()?;
+        let figure = &report.row(name, "bytes/connection")?.figure;
+        Some((count, [middle(&figure.nginx), middle(&figure.plimsoll)]))
+    };
+    let (Some((few, low)), Some((many, high))) = (measured("idle-10000"), measured("idle-100000")) else {
+        return;
+    };
+    if many <= few || many >= WANTED {
+        return;
+    }
+    // The total as a straight line through both.
+    let each = |low: f64, high: f64| {
+        let slope = (high * many - low * few) / (many - few);
+        (low * few + slope * (WANTED - few)) / WANTED
+    };
+    let (nginx, plimsoll) = (each(low[0], high[0]), each(low[1], high[1]));
+    let ratio = plimsoll / nginx;
+    let _ = writeln!(text, "| 100000, by extrapolation | {nginx:.1} | {plimsoll:.1} | {ratio:.2} |");
+    let _ = writeln!(
+        text,
+        "\nThis machine allows a process {many} connections and what they need, so that 100,000 were not tried: that line is\nthe straight one through the totals of the other two."
+    );
 }
 
 fn growing(text: &mut String, report: &Report) {
-    text.push_str("\n## As something grows\n\nUser instructions of a request (with idle connections: microseconds), nginx / Plimsoll; a request should cost as much with\n10,000 as with one.\n\n![The price of a request as something grows](growth.svg)\n\n");
+    text.push_str("\n## As something grows\n\nUser instructions of a request (callgrind), nginx / Plimsoll; a request should cost as much with 10,000 as with one.\nSmooth weighted round robin looks at every server of a group in nginx; expressions are tried one after the other in both.\n\n![The price of a request as something grows](growth.svg)\n\n");
     text.push_str("| | 1 | 10 | 100 | 1,000 | 10,000 |\n|---|---|---|---|---|---|\n");
     for line in growth::measured() {
         let _ = write!(text, "| {} |", line.title());

@@ -1,18 +1,19 @@
 //! `bench growth`: what a request costs while something about the server grows from 1 to 10,000. The price should
 //! not grow with it.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use testkit::{Binary, Server, Site};
 
 use super::cases;
-use super::count::work_of;
+use super::count::{on_both, work_of};
 use super::load;
-use super::process;
 use crate::run::{has, spinner, target};
 
 /// Something that grows.
@@ -37,11 +38,9 @@ const AXES: &[Axis] = &[
 ];
 
 /// The line of one server along one axis.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Line {
     axis: String,
-    /// What its values are.
-    unit: String,
     /// How many of it there were.
     pub points: Vec<usize>,
     /// What a request cost then.
@@ -60,24 +59,33 @@ pub fn growth(names: &[String]) -> Result<()> {
     if !has("valgrind") {
         bail!("valgrind is not installed: cargo xtask setup");
     }
-    let mut lines = Vec::new();
+    load::room_for_connections(12_000)?;
     println!("{:<12} {:>7} {:>12} {:>12} {:>6}", "", "", "nginx", "plimsoll", "ratio");
+    let mut failed = Vec::new();
     for axis in AXES.iter().filter(|axis| names.is_empty() || names.iter().any(|name| name == axis.name)) {
-        lines.push(along(axis)?);
-    }
-    let mut all = measured();
-    for line in lines {
-        match all.iter_mut().find(|old| old.axis == line.axis) {
-            Some(old) => *old = line,
-            None => all.push(line),
+        // What fails is told, and told again at the end, but takes nothing from the others.
+        if let Err(error) = along(axis) {
+            eprintln!("FAILED: {}: {error:#}", axis.name);
+            failed.push(axis.name);
         }
     }
-    fs::write(file(), serde_json::to_string_pretty(&all)? + "\n")?;
     println!("\n{}", file().display());
+    if !failed.is_empty() {
+        bail!("not measured to the end: {}", failed.join(", "));
+    }
     Ok(())
 }
 
-fn file() -> PathBuf {
+/// Keeps a line among those of earlier runs, in the order of the axes.
+fn save(line: &Line) -> Result<()> {
+    let mut all: Vec<Line> = measured().into_iter().filter(|old| old.axis != line.axis).collect();
+    all.push(line.clone());
+    all.sort_by_key(|line| AXES.iter().position(|axis| axis.name == line.axis));
+    Ok(fs::write(file(), serde_json::to_string_pretty(&all)? + "\n")?)
+}
+
+/// Where the lines are kept.
+pub fn file() -> PathBuf {
     target().join("growth.json")
 }
 
@@ -87,32 +95,28 @@ pub fn measured() -> Vec<Line> {
     read.unwrap_or_default()
 }
 
-fn along(axis: &Axis) -> Result<Line> {
-    let unit = if axis.name == "connections" { "us" } else { "instructions" };
-    let mut line = Line {
-        axis: axis.name.to_owned(),
-        unit: unit.to_owned(),
-        points: axis.points.to_vec(),
-        nginx: Vec::new(),
-        plimsoll: Vec::new(),
-    };
-    println!("{} ({unit} per request)", axis.about);
+/// Each point is saved at once.
+fn along(axis: &Axis) -> Result<()> {
+    let mut line =
+        Line { axis: axis.name.to_owned(), points: Vec::new(), nginx: Vec::new(), plimsoll: Vec::new() };
+    println!("{} (instructions per request)", axis.about);
     for point in axis.points {
         let spin = spinner(&format!("{point} {}", axis.about));
-        let (nginx, plimsoll) = ((axis.cost)(Binary::Nginx, *point)?, (axis.cost)(Binary::Plimsoll, *point)?);
+        let (nginx, plimsoll) = on_both(|binary| (axis.cost)(binary, *point))?;
         spin.finish_and_clear();
         println!("{:<12} {point:>7} {nginx:>12.1} {plimsoll:>12.1} {:>6.2}", "", plimsoll / nginx);
+        line.points.push(*point);
         line.nginx.push(nginx);
         line.plimsoll.push(plimsoll);
+        save(&line)?;
     }
-    Ok(line)
+    Ok(())
 }
 
 impl Line {
-    /// The name of its axis, and what its values are.
-    pub fn title(&self) -> String {
-        let about = AXES.iter().find(|axis| axis.name == self.axis).map_or("", |axis| axis.about);
-        format!("{about} ({} per request)", self.unit)
+    /// The name of its axis.
+    pub fn title(&self) -> &'static str {
+        AXES.iter().find(|axis| axis.name == self.axis).map_or("", |axis| axis.about)
     }
 }
 
@@ -142,8 +146,19 @@ fn site(http: &str, server: &str) -> Site {
     Site::new(format!("master_process off; {}", text(http, server)))
 }
 
+/// Requests that warm it up, and those that count.
+const REQUESTS: (usize, usize) = (50, 500);
+/// Where much is loaded by way of hashes, what that takes differs from run to run: more requests share it.
+const MANY_REQUESTS: (usize, usize) = (50, 4000);
+
 /// Instructions of a request for this target at this host, once everything is warm.
-fn instructions(binary: Binary, site: &Site, host: &str, target: &str) -> Result<f64> {
+fn instructions(
+    binary: Binary,
+    site: &Site,
+    requests: (usize, usize),
+    host: &str,
+    target: &str,
+) -> Result<f64> {
     let ask = |server: &Server, requests: usize| {
         let mut client = server.client();
         for _ in 0..requests {
@@ -151,23 +166,23 @@ fn instructions(binary: Binary, site: &Site, host: &str, target: &str) -> Result
         }
         Ok(())
     };
-    Ok(work_of(binary, site, (50, 500), ask)?.instructions)
+    Ok(work_of(binary, site, requests, ask)?.instructions)
 }
 
 fn many_servers(binary: Binary, count: usize) -> Result<f64> {
     let site = site(&servers(count), "return 404;");
-    instructions(binary, &site, &format!("s{count}.test"), "/")
+    instructions(binary, &site, MANY_REQUESTS, &format!("s{count}.test"), "/")
 }
 
 fn many_locations(binary: Binary, count: usize) -> Result<f64> {
     let text: String = (1..=count).map(|n| format!("location /part{n}/ {{ return 200 hello; }}\n")).collect();
-    instructions(binary, &site("", &text), "localhost", &format!("/part{count}/"))
+    instructions(binary, &site("", &text), REQUESTS, "localhost", &format!("/part{count}/"))
 }
 
 fn many_regexes(binary: Binary, count: usize) -> Result<f64> {
     let text: String =
         (1..=count).map(|n| format!("location ~ ^/part{n}/ {{ return 200 hello; }}\n")).collect();
-    instructions(binary, &site("", &text), "localhost", &format!("/part{count}/"))
+    instructions(binary, &site("", &text), REQUESTS, "localhost", &format!("/part{count}/"))
 }
 
 fn many_peers(binary: Binary, count: usize) -> Result<f64> {
@@ -176,13 +191,13 @@ fn many_peers(binary: Binary, count: usize) -> Result<f64> {
     let http = format!("upstream many {{ {servers} keepalive 16; keepalive_requests 100000000; }}");
     let server =
         "location / { proxy_pass http://many; proxy_http_version 1.1; proxy_set_header Connection \"\"; }";
-    instructions(binary, &site(&http, server), "localhost", "/small")
+    instructions(binary, &site(&http, server), REQUESTS, "localhost", "/small")
 }
 
 fn many_entries(binary: Binary, count: usize) -> Result<f64> {
     let entries: String = (1..=count).map(|n| format!("/entry/of/the/map/{n} value{n};\n")).collect();
     let site = site(&format!("map $uri $found {{ default none; {entries} }}"), "return 200 $found;");
-    instructions(binary, &site, "localhost", &format!("/entry/of/the/map/{count}"))
+    instructions(binary, &site, MANY_REQUESTS, "localhost", &format!("/entry/of/the/map/{count}"))
 }
 
 /// As many keys are in the zone before counting begins, and come in turn while it goes on.
@@ -198,19 +213,25 @@ fn many_keys(binary: Binary, count: usize) -> Result<f64> {
     };
     // A file: `return` answers before any limit is looked at.
     let site = site.file("html/small", "hello");
-    Ok(work_of(binary, &site, (50, 500), ask)?.instructions)
+    Ok(work_of(binary, &site, REQUESTS, ask)?.instructions)
 }
 
-/// Microseconds per request, as the kernel has a part in this one.
+/// While so many others have been answered once and wait.
 fn many_connections(binary: Binary, count: usize) -> Result<f64> {
-    let case = &cases::CASES[0];
-    let server = binary.serve(case.site("127.0.0.1:1", false));
-    process::pin(&server.processes(), 0)?;
-    let others = load::idle(&server, count)?;
-    load::run(server.port(), case, Some(1), 1)?;
-    let before = process::cpu_nanoseconds(&server.processes())?;
-    let requests = load::run(server.port(), case, Some(1), 2)?;
-    let spent = process::cpu_nanoseconds(&server.processes())? - before;
-    drop(others);
-    Ok(spent as f64 / 1000.0 / requests as f64)
+    // One server after the other: this process may not have so many descriptors twice.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock();
+    let site = site("", "location / { return 200 hello; }");
+    // They outlive their server: how many it would still see close is left to chance.
+    let others = RefCell::new(Vec::new());
+    let ask = |server: &Server, requests: usize| {
+        drop(others.take());
+        others.replace(load::idle(server, count)?);
+        let mut client = server.client();
+        for _ in 0..requests {
+            client.get("/");
+        }
+        Ok(())
+    };
+    Ok(work_of(binary, &site, REQUESTS, ask)?.instructions)
 }

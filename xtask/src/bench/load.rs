@@ -152,6 +152,21 @@ pub fn idle(server: &Server, count: usize) -> Result<Vec<TcpStream>> {
     (0..count).map(&mut open).collect()
 }
 
+/// How many connections this process and the servers it starts may have: raises the limits if it is allowed to.
+pub fn room_for_connections(wanted: usize) -> Result<usize> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let need = wanted as u64 + 2000;
+    let raised =
+        Rlimit { current: Some(need), maximum: Some(limit.maximum.map_or(need, |hard| hard.max(need))) };
+    if limit.current.is_none_or(|current| current >= need) || setrlimit(Resource::Nofile, raised).is_ok() {
+        return Ok(wanted);
+    }
+    let hard = limit.maximum.unwrap_or(need);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(hard), maximum: Some(hard) })?;
+    Ok(usize::try_from(hard)?.saturating_sub(2000))
+}
+
 fn from_address(source: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
     let (peer, local) = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((source, 0)));
     let (socket, _) = sys::net::connect_from(peer, Some(local))?;

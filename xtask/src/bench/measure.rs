@@ -48,7 +48,7 @@ const KINDS: [&str; 3] = ["--cpu", "--latency", "--counts"];
 impl Plan {
     /// Reads `[--cpu] [--latency] [--counts] [--rounds=N] [--seconds=N] [NAME..]`.
     pub fn from_arguments(arguments: &[String]) -> Result<Plan> {
-        let mut plan = Plan { names: Vec::new(), rounds: 5, seconds: 2, what: Vec::new() };
+        let mut plan = Plan { names: Vec::new(), rounds: 5, seconds: 1, what: Vec::new() };
         for argument in arguments {
             if let Some(kind) = KINDS.iter().find(|kind| *kind == argument) {
                 plan.what.push(kind);
@@ -68,6 +68,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The same for every case.
+    pub fn of_every_case(self) -> Plan {
+        Plan { names: Vec::new(), ..self }
+    }
+
     fn wants(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|n| n == name)
     }
@@ -80,7 +85,7 @@ impl Plan {
 fn known(name: &str) -> bool {
     cases::named(name).is_some()
         || SPECIAL.iter().any(|(special, _)| *special == name)
-        || ["growth", "worst"].contains(&name)
+        || ["all", "growth", "worst"].contains(&name)
         || super::growth::known(name)
 }
 
@@ -105,24 +110,13 @@ pub fn measure(plan: &Plan) -> Result<()> {
         }
         report.save()?;
     }
-    for (name, count) in [("idle-10000", 10_000), ("idle-100000", 100_000)] {
-        if plan.wants(name) && plan.measures("--cpu") {
-            let count = room_for_connections(count)?;
-            report.add(name, "connections", Figure::single(count as f64, count as f64));
-            report.add(name, "bytes/connection", idle(count)?);
+    for (name, _) in SPECIAL.iter().filter(|(name, _)| plan.wants(name)) {
+        if let Err(error) = special(name, plan, &mut report) {
+            eprintln!("FAILED: {name}: {error:#}");
+            failed.push(name);
         }
+        report.save()?;
     }
-    if plan.wants("start") && plan.measures("--cpu") {
-        let spin = spinner("start and reload with 10,000 servers");
-        let (start, reload) = start::times(plan.rounds)?;
-        spin.finish_and_clear();
-        report.add("start", "start ms", start);
-        report.add("start", "reload ms", reload);
-    }
-    if plan.wants("reload") && plan.measures("--latency") {
-        reload(plan, &mut report)?;
-    }
-    report.save()?;
     println!("\nall rounds: {}", Report::path().display());
     if !failed.is_empty() {
         bail!("not measured: {}", failed.join(", "));
@@ -136,6 +130,28 @@ fn origin() -> Result<(Server, String)> {
     process::pin(&origin.processes(), LOAD_PROCESSOR)?;
     let address = format!("127.0.0.1:{}", origin.port());
     Ok((origin, address))
+}
+
+/// One of [`SPECIAL`].
+fn special(name: &str, plan: &Plan, report: &mut Report) -> Result<()> {
+    match name {
+        "idle-10000" | "idle-100000" if plan.measures("--cpu") => {
+            let wanted = if name == "idle-10000" { 10_000 } else { 100_000 };
+            let count = load::room_for_connections(wanted)?;
+            report.add(name, "connections", Figure::single(count as f64, count as f64));
+            report.add(name, "bytes/connection", idle(count)?);
+        }
+        "start" if plan.measures("--cpu") => {
+            let spin = spinner("start and reload with 10,000 servers");
+            let (start, reload) = start::times(plan.rounds)?;
+            spin.finish_and_clear();
+            report.add(name, "start ms", start);
+            report.add(name, "reload ms", reload);
+        }
+        "reload" if plan.measures("--latency") => reload(plan, report)?,
+        _ => {}
+    }
+    Ok(())
 }
 
 fn one_case(case: &Case, plan: &Plan, report: &mut Report) -> Result<()> {
@@ -271,8 +287,7 @@ fn counts(case: &Case, origin: &str, report: &mut Report) -> Result<()> {
     }
     if has("valgrind") {
         let spin = spinner(&format!("{}: instructions", case.name));
-        let (nginx, plimsoll) =
-            (count::work(Binary::Nginx, case, origin)?, count::work(Binary::Plimsoll, case, origin)?);
+        let (nginx, plimsoll) = count::on_both(|binary| count::work(binary, case, origin))?;
         spin.finish_and_clear();
         report.add(case.name, "instructions", Figure::single(nginx.instructions, plimsoll.instructions));
         report.add(case.name, "allocations", Figure::single(nginx.allocations, plimsoll.allocations));
@@ -305,21 +320,6 @@ fn idle(count: usize) -> Result<Figure> {
     }
     spin.finish_and_clear();
     Ok(figure)
-}
-
-/// How many connections this process and the servers it starts may have: raises the limits if it is allowed to.
-fn room_for_connections(wanted: usize) -> Result<usize> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let need = wanted as u64 + 2000;
-    let raised =
-        Rlimit { current: Some(need), maximum: Some(limit.maximum.map_or(need, |hard| hard.max(need))) };
-    if limit.current.is_none_or(|current| current >= need) || setrlimit(Resource::Nofile, raised).is_ok() {
-        return Ok(wanted);
-    }
-    let hard = limit.maximum.unwrap_or(need);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(hard), maximum: Some(hard) })?;
-    Ok(usize::try_from(hard)?.saturating_sub(2000))
 }
 
 /// Latencies at half of nginx's greatest rate while the configuration is loaded five times a second.

@@ -20,6 +20,7 @@ mod tls;
 pub mod worst;
 
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
@@ -44,11 +45,36 @@ pub fn bench(arguments: &[String]) -> Result<()> {
             bail!("{program} is not installed: cargo xtask setup");
         }
     }
-    with_plimsoll("bench", arguments, || match plan.names.first().map(String::as_str) {
+    with_plimsoll("bench", arguments, move || match plan.names.first().map(String::as_str) {
         Some("growth") => growth::growth(&plan.names[1..]),
         Some("worst") => worst::worst(),
+        Some("all") => all(&plan.of_every_case()),
         _ => measure::measure(&plan),
     })
+}
+
+/// Everything that docs/bench.md shows, and the page. What failed is told at the end, and left out.
+fn all(plan: &Plan) -> Result<()> {
+    let begun = Instant::now();
+    Report::forget()?;
+    let mut failed = Vec::new();
+    let steps: [(&str, &dyn Fn() -> Result<()>); 3] = [
+        ("cases", &|| measure::measure(plan)),
+        ("growth", &|| growth::growth(&[])),
+        ("worst", &|| worst::worst()),
+    ];
+    for (name, step) in steps {
+        if let Err(error) = step() {
+            eprintln!("FAILED: {name}: {error:#}");
+            failed.push(name);
+        }
+        eprintln!("{name}: {} s since the beginning", begun.elapsed().as_secs());
+    }
+    document::write(&Report::load()?)?;
+    if !failed.is_empty() {
+        bail!("not measured to the end: {}", failed.join(", "));
+    }
+    Ok(())
 }
 
 fn list() {
@@ -58,6 +84,7 @@ fn list() {
     for (name, about) in SPECIAL {
         println!("{name:<18} {about}");
     }
+    println!("{:<18} all of these, growth and worst, and docs/bench.md of them", "all");
     println!("{:<18} the price of a request with 1 to 10,000 of something", "growth");
     println!("{:<18} requests made to be dear", "worst");
 }

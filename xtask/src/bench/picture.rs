@@ -79,12 +79,13 @@ pub fn ratios(report: &Report) -> String {
     svg + "</svg>\n"
 }
 
-/// The price of a request along each axis, both scales logarithmic in the number and linear in the price.
+/// The price of a request along each axis: logarithmic in the number, linear in the price, and from nothing.
 pub fn growth(lines: &[Line]) -> String {
-    const WIDTH: f64 = 300.0;
+    const WIDTH: f64 = 360.0;
     const HEIGHT: f64 = 190.0;
     let rows = lines.len().div_ceil(2) as f64;
-    let mut svg = open(2.0 * WIDTH + 20.0, 44.0 + rows * HEIGHT, "Price of a request as something grows");
+    let mut svg =
+        open(2.0 * WIDTH + 20.0, 44.0 + rows * HEIGHT, "Instructions of a request as something grows");
     for (index, line) in lines.iter().enumerate() {
         let (left, top) = (10.0 + WIDTH * (index % 2) as f64, 44.0 + HEIGHT * (index / 2) as f64);
         small_plot(&mut svg, line, left, top);
@@ -112,22 +113,24 @@ fn small_plot(svg: &mut String, line: &Line, left: f64, top: f64) {
             bottom + 16.0
         );
     }
+    let height = |value: f64| bottom - HEIGHT * value / most;
+    let at = |(point, value): (&usize, &f64)| {
+        format!("{:.1},{:.1}", left + WIDTH * (*point as f64).log10() / decades, height(*value))
+    };
+    let mut labels = Vec::new();
     for (name, values) in [("nginx", &line.nginx), ("plimsoll", &line.plimsoll)] {
-        let at = |(point, value): (&usize, &f64)| {
-            let x = left + WIDTH * (*point as f64).log10() / decades;
-            format!("{x:.1},{:.1}", bottom - HEIGHT * value / most)
-        };
         let path: Vec<String> = line.points.iter().zip(values).map(at).collect();
         let _ = write!(svg, "<polyline class=\"line {name}\" points=\"{}\"/>", path.join(" "));
-        if let Some(last) = values.last() {
-            let y = bottom - HEIGHT * last / most;
-            let _ = write!(
-                svg,
-                "<text class=\"dim\" x=\"{}\" y=\"{:.1}\">{name}</text>",
-                left + WIDTH + 6.0,
-                y + 4.0
-            );
-        }
+        labels.extend(values.last().map(|last| (height(*last) + 4.0, name, last)));
+    }
+    labels.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut free = f64::MIN;
+    for (y, name, last) in labels {
+        // One below the other where both lines end at the same height.
+        let y = y.max(free);
+        free = y + 14.0;
+        let x = left + WIDTH + 6.0;
+        let _ = write!(svg, "<text class=\"dim\" x=\"{x}\" y=\"{y:.1}\">{name} {last:.0}</text>");
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::cases;
+use super::{cases, growth, worst};
 use crate::run::target;
 
 /// One quantity, measured on the servers in the same rounds.
@@ -96,6 +96,16 @@ impl Report {
         let text =
             fs::read(&path).with_context(|| format!("{}: run cargo xtask bench first", path.display()))?;
         serde_json::from_slice(&text).with_context(|| path.display().to_string())
+    }
+
+    /// From now on there is nothing that was measured before: neither cases, nor growth, nor the worst.
+    pub fn forget() -> Result<()> {
+        for file in [Report::path(), growth::file(), worst::file()] {
+            if file.exists() {
+                fs::remove_file(&file).with_context(|| file.display().to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds a row and shows it; an older one of the same quantity is replaced.

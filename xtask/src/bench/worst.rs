@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use testkit::{Binary, Server, Site};
 
-use super::count::work_of;
+use super::count::{on_both, work_of};
 use crate::run::{has, spinner, target};
 
 /// A pair of requests to the same server.
@@ -155,8 +155,13 @@ pub fn worst() -> Result<()> {
     let mut prices = Vec::new();
     for pair in PAIRS {
         println!("{}", pair.about);
-        let both = |binary| both(binary, pair);
-        let (nginx, plimsoll) = (both(Binary::Nginx)?, both(Binary::Plimsoll)?);
+        let spin = spinner(pair.about);
+        let (nginx, plimsoll) = on_both(|binary| both(binary, pair))?;
+        spin.finish_and_clear();
+        for (binary, (ordinary, worst)) in [(Binary::Nginx, nginx), (Binary::Plimsoll, plimsoll)] {
+            let times = worst / ordinary;
+            println!("  {:<10} {ordinary:>13.0} {worst:>13.0} {times:>8.1} times", binary.name());
+        }
         prices.push(Price { about: pair.about.to_owned(), nginx, plimsoll });
         // At once: on a busy machine a client may lose patience with what valgrind makes of the next one.
         fs::write(file(), serde_json::to_string_pretty(&prices)? + "\n")?;
@@ -166,15 +171,11 @@ pub fn worst() -> Result<()> {
 }
 
 fn both(binary: Binary, pair: &Pair) -> Result<(f64, f64)> {
-    let spin = spinner(binary.name());
-    let (ordinary, worst) = (cost(binary, pair, (pair.ordinary)())?, cost(binary, pair, (pair.worst)())?);
-    spin.finish_and_clear();
-    let times = worst / ordinary;
-    println!("  {:<10} {ordinary:>13.0} {worst:>13.0} {times:>8.1} times", binary.name());
-    Ok((ordinary, worst))
+    Ok((cost(binary, pair, (pair.ordinary)())?, cost(binary, pair, (pair.worst)())?))
 }
 
-fn file() -> PathBuf {
+/// Where the prices are kept.
+pub fn file() -> PathBuf {
     target().join("worst.json")
 }
 
