@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::Handle;
 use crate::entries::{State, Waiting};
@@ -134,7 +135,7 @@ impl<R> Socket<R> {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let size = buffer.len();
-        let outcome = retry(|| rustix::io::read(&self.fd, &mut *buffer));
+        let outcome = retry(|| recv(&self.fd, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n));
         self.note_read(&outcome, size);
         outcome
     }
@@ -156,7 +157,9 @@ impl<R> Socket<R> {
         }
         buffer.reserve(1);
         let size = buffer.capacity() - buffer.len();
-        let outcome = retry(|| rustix::io::read(&self.fd, rustix::buffer::spare_capacity(buffer)));
+        let outcome = retry(|| {
+            recv(&self.fd, rustix::buffer::spare_capacity(buffer), RecvFlags::empty()).map(|(n, _)| n)
+        });
         self.note_read(&outcome, size);
         outcome
     }
@@ -170,7 +173,7 @@ impl<R> Socket<R> {
 
     /// Writes what there is room for.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_out(bytes.len(), || rustix::io::write(&self.fd, bytes))
+        self.try_out(bytes.len(), || send(&self.fd, bytes, SendFlags::NOSIGNAL))
     }
 
     /// Writes what there is room for from several pieces, of the first 1024.
@@ -183,8 +186,8 @@ impl<R> Socket<R> {
     /// Sends bytes that more will follow at once (a head before its file): the kernel may hold back a part of a packet
     /// until then. Sockets only.
     pub fn try_send_more(&self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = rustix::net::SendFlags::MORE | rustix::net::SendFlags::NOSIGNAL;
-        self.try_out(bytes.len(), || rustix::net::send(&self.fd, bytes, flags))
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        self.try_out(bytes.len(), || send(&self.fd, bytes, flags))
     }
 
     /// Sends up to `count` bytes of a file from `offset`, which moves on. 0 is the end of the file.
