@@ -7,9 +7,11 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Binary, Client, each, eventually, within};
+use testkit::http2::{Frames, kind};
+use testkit::{Binary, Client, Origin, each, eventually, within};
 
 const CONF: &str = "daemon off; pid run.pid; error_log error.log debug; events { worker_connections 128; }
     http { access_log access.log; root html; client_body_temp_path body_temp; proxy_temp_path proxy_temp;
@@ -147,4 +149,135 @@ fn a_worker_works_where_it_is_told() {
         eventually("its folder", || folder().as_os_str() == "/usr");
         assert_eq!(server.get("/").text(), "on");
     });
+}
+
+/// A client of what a configuration that was replaced began, and its request.
+struct Begun {
+    client: Client,
+    target: &'static str,
+}
+
+/// An application that begins everything and ends nothing: one path is never answered, one never to its end, one is a tunnel.
+fn endless() -> Origin {
+    Origin::wires(|wire| {
+        let Ok(Some(request)) = wire.read_request() else { return };
+        let head = match request.target.as_str() {
+            "/none" => "",
+            "/part" => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart",
+            _ => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\nwelcome",
+        };
+        let _ = wire.send(head);
+        while let Ok(bytes) = wire.read_some(4096) {
+            if bytes.is_empty() || wire.send(bytes).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+fn begin(server: &testkit::Server, origin: &Origin, target: &'static str) -> Begun {
+    let mut client = server.client();
+    let before = origin.open_connections();
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n"));
+    origin.wait_open(before + 1);
+    if target != "/none" {
+        client.wire().read_through(if target == "/part" { b"part" } else { b"welcome" }).unwrap();
+    }
+    Begun { client, target }
+}
+
+/// What a configuration began lasts so long after it was replaced, and no longer; what the next one began goes on.
+#[test]
+fn what_an_old_configuration_began_ends_in_time() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    each(|binary| {
+        let origin = endless();
+        let text = |number: usize| {
+            format!(
+                "worker_processes 1; worker_shutdown_timeout 300ms; http {{ log_format f '$uri $status $body_bytes_sent'; \
+                 access_log logs/access.log f; server {{ listen 127.0.0.1:%%PORT%%; location = / {{ return 200 {number}; }} \
+                 location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
+                 proxy_set_header Connection upgrade; proxy_read_timeout 1h; proxy_buffering off; }} }} }}",
+                origin.address()
+            )
+        };
+        let server = binary.serve(text(1));
+        let old = ["/none", "/part", "/tunnel"].map(|target| begin(&server, &origin, target));
+        server.reload(&text(2));
+        let reloaded = Instant::now();
+        // Until then the old one still accepts.
+        server.error_log().wait_for(match binary {
+            Binary::Plimsoll => "reconfigured",
+            Binary::Nginx => "gracefully shutting down",
+        });
+        let mut new = begin(&server, &origin, "/tunnel");
+        for mut begun in old {
+            let _ = begun.client.read_to_end();
+            assert!(reloaded.elapsed() >= LIMIT / 2, "{binary:?} {} ended at once", begun.target);
+        }
+        new.client.send("still there");
+        assert_eq!(new.client.read(11), b"still there");
+        let mut lines = Vec::new();
+        eventually("the log lines", || {
+            lines = server.access_log().lines();
+            lines.retain(|line| !line.starts_with("/ "));
+            lines.len() == 3
+        });
+        lines.sort();
+        assert_eq!(lines, ["/none 000 0", "/part 200 4", "/tunnel 101 7"], "{binary:?}");
+    });
+}
+
+/// Not compared: with nginx the connections end with their worker.
+#[test]
+fn connections_outlast_what_an_old_configuration_began() {
+    for binary in Binary::wanted().into_iter().filter(|b| *b == Binary::Plimsoll) {
+        let origin = endless();
+        let text = |number: usize| {
+            format!(
+                "worker_processes 1; worker_shutdown_timeout 50ms; http {{ http2 on; server {{ listen 127.0.0.1:%%PORT%%; \
+                 location = / {{ return 200 {number}; }} \
+                 location / {{ proxy_pass http://{}; proxy_buffering off; }} }} }}",
+                origin.address()
+            )
+        };
+        let server = binary.serve(text(1));
+        let mut idle = server.client();
+        assert_eq!(idle.get("/").text(), "1");
+        let mut streams = Frames::connect(&server, &[]);
+        streams.request(1, "GET", "/part", &[], true);
+        assert_eq!(streams.wait(kind::DATA, 1).payload, b"part");
+        server.reload(&text(2));
+        streams.wait(kind::RST_STREAM, 1);
+        streams.request(3, "GET", "/", &[], true);
+        assert_eq!(streams.answer(3).1, b"2");
+        assert_eq!(idle.get("/").text(), "2");
+    }
+}
+
+/// A client that is still sending when it is told to go is listened to for a while, as the configuration in force says: that it
+/// came under another one, with fewer locations, is no matter.
+#[test]
+fn an_http2_connection_ends_under_the_newest_configuration() {
+    for binary in Binary::wanted().into_iter().filter(|b| *b == Binary::Plimsoll) {
+        let text = |number: usize| {
+            let places: String =
+                (1..number).map(|i| format!("location = /{i} {{ return 200 {i}; }} ")).collect();
+            format!(
+                "worker_processes 1; http {{ http2 on; server {{ listen 127.0.0.1:%%PORT%%; {places} \
+                 location / {{ return 200 new; }} }} }}"
+            )
+        };
+        let server = binary.serve(text(1));
+        let mut streams = Frames::connect(&server, &[]);
+        streams.request(1, "GET", "/", &[], true);
+        assert_eq!(streams.answer(1).1, b"new");
+        server.reload(&text(20));
+        server.error_log().wait_for("reconfigured");
+        assert_eq!(server.get("/19").text(), "19");
+        streams.try_send(kind::DATA, 0, 0, b"to no stream").unwrap();
+        streams.wait(kind::GOAWAY, 0);
+        assert_eq!(server.get("/").text(), "new");
+        assert!(!server.error_log().text().contains("panicked"));
+    }
 }

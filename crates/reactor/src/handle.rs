@@ -55,6 +55,8 @@ pub(crate) struct Inner<R> {
     pub(crate) listeners: RefCell<Listeners>,
     pub(crate) doorbell: Arc<Doorbell>,
     pub(crate) calls: Arc<Calls<R>>,
+    /// Every task is to be polled.
+    pub(crate) waking: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
 }
 
@@ -79,6 +81,7 @@ impl<R: 'static> Handle<R> {
             listeners: RefCell::default(),
             calls: Arc::new(Calls::new(doorbell.clone())),
             doorbell,
+            waking: Cell::new(false),
             stopping: Cell::new(false),
         })))
     }
@@ -221,6 +224,13 @@ impl<R> Handle<R> {
     /// Runs a future in the background. It is boxed: meant for what lasts, not for each request.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         self.0.spawned.borrow_mut().push_back(Box::pin(future));
+    }
+
+    /// Has every task polled once more, in the next turn: what it waits for may have changed without a sign.
+    pub fn wake_all(&self) {
+        self.0.waking.set(true);
+        // With something to do there is a next turn at once.
+        self.spawn(async {});
     }
 
     /// Ends after `duration`, never early.

@@ -261,6 +261,10 @@ where
 
     /// Polls what was woken, handed over or spawned, but only so many before the poller is looked at again.
     fn poll_tasks(&mut self) {
+        if self.handle.0.waking.take() {
+            self.served.wake_all();
+            self.background.wake_all();
+        }
         for _ in 0..POLLS {
             let ready = next_ready();
             let handed = self.handle.0.handed.borrow_mut().pop_front();

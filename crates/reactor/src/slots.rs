@@ -71,6 +71,12 @@ impl<F: Future<Output = ()>> Slots<F> {
         }
     }
 
+    /// Wakes every task.
+    pub(crate) fn wake_all(&self) {
+        let busy = self.slots.iter().filter(|slot| slot.place.as_ref().is_some_and(|place| place.is_some()));
+        busy.for_each(|slot| slot.waker.wake_by_ref());
+    }
+
     fn grow(&mut self) -> u32 {
         let number = self.slots.len() as u32;
         let task = Arc::new(TaskWaker::new(number | self.kind, self.doorbell.clone()));

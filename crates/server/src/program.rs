@@ -7,7 +7,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use conf::{Error, Inputs, Scope, Source, Tables, Tree, Warnings};
 use serde::{Deserialize, Serialize};
@@ -140,8 +139,6 @@ pub struct Program {
     pub blocking: Option<(usize, usize)>,
     /// Cores of each thread.
     pub affinity: Option<Affinity>,
-    /// `worker_shutdown_timeout`
-    pub shutdown_timeout: Option<Duration>,
     /// `working_directory`
     pub working_directory: Option<PathBuf>,
     /// `env`
@@ -237,7 +234,6 @@ fn program(root: &Scope, tree: Tree, call: &Call, generation: Generation, inputs
         priority: main.worker_priority.written().copied(),
         blocking: root.shared::<Pools>().size(),
         affinity: main.worker_cpu_affinity.written().cloned(),
-        shutdown_timeout: main.worker_shutdown_timeout.written().map(|ms| Duration::from_millis(*ms)),
         working_directory: main.working_directory.written().cloned(),
         env: root.conf::<process::Env>().map(|e| e.0.clone()).unwrap_or_default(),
         temp_paths: generation.temp_paths.clone(),

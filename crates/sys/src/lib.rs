@@ -15,4 +15,4 @@ pub mod process;
 pub mod service;
 pub mod signal;
 pub mod sock_diag;
-mod unsafe_options;
+mod unsafe_calls;

@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, sockopt,
 };
 
-use crate::unsafe_options::{set_int, tcp_info};
+use crate::unsafe_calls::{set_int, tcp_info};
 
 /// Who connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,3 +9,8 @@ pub fn thread_id() -> i32 {
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_str().unwrap_or("").to_owned()
 }
+
+/// Gives the system back the memory that was freed: after what took much of it for a moment.
+pub fn give_memory_back() {
+    crate::unsafe_calls::trim_heap();
+}

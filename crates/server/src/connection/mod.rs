@@ -10,6 +10,7 @@ mod head;
 mod refusal;
 mod understand;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use crate::log::{Action, Context, Level};
 use crate::modules::core::lingering::Close;
 use crate::modules::ssl::{self, Tls};
 use crate::proxy_protocol::Proxied;
+use crate::worker::over::unless_over;
 use crate::worker::thread::{Serving, Thread};
 use crate::worker::{Seat, admission};
 
@@ -95,7 +97,7 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
             // A task of its own: this one has room for a request, which a conversation does not need.
             return thread.handle.clone().spawn(speak_http2(thread.serving(), thread, request));
         }
-        Ok(()) => converse(&mut request).await,
+        Ok(()) => converse(&thread, &mut request).await,
         Err(()) => Ending::Close,
     };
     match ending {
@@ -107,13 +109,12 @@ pub async fn serve(thread: Rc<Thread>, woken: reactor::Woken<Rest>) {
 }
 
 async fn speak_http2(serving: Serving, thread: Rc<Thread>, request: Box<Request>) {
-    let (mut request, sending) = http2::serve(&thread, request).await;
+    let lingering = http2::serve(&thread, request).await;
     drop(serving);
-    match sending {
-        true => Box::pin(linger(&mut request)).await,
-        false => request.client.close(),
+    if let Some(mut request) = lingering {
+        Box::pin(linger(&mut request)).await;
+        thread.give_request(request);
     }
-    thread.give_request(request);
 }
 
 /// How long a connection may take for its first byte before it has to give way to others.
@@ -172,12 +173,12 @@ async fn prologue(request: &mut Request) -> Result<(), ()> {
     Ok(())
 }
 
-async fn converse(request: &mut Request) -> Ending {
+async fn converse(thread: &Thread, request: &mut Request) -> Ending {
     loop {
-        let ending = match read_head(request).await {
-            Ok(true) => one(request).await,
-            Ok(false) => return Ending::Close,
-            Err(bad) => refused(request, bad).await,
+        let number = request.generation.number;
+        let Some(ending) = unless_over(thread, number, pin!(next(request))).await else {
+            phases::cut_off(request);
+            return Ending::Close;
         };
         if !matches!(ending, Ending::Rest(_)) || request.unread == request.buffer.len() {
             return ending;
@@ -191,8 +192,24 @@ async fn converse(request: &mut Request) -> Ending {
     }
 }
 
+/// The next request, from its first byte.
+async fn next(request: &mut Request) -> Ending {
+    match read_head(request).await {
+        Ok(true) => one(request).await,
+        Ok(false) => Ending::Close,
+        Err(bad) => refused(request, bad).await,
+    }
+}
+
 /// Serves one stream of HTTP/2: a request whose head was read by others.
-pub async fn serve_stream(request: &mut Request, head: http2::gather::Head) {
+pub async fn serve_stream(thread: &Thread, request: &mut Request, head: http2::gather::Head) {
+    let number = request.generation.number;
+    if unless_over(thread, number, pin!(stream(request, head))).await.is_none() {
+        phases::cut_off(request);
+    }
+}
+
+async fn stream(request: &mut Request, head: http2::gather::Head) {
     begin(request);
     let by_name = choose_default_server(request);
     let received = http2::head::receive(request, head, by_name);

@@ -90,6 +90,21 @@ pub async fn refuse(request: &mut Request, status: u16) {
     finish(request, Next::Status(status)).await;
 }
 
+/// Attached to a request whose time was over before there was an answer.
+pub struct CutOff;
+
+/// Ends a request whose time is over, wherever it is: what became of it is logged.
+pub fn cut_off(request: &mut Request) {
+    request.aborted = true;
+    request.keep(CutOff);
+    request.keep_alive = false;
+    if request.is_under_way() && request.depth == 0 {
+        let now = request.thread.handle.now();
+        request.upstream.end_at(now);
+        log(request);
+    }
+}
+
 /// Logs a request that is not answered.
 pub fn give_up(request: &mut Request, status: u16) {
     request.response.status = status;

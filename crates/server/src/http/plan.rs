@@ -18,7 +18,7 @@ use crate::modules::{
 };
 use crate::upstream::Group;
 use crate::worker::generation::Compiler;
-use crate::worker::thread::LocalGeneration;
+use crate::worker::local::LocalGeneration;
 
 /// Which plan, in the tables of one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

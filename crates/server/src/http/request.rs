@@ -23,7 +23,8 @@ use crate::flow::Flow;
 use crate::log::{Action, Context, Level};
 use crate::modules::core::Core;
 use crate::modules::headers_more;
-use crate::worker::thread::{LocalGeneration, Thread};
+use crate::worker::local::LocalGeneration;
+use crate::worker::thread::Thread;
 
 /// One request of one client, and the answer it is getting.
 pub struct Request {
@@ -94,8 +95,8 @@ pub struct Request {
     pub limit_rate: Option<u64>,
     /// Bytes sent to the client, head included (`$bytes_sent`).
     pub sent: u64,
-    /// Bytes of the body sent (`$body_bytes_sent`).
-    pub body_sent: u64,
+    /// How many of them are the head's.
+    pub head_length: u64,
     /// Whether the response's head went out already.
     pub head_sent: bool,
     /// What is being done, for the error log.
@@ -202,7 +203,7 @@ impl Request {
             keep_alive: false,
             limit_rate: None,
             sent: 0,
-            body_sent: 0,
+            head_length: 0,
             head_sent: false,
             action: Action::None,
             logging: false,
@@ -276,7 +277,7 @@ impl Request {
         self.keep_alive = false;
         self.limit_rate = None;
         self.sent = 0;
-        self.body_sent = 0;
+        self.head_length = 0;
         self.head_sent = false;
         self.logging = false;
         self.aborted = false;
@@ -310,6 +311,10 @@ impl Request {
         // Empty lines before the request do not count.
         let added = self.kept::<headers_more::input::Added>().map_or(0, |added| added.0);
         (self.head.length - added - self.head.line.start as usize) as u64 + self.body.consumed
+    }
+    /// Bytes of the body sent (`$body_bytes_sent`).
+    pub fn body_sent(&self) -> u64 {
+        if self.head_sent { self.sent.saturating_sub(self.head_length) } else { 0 }
     }
     /// The request line without its end; as far as it came, if it is not complete or none (`$request`).
     pub fn line(&self) -> &[u8] {
@@ -441,6 +446,20 @@ impl Request {
     pub fn use_client(&mut self, client: Client, generation: Rc<LocalGeneration>) {
         self.client = client;
         self.generation = generation;
+    }
+    /// Only its log line is left to be written: of its configuration it keeps what that needs, and the rest may go.
+    pub fn let_configuration_go(&mut self) {
+        if self.core().post_action.is_some() {
+            return;
+        }
+        let residue = self.generation.residue(self.server, self.plan, self.client.listener);
+        if let Some(residue) = residue {
+            (self.generation, self.server, self.plan) = (residue, ServerId(0), PlanId(0));
+        }
+    }
+    /// Whether it is being answered, and its log line not yet written.
+    pub fn is_under_way(&self) -> bool {
+        self.stage == Stage::Writing && !self.logging
     }
     /// Room for the variables of the request's configuration.
     pub fn prepare_values(&mut self) {

@@ -17,7 +17,8 @@ use crate::log::{self, Level};
 use crate::modules::http2::Http2;
 use crate::modules::ssl::words::ReadFailed;
 use crate::worker::admission;
-use crate::worker::thread::{LocalGeneration, Thread};
+use crate::worker::local::LocalGeneration;
+use crate::worker::thread::Thread;
 
 mod conversation;
 pub mod deadline;
@@ -71,8 +72,8 @@ pub async fn begins(request: &mut Request) -> bool {
 }
 
 /// Serves a connection until it is to close. The request is given back meanwhile, and another one holds the client
-/// afterwards. `true`: the client may still be sending.
-pub async fn serve(thread: &Rc<Thread>, mut request: Box<Request>) -> (Box<Request>, bool) {
+/// afterwards, if that may still be sending.
+pub async fn serve(thread: &Rc<Thread>, mut request: Box<Request>) -> Option<Box<Request>> {
     // Each stream claims what it needs itself.
     request.client.spare();
     let first = request.buffer.split_off(0);
@@ -81,13 +82,22 @@ pub async fn serve(thread: &Rc<Thread>, mut request: Box<Request>) -> (Box<Reque
     thread.give_request(request);
     let conversation = Conversation::new(thread.clone(), client);
     let mut speaker = Speaker::new(conversation.clone(), first, &generation);
+    drop(generation);
     std::future::poll_fn(|cx| speaker.poll(cx)).await;
     let sending = speaker.sending;
     conversation.end();
     drop(speaker);
+    let mut client = conversation.take_client();
+    // What follows is as the configuration in force has it; where nobody listens any more, nothing does.
+    let Some(generation) = thread.generation_at(client.listener).filter(|_| sending) else {
+        client.close();
+        return None;
+    };
+    let default_server = generation.shared.listener(client.listener).default_server;
     let mut request = thread.request();
-    request.use_client(conversation.take_client(), generation);
-    (request, sending)
+    request.plan = generation.shared.server(default_server).plan;
+    request.use_client(client, generation);
+    Some(request)
 }
 
 /// Drives one connection.

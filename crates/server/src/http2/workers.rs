@@ -7,7 +7,8 @@ use std::task::{Poll, Waker};
 use super::gather::Head;
 use crate::connection;
 use crate::http::client::Client;
-use crate::worker::thread::{LocalGeneration, Thread};
+use crate::worker::local::LocalGeneration;
+use crate::worker::thread::Thread;
 
 /// So many wait at most, for each thread.
 const MOST: usize = 256;
@@ -70,7 +71,7 @@ async fn work(thread: Rc<Thread>, first: Job) {
 async fn one(thread: &Rc<Thread>, Job(client, head, generation): Job) {
     let mut request = thread.request();
     request.use_client(client, generation);
-    connection::serve_stream(&mut request, head).await;
+    connection::serve_stream(thread, &mut request, head).await;
     drop(request.client.take());
     thread.give_request(request);
 }

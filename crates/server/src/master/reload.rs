@@ -11,6 +11,11 @@ impl Master {
     /// Reads the configuration anew. Whatever is wrong with it, what runs goes on.
     pub(super) fn reload(&mut self) {
         self.voice.notice(format_args!("reconfiguring"));
+        self.read_anew();
+        sys::process::give_memory_back();
+    }
+
+    fn read_anew(&mut self) {
         let Some(read) = loaded::read(&self.call, &self.voice) else { return };
         let generation = self.generation + 1;
         match loaded::open(read, &self.call, generation, &self.loaded.bound, &self.voice) {

@@ -1,8 +1,11 @@
 //! A configuration as it runs: servers, plans, listeners. Built whole, swapped in whole, never changed.
 
+mod residue;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use conf::{Error, HTTP, Inputs, SERVER, Scope};
 
@@ -15,7 +18,7 @@ use crate::modules;
 use crate::modules::core::listen::{self, Entry, Listens, Number};
 use crate::modules::core::server_name::{self, Name, Names as ServerNames};
 use crate::modules::core::types::Types;
-use crate::modules::core::{error_log, location};
+use crate::modules::core::{error_log, location, process};
 use crate::modules::ssl;
 use crate::program::{Address, Call, Listen};
 
@@ -26,7 +29,7 @@ pub struct Generation {
     /// What stands behind each socket, in the order of `listens`.
     pub listeners: Vec<Listener>,
     /// What each variable's index means.
-    pub variables: Table,
+    pub variables: Arc<Table>,
     /// Whether what TLS clients offer is to be remembered.
     pub wants_offers: bool,
     /// The main error log.
@@ -39,10 +42,12 @@ pub struct Generation {
     pub upstreams: Vec<Arc<crate::upstream::Group>>,
     /// Some location shows the capacity chain (`capacity_status`), so it is looked at every second.
     pub watched: bool,
+    /// What was begun with it may last so long when another is in force (`worker_shutdown_timeout`).
+    pub shutdown_timeout: Option<Duration>,
     servers: Vec<Server>,
     /// The plans of each server's blocks.
     server_plans: Vec<std::ops::Range<usize>>,
-    plans: Vec<Plan>,
+    plans: Vec<Arc<Plan>>,
     /// Index in `listeners` by lasting number, see [`Generation::number_listeners`].
     numbers: OnceLock<Vec<Option<u32>>>,
 }
@@ -59,7 +64,7 @@ impl Generation {
     /// Every plan, with the server whose block it is in.
     pub fn plans(&self) -> impl Iterator<Item = (ServerId, &Plan)> {
         let server = move |(i, plans): (usize, &std::ops::Range<usize>)| {
-            plans.clone().filter_map(move |p| Some((ServerId(i as u32), self.plans.get(p)?)))
+            plans.clone().filter_map(move |p| Some((ServerId(i as u32), &**self.plans.get(p)?)))
         };
         self.server_plans.iter().enumerate().flat_map(server)
     }
@@ -202,16 +207,17 @@ pub fn compile(root: &Scope, inputs: &dyn Inputs, call: &Call) -> Result<Generat
     Ok(Generation {
         listens: listens.0,
         listeners: listens.1,
-        variables,
+        variables: Arc::new(variables),
         wants_offers,
         error_log,
         temp_paths: with.temp_paths,
         caches,
         upstreams: with.upstreams,
         watched: with.watched,
+        shutdown_timeout: process::shutdown_timeout(root),
         servers,
         server_plans,
-        plans,
+        plans: plans.into_iter().map(Arc::new).collect(),
         numbers: OnceLock::new(),
     })
 }

@@ -23,6 +23,8 @@ pub mod channel;
 pub mod descriptors;
 pub mod generation;
 pub mod ledger;
+pub mod local;
+pub mod over;
 pub mod run;
 pub mod seat;
 mod settle;

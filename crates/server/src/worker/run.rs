@@ -90,9 +90,10 @@ impl Life {
             settle::settle(&program, account.as_ref())?;
         }
         let worker = Worker::start(&program, &sockets).map_err(|error| format!("{}", Errno(&error)))?;
+        sys::process::give_memory_back();
         let state = State {
             error_log: program.error_log.clone(),
-            shutdown_timeout: program.shutdown_timeout,
+            shutdown_timeout: program.generation.shutdown_timeout,
             logs: program.logs.iter().map(Arc::downgrade).collect(),
         };
         Ok(Arc::new(Life {
@@ -148,6 +149,8 @@ impl Life {
                 drop(program);
                 // Logs that no configuration has any more get what waits for them.
                 self.worker.turn();
+                // The text, what was made of it on the way, and most of what went.
+                sys::process::give_memory_back();
                 self.channel.ready(generation);
             }
         }
@@ -156,7 +159,7 @@ impl Life {
     fn note(&self, program: &Program) {
         let mut state = self.lock();
         state.error_log = program.error_log.clone();
-        state.shutdown_timeout = program.shutdown_timeout;
+        state.shutdown_timeout = program.generation.shutdown_timeout;
         state.logs.retain(|log| log.strong_count() > 0);
         state.logs.extend(program.logs.iter().map(Arc::downgrade));
     }

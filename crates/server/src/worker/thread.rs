@@ -9,19 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reactor::{AcceptFailure, App, Listener, Loop, Peer, Remote, Woken};
 
 use super::admission::{self, Door};
 use super::generation::Generation;
 use super::ledger::{Class, Line};
+use super::local::LocalGeneration;
+use super::over::{self, Over};
 use super::seat::Bank;
 use super::{Counters, Process, descriptors};
 use crate::chain::Cause;
 use crate::clock::Clock;
 use crate::connection::{self, Handle, Rest};
-use crate::http::open_files::Caches;
 use crate::http::request::Request;
 use crate::log::Level;
 
@@ -57,6 +58,8 @@ pub struct Thread {
     pub upstreams: crate::upstream::ThreadState,
     /// Tasks that serve streams of HTTP/2.
     pub streams: crate::http2::workers::Workers,
+    /// Configurations whose time is over.
+    pub over: Over,
     generation: RefCell<Rc<LocalGeneration>>,
     /// For connections of listeners that are no more, by the listener's lasting number: what is in force for them.
     retired: RefCell<HashMap<u32, Rc<LocalGeneration>>>,
@@ -80,22 +83,8 @@ pub struct Thread {
     /// The capacity chain is looked at every second.
     pub sampling: Cell<bool>,
     served: Cell<usize>,
-    drain: Cell<Option<Option<Instant>>>,
+    draining: Cell<bool>,
     each_turn: RefCell<Vec<EachTurn>>,
-}
-
-/// A generation, counted without atomics by the requests of this thread.
-pub struct LocalGeneration {
-    /// The generation.
-    pub shared: Arc<Generation>,
-    /// Files that this thread found with it.
-    pub open_files: Caches,
-}
-
-impl LocalGeneration {
-    fn new(shared: Arc<Generation>) -> LocalGeneration {
-        LocalGeneration { shared, open_files: Caches::default() }
-    }
 }
 
 /// What modules do at the end of a turn.
@@ -159,7 +148,8 @@ pub fn with_current(f: impl FnOnce(&Rc<Thread>)) {
 pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<OwnedFd>)>) {
     with_current(|thread| {
         crate::upstream::follow(thread, &generation, &thread.generation().shared);
-        let old = thread.generation.replace(Rc::new(LocalGeneration::new(generation)));
+        let number = thread.generation().number.wrapping_add(1);
+        let old = thread.generation.replace(Rc::new(LocalGeneration::new(generation, number)));
         thread.retire(&old);
         // Kept for reuse, requests would keep their generation, too; and what busier times left behind ends here.
         thread.requests.borrow_mut().clear();
@@ -194,16 +184,11 @@ pub fn closed(listener: u32) {
 pub fn drain(handle: &Handle, timeout: Option<Duration>) {
     with_current(|thread| {
         thread.listen(Vec::new());
-        thread.drain.set(Some(timeout.map(|t| handle.now() + t)));
+        thread.draining.set(true);
         thread.inform();
         handle.spawn(sweep(handle.clone()));
         if let Some(timeout) = timeout {
-            let sleep = handle.sleep(timeout);
-            let stop = handle.clone();
-            handle.spawn(async move {
-                sleep.await;
-                stop.stop();
-            });
+            handle.spawn(over::end_all(thread.clone(), timeout));
         }
     });
 }
@@ -237,7 +222,8 @@ impl Thread {
             counters,
             upstreams: Default::default(),
             streams: Default::default(),
-            generation: RefCell::new(Rc::new(LocalGeneration::new(generation))),
+            over: Over::default(),
+            generation: RefCell::new(Rc::new(LocalGeneration::new(generation, 0))),
             retired: RefCell::default(),
             connections: RefCell::default(),
             listeners: RefCell::default(),
@@ -251,7 +237,7 @@ impl Thread {
             watched: Cell::new(false),
             sampling: Cell::new(false),
             served: Cell::new(0),
-            drain: Cell::new(None),
+            draining: Cell::new(false),
             each_turn: RefCell::default(),
         })
     }
@@ -287,6 +273,10 @@ impl Thread {
         let used = |listener: u32| connections.get(listener as usize).is_some_and(|count| *count > 0);
         self.retired.borrow_mut().retain(|listener, _| used(*listener));
     }
+    /// Nobody is served with a generation any more.
+    pub fn forget_retired(&self, number: u32) {
+        self.retired.borrow_mut().retain(|_, generation| generation.number != number);
+    }
     /// What `old` listened to and the newest does not keeps `old`, for as long as an idle connection usually may last.
     fn retire(self: &Rc<Self>, old: &Rc<LocalGeneration>) {
         let newest = self.generation();
@@ -296,6 +286,9 @@ impl Thread {
         for number in gone {
             retired.insert(number, old.clone());
             self.handle.spawn(forget(self.clone(), number, Rc::downgrade(old)));
+        }
+        if let Some(timeout) = old.shared.shutdown_timeout {
+            self.handle.spawn(over::end_one(self.clone(), old.number, timeout));
         }
     }
     /// The buffer that reads go to; never kept over a wait.
@@ -363,7 +356,7 @@ impl Thread {
     }
     /// Whether the worker is shutting down gracefully.
     pub fn draining(&self) -> bool {
-        self.drain.get().is_some()
+        self.draining.get()
     }
     /// Writes to the main error log.
     pub fn log_alert(&self, message: std::fmt::Arguments<'_>) {
@@ -437,10 +430,7 @@ impl Thread {
         found.map_or(Duration::ZERO, |g| g.shared.default_plan(tag).core.overload_wait)
     }
     fn end_if_drained(&self) {
-        let Some(deadline) = self.drain.get() else { return };
-        let late = deadline.is_some_and(|at| self.handle.now() >= at);
-        if late || (!admission::somebody_waits(self) && self.served.get() == 0 && self.handle.resting() == 0)
-        {
+        if !admission::somebody_waits(self) && self.served.get() == 0 && self.handle.resting() == 0 {
             self.handle.stop();
         }
     }

@@ -54,15 +54,13 @@ async fn send_text(request: &mut Request, bodiless: bool) -> io::Result<()> {
     head::write(request, &mut head);
     request.head_sent = true;
     // Interim heads count among the body's bytes, as in nginx.
-    let head_length = head.len() as u64;
+    request.head_length = head.len() as u64;
     let pace = if bodiless { None } else { Pace::of(request) };
-    let result = if bodiless || (pace.is_none() && fits_head(request, &mut head)) {
+    if bodiless || (pace.is_none() && fits_head(request, &mut head)) {
         write_all(request, head).await
     } else {
         stream::send(request, head, pace).await
-    };
-    request.body_sent = request.sent.saturating_sub(head_length);
-    result
+    }
 }
 
 /// Over HTTP/2: the head is a frame, the body others.
@@ -81,14 +79,12 @@ async fn send_frames(request: &mut Request, bodiless: bool) -> io::Result<()> {
     let sent = request.client.stream()?.send_head(&head, length == Some(0), length, chunk);
     request.thread.give_buffer(head);
     request.sent += sent? as u64;
-    let head_length = request.sent;
+    request.head_length = request.sent;
     request.head_sent = true;
-    let result = match whole {
-        true => write_all(request, body).await,
-        false => stream::send(request, body, pace).await,
-    };
-    request.body_sent = request.sent.saturating_sub(head_length);
-    result?;
+    match whole {
+        true => write_all(request, body).await?,
+        false => stream::send(request, body, pace).await?,
+    }
     if request.response.trailers.is_empty() {
         return request.client.stream()?.finish(None);
     }

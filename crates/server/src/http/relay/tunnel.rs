@@ -70,7 +70,6 @@ pub async fn tunnel(request: &mut Request) {
     up.extend_from_slice(&request.buffer[request.unread..]);
     request.unread = request.buffer.len();
     request.keep_alive = false;
-    let head_length = request.sent - request.body_sent;
     let times = Times {
         read: settings.read_timeout,
         send: settings.send_timeout,
@@ -78,6 +77,9 @@ pub async fn tunnel(request: &mut Request) {
     };
     let (up, down) = (Pipe::new(up), Pipe::new(down));
     let mut tunnel = Tunnel { link, up, down, moved: false, most: settings.tunnel_buffer, times };
+    drop(settings);
+    // It may last for days, while other configurations come and go.
+    request.let_configuration_go();
     // Whatever moves puts the end off.
     let mut moved = true;
     let result = std::future::poll_fn(|cx| {
@@ -108,7 +110,6 @@ pub async fn tunnel(request: &mut Request) {
     }
     let now = request.thread.handle.now();
     request.upstream.end_at(now);
-    request.body_sent = request.sent - head_length;
     drop(held);
 }
 

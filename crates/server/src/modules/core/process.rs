@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use conf::{Args, Directive, EVENTS as IN_EVENTS, Error, Inherit, MAIN, Scope, block, directive};
 
@@ -133,6 +134,12 @@ pub const WORKER_SHUTDOWN_TIMEOUT: Directive =
     directive("worker_shutdown_timeout", MAIN, conf::exactly(1), |at, a| {
         at.own::<Conf>().worker_shutdown_timeout.set(a.msec(0)?)
     });
+/// How long what was begun may last when a worker is to end, or another configuration is in force; `None`: as long as it
+/// takes, which 0 means, too.
+pub fn shutdown_timeout(root: &Scope) -> Option<Duration> {
+    let written = root.conf::<Conf>()?.worker_shutdown_timeout.written().copied();
+    written.filter(|milliseconds| *milliseconds > 0).map(Duration::from_millis)
+}
 /// `working_directory path;`
 pub const WORKING_DIRECTORY: Directive = directive("working_directory", MAIN, conf::exactly(1), |at, a| {
     at.own::<Conf>().working_directory.set(a.str(0).into())

@@ -17,6 +17,7 @@ use crate::worker::generation::Compiler;
 const MOST_EARLY: u32 = 16_384;
 
 /// How a server speaks TLS.
+#[derive(Clone)]
 pub struct Configured {
     /// With HTTP/1 alone.
     pub http1: Arc<ServerConfig>,
@@ -27,7 +28,7 @@ pub struct Configured {
     /// Who judges the certificates of clients.
     pub clients: Option<Arc<Clients>>,
     /// Certificates that are looked for when a client comes.
-    pub dynamic: Option<Dynamic>,
+    pub dynamic: Option<Arc<Dynamic>>,
 }
 
 /// The TLS configuration of a server; `None` where it has neither certificate nor a refusal.
@@ -55,7 +56,7 @@ pub fn compile(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Configured>
     )?;
     choice.server_order |= conf.prefer_server_ciphers.or(false);
     let provider = Arc::new(choice.provider());
-    let dynamic = Dynamic::compile(conf, &provider, with)?;
+    let dynamic = Dynamic::compile(conf, &provider, with)?.map(Arc::new);
     let resolver = match &dynamic {
         Some(_) => Certificates::default(),
         None => Certificates::load(at, conf, &choice, &provider, with)?,

@@ -2,6 +2,7 @@
 
 use super::headers::{is_named, join};
 use super::{found, number};
+use crate::http::phases::CutOff;
 use crate::http::request::Request;
 use crate::http::response::Response;
 
@@ -10,7 +11,7 @@ pub fn status(request: &mut Request, out: &mut Vec<u8>) -> bool {
     let status = match (request.error_status, request.response.status) {
         (0, _) if is_headless(request) => 9,
         // The client left before there was an answer.
-        (0, 0) if request.aborted => 499,
+        (0, 0) if request.aborted && request.kept::<CutOff>().is_none() => 499,
         (0, status) | (status, _) => status,
     };
     out.extend([100, 10, 1].map(|place| b'0' + (status / place % 10) as u8));
@@ -25,7 +26,7 @@ pub fn bytes_sent(request: &mut Request, out: &mut Vec<u8>) -> bool {
     number(request.sent, out)
 }
 pub fn body_bytes_sent(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    number(request.body_sent, out)
+    number(request.body_sent(), out)
 }
 /// `OK`, or empty if the client did not get all that there was.
 pub fn request_completion(request: &mut Request, out: &mut Vec<u8>) -> bool {

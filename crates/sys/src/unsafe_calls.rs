@@ -1,4 +1,5 @@
-//! The socket options for which neither rustix nor nix nor socket2 has anything: three to set, one to read.
+//! The calls for which neither rustix nor nix nor socket2 has anything: three socket options to set, one to read, and one
+//! to the C library's allocator.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -30,4 +31,15 @@ pub(crate) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
     let outcome =
         unsafe { libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut size) };
     if outcome == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives pages of the heap in which nothing is left back to the system.
+///
+/// By itself the C library does so at the end of a heap alone: what was taken there for long holds all that was freed before it.
+pub(crate) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number, may be called by any thread at any time, and touches only what is free (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
