@@ -561,34 +561,6 @@ fn signals_by_the_command_line() {
 }
 
 #[test]
-fn hostile_files_are_refused_quickly() {
-    let deep = format!("events {{}} http {{ server {{ {}", "location / { ".repeat(20_000));
-    let long = format!("events {{}} {};", "x".repeat(5_000_000));
-    for text in [
-        "include nginx.conf;",
-        "events {} \0\0\0",
-        "events {} \"unterminated",
-        "events {} http { include /; }",
-        deep.as_str(),
-        long.as_str(),
-    ] {
-        // nginx itself takes long over some of these, or falls over.
-        for binary in Binary::wanted().into_iter().filter(|b| *b == Binary::Plimsoll) {
-            let begun = std::time::Instant::now();
-            let exit = binary.check(Site::bare(text));
-            assert_eq!(exit.code, Some(1), "{:.60}", text);
-            assert!(
-                exit.stderr.contains("[emerg]") && exit.stderr.len() < 10_000,
-                "{:.60}: {:.200}",
-                text,
-                exit.stderr
-            );
-            assert!(begun.elapsed().as_secs() < 5, "{:.60}", text);
-        }
-    }
-}
-
-#[test]
 fn settings_that_nginx_does_not_write_about_are_taken() {
     let text = "gzip on; gzip_min_length 1; gzip_window 4k; gzip_hash 8k; postpone_gzipping 1k; gzip_no_buffer on; \
         open_file_cache_events off; ssi_ignore_recycled_buffers on; secure_link_secret x; \
