@@ -282,6 +282,28 @@ fn signed_links() {
 }
 
 #[test]
+fn what_was_found_once_holds_in_other_locations() {
+    let text = "error_page 403 /forbidden; modern_browser unlisted; ancient_browser Lynx;
+        location /forbidden { valid_referers a.org b.org; ancient_browser_value other; return 200 \"[$invalid_referer][$ancient_browser]\"; }
+        location /from { valid_referers a.org; if ($invalid_referer) { return 403; } return 200 fine; }
+        location /old { valid_referers b.org; ancient_browser_value old; if ($ancient_browser) { return 403; } return 200 fine; }
+        location /p/ { secure_link_secret secret; if ($secure_link = '') { return 403; } rewrite ^ /in; }
+        location /late/ { secure_link_secret secret; rewrite ^ /in; }
+        location /in { internal; return 200 \"[$secure_link]\"; }";
+    on_both(text, |server| {
+        let get = |target: &str, referer: &str, agent: &str| {
+            server.get_with(target, &[("Referer", referer), ("User-Agent", agent)]).text()
+        };
+        assert_eq!(get("/from", "http://b.org/", "x"), "[1][]");
+        assert_eq!(get("/from", "http://a.org/", "x"), "fine");
+        assert_eq!(get("/old", "http://b.org/", "Lynx"), "[][old]");
+        assert_eq!(get("/forbidden", "http://c.org/", "Lynx"), "[1][other]");
+        assert_eq!(server.get("/p/c0640c1e91de82e703d65415ab52ef8b/file").text(), "[file]");
+        assert_eq!(server.get("/late/c0640c1e91de82e703d65415ab52ef8b/file").text(), "[]");
+    });
+}
+
+#[test]
 fn clients_are_known_again() {
     let text = "userid on; userid_name id; userid_domain example.com; userid_path /x; userid_expires 365d; userid_flags secure samesite=lax; userid_p3p 'CP=X';
         add_header Got $uid_got; add_header Set $uid_set;

@@ -16,6 +16,32 @@ fn a_line() {
 }
 
 #[test]
+fn what_is_no_text_is_there_byte_for_byte() {
+    let text = "rewrite_log on; root html; error_log logs/error.log notice; location /r { rewrite ^/r(.*)$ /none$1; }";
+    on_both(text, |server| {
+        let said = |target: &[u8], before: &str, bytes: &[u8], after: &str| {
+            server.raw([b"GET ", target, b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat());
+            server.error_log().wait_for(&format!("{after}, client:"));
+            let log = std::fs::read(server.path("logs/error.log")).unwrap();
+            let wanted = [before.as_bytes(), bytes, after.as_bytes()].concat();
+            assert!(log.windows(wanted.len()).any(|part| part == wanted), "{}", wanted.escape_ascii());
+        };
+        // A name in Latin-1, in what is no encoding at all, and in UTF-8.
+        said(b"/%e9t%e9", "/html/", b"\xe9t\xe9", "\" failed (2: No such file or directory)");
+        said(
+            b"/\xff\x80%bf%f4/b",
+            "/html/",
+            b"\xff\x80\xbf\xf4",
+            "/b\" failed (2: No such file or directory)",
+        );
+        said(b"/%c3%a9/c", "/html/", b"\xc3\xa9", "/c\" failed (2: No such file or directory)");
+        said(b"/%f4%8f%be%80/x", "/html/", b"\xf4\x8f\xbe\x80", "/x\" failed (2: No such file or directory)");
+        said(b"/r%e9/d", "\"^/r(.*)$\" matches \"/r", b"\xe9", "/d\"");
+        said(b"/r%e9/e", "rewritten data: \"/none", b"\xe9", "/e\", args: \"\"");
+    });
+}
+
+#[test]
 fn levels_and_several_logs() {
     let site = Site::new(
         "error_log logs/crit.log crit; error_log logs/info.log info; error_log logs/plain.log;

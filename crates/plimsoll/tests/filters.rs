@@ -175,6 +175,8 @@ fn texts_are_replaced() {
         location = /all.txt { sub_filter_once off; sub_filter hello bye; sub_filter says ''; sub_filter_types *; alias html/text.txt; }
         location = /kept.txt { sub_filter a b; sub_filter_last_modified on; sub_filter_types text/plain; alias html/small.txt; }
         location = /one.txt { sub_filter hello bye; sub_filter_types *; alias html/small.txt; }
+        location = /some.txt { sub_filter $arg_none x; sub_filter hello bye; sub_filter $arg_a Z; sub_filter_types *; alias html/small.txt; }
+        location = /no.txt { sub_filter $arg_none x; sub_filter_types *; alias html/small.txt; }
         location = /types.bin { sub_filter hello bye; alias html/small.txt; types { application/x bin; } }";
     on_both(site(text), |server| {
         let once = server.get("/text.txt?n=7");
@@ -186,6 +188,9 @@ fn texts_are_replaced() {
         // Nothing is held back in which no text to be replaced can begin: one chunk.
         let raw = server.raw("GET /one.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert!(raw.ends_with(b"\r\n\r\n9\r\nbye small\r\n0\r\n\r\n"), "{}", String::from_utf8_lossy(&raw));
+        // Where a text to be replaced turns out to be empty, the others are replaced all the same.
+        assert_eq!(server.get("/some.txt?a=small").text(), "bye Z");
+        assert_eq!(server.get("/no.txt").header("content-length"), Some("11"));
         let other = server.get("/types.bin");
         assert_eq!((other.text().as_str(), other.header("content-length")), ("hello small", Some("11")));
         let head = server.request("HEAD", "/text.txt", &[], b"");

@@ -220,21 +220,29 @@ fn not_modified_has_no_body_and_few_headers() {
 
 #[test]
 fn directories_redirect_and_have_an_index() {
-    on_both("index none.html index.txt; location /i/ { index /abs.txt; alias html/d/; }", |server| {
-        server.write("html/d/index.txt", "in d");
-        server.write("html/empty/x", "");
-        server.write("html/abs.txt", "absolute");
-        let response = server.get_with("/d?a=b", &[("Host", "example.org")]);
-        assert_eq!(response.status, 301);
-        let location = format!("http://example.org:{}/d/?a=b", server.port());
-        assert_eq!(response.header("location"), Some(location.as_str()));
-        assert_eq!(server.get("/d/").text(), "in d");
-        assert_eq!(server.get("/i/").text(), "absolute");
-        assert_eq!(server.get("/empty/").status, 403);
-        assert_eq!(server.get("/none/").status, 404);
-        assert_eq!(server.get("/d/index.txt/").status, 404);
-        assert_eq!(server.get("/d/index.txt/x").status, 404);
-    });
+    on_both(
+        "index none.html index.txt; location /i/ { index /abs.txt; alias html/d/; } location /file/ { alias html/abs.txt; }",
+        |server| {
+            server.write("html/d/index.txt", "in d");
+            server.write("html/empty/x", "");
+            server.write("html/abs.txt", "absolute");
+            let response = server.get_with("/d?a=b", &[("Host", "example.org")]);
+            assert_eq!(response.status, 301);
+            let location = format!("http://example.org:{}/d/?a=b", server.port());
+            assert_eq!(response.header("location"), Some(location.as_str()));
+            assert_eq!(server.get("/d/").text(), "in d");
+            assert_eq!(server.get("/i/").text(), "absolute");
+            assert_eq!(server.get("/empty/").status, 403);
+            assert_eq!(server.get("/none/").status, 404);
+            assert_eq!(server.get("/d/index.txt/").status, 404);
+            assert_eq!(server.get("/d/index.txt/x").status, 404);
+            // What should be a folder is a file: a mistake of the configuration.
+            assert_eq!(server.get("/file/").status, 500);
+            server
+                .error_log()
+                .wait_match(r#"\[alert\] .* "[^"]*/html/abs.txtnone.html" is not a directory, client"#);
+        },
+    );
 }
 
 #[test]

@@ -228,7 +228,7 @@ async fn stream(request: &mut Request, head: http2::gather::Head) {
 async fn one(request: &mut Request) -> Ending {
     request.action = Action::RequestHeaders;
     for line in &request.head.dropped {
-        let line = String::from_utf8_lossy(request.text(*line));
+        let line = crate::log::shown(request.text(*line));
         match line.split_once(": ").filter(|_| request.client.is_stream()) {
             Some((name, _)) => log_info!(request, "client sent invalid header: \"{name}\""),
             None => log_info!(request, "client sent invalid header line: \"{line}\""),

@@ -121,7 +121,7 @@ fn note_refusal(request: &mut Request, bad: &BadRequest) {
     bad.log_text(&request.buffer, &mut text);
     let message: std::borrow::Cow<'_, str> = match bad {
         BadRequest::NoHost if request.client.is_stream() => NO_AUTHORITY.into(),
-        _ => String::from_utf8_lossy(&text),
+        _ => crate::log::shown(&text),
     };
     log_info!(request, "{message}");
     drop(message);

@@ -98,7 +98,7 @@ pub fn failed(request: &mut Request, call: &str, path: &[u8], error: Errno) -> N
 }
 /// A path as the log shows it.
 pub fn text(path: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(path)
+    crate::log::shown(path)
 }
 
 /// Calls with the path as the system wants it: ended by a NUL, which a path of a request cannot contain.

@@ -159,7 +159,7 @@ async fn locate(request: &mut Request) -> Next {
         log_error!(
             request,
             "rewrite or internal redirection cycle while {doing} \"{}\"",
-            String::from_utf8_lossy(&request.uri)
+            crate::log::shown(&request.uri)
         );
         return Next::Status(500);
     }

@@ -116,7 +116,7 @@ impl Regex {
                     request,
                     "pcre2_match() failed: {} on \"{}\" using \"{}\"",
                     error.code(),
-                    String::from_utf8_lossy(text),
+                    crate::log::shown(text),
                     self.pattern
                 );
                 Err(GivenUp)
@@ -159,7 +159,7 @@ pub fn match_once(pattern: &str, text: &[u8]) -> Result<Option<Match>, String> {
     let built = RegexBuilder::new().build(&format!("{MATCH_LIMIT}{pattern}"));
     let pcre = built.map_err(|error| complaint(&error, pattern))?;
     let found = pcre.captures(text).map_err(|error| {
-        format!("pcre2_match() failed: {error} on \"{}\" using \"{pattern}\"", String::from_utf8_lossy(text))
+        format!("pcre2_match() failed: {error} on \"{}\" using \"{pattern}\"", crate::log::shown(text))
     })?;
     Ok(found.map(|found| {
         let group = |i| found.get(i).map(|group| group.as_bytes().to_vec()).unwrap_or_default();

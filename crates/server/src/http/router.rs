@@ -284,18 +284,18 @@ pub fn enter_named(request: &mut Request, name: &[u8]) -> Next {
         log_error!(
             request,
             "rewrite or internal redirection cycle while redirect to named location \"{}\"",
-            String::from_utf8_lossy(name)
+            crate::log::shown(name)
         );
         return Next::Status(500);
     }
     if request.uri.is_empty() {
         // The request line was refused.
-        log_error!(request, "empty URI in redirect to named location \"{}\"", String::from_utf8_lossy(name));
+        log_error!(request, "empty URI in redirect to named location \"{}\"", crate::log::shown(name));
         return Next::Status(500);
     }
     let generation = request.generation.clone();
     let Some(plan) = generation.shared.server(request.server).named.get(name) else {
-        log_error!(request, "could not find named location \"{}\"", String::from_utf8_lossy(name));
+        log_error!(request, "could not find named location \"{}\"", crate::log::shown(name));
         return Next::Status(500);
     };
     request.internal = true;

@@ -66,7 +66,7 @@ pub async fn ask(
 pub fn is_room(request: &Request, uri: &[u8]) -> bool {
     let room = request.depth < DEEPEST;
     if !room {
-        let uri = String::from_utf8_lossy(uri);
+        let uri = crate::log::shown(uri);
         log_error!(request, "subrequests cycle while processing \"{uri}\"");
     }
     room

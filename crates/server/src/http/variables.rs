@@ -29,11 +29,17 @@ pub struct Variable {
     pub put: Option<Put>,
     /// `set` and captures may give it a value that hides its own.
     pub hideable: bool,
+    /// The first value found holds for the whole request, also in another location.
+    pub kept: bool,
 }
 impl Variable {
     /// The same, where `set` and captures may give it a value that hides its own.
     pub const fn hideable(self) -> Variable {
         Variable { hideable: true, ..self }
+    }
+    /// The same, where the first value found holds for the whole request.
+    pub const fn kept(self) -> Variable {
+        Variable { kept: true, ..self }
     }
 }
 
@@ -48,15 +54,15 @@ pub enum How {
 
 /// A variable of its own name.
 pub const fn variable(name: &'static str, get: Get) -> Variable {
-    Variable { name, get: How::One(get), put: None, hideable: false }
+    Variable { name, get: How::One(get), put: None, hideable: false, kept: false }
 }
 /// A variable that `set` can change.
 pub const fn settable(name: &'static str, get: Get, put: Put) -> Variable {
-    Variable { name, get: How::One(get), put: Some(put), hideable: false }
+    Variable { name, get: How::One(get), put: Some(put), hideable: false, kept: false }
 }
 /// A family of variables with a common prefix.
 pub const fn family(prefix: &'static str, get: GetNamed) -> Variable {
-    Variable { name: prefix, get: How::Family(get), put: None, hideable: false }
+    Variable { name: prefix, get: How::Family(get), put: None, hideable: false, kept: false }
 }
 
 /// A variable that a configuration defines (`map`, `set`, a named capture ..).
@@ -71,14 +77,18 @@ pub trait Defined: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Index(pub u32);
 
-/// A module's variable to which `set` gives a value: its own is found until then. A capture takes its place altogether.
-struct Hidden(Get);
-impl Defined for Hidden {
+/// A module's variable whose first value holds, or one to which `set` gives a value: its own is found until then. A
+/// capture takes its place altogether.
+struct Own {
+    get: Get,
+    kept: bool,
+}
+impl Defined for Own {
     fn get(&self, request: &mut Request, out: &mut Vec<u8>) -> bool {
-        (self.0)(request, out)
+        (self.get)(request, out)
     }
     fn cached(&self) -> bool {
-        false
+        self.kept
     }
 }
 
@@ -148,14 +158,17 @@ impl Names {
             if let Some(defined) = inner.defined.get(name) {
                 return Ok(Meaning::Defined(defined.clone()));
             }
+            let assigned = inner.assigned.get(name);
             if let Some(row) = builtin.one(name) {
-                return Ok(match (row, inner.assigned.get(name)) {
+                let kept = builtin.is_kept(name);
+                return Ok(match (row, assigned) {
                     (Meaning::One(_, None), Some(None)) => Meaning::Assigned,
-                    (Meaning::One(get, None), Some(Some(_))) => Meaning::Defined(Arc::new(Hidden(get))),
+                    (Meaning::One(get, None), assigned) if kept || assigned.is_some() => {
+                        Meaning::Defined(Arc::new(Own { get, kept }))
+                    }
                     (row, _) => row,
                 });
             }
-            let assigned = inner.assigned.get(name);
             if let Some(None) = assigned {
                 return Ok(Meaning::Assigned);
             }
@@ -211,6 +224,9 @@ impl Builtin {
         let row = self.one.get(name)?;
         let How::One(get) = row.get else { return None };
         Some(Meaning::One(get, row.put))
+    }
+    fn is_kept(&self, name: &[u8]) -> bool {
+        self.one.get(name).is_some_and(|row| row.kept)
     }
     /// One of a family; `assigned`: by `set`.
     fn family(&self, name: &[u8], assigned: bool) -> Option<Meaning> {
@@ -336,7 +352,7 @@ impl Request {
         }
         if self.values.depth >= MAX_DEPTH {
             let name = self.generation.shared.variables.name(index);
-            log_error!(self, "cycle while evaluating variable \"{}\"", String::from_utf8_lossy(name));
+            log_error!(self, "cycle while evaluating variable \"{}\"", crate::log::shown(name));
             return false;
         }
         let start = out.len();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::head::PARSED;
-use crate::log::lossy;
+use crate::log::shown;
 use crate::worker::thread::Thread;
 
 /// A request's head as text.
@@ -123,18 +123,18 @@ impl<'a> Gather<'a> {
         if self.begun {
             return Err("client sent out of order pseudo-headers".into());
         }
-        let (which, shown) = match name {
+        let (which, what) = match name {
             b"method" => (Pseudo::Method, ":method"),
             b"scheme" => (Pseudo::Scheme, ":scheme"),
             b"path" => (Pseudo::Path, ":path"),
             b"authority" => (Pseudo::Authority, "\":authority\""),
-            _ => return Err(format!("client sent unknown pseudo-header \":{}\"", lossy(name))),
+            _ => return Err(format!("client sent unknown pseudo-header \":{}\"", shown(name))),
         };
         if self.parts[which as usize].is_some() {
-            return Err(format!("client sent duplicate {shown} header"));
+            return Err(format!("client sent duplicate {what} header"));
         }
         if value.is_empty() && !matches!(which, Pseudo::Authority) {
-            return Err(format!("client sent empty {shown} header"));
+            return Err(format!("client sent empty {what} header"));
         }
         let fits = match which {
             Pseudo::Method => value.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'_' | b'-')),
@@ -147,9 +147,9 @@ impl<'a> Gather<'a> {
         };
         if !fits {
             return Err(match which {
-                Pseudo::Method => format!("client sent invalid method: \"{}\"", lossy(value)),
+                Pseudo::Method => format!("client sent invalid method: \"{}\"", shown(value)),
                 Pseudo::Authority => "client sent invalid \":authority\" header".into(),
-                _ => format!("client sent invalid {shown} header: \"{}\"", lossy(value)),
+                _ => format!("client sent invalid {what} header: \"{}\"", shown(value)),
             });
         }
         let from = self.line.len();
@@ -204,10 +204,10 @@ impl<'a> Gather<'a> {
 fn check(name: &[u8], value: &[u8]) -> Result<(), String> {
     let bare = name.strip_prefix(b":").unwrap_or(name);
     if bare.iter().any(|byte| *byte <= b' ' || *byte == 0x7f || *byte == b':' || byte.is_ascii_uppercase()) {
-        return Err(format!("client sent invalid header name: \"{}\"", lossy(name)));
+        return Err(format!("client sent invalid header name: \"{}\"", shown(name)));
     }
     if value.iter().any(|byte| matches!(byte, b'\0' | b'\n' | b'\r')) {
-        let (name, value) = (lossy(name), lossy(value));
+        let (name, value) = (shown(name), shown(value));
         return Err(format!("client sent header \"{name}\" with invalid value: \"{value}\""));
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::fmt;
 
 use reactor::Peer;
 
+use super::bytes::stands_for_byte;
 use super::line::LONGEST;
 use super::{Context, Level};
 use crate::http::request::Request;
@@ -94,6 +95,7 @@ impl Object {
             '\u{0}'..='\u{1f}' | '\u{7f}' => {
                 self.line.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
             }
+            _ if stands_for_byte(character) => self.character(char::REPLACEMENT_CHARACTER),
             _ => self.line.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }

@@ -1,14 +1,13 @@
 //! A line of the error log as text. A storm of errors writes many: putting one together allocates nothing, and asks the
 //! system for nothing that stays as it is.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::sync::OnceLock;
 
 use reactor::Peer;
 
-use super::{Context, Level};
+use super::{Context, Level, bytes};
 use crate::http::request::Request;
 use crate::{clock, network};
 
@@ -20,11 +19,6 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The numbers of the process and of this thread, once they cannot change any more.
     static SETTLED: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
-}
-
-/// What a peer or a file wrote, for a message: what is no UTF-8 in it is shown as such.
-pub fn lossy(text: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(text)
 }
 
 /// Says that this thread belongs to a process that does not fork any more: its lines need not ask who they are from.
@@ -108,6 +102,7 @@ pub(super) fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<
     }
     let start = line.0.len();
     let _ = line.write_fmt(message);
+    bytes::put_back(&mut line.0, start);
     if let Some(request) = context.request {
         if let Some(action) = request.action.behind(&line.0[start..]) {
             line.text(" while ");

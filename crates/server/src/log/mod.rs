@@ -3,6 +3,7 @@
 //! `YYYY/MM/DD HH:MM:SS [level] pid#tid: *connection message, client: .., server: .., request: ".."`
 
 mod action;
+mod bytes;
 mod json;
 mod line;
 mod memory;
@@ -16,8 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use action::Action;
+pub use bytes::{put_back, shown, shown_path};
 pub use conf::Level;
-pub use line::{Errno, lossy, settle};
+pub use line::{Errno, settle};
 pub use memory::Memory;
 use reactor::Peer;
 

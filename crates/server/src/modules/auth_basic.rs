@@ -86,7 +86,7 @@ impl Step for Basic {
             Err(error) => return unreadable(request, &path, &error).into(),
         };
         let Some(stored) = found else {
-            let user = String::from_utf8_lossy(&user);
+            let user = crate::log::shown(&user);
             log_error!(request, "user \"{user}\" was not found in \"{path}\"");
             return ask(request, &realm).into();
         };
@@ -137,7 +137,7 @@ fn judge(request: &mut Request, realm: &[u8], user: &[u8], verified: Option<bool
     if verified == Some(true) {
         return Verdict::Allow;
     }
-    let user = String::from_utf8_lossy(user);
+    let user = crate::log::shown(user);
     log_error!(request, "user \"{user}\": password mismatch");
     ask(request, realm)
 }

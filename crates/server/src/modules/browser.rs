@@ -34,8 +34,8 @@ pub(crate) static MODULE: Module = Module {
             true
         })
         .hideable(),
-        variable("modern_browser", |request, out| value(request, true, out)).hideable(),
-        variable("ancient_browser", |request, out| value(request, false, out)).hideable(),
+        variable("modern_browser", |request, out| value(request, true, out)).hideable().kept(),
+        variable("ancient_browser", |request, out| value(request, false, out)).hideable().kept(),
     ],
 };
 

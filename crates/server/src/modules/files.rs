@@ -152,16 +152,22 @@ fn internal(request: &mut Request, uri: &[u8]) -> Next {
     Next::Locate
 }
 
-/// 404 if there is no such directory; the log names the index file that was looked for.
+/// 404 if there is no such directory, 500 where it is a file (`alias`); the log names the index file that was looked for.
 fn missing(request: &mut Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<Next> {
-    let error = match stat(request, folder) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return None,
-        Ok(_) => Errno::NOTDIR,
-        Err(error) => error,
-    };
+    let found =
+        stat(request, folder).map(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    if let Ok(true) = found {
+        return None;
+    }
     let length = folder.len();
     folder.extend_from_slice(name);
-    let next = not_found(request, folder, error);
+    let next = match found {
+        Err(error) => not_found(request, folder, error),
+        Ok(_) => {
+            log_alert!(request, "\"{}\" is not a directory", text(folder));
+            Next::Status(500)
+        }
+    };
     folder.truncate(length);
     Some(next)
 }

@@ -174,7 +174,7 @@ impl Limit {
             0 => Asked::NoKey,
             1..=LONGEST => self.enter(&key),
             _ => {
-                let (name, key) = (&self.zone.key, String::from_utf8_lossy(&key));
+                let (name, key) = (&self.zone.key, crate::log::shown(&key));
                 log_error!(request, "the value of the \"{name}\" key is more than 255 bytes: \"{key}\"");
                 Asked::NoKey
             }

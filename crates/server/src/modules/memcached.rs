@@ -178,9 +178,9 @@ enum Line {
 
 impl Value {
     fn line(&self, line: &[u8]) -> Result<Line, String> {
-        let shown = || String::from_utf8_lossy(line);
+        let shown = || crate::log::shown(line);
         let invalid = || format!("memcached sent invalid response: \"{}\"", shown());
-        let key = || String::from_utf8_lossy(&self.key);
+        let key = || crate::log::shown(&self.key);
         let wrong = |what: &str| {
             format!("memcached sent invalid {what} in response \"{}\" for key \"{}\"", shown(), key())
         };
@@ -217,7 +217,7 @@ impl Answer for Value {
         };
         let line = &buffer[..end];
         let line = line.strip_suffix(b"\r").ok_or_else(|| {
-            let line = String::from_utf8_lossy(line);
+            let line = crate::log::shown(line);
             BadHead::Framing(format!("memcached sent invalid response: \"{line}\""))
         })?;
         let line = self.line(line).map_err(BadHead::Framing)?;

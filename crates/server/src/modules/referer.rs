@@ -27,7 +27,8 @@ pub(crate) static MODULE: Module = Module {
             out.push(b'1');
         }
         true
-    })],
+    })
+    .kept()],
 };
 
 /// As written; a block that has any takes none from above.

@@ -26,7 +26,7 @@ pub(crate) static MODULE: Module = Module {
         }),
     ],
     variables: &[
-        variable("secure_link", link),
+        variable("secure_link", link).kept(),
         variable("secure_link_expires", |request, out| {
             let expires = request.kept_in_pass::<Expires>();
             expires.map(|expires| out.extend_from_slice(&expires.0)).is_some()

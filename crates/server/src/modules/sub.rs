@@ -1,5 +1,6 @@
 //! `sub_filter`: text replaced in responses on their way out.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
@@ -126,8 +127,8 @@ impl HeaderFilter for Sub {
         if request.response.content_length == Some(0) || !self.fits(request) {
             return Ok(());
         }
-        let Some(searcher) = self.searcher(request) else { return Ok(()) };
-        let with = self.pairs.iter().map(|pair| {
+        let Some((searcher, pairs)) = self.patterns(request) else { return Ok(()) };
+        let with = pairs.iter().map(|pair| {
             let mut text = Vec::new();
             pair.with.render(request, &mut text);
             text
@@ -154,20 +155,22 @@ impl Sub {
         self.types.include(request.response.content_type.of(&request.response.text))
     }
     /// Patterns with variables in them are looked up for each request; an empty one finds nothing.
-    fn searcher(&self, request: &mut Request) -> Option<Arc<Searcher>> {
+    fn patterns(&self, request: &mut Request) -> Option<(Arc<Searcher>, Cow<'_, [Pair]>)> {
         if let Some(searcher) = &self.searcher {
-            return Some(searcher.clone());
+            return Some((searcher.clone(), Cow::Borrowed(&self.pairs)));
         }
-        let texts = self.pairs.iter().map(|pair| {
+        let mut pairs = Vec::new();
+        let mut texts = Vec::new();
+        for pair in &*self.pairs {
             let mut text = Vec::new();
             pair.what.render(request, &mut text);
-            text
-        });
-        let texts: Vec<Vec<u8>> = texts.collect();
-        if texts.iter().any(Vec::is_empty) {
-            return None;
+            if !text.is_empty() {
+                pairs.push(pair.clone());
+                texts.push(text);
+            }
         }
-        Searcher::new(&texts).map(Arc::new)
+        let searcher = Searcher::new(&texts).filter(|_| !texts.is_empty())?;
+        Some((Arc::new(searcher), Cow::Owned(pairs)))
     }
 }
 

@@ -141,7 +141,7 @@ impl Candidate {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => false,
             Err(error) => {
                 let error = std::io::Error::from(error);
-                let path = String::from_utf8_lossy(path);
+                let path = crate::log::shown(path);
                 log_crit!(request, "stat() \"{path}\" failed ({})", crate::log::Errno(&error));
                 false
             }

@@ -37,7 +37,7 @@ fn options(settings: &Settings, request: &mut Request) -> upstream::Options {
         address.render(request, &mut text);
         options.local = local_address(&text);
         if options.local.is_none() && !text.is_empty() {
-            log_error!(request, "invalid local address \"{}\"", String::from_utf8_lossy(&text));
+            log_error!(request, "invalid local address \"{}\"", crate::log::shown(&text));
         }
         request.thread.give_buffer(text);
     }

@@ -194,7 +194,7 @@ fn log_other(request: &Request, held: &Held, failure: &Failure) {
         Failure::Invalid(BadHead::Lines(bad)) => {
             let mut text = Vec::new();
             bad.log_text(&request.upstream.buffer, &mut text);
-            log_error!(request, "{}{during}", String::from_utf8_lossy(&text));
+            log_error!(request, "{}{during}", crate::log::shown(&text));
         }
         Failure::Invalid(BadHead::Framing(what)) | Failure::Unprocessed(what) => {
             log_error!(request, "{what}{during}")

@@ -156,7 +156,7 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
     let mut uri = request.thread.buffer();
     wire::uri::unescape(path, &mut uri);
     if !paths::is_safe(&uri) {
-        let target = String::from_utf8_lossy(&target);
+        let target = crate::log::shown(&target);
         log_error!(
             request,
             "unsafe URI \"{target}\" was detected while reading response header from upstream"
@@ -213,7 +213,7 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
     for dropped in &head.dropped {
         let mut line = Vec::new();
         head.log_dropped(*dropped, text, &mut line);
-        log_warn!(request, "{} while reading response header from upstream", String::from_utf8_lossy(&line));
+        log_warn!(request, "{} while reading response header from upstream", crate::log::shown(&line));
     }
     request.upstream.head = head;
     request.upstream.buffer = buffer;

@@ -43,7 +43,7 @@ impl Head {
             if !self.may_be_http
                 && let Err(value) = head.take_status(buffer)
             {
-                let value = String::from_utf8_lossy(value.of(buffer));
+                let value = crate::log::shown(value.of(buffer));
                 return Err(BadHead::Framing(format!("upstream sent invalid status \"{value}\"")));
             }
             head.framing(Method::Get, buffer)?;

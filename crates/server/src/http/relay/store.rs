@@ -16,7 +16,7 @@ use super::written::Once;
 use crate::access::Access;
 use crate::http::request::Request;
 use crate::http::variables::Template;
-use crate::log::Errno;
+use crate::log::{Errno, shown_path};
 use crate::temp;
 use crate::worker::ledger::OpenFile;
 
@@ -128,7 +128,7 @@ impl Storing {
     /// The answer is complete: the file goes to its place. Says what went wrong.
     pub fn finish(self) -> Result<(), String> {
         let fault = |call: &str, error: &io::Error| {
-            format!("{call} \"{}\" failed ({})", self.temporary.display(), Errno(error))
+            format!("{call} \"{}\" failed ({})", shown_path(&self.temporary), Errno(error))
         };
         let mode = Permissions::from_mode(self.access.0);
         self.file.set_permissions(mode).map_err(|error| fault("chmod()", &error))?;
@@ -139,14 +139,14 @@ impl Storing {
         let mut moved = std::fs::rename(from, to);
         if moved.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             make_way(to, self.access.folder())
-                .map_err(|error| format!("mkdir() \"{}\" failed ({})", to.display(), Errno(&error)))?;
+                .map_err(|error| format!("mkdir() \"{}\" failed ({})", shown_path(to), Errno(&error)))?;
             moved = std::fs::rename(from, to);
         }
         if moved.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::CrossesDevices) {
             moved = self.copy();
         }
         moved.map_err(|error| {
-            format!("rename() \"{}\" to \"{}\" failed ({})", from.display(), to.display(), Errno(&error))
+            format!("rename() \"{}\" to \"{}\" failed ({})", shown_path(from), shown_path(to), Errno(&error))
         })
     }
     /// To another file system: there, too, it appears at once and whole.

@@ -148,7 +148,7 @@ impl Autoindex {
         }
         let name = wire::uri::arg(&request.args, b"callback").unwrap_or_default();
         let wrong = |what: &str| {
-            let name = String::from_utf8_lossy(name);
+            let name = crate::log::shown(name);
             log_info!(request, "client sent {what} callback name: \"{name}\"");
             Err(())
         };

@@ -233,7 +233,7 @@ impl Charset {
             if maps.knows(&said) {
                 return Some(said);
             }
-            log_error!(request, "unknown charset \"{}\" to override", String::from_utf8_lossy(&said));
+            log_error!(request, "unknown charset \"{}\" to override", crate::log::shown(&said));
             return None;
         }
         let applies = match own.is_empty() {

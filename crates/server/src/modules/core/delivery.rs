@@ -144,7 +144,7 @@ impl Amount {
 /// A size that a request brings; what is none is logged.
 fn size_of(request: &Request, text: &[u8]) -> u64 {
     conf::size(text).unwrap_or_else(|| {
-        log_error!(request, "invalid size \"{}\"", String::from_utf8_lossy(text));
+        log_error!(request, "invalid size \"{}\"", crate::log::shown(text));
         0
     })
 }

@@ -172,7 +172,7 @@ impl Dav {
             return Err(failed(request, &fault, 409));
         }
         if is_folder && !slash {
-            log_error!(request, "DELETE \"{}\" failed (21: Is a directory)", path.display());
+            log_error!(request, "DELETE \"{}\" failed (21: Is a directory)", crate::log::shown_path(&path));
             return Err(409);
         }
         let default = if is_folder { Depth::Infinity } else { Depth::Zero };
@@ -271,7 +271,7 @@ fn depth(request: &Request, default: Depth) -> Result<Depth, u16> {
         Some(b"1") => Depth::One,
         Some(b"infinity") => Depth::Infinity,
         Some(other) => {
-            let other = String::from_utf8_lossy(other);
+            let other = crate::log::shown(other);
             log_error!(request, "client sent invalid \"Depth\" header: \"{other}\"");
             Depth::Invalid
         }
@@ -309,10 +309,11 @@ fn failed(request: &Request, fault: &Fault, not_found: u16) -> u16 {
     // What is copied is opened by another part of nginx, which takes it more seriously.
     let level =
         if common && fault.call != "open()" { crate::log::Level::Error } else { crate::log::Level::Crit };
-    let (call, path, error) = (fault.call, fault.path.display(), crate::log::Errno(&fault.error));
+    let (call, path, error) =
+        (fault.call, crate::log::shown_path(&fault.path), crate::log::Errno(&fault.error));
     match call {
         _ if let Some(to) = &fault.to => {
-            let to = to.display();
+            let to = crate::log::shown_path(to);
             request.note(
                 crate::log::Level::Crit,
                 format_args!("{call} \"{path}\" to \"{to}\" failed ({error})"),

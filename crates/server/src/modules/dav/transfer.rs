@@ -26,7 +26,7 @@ impl Dav {
         let to = destination(request)?;
         let slash = request.uri.ends_with(b"/");
         if slash != to.uri.ends_with(b"/") {
-            let (uri, said) = (String::from_utf8_lossy(&request.uri), &to.said);
+            let (uri, said) = (crate::log::shown(&request.uri), &to.said);
             log_error!(
                 request,
                 "both URI \"{uri}\" and \"Destination\" URI \"{said}\" \
@@ -58,7 +58,7 @@ impl Dav {
             return self.file(request, from, there).await;
         }
         if !slash {
-            log_error!(request, "\"{}\" is collection", String::from_utf8_lossy(&request.uri));
+            log_error!(request, "\"{}\" is collection", crate::log::shown(&request.uri));
             return Err(400);
         }
         if let Some(is_folder) = old {
@@ -86,7 +86,11 @@ impl Dav {
             return Err(409);
         }
         if !overwrite {
-            log_error!(request, "\"{}\" could not be created (17: File exists)", there.display());
+            log_error!(
+                request,
+                "\"{}\" could not be created (17: File exists)",
+                crate::log::shown_path(there)
+            );
             return Err(412);
         }
         Ok(Some(old))
@@ -141,7 +145,7 @@ fn place(request: &mut Request) -> Result<PathBuf, u16> {
 
 fn cannot(request: &Request, to: &Destination) {
     let method = if request.method == Method::Copy { "COPY" } else { "MOVE" };
-    let uri = String::from_utf8_lossy(&request.uri);
+    let uri = crate::log::shown(&request.uri);
     log_error!(request, "\"{uri}\" could not be {method}ed to collection \"{}\"", to.said);
 }
 
@@ -154,7 +158,7 @@ fn check_places(
     said: &Destination,
 ) -> Result<(), u16> {
     if from == to {
-        let uri = String::from_utf8_lossy(&request.uri);
+        let uri = crate::log::shown(&request.uri);
         let said = &said.said;
         log_error!(
             request,
@@ -191,7 +195,7 @@ fn overwrite(request: &Request) -> Result<bool, u16> {
         None | Some(b"T" | b"t") => Ok(true),
         Some(b"F" | b"f") => Ok(false),
         Some(other) => {
-            let other = String::from_utf8_lossy(other);
+            let other = crate::log::shown(other);
             log_error!(request, "client sent invalid \"Overwrite\" header: \"{other}\"");
             Err(400)
         }
@@ -209,7 +213,7 @@ fn destination(request: &Request) -> Result<Destination, u16> {
         log_error!(request, "client sent no \"Destination\" header");
         return Err(400);
     };
-    let said = String::from_utf8_lossy(value).into_owned();
+    let said = crate::log::shown(value).into_owned();
     let path = match value.starts_with(b"/") {
         true => value,
         false => {
@@ -234,7 +238,7 @@ fn destination(request: &Request) -> Result<Destination, u16> {
     let mut uri = Vec::new();
     wire::uri::unescape(path, &mut uri);
     if uri.contains(&0) || uri.split(|byte| *byte == b'/').any(|part| part == b"..") {
-        log_error!(request, "unsafe URI \"{}\" was detected", String::from_utf8_lossy(&uri));
+        log_error!(request, "unsafe URI \"{}\" was detected", crate::log::shown(&uri));
         return Err(invalid(request, &said));
     }
     Ok(Destination { uri, said })

@@ -105,7 +105,7 @@ fn comp_level(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 fn gzip_disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     for i in 0..a.words.len() {
         let pattern = match a.str(i) {
-            "msie6" => r"MSIE [4-5]\.|MSIE 6\.(?!.*SV1)",
+            "msie6" => r"(?-i:MSIE [4-5]\..|MSIE 6\.(?!.*SV1).)",
             pattern => pattern,
         };
         let regex = Regex::new(at, pattern, true).map_err(|e| a.error(e.message))?;

@@ -206,7 +206,7 @@ impl Gate {
             0 => Found::NoKey,
             1..=65_535 => limit.zone.lock().look(&key, limit, last, now),
             _ => {
-                let (name, key) = (&limit.zone.key, String::from_utf8_lossy(&key));
+                let (name, key) = (&limit.zone.key, crate::log::shown(&key));
                 log_error!(request, "the value of the \"{name}\" key is more than 65535 bytes: \"{key}\"");
                 Found::NoKey
             }

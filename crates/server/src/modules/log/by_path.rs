@@ -60,7 +60,7 @@ pub(super) fn write(path: &Template, cache: Option<&Use>, line: &[u8], request: 
         text.clear();
         path.render(request, &mut text);
         if let Err((call, error)) = append(request, cache, &mut text, line) {
-            let path = path_of(&text).display();
+            let path = crate::log::shown(&text);
             let error = Shown(&error);
             match call {
                 "open()" => {
@@ -107,7 +107,7 @@ fn root_exists(request: &mut Request, text: &mut Vec<u8>) -> bool {
     log_error!(
         request,
         "testing \"{}\" existence failed ({}) while logging request",
-        root.display(),
+        crate::log::shown_path(root),
         Shown(&result)
     );
     false

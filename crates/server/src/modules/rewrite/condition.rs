@@ -149,7 +149,7 @@ impl Kind {
                 log_crit!(
                     request,
                     "stat() \"{}\" failed ({})",
-                    String::from_utf8_lossy(path),
+                    crate::log::shown(path),
                     crate::log::Errno(&error)
                 );
                 return false;

@@ -100,8 +100,8 @@ impl Rewrite {
             request,
             format_args!(
                 "data: \"{}\", args: \"{}\"",
-                String::from_utf8_lossy(&request.uri),
-                String::from_utf8_lossy(&request.args)
+                crate::log::shown(&request.uri),
+                crate::log::shown(&request.args)
             ),
         );
         if request.uri.is_empty() {
@@ -137,7 +137,7 @@ impl Rewrite {
             location.push(if self.has_args { b'&' } else { b'?' });
             location.extend_from_slice(&request.args);
         }
-        trace.rewritten(request, format_args!("redirect: \"{}\"", String::from_utf8_lossy(&location)));
+        trace.rewritten(request, format_args!("redirect: \"{}\"", crate::log::shown(&location)));
         request.response.set_location(&location);
         request.response.location_is_ours = true;
         request.thread.give_buffer(location);

@@ -45,7 +45,7 @@ impl Trace {
         }
         if self.0 {
             let verb = if matched { "matches" } else { "does not match" };
-            let text = String::from_utf8_lossy(text);
+            let text = crate::log::shown(text);
             request.note(Level::Notice, format_args!("\"{}\" {verb} \"{text}\"", regex.pattern()));
         }
         Ok(matched)

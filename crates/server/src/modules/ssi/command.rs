@@ -1,7 +1,7 @@
 //! What commands there are, and what may be written in them.
 
 use super::text::Result;
-use crate::log::lossy;
+use crate::log::shown;
 use formats::ssi::Command;
 
 /// How many parameters a command may have.
@@ -27,17 +27,17 @@ pub fn parameters<'c>(
     known: &[&str],
     wanted: &[&str],
 ) -> Result<Vec<Option<&'c [u8]>>> {
-    let of = lossy(&command.name);
+    let of = shown(&command.name);
     if command.parameters.len() > PARAMETERS {
         return Err(format!("too many SSI command parameters: \"{of}\""));
     }
     let mut given = vec![None; known.len()];
     for (name, value) in &command.parameters {
         let Some(at) = known.iter().position(|known| known.as_bytes() == name) else {
-            return Err(format!("invalid parameter name: \"{}\" in \"{of}\" SSI command", lossy(name)));
+            return Err(format!("invalid parameter name: \"{}\" in \"{of}\" SSI command", shown(name)));
         };
         if given[at].replace(&value[..]).is_some() {
-            return Err(format!("duplicate \"{}\" parameter in \"{of}\" SSI command", lossy(name)));
+            return Err(format!("duplicate \"{}\" parameter in \"{of}\" SSI command", shown(name)));
         }
     }
     for (name, value) in known.iter().zip(&given) {
@@ -70,7 +70,7 @@ pub struct Inclusion<'b> {
 pub fn inclusion<'b>(given: &impl Fn(&str) -> Option<&'b [u8]>) -> Result<Inclusion<'b>> {
     let (uri, file) = (given("virtual"), given("file"));
     if let (Some(uri), Some(file)) = (uri, file) {
-        let (uri, file) = (lossy(uri), lossy(file));
+        let (uri, file) = (shown(uri), shown(file));
         return Err(format!("inclusion may be either virtual=\"{uri}\" or file=\"{file}\""));
     }
     let target = uri.or(file).ok_or("no parameter in \"include\" SSI command")?;
@@ -79,11 +79,11 @@ pub fn inclusion<'b>(given: &impl Fn(&str) -> Option<&'b [u8]>) -> Result<Inclus
     }
     let Some(wait) = given("wait") else { return Ok(Inclusion { target, waited: uri.is_none() }) };
     if uri.is_none() {
-        return Err(format!("\"wait\" cannot be used with file=\"{}\"", lossy(target)));
+        return Err(format!("\"wait\" cannot be used with file=\"{}\"", shown(target)));
     }
     let waited = wait.eq_ignore_ascii_case(b"yes");
     match waited || wait.eq_ignore_ascii_case(b"no") {
         true => Ok(Inclusion { target, waited }),
-        false => Err(format!("invalid value \"{}\" in the \"wait\" parameter", lossy(wait))),
+        false => Err(format!("invalid value \"{}\" in the \"wait\" parameter", shown(wait))),
     }
 }

@@ -26,7 +26,9 @@ pub fn push(request: &mut Request, zone: Zone, out: &mut Vec<u8>) -> bool {
     let seconds = request.thread.clock.unix().as_secs();
     let format = request.kept_in_pass::<Format>().map_or(FORMAT, |format| &format.0);
     let Some(text) = text(seconds, zone, format) else { return false };
-    out.extend_from_slice(text.as_bytes());
+    let mut text = text.into_bytes();
+    crate::log::put_back(&mut text, 0);
+    out.append(&mut text);
     true
 }
 

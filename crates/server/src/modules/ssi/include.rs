@@ -11,7 +11,7 @@ use crate::http::included::Included;
 use crate::http::paths;
 use crate::http::request::Request;
 use crate::http::response::Body;
-use crate::log::lossy;
+use crate::log::shown;
 
 /// How many answers the pages of one request may include; beyond it they include each other.
 const INCLUDES: u32 = 10_000;
@@ -45,21 +45,21 @@ impl Include {
         let mut uri = Vec::with_capacity(path.len());
         wire::uri::unescape(path, &mut uri);
         if !paths::is_safe(&uri) {
-            return Err(format!("unsafe URI \"{}\" was detected", lossy(&target)));
+            return Err(format!("unsafe URI \"{}\" was detected", shown(&target)));
         }
         let page = page::of(request);
         let becomes = match (given("set"), given("stub")) {
             (Some(name), _) => Becomes::Variable(name.to_vec()),
             (None, Some(name)) => {
                 let block = page.borrow().block(name);
-                let none = || format!("\"stub\"=\"{}\" for \"include\" not found", lossy(name));
+                let none = || format!("\"stub\"=\"{}\" for \"include\" not found", shown(name));
                 Becomes::Stubbed(block.ok_or_else(none)?)
             }
             (None, None) => Becomes::Part,
         };
         page.borrow_mut().includes += 1;
         if page.borrow().includes > INCLUDES {
-            return Err(format!("subrequests cycle while processing \"{}\"", lossy(&uri)));
+            return Err(format!("subrequests cycle while processing \"{}\"", shown(&uri)));
         }
         let answer = Included::ask(request, &uri, args.unwrap_or_default()).ok_or_else(String::new)?;
         let waited = waited || matches!(becomes, Becomes::Variable(_));

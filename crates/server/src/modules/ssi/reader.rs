@@ -5,7 +5,7 @@ use super::include::Include;
 use super::text::{self, Result};
 use super::{date, page};
 use crate::http::request::Request;
-use crate::log::lossy;
+use crate::log::shown;
 use formats::ssi::Command;
 
 /// What `if` does: whether one was begun, and which of its ends may come.
@@ -69,7 +69,7 @@ impl Reader {
         let name = &command.name[..];
         let Some((known, wanted)) = known(name) else {
             return match self.shows {
-                true => Err(format!("invalid SSI command: \"{}\"", lossy(name))),
+                true => Err(format!("invalid SSI command: \"{}\"", shown(name))),
                 false => Ok(None),
             };
         };
@@ -121,7 +121,7 @@ impl Reader {
         };
         match fits {
             true => Ok(true),
-            false => Err(format!("invalid context of SSI command: \"{}\"", lossy(name))),
+            false => Err(format!("invalid context of SSI command: \"{}\"", shown(name))),
         }
     }
 
@@ -139,7 +139,7 @@ impl Reader {
             self.complaint = text.to_vec();
         }
         if let Some(format) = format {
-            let format = date::Format(lossy(format).into_owned());
+            let format = date::Format(shown(format).into_owned());
             match request.kept_in_pass_mut::<date::Format>() {
                 Some(old) => *old = format,
                 None => request.keep_in_pass(format),
@@ -167,7 +167,7 @@ impl Reader {
             Some(b"url") => self.encoding = Encoding::Url,
             Some(b"entity") => self.encoding = Encoding::Entity,
             Some(other) => {
-                log_error!(request, "unknown encoding \"{}\" in the \"echo\" command", lossy(other));
+                log_error!(request, "unknown encoding \"{}\" in the \"echo\" command", shown(other));
             }
         }
         match self.encoding {

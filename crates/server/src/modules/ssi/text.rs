@@ -29,7 +29,7 @@ pub fn evaluate(request: &mut Request, text: &[u8]) -> Result<Vec<u8>> {
                 value(request, name, &mut out);
                 at += 1 + length;
                 if out.len() > LONGEST {
-                    return Err(format!("too long value of \"{}\"", String::from_utf8_lossy(text)));
+                    return Err(format!("too long value of \"{}\"", crate::log::shown(text)));
                 }
             }
             _ => {
@@ -48,11 +48,11 @@ fn name<'a>(rest: &'a [u8], text: &[u8]) -> Result<(&'a [u8], usize)> {
     let length = inside.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
     let name = &inside[..length];
     if bracket && !inside.is_empty() && inside.get(length) != Some(&b'}') {
-        let name = String::from_utf8_lossy(name);
+        let name = crate::log::shown(name);
         return Err(format!("the closing bracket in \"{name}\" variable is missing"));
     }
     match name.is_empty() {
-        true => Err(format!("invalid variable name in \"{}\"", String::from_utf8_lossy(text))),
+        true => Err(format!("invalid variable name in \"{}\"", crate::log::shown(text))),
         false => Ok((name, length + 2 * start)),
     }
 }
@@ -64,7 +64,7 @@ pub fn value(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// Whether the condition of an `if` holds.
 pub fn holds(request: &mut Request, expression: &[u8]) -> Result<bool> {
-    let invalid = || format!("invalid expression in \"{}\"", String::from_utf8_lossy(expression));
+    let invalid = || format!("invalid expression in \"{}\"", crate::log::shown(expression));
     let is_left = |b: &&u8| b.is_ascii_alphanumeric() || b"${}_\"'".contains(b);
     let length = expression.iter().take_while(is_left).count();
     let left = evaluate(request, &expression[..length].to_ascii_lowercase())?;

@@ -234,7 +234,7 @@ impl UserId {
             _ if !found => Uid::default(),
             Ok(uid) => uid,
             Err(what) => {
-                let line = String::from_utf8_lossy(request.header(Known::Cookie).unwrap_or_default());
+                let line = crate::log::shown(request.header(Known::Cookie).unwrap_or_default());
                 log_error!(request, "client sent {what} userid cookie \"{line}\"");
                 Uid::default()
             }
@@ -260,7 +260,7 @@ impl UserId {
             if value == b"log" {
                 let mut text = Vec::new();
                 uid.push(&self.name, &uid.got, &mut text);
-                let text = String::from_utf8_lossy(&text);
+                let text = crate::log::shown(&text);
                 request.note(crate::log::Level::Notice, format_args!("userid cookie \"{text}\" was reset"));
             }
         }

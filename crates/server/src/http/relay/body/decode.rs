@@ -135,5 +135,5 @@ fn bad_trailers(text: &[u8]) -> Option<String> {
     let bad = wire::parse_fields(text, &mut wire::Headers::default()).err()?;
     let mut what = Vec::new();
     bad.log_text(text, &mut what);
-    Some(String::from_utf8_lossy(&what).into_owned())
+    Some(crate::log::shown(&what).into_owned())
 }

@@ -133,7 +133,7 @@ impl Cache {
         if let Some(zone) = zones.get(&name) {
             return Ok(Some(zone.clone()));
         }
-        log_error!(request, "cache \"{}\" not found", String::from_utf8_lossy(&name));
+        log_error!(request, "cache \"{}\" not found", crate::log::shown(&name));
         Err(500)
     }
     /// How long answers of this status hold that do not say so themselves; 0: they are not kept.

@@ -2,7 +2,7 @@
 
 use frames::{put_field, put_known, put_whole};
 
-use crate::log::lossy;
+use crate::log::shown;
 
 /// What HTTP/2 has no place for (RFC 9113, 8.2.2), or says in another way.
 const LEFT_OUT: [&[u8]; 6] =
@@ -28,7 +28,7 @@ pub fn request<'a>(text: &'a [u8], encrypted: bool, out: &mut Vec<u8>) -> Result
     let (line, head) = line(text).ok_or("no request line")?;
     let (method, target) = target(line).ok_or("no request line")?;
     if method.len() > LONGEST {
-        return Err(format!("too long http2 method: \"{}\"", lossy(method)));
+        return Err(format!("too long http2 method: \"{}\"", shown(method)));
     }
     if target.len() > LONGEST {
         return Err("too long http2 URI".into());
@@ -60,7 +60,7 @@ fn host(mut head: &[u8]) -> Result<&[u8], String> {
     while let Some((name, value)) = field(&mut head)? {
         if name.eq_ignore_ascii_case(b"host") {
             return match value.len() > LONGEST {
-                true => Err(format!("too long http2 host: \"{}\"", lossy(value))),
+                true => Err(format!("too long http2 host: \"{}\"", shown(value))),
                 false => Ok(value),
             };
         }
@@ -83,10 +83,10 @@ fn field<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, String> {
 /// What no field can have.
 fn check(name: &[u8], value: &[u8]) -> Result<(), String> {
     if name.len() > LONGEST {
-        return Err(format!("too long http2 header name: \"{}\"", lossy(name)));
+        return Err(format!("too long http2 header name: \"{}\"", shown(name)));
     }
     if value.len() > LONGEST {
-        return Err(format!("too long http2 header value: \"{}: {}\"", lossy(name), lossy(value)));
+        return Err(format!("too long http2 header value: \"{}: {}\"", shown(name), shown(value)));
     }
     if name.is_empty() || name.iter().any(|byte| *byte <= b' ' || *byte == 0x7f || *byte == b':') {
         return Err("invalid http2 header name".into());
@@ -96,7 +96,6 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), String> {
         false => Ok(()),
     }
 }
-
 /// The first line and what follows it.
 fn line(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memmem::find(text, b"\r\n")?;
@@ -117,7 +116,7 @@ mod tests {
     fn fields(block: &[u8]) -> String {
         let mut text = String::new();
         let each = |name: &[u8], value: &[u8]| {
-            text += &format!("{}={};", lossy(name), lossy(value));
+            text += &format!("{}={};", shown(name), shown(value));
             true
         };
         frames::Decoder::without_memory().decode(block, 100, &mut Vec::new(), each).unwrap();

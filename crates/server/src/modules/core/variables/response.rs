@@ -43,7 +43,7 @@ pub fn limit_rate(request: &mut Request, out: &mut Vec<u8>) -> bool {
 pub fn set_limit_rate(request: &mut Request, value: &[u8]) {
     match conf::size(value) {
         Some(rate) => request.limit_rate = Some(rate),
-        None => log_error!(request, "invalid $limit_rate \"{}\"", String::from_utf8_lossy(value)),
+        None => log_error!(request, "invalid $limit_rate \"{}\"", crate::log::shown(value)),
     }
 }
 
