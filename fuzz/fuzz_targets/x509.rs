@@ -12,6 +12,7 @@ fuzz_target!(|der: &[u8]| {
         certificate.issuer.push_oneline(&mut out);
         let _ = (certificate.not_after.unix(), certificate.not_before.to_string());
         let _ = (certificate.serial(), certificate.ocsp_responder());
+        let _ = (certificate.is_commonly_named("a.test"), certificate.constrains_names());
     }
     let _ = EncryptedKey::read(der);
     let _ = Subject::of(der, der);

@@ -22,6 +22,11 @@ static FILES: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
         sign between ca 3 critical,CA:true
         sign far between 4 CA:false
         cat between.crt >> far.crt
+        sign client ca 5 'CA:false\nextendedKeyUsage=clientAuth'
+        openssl req -x509 $key -days 30 -subj /CN=self -addext subjectAltName=DNS:up.test -keyout self.key -out self.crt
+        openssl req $key -subj /CN=up.test -keyout common.key -out common.csr
+        printf basicConstraints=CA:false > v3
+        openssl x509 -req -in common.csr -CA ca.crt -CAkey ca.key -set_serial 6 -days 30 -extfile v3 -out common.crt
         openssl pkcs8 -topk8 -v2 aes-256-cbc -passout pass:secret -in good.key -out wrapped.key
         printf 'R\\t491231235959Z\\t240101000000Z\\t02\\tunknown\\t/CN=gone\\n' > index
         printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\ndefault_md=sha256\\ndefault_crl_days=30\\ncrl_extensions=x\\ncrlnumber=number\\n[x]\\nauthorityKeyIdentifier=keyid:always\\n' > conf
@@ -37,6 +42,13 @@ static FILES: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
         "gone.key",
         "far.crt",
         "far.key",
+        "client.crt",
+        "client.key",
+        "self.crt",
+        "self.key",
+        "common.crt",
+        "common.key",
+        "between.crt",
         "ca.crt",
         "ca.crl",
         "wrapped.key",
@@ -53,7 +65,9 @@ fn site(locations: &str) -> Site {
              return 200 \"{name}|$ssl_cipher|$ssl_client_i_dn_legacy|$ssl_client_cert\"; }}\n"
         )
     };
-    let upstreams: String = [(1, "good"), (2, "gone"), (3, "far")].map(upstream).concat();
+    let upstreams: String = [(1, "good"), (2, "gone"), (3, "far"), (4, "client"), (5, "self"), (6, "common")]
+        .map(upstream)
+        .concat();
     let text = format!(
         "{upstreams} server {{ listen 127.0.0.1:%%PORT%%; proxy_ssl_protocols TLSv1.2 TLSv1.3; proxy_ssl_name up.test; \
          proxy_ssl_trusted_certificate ca.crt; proxy_ssl_verify on; proxy_ssl_session_reuse off; {locations} }}"
@@ -89,21 +103,82 @@ fn a_chain_is_no_longer_than_told() {
         assert!(is_from(&server.get("/far"), "far"));
         assert!(is_from(&server.get("/near"), "good"));
         assert_eq!(server.get("/no").status, 502);
-        // OpenSSL has two words for it.
-        server.error_log().wait_for("upstream SSL certificate verify error: (2");
+        server
+            .error_log()
+            .wait_for("upstream SSL certificate verify error: (20:unable to get local issuer certificate)");
     });
 }
 
 #[test]
-fn ciphers_and_wrapped_keys() {
-    let locations = "location / { proxy_pass https://127.0.0.1:%%PORT_1%%; proxy_ssl_protocols TLSv1.2; \
-          proxy_ssl_ciphers ECDHE-ECDSA-AES256-GCM-SHA384; } \
-        location /key { proxy_pass https://127.0.0.1:%%PORT_1%%; proxy_ssl_password_file passwords; \
-          proxy_ssl_certificate good.crt; proxy_ssl_certificate_key wrapped.key; }";
-    on_both(site(locations).file("passwords", "wrong\nsecret\n"), |server| {
-        assert_eq!(server.get("/").text(), "good|ECDHE-ECDSA-AES256-GCM-SHA384||");
-        let text = server.get("/key").text();
-        assert!(text.contains("|/CN=ca|-----BEGIN CERTIFICATE-----\n\t"), "{text}");
+fn who_is_believed() {
+    let location = |name: &str, port: u8, more: &str| {
+        format!("location /{name} {{ {more} proxy_pass https://127.0.0.1:%%PORT_{port}%%; }}\n")
+    };
+    let locations = [
+        location("self/trusted", 5, "proxy_ssl_trusted_certificate self.crt;"),
+        location("self/strange", 5, ""),
+        location("common/named", 6, ""),
+        location("common/other", 6, "proxy_ssl_name other.test;"),
+        location("client", 4, ""),
+        location("far/without-root", 3, "proxy_ssl_trusted_certificate between.crt;"),
+    ];
+    on_both(site(&locations.concat()), |server| {
+        assert!(is_from(&server.get("/self/trusted"), "self"));
+        assert!(is_from(&server.get("/common/named"), "common"));
+        for (target, words) in [
+            ("/self/strange", "upstream SSL certificate verify error: (18:self-signed certificate)"),
+            ("/common/other", "upstream SSL certificate does not match \"other.test\""),
+            ("/client", "upstream SSL certificate verify error: (26:unsuitable certificate purpose)"),
+            (
+                "/far/without-root",
+                "upstream SSL certificate verify error: (2:unable to get issuer certificate)",
+            ),
+        ] {
+            assert_eq!(server.get(target).status, 502, "{target}");
+            server.error_log().wait_for(&format!("{words} while SSL handshaking to upstream"));
+        }
+    });
+}
+
+/// What a server answers a handshake with, and what is said of it.
+const ANSWERS: [(&[u8], &str); 5] = [
+    (
+        b"\x15\x03\x03\0\x02\x02\x28",
+        "0A000410:SSL routines::sslv3 alert handshake failure:SSL alert number 40",
+    ),
+    (
+        b"\x15\x03\x03\0\x02\x02\x46",
+        "0A00042E:SSL routines::tlsv1 alert protocol version:SSL alert number 70",
+    ),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "0A00010B:SSL routines::wrong version number"),
+    (b"\x17\x03\x03\0\x01a", "0A0000F4:SSL routines::unexpected message"),
+    (
+        b"\x16\x03\x01\0\x2a\x02\0\0\x26\x03\x01aaaaaaaabbbbbbbbccccccccdddddddd\0\xc0\x09\0",
+        "0A000102:SSL routines::unsupported protocol",
+    ),
+];
+
+#[test]
+fn handshakes_that_fail_are_logged_in_openssls_words() {
+    let origin = |(said, _): (&'static [u8], _)| {
+        testkit::Origin::wires(move |wire| {
+            let _ = wire.read_some(1);
+            let _ = wire.send(said);
+            let _ = wire.read_some(1 << 16);
+        })
+    };
+    let origins = ANSWERS.map(origin);
+    let location = |(i, origin): (usize, &testkit::Origin)| {
+        format!("location /{i} {{ proxy_pass https://{}; }}\n", origin.address())
+    };
+    let locations: String = origins.iter().enumerate().map(location).collect();
+    on_both(Site::new(format!("proxy_ssl_protocols TLSv1.2 TLSv1.3; {locations}")), |server| {
+        for (i, (_, words)) in ANSWERS.iter().enumerate() {
+            assert_eq!(server.get(&format!("/{i}")).status, 502, "{words}");
+            let line =
+                format!("SSL_do_handshake() failed (SSL: error:{words}) while SSL handshaking to upstream");
+            server.error_log().wait_for(&line);
+        }
     });
 }
 

@@ -97,16 +97,13 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("proxy_ssl_ciphers", "as `ssl_ciphers`"),
     (
         "proxy_ssl_verify",
-        "names count as certificates have them in their alternative names, not in their subject",
+        "certificates of version 3; one that may sign others is believed only if it is trusted itself",
     ),
     ("ssl_crl", "lists of version 2, as today's programs write them; an older one is refused"),
     ("proxy_ssl_crl", "as `ssl_crl`"),
     ("grpc_ssl_crl", "as `ssl_crl`"),
     ("uwsgi_ssl_crl", "as `ssl_crl`"),
-    (
-        "proxy_ssl_verify_depth",
-        "counts the certificates that the server sends between its own and a trusted one",
-    ),
+    ("proxy_ssl_verify_depth", "counts the certificates between the server's own and a root"),
     (
         "ssl_buffer_size",
         "where it is not written, what a new or silent connection sends first, 14 KB, is in records of one segment each",

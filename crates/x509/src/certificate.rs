@@ -25,6 +25,11 @@ const BOOLEAN: u8 = 1;
 /// authorityInfoAccess, and the kind of access that is OCSP.
 const ACCESS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
 const OCSP: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1];
+/// subjectAltName and nameConstraints.
+const ALTERNATIVES: &[u8] = &[0x55, 29, 17];
+const CONSTRAINTS: &[u8] = &[0x55, 29, 30];
+/// A general name that is a host's.
+const HOST: u8 = 0x82;
 /// A general name that is a URI.
 const URI: u8 = 0x86;
 
@@ -75,6 +80,18 @@ impl<'a> Certificate<'a> {
         }
         None
     }
+    /// Whether its subject is a host's name that fits; as with OpenSSL it does not count where an alternative name is one.
+    #[must_use]
+    pub fn is_commonly_named(&self, host: &str) -> bool {
+        let mut others = self.extension(ALTERNATIVES).and_then(|names| Reader(names).sequence());
+        let mut others = std::iter::from_fn(|| others.as_mut()?.any());
+        !others.any(|name| name.tag == HOST) && self.subject.common().iter().any(|name| fits(name, host))
+    }
+    /// Whether it says which names those that it signed may have.
+    #[must_use]
+    pub fn constrains_names(&self) -> bool {
+        self.extension(CONSTRAINTS).is_some()
+    }
     fn extension(&self, wanted: &[u8]) -> Option<&'a [u8]> {
         let mut extensions = Reader(self.extensions);
         while let Some(mut extension) = extensions.sequence() {
@@ -84,5 +101,33 @@ impl<'a> Certificate<'a> {
             }
         }
         None
+    }
+}
+
+/// Whether a name is this host's, or that of all hosts of its domain.
+fn fits(name: &str, host: &str) -> bool {
+    let domain = name.strip_prefix("*.").filter(|domain| domain.contains('.'));
+    let wild = domain
+        .zip(host.split_once('.'))
+        .is_some_and(|(domain, (label, rest))| !label.is_empty() && domain.eq_ignore_ascii_case(rest));
+    wild || name.eq_ignore_ascii_case(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn a_star_is_one_label() {
+        for (name, host, does) in [
+            ("a.test", "A.test", true),
+            ("a.test", "b.test", false),
+            ("*.a.test", "b.a.test", true),
+            ("*.a.test", "c.b.a.test", false),
+            ("*.a.test", ".a.test", false),
+            ("*.test", "a.test", false),
+        ] {
+            assert_eq!(fits(name, host), does, "{name} {host}");
+        }
     }
 }

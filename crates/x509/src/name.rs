@@ -64,6 +64,11 @@ impl<'a> Name<'a> {
         }
         parts
     }
+    /// Its common names.
+    pub(crate) fn common(self) -> Vec<String> {
+        const COMMON: &[u8] = &[85, 4, 3];
+        self.parts().iter().flatten().filter(|it| it.oid == COMMON).filter_map(Attribute::text).collect()
+    }
     /// As RFC 2253 has it: `CN=name,O=organisation`, the last part first.
     pub fn push_rfc2253(self, out: &mut Vec<u8>) {
         for (i, part) in self.parts().iter().rev().enumerate() {

@@ -84,6 +84,7 @@ proptest! {
                 certificate.issuer.push_oneline(&mut out);
                 let _ = certificate.not_after.unix();
                 let _ = (certificate.serial(), certificate.ocsp_responder());
+                let _ = (certificate.is_commonly_named("a.test"), certificate.constrains_names());
             }
             let _ = EncryptedKey::read(der);
             if let Some(basic) = Response::read(der).and_then(|response| response.basic) {

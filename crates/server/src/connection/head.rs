@@ -8,8 +8,8 @@ use wire::{BadRequest, Progress, RequestParser};
 use super::refusal::Refusal;
 use super::understand::{choose_default_server, choose_server, take_host, take_path};
 use crate::http::request::{Request, Stage};
+use crate::log::openssl::{ReadFailed, of_tls};
 use crate::log::{Context, Level};
-use crate::modules::ssl::words::{ReadFailed, of_tls};
 
 /// How long a head that has begun may take before it has to give way to others: what comes in several packets comes within a
 /// moment.

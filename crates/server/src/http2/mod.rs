@@ -13,9 +13,9 @@ use frames::{Kind, code, setting};
 
 use crate::http::client::Client;
 use crate::http::request::Request;
+use crate::log::openssl::ReadFailed;
 use crate::log::{self, Level};
 use crate::modules::http2::Http2;
-use crate::modules::ssl::words::ReadFailed;
 use crate::worker::admission;
 use crate::worker::local::LocalGeneration;
 use crate::worker::thread::Thread;

@@ -7,6 +7,7 @@ mod bytes;
 mod json;
 mod line;
 mod memory;
+pub mod openssl;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -18,6 +18,8 @@ pub struct Secure {
     plain: usize,
     /// The server has sent its last.
     ended: bool,
+    /// It broke TLS's rules, or says that we did: whoever reads next is told.
+    failed: Option<rustls::Error>,
 }
 
 fn waits<T>(result: &io::Result<T>) -> bool {
@@ -40,13 +42,19 @@ impl Secure {
         Ok(())
     }
     fn receive_some(&mut self, socket: &Socket) -> io::Result<()> {
+        if let Some(error) = &self.failed {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error.clone()));
+        }
         if self.connection.read_tls(&mut Wire(socket))? == 0 {
             self.ended = true;
             return Ok(());
         }
         let state = self.connection.process_new_packets();
         let flushed = self.flush(socket);
-        let state = state.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let state = state.map_err(|error| {
+            self.failed = Some(error.clone());
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        })?;
         self.plain = state.plaintext_bytes_to_read();
         self.ended = state.peer_has_closed();
         if waits(&flushed) { Ok(()) } else { flushed }
@@ -74,7 +82,7 @@ const PART: usize = 16 * 1024;
 impl Link {
     /// Encrypts the connection from here on.
     pub fn secure(&mut self, connection: ClientConnection) {
-        self.tls = Some(Box::new(RefCell::new(Secure { connection, plain: 0, ended: false })));
+        self.tls = Some(Box::new(RefCell::new(Secure { connection, plain: 0, ended: false, failed: None })));
     }
     /// Goes on with the handshake; ready when it is complete.
     pub fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -127,7 +127,7 @@ fn arrived(request: &mut Request, read: io::Result<usize>) -> Result<usize, u16>
                 log_info!(request, "{text}");
                 return Err(400);
             }
-            log_info!(request, "{}", crate::modules::ssl::words::ReadFailed(&e));
+            log_info!(request, "{}", crate::log::openssl::ReadFailed(&e));
             Err(400)
         }
     }

@@ -7,6 +7,7 @@ use super::written::again;
 use crate::chain::{Behind, Cause};
 use crate::http::request::Request;
 use crate::log::Errno;
+use crate::log::openssl::ReadFailed;
 use crate::program::Address;
 use crate::upstream::{AcceptQueue, Held, NoLink};
 
@@ -184,7 +185,7 @@ fn log_other(request: &Request, held: &Held, failure: &Failure) {
             log_error!(request, "connect() failed ({}){during}", Errno(error))
         }
         Failure::Send(error) => log_error!(request, "writev() failed ({}){during}", Errno(error)),
-        Failure::Receive(error) => log_error!(request, "recv() failed ({}){during}", Errno(error)),
+        Failure::Receive(error) => log_error!(request, "{}{during}", ReadFailed(error)),
         Failure::SendTimeout | Failure::ReceiveTimeout | Failure::TlsTimeout => timed_out(request, during),
         Failure::Tls(what) => log_error!(request, "{what}{during}"),
         Failure::Closed => log_error!(request, "upstream prematurely closed connection{during}"),
@@ -214,7 +215,7 @@ pub(super) fn of_body(failure: Failure) -> String {
         Failure::Unprocessed(what) | Failure::ClientBody(what, _) => what,
         Failure::Invalid(BadHead::Framing(what)) => what,
         Failure::SendTimeout | Failure::ReceiveTimeout => TIMED_OUT.into(),
-        Failure::Receive(error) | Failure::Send(error) => format!("recv() failed ({})", Errno(&error)),
+        Failure::Receive(error) | Failure::Send(error) => ReadFailed(&error).to_string(),
         _ => "upstream prematurely closed connection".into(),
     }
 }

@@ -8,18 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use conf::{Error, Scope};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
-use webpki::{
-    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyUsage,
-    OwnedCertRevocationList, RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
-};
+use webpki::KeyUsage;
 
 use super::certificates;
 use super::ocsp::Responder;
 use super::ocsp::client::{Check, Which};
+use super::trust::{Fault, Trust, lists};
 use super::written::{Conf, Verify};
 use crate::http::request::Request;
 use crate::worker::generation::Compiler;
@@ -28,10 +25,7 @@ use crate::worker::generation::Compiler;
 pub struct Clients {
     /// What is asked.
     pub verify: Verify,
-    depth: usize,
-    trusted: Vec<CertificateDer<'static>>,
-    anchors: Vec<TrustAnchor<'static>>,
-    lists: Vec<CertRevocationList<'static>>,
+    trust: Trust,
     /// The signers that clients are told of.
     subjects: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -39,31 +33,6 @@ pub struct Clients {
     ocsp: Option<Check>,
     /// The files all this is from: servers with the same judge alike.
     files: [Option<String>; 3],
-}
-
-/// What is wrong with a certificate: OpenSSL's number and words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault(pub i32, pub &'static str);
-
-const NOT_YET: Fault = Fault(9, "certificate is not yet valid");
-const EXPIRED: Fault = Fault(10, "certificate has expired");
-const NO_LIST: Fault = Fault(3, "unable to get certificate CRL");
-const OLD_LIST: Fault = Fault(12, "CRL has expired");
-const BAD_SIGNATURE: Fault = Fault(7, "certificate signature failure");
-const SELF_SIGNED: Fault = Fault(18, "self-signed certificate");
-const SELF_SIGNED_ROOT: Fault = Fault(19, "self-signed certificate in certificate chain");
-const NO_ISSUER: Fault = Fault(20, "unable to get local issuer certificate");
-const ALONE: Fault = Fault(21, "unable to verify the first certificate");
-const TOO_LONG: Fault = Fault(22, "certificate chain too long");
-const REVOKED: Fault = Fault(23, "certificate revoked");
-const PURPOSE: Fault = Fault(26, "unsuitable certificate purpose");
-const UNSPECIFIED: Fault = Fault(1, "unspecified certificate verification error");
-
-impl Fault {
-    /// Whether it is only that nobody trusted signed it (`optional_no_ca`).
-    fn is_of_signer(self) -> bool {
-        [SELF_SIGNED, SELF_SIGNED_ROOT, NO_ISSUER, ALONE].contains(&self)
-    }
 }
 
 /// What a client showed.
@@ -86,7 +55,7 @@ pub fn compile(
     if verify == Verify::Off {
         // As in nginx they have to be there all the same.
         trusted.map(|file| certificates::chain(&file.path, with)).transpose()?;
-        conf.crl.written().map(|file| lists(&file.path, with, |_, _| ())).transpose()?;
+        conf.crl.written().map(|file| lists(&file.path, with)).transpose()?;
         return Ok(None);
     }
     if verify != Verify::OptionalNoCa && client.is_none() && trusted.is_none() {
@@ -97,22 +66,17 @@ pub fn compile(
     let mut all = client.map(read).transpose()?.unwrap_or_default();
     let named = all.len();
     all.extend(trusted.map(read).transpose()?.unwrap_or_default());
-    let anchor = |der: &CertificateDer<'static>| {
-        webpki::anchor_from_trusted_cert(der).ok().map(|anchor| anchor.to_owned())
+    let subject = |der| {
+        let anchor = webpki::anchor_from_trusted_cert(der).ok()?;
+        Some(DistinguishedName::in_sequence(&anchor.subject))
     };
-    let anchors: Vec<_> = all.iter().filter_map(anchor).collect();
-    let subject = |anchor: &TrustAnchor<'_>| DistinguishedName::in_sequence(&anchor.subject);
-    let subjects = all[..named].iter().filter_map(anchor).map(|anchor| subject(&anchor)).collect();
+    let subjects = all[..named].iter().filter_map(subject).collect();
     let crl = conf.crl.written();
-    let lists =
-        crl.map(|file| lists(&file.path, with, |_, list| list.into())).transpose()?.unwrap_or_default();
+    let lists = crl.map(|file| lists(&file.path, with)).transpose()?.unwrap_or_default();
     let path = |file: Option<&super::written::Named>| file.map(|file| file.path.clone());
     Ok(Some(Arc::new(Clients {
         verify,
-        depth: conf.verify_depth.or(1) as usize,
-        trusted: all,
-        anchors,
-        lists,
+        trust: Trust::new(all, lists, conf.verify_depth.or(1) as usize, algorithms),
         subjects,
         algorithms,
         ocsp: check(at, conf, algorithms, with)?,
@@ -142,35 +106,13 @@ fn check(
     Check::new(at, which, responder, cache, algorithms).map(Some)
 }
 
-/// The lists of revoked certificates in a file: of each what is kept of it, as written and as read.
-///
-/// # Errors
-/// In nginx's words when there is none, or one that is not understood.
-pub fn lists<T>(
-    path: &str,
-    with: &Compiler<'_>,
-    keep: impl Fn(CertificateRevocationListDer<'static>, OwnedCertRevocationList) -> T,
-) -> Result<Vec<T>, Error> {
-    let pem = certificates::read("CRL", path, with)?;
-    let failed = |why: &str| {
-        Error::emerg(format!("cannot load CRL \"{path}\": PEM_read_bio_X509_CRL() failed (SSL: {why})"))
-    };
-    let list = |der: Result<CertificateRevocationListDer<'static>, _>| {
-        let der = der.map_err(|_| failed("no start line"))?;
-        let list = OwnedCertRevocationList::from_der(&der).map_err(|e| failed(&e.to_string()))?;
-        Ok::<T, Error>(keep(der, list))
-    };
-    let lists: Vec<T> =
-        CertificateRevocationListDer::pem_slice_iter(&pem).map(list).collect::<Result<_, _>>()?;
-    if lists.is_empty() { Err(failed("no start line")) } else { Ok(lists) }
-}
-
 impl Clients {
     /// Judges what a client showed: its certificate first, then those that signed it.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Option<Shown> {
         let (leaf, others) = chain.split_first()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let fault = self.fault(leaf, others, UnixTime::since_unix_epoch(now)).err();
+        let fault =
+            self.trust.judge(leaf, others, UnixTime::since_unix_epoch(now), KeyUsage::client_auth()).err();
         Some(Shown { der: leaf.to_vec(), fault })
     }
     /// Whether responders are asked.
@@ -187,8 +129,11 @@ impl Clients {
     }
     /// A client's certificate, and each time who signed the one before, up to who signs itself.
     pub fn chain(&self, shown: &[CertificateDer<'_>]) -> Vec<CertificateDer<'static>> {
-        let all: Vec<CertificateDer<'static>> =
-            shown.iter().map(|der| der.clone().into_owned()).chain(self.trusted.iter().cloned()).collect();
+        let all: Vec<CertificateDer<'static>> = shown
+            .iter()
+            .map(|der| der.clone().into_owned())
+            .chain(self.trust.certificates().iter().cloned())
+            .collect();
         let mut chain: Vec<_> = all.first().cloned().into_iter().collect();
         while let Some(last) = chain.last().and_then(|der| x509::Certificate::read(der)) {
             let signs = |der: &&CertificateDer<'static>| {
@@ -206,92 +151,7 @@ impl Clients {
     }
     /// Whether both judge alike, so that a handshake with one will do for the other.
     fn same(&self, other: &Clients) -> bool {
-        self.files == other.files && self.depth == other.depth
-    }
-    fn fault(
-        &self,
-        leaf: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), Fault> {
-        if self.trusted.iter().any(|trusted| trusted.as_ref() == leaf.as_ref()) {
-            return in_time(leaf, now);
-        }
-        let certificate = EndEntityCert::try_from(leaf).map_err(|_| UNSPECIFIED)?;
-        let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().collect();
-        // OpenSSL is as strict where it has lists: each certificate must be covered by one that is not over.
-        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
-            options
-                .with_depth(RevocationCheckDepth::Chain)
-                .with_status_policy(UnknownStatusPolicy::Deny)
-                .with_expiration_policy(ExpirationPolicy::Enforce)
-                .build()
-        });
-        let others: Vec<_> = others.to_vec();
-        let usage: &dyn ExtendedKeyUsageValidator = &KeyUsage::client_auth();
-        let path = certificate.verify_for_usage(
-            self.algorithms.all,
-            &self.anchors,
-            &others,
-            now,
-            Usage(usage),
-            revocation,
-            None,
-        );
-        match path {
-            Ok(path) if path.intermediate_certificates().count() > self.depth => Err(TOO_LONG),
-            Ok(_) => Ok(()),
-            Err(error) => Err(fault_of(&error, leaf, &others)),
-        }
-    }
-}
-
-/// A usage behind a reference.
-struct Usage<'a>(&'a dyn ExtendedKeyUsageValidator);
-impl ExtendedKeyUsageValidator for Usage<'_> {
-    fn validate(&self, iter: webpki::KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
-        self.0.validate(iter)
-    }
-}
-
-/// The times of a certificate that is trusted by itself.
-fn in_time(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Fault> {
-    let certificate = x509::Certificate::read(leaf).ok_or(UNSPECIFIED)?;
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    match () {
-        () if now < certificate.not_before.unix() => Err(NOT_YET),
-        () if now > certificate.not_after.unix() => Err(EXPIRED),
-        () => Ok(()),
-    }
-}
-
-fn fault_of(error: &webpki::Error, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Fault {
-    use webpki::Error as E;
-    match error {
-        E::CertExpired { .. } | E::InvalidCertValidity => EXPIRED,
-        E::CertNotValidYet { .. } => NOT_YET,
-        E::CertRevoked => REVOKED,
-        E::UnknownRevocationStatus => NO_LIST,
-        E::CrlExpired { .. } => OLD_LIST,
-        E::MaximumPathDepthExceeded => TOO_LONG,
-        E::InvalidSignatureForPublicKey => BAD_SIGNATURE,
-        E::RequiredEkuNotFoundContext(_) => PURPOSE,
-        E::UnknownIssuer | E::CaUsedAsEndEntity => unknown_signer(leaf, others),
-        _ => UNSPECIFIED,
-    }
-}
-
-/// OpenSSL tells apart how nobody is known to have signed a certificate.
-pub fn unknown_signer(leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Fault {
-    let signs_itself = |der: &CertificateDer<'_>| {
-        let certificate = x509::Certificate::read(der);
-        certificate.is_some_and(|certificate| certificate.issuer == certificate.subject)
-    };
-    match others {
-        _ if signs_itself(leaf) => SELF_SIGNED,
-        _ if others.iter().any(signs_itself) => SELF_SIGNED_ROOT,
-        [] => ALONE,
-        _ => NO_ISSUER,
+        self.files == other.files && self.trust.depth == other.trust.depth
     }
 }
 

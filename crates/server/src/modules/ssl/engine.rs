@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+    AppDataRecord, ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
 use rustls::{CommonState, Error};
 
@@ -171,18 +171,20 @@ impl Engine {
     /// What rustls does next with ciphertext: how much of it is done with, and whether there may be more to do.
     fn step(&mut self, received: &mut [u8], asked: &mut Asked<'_>) -> (usize, Result<bool, Error>) {
         let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(received);
+        let mut take = |record: AppDataRecord<'_>| {
+            discard += record.discard;
+            asked.take(record.payload, &mut self.plain);
+        };
         let again = match state {
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                 while let Some(Ok(record)) = traffic.next_record() {
-                    discard += record.discard;
-                    asked.take(record.payload, &mut self.plain);
+                    take(record);
                 }
                 Ok(true)
             }
-            Ok(ConnectionState::ReadEarlyData(mut traffic)) => {
-                while let Some(Ok(record)) = traffic.next_record() {
-                    discard += record.discard;
-                    asked.take(record.payload, &mut self.plain);
+            Ok(ConnectionState::ReadEarlyData(mut early)) => {
+                while let Some(Ok(record)) = early.next_record() {
+                    take(record);
                 }
                 Ok(true)
             }

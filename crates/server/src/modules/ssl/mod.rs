@@ -9,6 +9,7 @@ use crate::http::phases;
 use crate::http::request::Request;
 use crate::http::variables::{Variable, variable};
 use crate::log::Level;
+use crate::log::openssl::Words;
 
 pub(crate) mod certificates;
 pub(crate) mod choice;
@@ -23,7 +24,7 @@ mod offered;
 mod records;
 mod sessions;
 mod tls;
-pub(crate) mod words;
+pub(crate) mod trust;
 pub(crate) mod written;
 
 pub use self::clients::refusal;
@@ -32,7 +33,6 @@ use self::ocsp::client::Which;
 use self::offered::Offered;
 pub use self::tls::{Agreed, Tls};
 use self::tls::{Chosen, Failure};
-use self::words::Words;
 pub use self::written::is_on;
 use self::written::{Conf, named};
 

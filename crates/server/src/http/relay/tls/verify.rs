@@ -4,15 +4,17 @@ use std::io;
 use std::sync::Arc;
 
 use conf::{Error, Scope};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::SslWritten;
 use crate::http::relay::failure::Failure;
+use crate::log::openssl::Words;
 use crate::modules::ssl::certificates;
-use crate::modules::ssl::clients::{Fault, lists, unknown_signer};
+use crate::modules::ssl::trust::{Fault, Trust, lists};
 use crate::worker::generation::Compiler;
 
 /// What a block asks of its servers.
@@ -27,23 +29,17 @@ pub(super) fn verifier(
     if !written.verify.or(false) {
         return Ok(Verifier { schemes, strict: None });
     }
-    let here = |what: String| Error::emerg(what).at(at.at.clone());
     let Some(path) = written.trusted_certificate.written() else {
-        return Err(here(format!("no {prefix}_ssl_trusted_certificate for {prefix}_ssl_verify")));
+        let what = format!("no {prefix}_ssl_trusted_certificate for {prefix}_ssl_verify");
+        return Err(Error::emerg(what).at(at.at.clone()));
     };
     let trusted = certificates::chain(path, with)?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(trusted.iter().cloned());
-    let lists = match written.crl.written() {
-        Some(path) => lists(path, with, |list, _| list).map_err(|e| e.at(at.at.clone()))?,
-        None => Vec::new(),
-    };
-    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .with_crls(lists)
-        .build()
-        .map_err(|e| here(format!("cannot load certificate \"{path}\" (SSL: {e})")))?;
-    let strict = Strict { inner, trusted, depth: written.verify_depth.or(1) };
-    Ok(Verifier { schemes, strict: Some(strict) })
+    let crl = written.crl.written();
+    let lists = crl.map(|path| lists(path, with)).transpose().map_err(|e| e.at(at.at.clone()))?;
+    let algorithms = provider.signature_verification_algorithms;
+    let depth = written.verify_depth.or(1);
+    let trust = Trust::new(trusted, lists.unwrap_or_default(), depth, algorithms);
+    Ok(Verifier { schemes, strict: Some(Strict { trust, algorithms }) })
 }
 
 /// Whom a server's certificate has to be from: nobody in particular, unless it is to be verified.
@@ -55,9 +51,8 @@ pub(super) struct Verifier {
 
 #[derive(Debug)]
 struct Strict {
-    inner: Arc<WebPkiServerVerifier>,
-    trusted: Vec<CertificateDer<'static>>,
-    depth: usize,
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -66,21 +61,19 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(strict) = &self.strict else { return Ok(ServerCertVerified::assertion()) };
-        let between = others.iter().filter(|der| !strict.trusted.contains(der)).count();
-        if between > strict.depth {
-            return Err(rustls::Error::General(TOO_LONG.into()));
+        let judged = strict.trust.judge(leaf, others, now, KeyUsage::server_auth());
+        judged.map_err(|Fault(number, words)| rustls::Error::General(format!("{number}:{words}")))?;
+        let constrained =
+            |der: &CertificateDer<'_>| x509::Certificate::read(der).is_none_or(|it| it.constrains_names());
+        let by_subject = || !others.iter().chain(strict.trust.certificates()).any(constrained);
+        match is_named(leaf, name) || by_subject() && is_commonly_named(leaf, name) {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::NotValidForName.into()),
         }
-        strict.inner.verify_server_cert(leaf, others, name, ocsp, now).map_err(|error| match error {
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-                let Fault(number, words) = unknown_signer(leaf, others);
-                rustls::Error::General(format!("{number}:{words}"))
-            }
-            error => error,
-        })
     }
     fn verify_tls12_signature(
         &self,
@@ -89,7 +82,9 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         match &self.strict {
-            Some(strict) => strict.inner.verify_tls12_signature(message, certificate, signed),
+            Some(Strict { algorithms, .. }) => {
+                rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+            }
             None => Ok(HandshakeSignatureValid::assertion()),
         }
     }
@@ -100,7 +95,9 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         match &self.strict {
-            Some(strict) => strict.inner.verify_tls13_signature(message, certificate, signed),
+            Some(Strict { algorithms, .. }) => {
+                rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+            }
             None => Ok(HandshakeSignatureValid::assertion()),
         }
     }
@@ -109,8 +106,17 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What a chain longer than `.._ssl_verify_depth` is called: OpenSSL's number and words.
-const TOO_LONG: &str = "22:certificate chain too long";
+/// Whether one of a certificate's alternative names is this server's.
+fn is_named(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    EndEntityCert::try_from(leaf).is_ok_and(|it| it.verify_is_valid_for_subject_name(name).is_ok())
+}
+
+/// Whether a certificate without alternative names is for this server by its subject. Nothing but the constraints of those
+/// who signed it would keep that from being anybody's: who calls sees to those.
+fn is_commonly_named(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    let ServerName::DnsName(host) = name else { return false };
+    x509::Certificate::read(leaf).is_some_and(|it| it.is_commonly_named(host.as_ref()))
+}
 
 /// A handshake that failed, in nginx's words.
 pub(super) fn failure(error: io::Error, name: &str) -> Failure {
@@ -120,30 +126,13 @@ pub(super) fn failure(error: io::Error, name: &str) -> Failure {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return Failure::Tls("peer closed connection in SSL handshake".into());
     }
-    let error = match error.downcast::<rustls::Error>() {
-        Ok(error) => error,
-        Err(error) => {
-            let what = format!("SSL_do_handshake() failed ({})", crate::log::Errno(&error));
-            return Failure::Tls(what);
-        }
-    };
-    let verify =
-        |number: i32, words: &str| format!("upstream SSL certificate verify error: ({number}:{words})");
-    use CertificateError as C;
-    Failure::Tls(match &error {
-        rustls::Error::General(what) if what.starts_with(|first: char| first.is_ascii_digit()) => {
-            format!("upstream SSL certificate verify error: ({what})")
-        }
-        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+    Failure::Tls(match error.downcast::<rustls::Error>() {
+        Err(error) => format!("peer closed connection in SSL handshake ({})", crate::log::Errno(&error)),
+        // What [`Verifier`] says.
+        Ok(rustls::Error::General(what)) => format!("upstream SSL certificate verify error: ({what})"),
+        Ok(rustls::Error::InvalidCertificate(CertificateError::NotValidForName)) => {
             format!("upstream SSL certificate does not match \"{name}\"")
         }
-        rustls::Error::InvalidCertificate(bad) => match bad {
-            C::Expired | C::ExpiredContext { .. } => verify(10, "certificate has expired"),
-            C::NotValidYet | C::NotValidYetContext { .. } => verify(9, "certificate is not yet valid"),
-            C::Revoked => verify(23, "certificate revoked"),
-            C::UnknownRevocationStatus => verify(3, "unable to get certificate CRL"),
-            other => verify(1, &format!("{other}")),
-        },
-        other => format!("SSL_do_handshake() failed (SSL: {other})"),
+        Ok(other) => format!("SSL_do_handshake() failed (SSL: {})", Words(&other)),
     })
 }

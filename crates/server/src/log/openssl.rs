@@ -1,8 +1,8 @@
-//! What rustls says of a client's messages, in OpenSSL's words: logs are searched for these.
+//! What rustls says of a peer's messages, in OpenSSL's words: logs are searched for these.
 
 use std::{fmt, io};
 
-use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
 /// An error as OpenSSL writes it; in rustls' words where OpenSSL has none.
 pub struct Words<'a>(pub &'a Error);
@@ -19,14 +19,14 @@ impl fmt::Display for Words<'_> {
     }
 }
 
-/// A read from a client that failed, in nginx's words.
+/// A read that failed, in nginx's words.
 pub struct ReadFailed<'a>(pub &'a io::Error);
 
 impl fmt::Display for ReadFailed<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match of_tls(self.0) {
             Some(error) => write!(out, "SSL_read() failed (SSL: {})", Words(error)),
-            None => write!(out, "recv() failed ({})", crate::log::Errno(self.0)),
+            None => write!(out, "recv() failed ({})", super::Errno(self.0)),
         }
     }
 }
@@ -94,6 +94,7 @@ fn reason(error: &Error) -> Option<(u32, &'static str)> {
         Error::DecryptError => (281, "decryption failed or bad record mac"),
         Error::NoApplicationProtocol => (235, "no application protocol"),
         Error::NoCertificatesPresented => (199, "peer did not return a certificate"),
+        Error::InvalidCertificate(CertificateError::BadSignature) => (123, "bad signature"),
         Error::InvalidCertificate(_) => (134, "certificate verify failed"),
         Error::PeerSentOversizedRecord => (150, "encrypted length too long"),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => UNEXPECTED,
@@ -145,6 +146,8 @@ fn incompatible(what: &PeerIncompatible) -> Option<(u32, &'static str)> {
         // Clients of TLS 1.1 and before have no such list.
         PeerIncompatible::SignatureAlgorithmsExtensionRequired
         | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled => (258, "unsupported protocol"),
         PeerIncompatible::KeyShareExtensionRequired => (101, "no suitable key share"),
@@ -156,6 +159,9 @@ fn incompatible(what: &PeerIncompatible) -> Option<(u32, &'static str)> {
 fn misbehaved(what: &PeerMisbehaved) -> Option<(u32, &'static str)> {
     Some(match what {
         PeerMisbehaved::InvalidKeyShare | PeerMisbehaved::OfferedDuplicateKeyShares => (108, "bad key share"),
+        PeerMisbehaved::SelectedUnofferedCipherSuite
+        | PeerMisbehaved::SelectedDifferentCipherSuiteAfterRetry
+        | PeerMisbehaved::SelectedUnusableCipherSuiteForVersion => (261, "wrong cipher returned"),
         PeerMisbehaved::IncorrectBinder => (253, "binder does not verify"),
         PeerMisbehaved::TooManyWarningAlertsReceived => (409, "too many warn alerts"),
         PeerMisbehaved::TooMuchEarlyDataReceived => (164, "too much early data"),
