@@ -38,8 +38,8 @@ const STREAM_WINDOW: i64 = 256 * 1024;
 const FIRST_MOST: u32 = 100;
 /// When so much waits to be sent, nothing more of a body is set out.
 const FULL: usize = 64 * 1024;
-/// So many settings or pings may wait for their answers to be sent.
-const MOST_ACKS: u32 = 5000;
+/// So many settings or pings may wait for their answers to be sent, as with nginx.
+const MOST_ACKS: u32 = 1001;
 
 /// A connection to a server, without the connection.
 #[derive(Debug)]
