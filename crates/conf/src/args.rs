@@ -72,9 +72,11 @@ impl<'a> Args<'a> {
         self.statement.name.bytes()
     }
 
-    /// A number, as `"x" directive invalid number` has it.
+    /// A number, as `"x" directive invalid number` has it. What is counted in 32 bits here, and in 64 by nginx, is
+    /// without a limit beyond them.
     pub fn number<T: TryFrom<u64>>(&self, i: usize) -> Result<T> {
-        let number = value::number(self.bytes(i)).and_then(|number| T::try_from(number).ok());
+        let number = value::number(self.bytes(i));
+        let number = number.and_then(|n| T::try_from(n).or_else(|_| T::try_from(u32::MAX.into())).ok());
         number.ok_or_else(|| self.complete("invalid number"))
     }
 

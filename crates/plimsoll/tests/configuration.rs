@@ -101,6 +101,18 @@ const REFUSED: &[(&str, &str)] = &[
         "events {} http { keepalive_disable none none none; }",
         "invalid number of arguments in \"keepalive_disable\" directive in %%DIR%%/nginx.conf:1",
     ),
+    (
+        "events {} http { proxy_ssl_password_file /not/there; }",
+        "open() \"/not/there\" failed (2: No such file or directory) in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { ssl_password_file /; }",
+        "read() \"/\" failed (21: Is a directory) in %%DIR%%/nginx.conf:1",
+    ),
+    (
+        "events {} http { server { location / { fastcgi_pass ::1; } } }",
+        "invalid port in upstream \"::1\" in %%DIR%%/nginx.conf:1",
+    ),
     ("events {} http { proxy_bind 127.0.0.1:0; }", "invalid address \"127.0.0.1:0\" in %%DIR%%/nginx.conf:1"),
     (
         "events {} http { proxy_cookie_flags a b c d e; }",

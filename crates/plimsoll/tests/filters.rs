@@ -107,12 +107,14 @@ fn what_the_rules_leave_out() {
     let text = "gzip on; gzip_types *; gzip_min_length 11; gzip_comp_level 9; gzip_http_version 1.0; gzip_buffers 2 4k;
         gzip_disable \"Old/[0-3]\"; location = /off.txt { gzip off; alias html/text.txt; }
         location = /min.txt { gzip_min_length 12; alias html/small.txt; }
+        location = /untyped { types {} default_type ''; alias html/text.txt; }
         location = /gone { return 410 'a text that is long enough for it'; }
         location = /none { return 404 'a text that is long enough for it'; }";
     on_both(site(text), |server| {
         assert!(is_compressed(server, "/text.txt", &[GZIP, ("User-Agent", "Old/4")]));
         assert!(!is_compressed(server, "/text.txt", &[GZIP, ("User-Agent", "Old/3")]));
         assert!(!is_compressed(server, "/off.txt", &[GZIP]));
+        assert!(is_compressed(server, "/untyped", &[GZIP]), "all types: also none");
         let encoding = |target: &str| server.get_with(target, &[GZIP]).header("content-encoding").is_some();
         assert!(encoding("/small.txt") && !encoding("/min.txt"));
         assert!(encoding("/none") && !encoding("/gone"), "only 200, 403 and 404");

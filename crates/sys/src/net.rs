@@ -77,30 +77,26 @@ pub enum Connect {
 
 /// Begins a TCP connection from a new socket, nonblocking and closed on exec.
 pub fn connect(address: SocketAddr) -> io::Result<(OwnedFd, Connect)> {
-    connect_from(address, None)
+    connect_prepared(address, |_| Ok(()))
 }
 
-/// Begins a TCP connection from a local address (`proxy_bind`); port 0 lets the kernel choose when connecting.
-pub fn connect_from(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<(OwnedFd, Connect)> {
-    connect_prepared(address, local, |_| Ok(()))
+/// Has a connection come from a local address (`proxy_bind`); port 0 lets the kernel choose when connecting.
+pub fn bind(fd: &OwnedFd, local: SocketAddr) -> io::Result<()> {
+    if local.port() == 0 {
+        // The port is chosen when connecting: many connections to many servers can then share one.
+        let _ = set_int(fd.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+    }
+    Ok(rustix::net::bind(fd, &local)?)
 }
 
-/// As [`connect_from`], from a socket that is set up before it is bound.
+/// As [`connect`], from a socket that is set up first.
 pub fn connect_prepared(
     address: SocketAddr,
-    local: Option<SocketAddr>,
     prepare: impl FnOnce(&OwnedFd) -> io::Result<()>,
 ) -> io::Result<(OwnedFd, Connect)> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let fd = rustix::net::socket_with(family, SocketType::STREAM, FLAGS, None)?;
     prepare(&fd)?;
-    if let Some(local) = local {
-        if local.port() == 0 {
-            // The port is chosen when connecting: many connections to many servers can then share one.
-            let _ = set_int(fd.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
-        }
-        rustix::net::bind(&fd, &local)?;
-    }
     let state = begun(rustix::net::connect(&fd, &address))?;
     Ok((fd, state))
 }

@@ -169,7 +169,7 @@ pub fn room_for_connections(wanted: usize) -> Result<usize> {
 
 fn from_address(source: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
     let (peer, local) = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((source, 0)));
-    let (socket, _) = sys::net::connect_from(peer, Some(local))?;
+    let (socket, _) = sys::net::connect_prepared(peer, |fd| sys::net::bind(fd, local))?;
     let stream = TcpStream::from(socket);
     // The first write waits until the connection stands.
     stream.set_nonblocking(false)?;

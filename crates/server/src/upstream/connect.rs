@@ -23,6 +23,8 @@ pub enum NoLink {
     Full,
     /// No descriptor is left for a socket.
     NoDescriptor(io::Error),
+    /// The address that it was to come from cannot be taken.
+    Unbound(Box<(std::net::SocketAddr, io::Error)>),
     /// `connect()` failed at once.
     Refused(io::Error),
     /// The server's accept queue is full; how full, if the kernel told.
@@ -59,19 +61,27 @@ pub fn begin(
     seat: &mut Option<Seat>,
 ) -> Result<(Link, bool), NoLink> {
     let tcp = matches!(peer.address, Address::Tcp(_));
+    let mut unbound = None;
     let (fd, state) = match &peer.address {
         Address::Tcp(address) => {
             let local = options.local.filter(|local| local.is_ipv4() == address.is_ipv4());
             let prepare = |fd: &OwnedFd| {
                 options.receive_buffer.map_or(Ok(()), |bytes| sys::net::set_receive_buffer(fd, bytes))?;
                 options.send_buffer.map_or(Ok(()), |bytes| sys::net::set_send_buffer(fd, bytes))?;
-                local.filter(|_| options.transparent).map_or(Ok(()), |_| sys::net::set_transparent(fd))
+                let Some(local) = local else { return Ok(()) };
+                if options.transparent {
+                    sys::net::set_transparent(fd)?;
+                }
+                sys::net::bind(fd, local).inspect_err(|_| unbound = Some(local))
             };
-            sys::net::connect_prepared(*address, local, prepare)
+            sys::net::connect_prepared(*address, prepare)
         }
         Address::Unix(path) => sys::net::connect_unix(path),
     }
-    .map_err(NoLink::Refused)?;
+    .map_err(|error| match unbound {
+        Some(local) => NoLink::Unbound(Box::new((local, error))),
+        None => NoLink::Refused(error),
+    })?;
     if options.keepalive && tcp {
         // Without probes the connection works as well.
         let _ = sys::net::set_keepalive(&fd, true);

@@ -80,17 +80,18 @@ pub fn split(server: &str) -> Result<(&str, Option<u16>), &'static str> {
         None => server.find(':').unwrap_or(server.len()),
     };
     let (host, rest) = server.split_at(end);
+    let port = match rest.strip_prefix(':') {
+        None if rest.is_empty() => None,
+        Some(digits) => match digits.parse::<u16>() {
+            Ok(port) if port > 0 && !digits.starts_with('+') => Some(port),
+            _ => return Err("invalid port"),
+        },
+        None => return Err("invalid host"),
+    };
     if host.is_empty() {
         return Err("no host");
     }
-    match rest.strip_prefix(':') {
-        None if rest.is_empty() => Ok((host, None)),
-        Some(digits) => match digits.parse::<u16>() {
-            Ok(port) if port > 0 && !digits.starts_with('+') => Ok((host, Some(port))),
-            _ => Err("invalid port"),
-        },
-        None => Err("invalid host"),
-    }
+    Ok((host, port))
 }
 
 #[cfg(test)]
@@ -107,6 +108,8 @@ mod tests {
         for bad in [":80", "a:", "a:0", "a:65536", "a:+1", "a:b", "[::1]80", "[::1", ""] {
             assert!(split(bad).is_err(), "{bad}");
         }
+        assert_eq!(split(":80"), Err("no host"));
+        assert_eq!(split("::1"), Err("invalid port"), "an IPv6 address without its brackets");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can go wrong while a server is asked: what it leads to, and what is logged.
 
 use std::io;
+use std::net::SocketAddr;
 
 use super::protocol::BadHead;
 use super::written::again;
@@ -72,6 +73,7 @@ impl Failure {
             Failure::ClientGone(_) => Verdict::Gone,
             Failure::Client(status) | Failure::ClientBody(_, status) => Verdict::Refuse(*status),
             Failure::NoLink(NoLink::Full | NoLink::NoDescriptor(_)) => Verdict::Refuse(503),
+            Failure::NoLink(NoLink::Unbound(_)) => Verdict::Refuse(500),
             Failure::NoLink(NoLink::Failed(e)) if e.kind() == io::ErrorKind::TimedOut => {
                 Verdict::Failed(504, again::TIMEOUT)
             }
@@ -97,7 +99,7 @@ impl Failure {
             NoLink::NoDescriptor(_) => Some(Cause::DescriptorsForUpstream),
             NoLink::Overloaded(..) => Some(Cause::UpstreamQueue),
             NoLink::Refused(error) => Cause::of(error),
-            NoLink::Failed(_) => None,
+            NoLink::Failed(_) | NoLink::Unbound(_) => None,
         }
     }
     /// nginx's words for what was being done.
@@ -167,9 +169,11 @@ fn log_full(request: &Request, held: &Held, link: &NoLink, during: &str, behind:
                 format_args!("{during}, accept queue: {length} of {ceiling}{behind}"),
             );
         }
-        NoLink::Refused(error) | NoLink::Overloaded(error, None) | NoLink::Failed(error) => {
+        NoLink::Refused(error) | NoLink::Overloaded(error, None) => {
             refused(request, held, error, format_args!("{during}{behind}"));
         }
+        // No link of the chain is full.
+        NoLink::Failed(_) | NoLink::Unbound(_) => {}
     }
 }
 
@@ -178,6 +182,7 @@ fn log_other(request: &Request, held: &Held, failure: &Failure) {
     match failure {
         Failure::Denied => log_error!(request, "access to upstream was denied{during}"),
         Failure::NoLink(NoLink::Refused(error)) => refused(request, held, error, format_args!("{during}")),
+        Failure::NoLink(NoLink::Unbound(why)) => unbound(request, why.0, &why.1, during),
         Failure::NoLink(NoLink::Failed(error)) if error.kind() == io::ErrorKind::TimedOut => {
             timed_out(request, during)
         }
@@ -228,6 +233,13 @@ fn refused(request: &Request, held: &Held, error: &io::Error, behind: std::fmt::
     let name = held.peer().name.strip_prefix("unix:").unwrap_or(&held.peer().name);
     let level = if is_common(error) { crate::log::Level::Error } else { crate::log::Level::Crit };
     request.note(level, format_args!("connect() to {colon}{name} failed ({}){behind}", Errno(error)));
+}
+
+/// The address of `proxy_bind` cannot be taken.
+fn unbound(request: &Request, local: SocketAddr, error: &io::Error, during: &str) {
+    let level = crate::log::Level::Crit;
+    let shown: &dyn std::fmt::Display = if local.port() == 0 { &local.ip() } else { &local };
+    request.note(level, format_args!("bind({shown}) failed ({}){during}", Errno(error)));
 }
 
 /// The client left while this was being done.

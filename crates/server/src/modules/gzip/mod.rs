@@ -161,7 +161,6 @@ impl Gzip {
             && response.header(b"Content-Encoding").is_none_or(<[u8]>::is_empty)
             && response.content_length.is_none_or(|length| length >= self.min_length)
             && self.types.include(response.content_type.of(&response.text))
-            && !response.content_type.is_empty()
     }
 }
 

@@ -148,7 +148,7 @@ pub(super) async fn find(template: &Template, names: &Names, request: &mut Reque
     request.thread.give_buffer(text);
     let parsed = match parse(&url) {
         Ok(parsed) => parsed,
-        Err(what) if what == "invalid URL prefix" => {
+        Err(what) if what == "invalid URL prefix" || url.ends_with("://") => {
             log_error!(request, "invalid URL prefix in \"{url}\"");
             return Err(500);
         }

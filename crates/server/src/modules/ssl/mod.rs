@@ -57,7 +57,7 @@ pub(crate) static MODULE: Module = Module {
             at.own::<Conf>().keep.set(keep)
         }),
         directive("ssl_password_file", IN, conf::exactly(1), |at, a| {
-            at.own::<Conf>().password_file.set(named(a))
+            at.own::<Conf>().password_file.set(written::pass_phrases(a)?)
         }),
         directive("ssl_dhparam", IN, conf::exactly(1), |at, a| {
             let message = "\"ssl_dhparam\" has no effect: every cipher here uses elliptic curves";

@@ -1,5 +1,6 @@
 //! The directives of TLS, as written.
 
+use std::io;
 use std::time::Duration;
 
 use conf::{Args, Error, Inherit, Position, Scope, Setting};
@@ -7,6 +8,7 @@ use conf::{Args, Error, Inherit, Position, Scope, Setting};
 use super::ocsp::client::{Cache as OcspCache, Which};
 use super::sessions::Cache;
 use crate::http::variables::Template;
+use crate::log::Errno;
 
 /// A file's name as written, for messages, and its path.
 #[derive(Clone)]
@@ -154,6 +156,17 @@ pub fn command(a: &Args<'_>) -> (String, String) {
 /// A file by its name, relative to the configuration.
 pub fn named(a: &Args<'_>) -> Named {
     Named { written: a.str(0).into(), path: a.conf_path(a.str(0)), template: None }
+}
+
+/// A file of pass phrases. It is read at once: one that cannot be is an error of this line, needed or not.
+pub fn pass_phrases(a: &Args<'_>) -> Result<Named, Error> {
+    let file = named(a);
+    let read = a.inputs().read(file.path.as_ref());
+    read.map_err(|error| {
+        let call = if error.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" };
+        a.error(format!("{call}() \"{}\" failed ({})", file.path, Errno(&error)))
+    })?;
+    Ok(file)
 }
 
 /// A certificate's or key's file; `data:` is the thing itself.

@@ -303,13 +303,13 @@ fn random(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
 }
 
 fn keepalive(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let local = match a.words.len() {
-        2 if a.str(1) == "local" => true,
-        2 => return Err(a.error(format!("invalid parameter \"{}\"", a.str(1)))),
-        _ => false,
-    };
     let invalid = || a.error(format!("invalid value \"{}\" in \"keepalive\" directive", a.str(0)));
     let connections = a.number(0).map_err(|_| invalid())?;
+    let local = match a.words.len() {
+        2 if a.str(1) == "local" => true,
+        2 => return Err(a.invalid_parameter(1)),
+        _ => false,
+    };
     at.own::<Block>().keepalive.set((connections, local))
 }
 

@@ -32,7 +32,7 @@ macro_rules! ssl_directives {
     ($prefix:literal, $own:ident) => {{
         use conf::{IN_HTTP, at_least, between, directive, exactly, flag};
         use $crate::http::relay::tls::written::file;
-        use $crate::modules::ssl::written::{certificate, certificate_cache, command};
+        use $crate::modules::ssl::written::{certificate, certificate_cache, command, pass_phrases};
         &[
             directive(concat!($prefix, "_ssl_verify"), IN_HTTP, flag(), |at, a| {
                 at.own::<$own>().0.verify.set(a.flag(0)?)
@@ -84,7 +84,7 @@ macro_rules! ssl_directives {
                 Ok(())
             }),
             directive(concat!($prefix, "_ssl_password_file"), IN_HTTP, exactly(1), |at, a| {
-                at.own::<$own>().0.password_file.set(file(a))
+                at.own::<$own>().0.password_file.set(pass_phrases(a)?.path)
             }),
         ]
     }};

@@ -94,6 +94,7 @@ async fn fetch(thread: &Rc<Thread>, peer: &Peer, text: &str) -> Result<Vec<u8>, 
     };
     let link = open(thread, peer, TIMEOUT).await.map_err(|error| match error {
         NoLink::Full => "no free worker_connections for an OCSP responder".into(),
+        NoLink::Unbound(why) => failed("bind", &why.1),
         NoLink::Failed(error) | NoLink::Refused(error) => failed("connect", &error),
         _ => "connect() failed".into(),
     })?;
