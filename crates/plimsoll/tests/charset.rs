@@ -96,6 +96,7 @@ fn what_upstreams_say_of_their_charset() {
                 "/quoted" => "Content-Type: text/html;  charset=\"koi8-r\"",
                 "/accel" => "Content-Type: text/html; charset=koi8-r\r\nX-Accel-Charset: utf-8",
                 "/unknown" => "Content-Type: text/html\r\nX-Accel-Charset: unheard",
+                "/moved" => "Content-Type: text/html\r\nX-Accel-Charset: utf-8\r\nX-Accel-Redirect: /here",
                 "/gzip" => "Content-Type: text/html; charset=koi8-r\r\nContent-Encoding: gzip",
                 _ => "Content-Type: text/html",
             };
@@ -105,7 +106,8 @@ fn what_upstreams_say_of_their_charset() {
         let text = format!(
             "{MAPS} server {{ listen 127.0.0.1:%%PORT%%; charset windows-1251; \
              location / {{ proxy_pass http://%%TO%%; }} \
-             location /over/ {{ proxy_pass http://%%TO%%/; override_charset on; }} }}"
+             location /over/ {{ proxy_pass http://%%TO%%/; override_charset on; }} \
+             location = /here {{ internal; charset off; return 200 x; }} }}"
         );
         let server = binary.serve(Site::new(text).with("TO", origin.address()));
         for (path, kind, body) in [
@@ -114,6 +116,7 @@ fn what_upstreams_say_of_their_charset() {
             ("/over/quoted", "text/html; charset=windows-1251", b"\xe0"),
             ("/accel", "text/html; charset=utf-8", "\u{430}".as_bytes()),
             ("/unknown", "text/html", b"\xc1"),
+            ("/moved", "text/html; charset=utf-8", b"x"),
             ("/over/gzip", "text/html; charset=koi8-r", b"\xc1"),
         ] {
             if path == "/accel" && binary == Binary::Nginx {

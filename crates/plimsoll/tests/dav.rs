@@ -1,7 +1,7 @@
 //! Files changed by clients: PUT, DELETE, MKCOL, COPY, MOVE.
 #![forbid(unsafe_code)]
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use testkit::{Binary, Server, Site, each, on_both};
 
@@ -193,6 +193,20 @@ fn mistakes_in_the_configuration() {
         ] {
             let exit = binary.check(Site::new(text));
             assert!(exit.stderr.contains(error), "{text}: {}", exit.stderr);
+        }
+    });
+}
+
+#[test]
+fn folders_that_cannot_be_made() {
+    on_both(DAV, |server| {
+        let locked = server.path("html/full/locked");
+        std::fs::create_dir_all(&locked).expect("a folder");
+        std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o555)).expect("no right to write");
+        // Whoever may write everywhere can.
+        if status(server, "PUT", "/full/locked/a/b", &[("Content-Length", "0")]) != 201 {
+            assert_eq!(status(server, "PUT", "/full/locked/a/b", &[("Content-Length", "0")]), 500);
+            server.error_log().wait_match(r#"\[crit\] .* mkdir\(\) "[^"]*/full/locked/a/b" failed \(13: "#);
         }
     });
 }

@@ -50,7 +50,8 @@ fn connections_come_from_where_they_are_told_to() {
         assert_eq!(server.get("/off").text(), "127.0.0.1");
         // Somebody else's address: ours is the fault, and nobody else is asked.
         assert_eq!(server.get("/var?from=192.0.2.1").status, 500);
-        let told = "bind(192.0.2.1) failed (99: Cannot assign requested address) while connecting to upstream";
+        let told =
+            "bind(192.0.2.1) failed (99: Cannot assign requested address) while connecting to upstream";
         assert!(server.error_log().wait_for(told).contains("[crit]"));
         assert_eq!(server.get("/var?from=192.0.2.1:7").status, 500);
         server.error_log().wait_for("bind(192.0.2.1:7) failed (99:");

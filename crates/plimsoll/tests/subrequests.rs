@@ -174,3 +174,16 @@ fn after_a_subrequest_s_line_the_request_goes_on() {
         assert!(line.contains("body while sending to client, client: "), "{line}");
     });
 }
+
+/// Whoever says neither yes nor no lets nobody in.
+#[test]
+fn an_answer_without_a_head_is_no_permission() {
+    each(|binary| {
+        let origin = Origin::answering("anything at all\r\n\r\n");
+        let text = "location / { auth_request /check; return 200 in; } location /file { auth_request /check; root html; }
+            location = /check { proxy_pass http://%%ORIGIN%%; }";
+        let server = binary.serve(Site::new(text).file("html/file", "in").with("ORIGIN", origin.address()));
+        assert_eq!(server.get("/file").status, 500);
+        server.error_log().wait_for("auth request unexpected status: 0");
+    });
+}

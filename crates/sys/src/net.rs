@@ -314,7 +314,7 @@ mod tests {
     fn a_connect_may_have_a_local_address() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let local = "127.0.0.3:0".parse().unwrap();
-        let (fd, _) = connect_from(listener.local_addr().unwrap(), Some(local)).unwrap();
+        let (fd, _) = connect_prepared(listener.local_addr().unwrap(), |fd| bind(fd, local)).unwrap();
         wait_writable(&fd);
         take_error(&fd).unwrap();
         assert_eq!(accept(&listener).unwrap().1.ip(), Some(local.ip()));

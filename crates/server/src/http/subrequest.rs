@@ -12,7 +12,7 @@
 
 use std::io;
 
-use wire::Method;
+use wire::{Method, Version};
 
 use super::body::RequestBody;
 use super::phases;
@@ -28,7 +28,7 @@ const DEEPEST: u8 = 51;
 
 /// What became of a request within another.
 pub struct Answer {
-    /// Its status; 0 if the location gave none (444).
+    /// Its status; 0 if the location gave none (444), or its upstream answered without a head.
     pub status: u16,
     /// All of it; nobody has read the body yet.
     pub response: Response,
@@ -50,7 +50,7 @@ pub async fn ask(
     request.args.extend_from_slice(args);
     request.depth += 1;
     phases::within(request).await;
-    let status = request.response.status;
+    let status = if aside.finds_head(request) { request.response.status } else { 0 };
     if request.action == Action::UpstreamHead {
         request.action = Action::SendingUpstream;
     }
@@ -84,7 +84,7 @@ pub async fn ask_again(request: &mut Request) -> Answer {
     request.depth += 1;
     phases::again(request).await;
     request.depth -= 1;
-    let status = request.response.status;
+    let status = if aside.finds_head(request) { request.response.status } else { 0 };
     phases::log_within(request);
     std::mem::swap(&mut request.captures, &mut aside.captures);
     aside.swap(request);
@@ -107,6 +107,7 @@ struct Aside {
     uri: Vec<u8>,
     args: Vec<u8>,
     method: Option<Method>,
+    version: Version,
     body: RequestBody,
     plan: Option<PlanId>,
     location_prefix: usize,
@@ -130,9 +131,14 @@ impl Aside {
     /// Puts a request aside: its place is as of a new one.
     fn of(request: &mut Request) -> Aside {
         let (method, plan) = (Some(Method::Get), Some(request.plan));
-        let mut aside = Aside { method, plan, ..Aside::default() };
+        let mut aside = Aside { method, plan, version: request.head.version, ..Aside::default() };
         aside.swap(request);
+        request.head.version = aside.version.max(Version::Http10);
         aside
+    }
+    /// Whether the answer has a head. One without makes of its request one of HTTP/0.9, but not of the client's.
+    fn finds_head(&self, request: &mut Request) -> bool {
+        std::mem::replace(&mut request.head.version, self.version) != Version::Http09
     }
     fn swap(&mut self, request: &mut Request) {
         use std::mem::swap;

@@ -148,6 +148,7 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
             response.add(header.known, name, value);
         }
     }
+    want_charset(settings, response, &upstream.head.headers, &upstream.buffer);
     let target = to.of(&upstream.buffer).to_vec();
     if target.starts_with(b"@") {
         return router::enter_named(request, &target);
@@ -199,11 +200,7 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
         request.response.status_text = Some(request.response.store(line));
     }
     request.response.content_length = head.content_length(text).ok().flatten();
-    if settings.ignore_headers & ignored::CHARSET == 0
-        && let Some(charset) = head.headers.value(Known::XAccelCharset, text)
-    {
-        request.response.charset = Some(request.response.store(charset));
-    }
+    want_charset(settings, &mut request.response, &head.headers, text);
     for header in head.headers.iter() {
         copy_header(protocol, settings, request, header, text);
     }
@@ -217,6 +214,14 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
     }
     request.upstream.head = head;
     request.upstream.buffer = buffer;
+}
+
+/// `X-Accel-Charset`
+fn want_charset(settings: &Settings, response: &mut Response, headers: &wire::Headers, text: &[u8]) {
+    let charset = headers.value(Known::XAccelCharset, text);
+    if let Some(charset) = charset.filter(|_| settings.ignore_headers & ignored::CHARSET == 0) {
+        response.charset = Some(response.store(charset));
+    }
 }
 
 /// `Server` and `Date` that may pass are the upstream's alone: where an HTTP server sent none, as in nginx, none goes out.

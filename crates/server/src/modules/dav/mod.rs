@@ -143,6 +143,10 @@ impl Dav {
         match elsewhere(request, move || tree::put(&path, content, &how)).await? {
             Ok(true) => Ok(created(request)),
             Ok(false) => Ok(empty(request, 204)),
+            Err(fault) if fault.call == "mkdir()" => {
+                note(request, &fault, crate::log::Level::Crit);
+                Err(500)
+            }
             Err(fault) => {
                 let status = failed(request, &fault, 500);
                 Err(if fault.to.is_some() { 500 } else { status })
@@ -309,6 +313,12 @@ fn failed(request: &Request, fault: &Fault, not_found: u16) -> u16 {
     // What is copied is opened by another part of nginx, which takes it more seriously.
     let level =
         if common && fault.call != "open()" { crate::log::Level::Error } else { crate::log::Level::Crit };
+    note(request, fault, level);
+    status
+}
+
+/// Into the error log.
+fn note(request: &Request, fault: &Fault, level: crate::log::Level) {
     let (call, path, error) =
         (fault.call, crate::log::shown_path(&fault.path), crate::log::Errno(&fault.error));
     match call {
@@ -322,5 +332,4 @@ fn failed(request: &Request, fault: &Fault, not_found: u16) -> u16 {
         "" => request.note(level, format_args!("\"{path}\" could not be created ({error})")),
         _ => request.note(level, format_args!("{call} \"{path}\" failed ({error})")),
     }
-    status
 }

@@ -96,6 +96,10 @@ fn make_way(path: &Path, mode: u32) -> Result<(), Fault> {
     match DirBuilder::new().recursive(true).mode(mode).create(folder) {
         // A file is in the way: whoever wants to go there will be told.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // Of a folder without the right to write nginx goes on to what is in it, and names the last.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Fault::new("mkdir()", path, error))
+        }
         made => made.map_err(|error| Fault::new("mkdir()", folder, error)),
     }
 }
