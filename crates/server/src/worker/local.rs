@@ -16,7 +16,7 @@ pub struct LocalGeneration {
     pub shared: Arc<Generation>,
     /// Files that this thread found with it.
     pub open_files: Caches,
-    /// The how manyth of the thread it is; what is left of it counts as the same.
+    /// Its number among the generations of the thread, which what is left of it has, too.
     pub number: u32,
     residues: RefCell<HashMap<Place, Weak<LocalGeneration>>>,
 }

@@ -1,10 +1,14 @@
 //! One thread of the worker: an event loop, and what its connections share without locks.
 
-use std::cell::{Cell, RefCell, RefMut};
+mod generations;
+mod listening;
+mod pools;
+
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -12,6 +16,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use reactor::{AcceptFailure, App, Listener, Loop, Peer, Remote, Woken};
+
+pub use generations::{closed, install};
+use pools::Pools;
 
 use super::admission::{self, Door};
 use super::generation::Generation;
@@ -23,22 +30,13 @@ use super::{Counters, Process, descriptors};
 use crate::chain::Cause;
 use crate::clock::Clock;
 use crate::connection::{self, Handle, Rest};
-use crate::http::request::Request;
 use crate::log::Level;
 
 /// What is read at once.
 pub const BLOCK: usize = 64 * 1024;
-/// Buffers larger than this are not kept for reuse.
-const LARGEST_KEPT: usize = 256 * 1024;
-/// So many buffers and requests are kept.
-const KEPT: usize = 64;
-/// So many of the size of a block or more.
-const KEPT_BLOCKS: usize = 16;
 /// How long an idle connection may take for one more request in a shutdown. Clients that keep asking are not cut off
 /// between two requests; those that only keep the connection do not delay the end for long.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
-/// How long connections of a listener that was removed are served as it was: nginx's `keepalive_timeout`.
-const RETIRED: Duration = Duration::from_secs(75);
 /// After running out of descriptors a listener is looked at again.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(20);
 
@@ -66,12 +64,7 @@ pub struct Thread {
     /// How many connections came through each listener, by its lasting number, and are still there.
     connections: RefCell<Vec<u32>>,
     listeners: RefCell<Vec<(u32, Listener, Arc<OwnedFd>)>>,
-    // Boxed: a request is large, and changes hands.
-    #[expect(clippy::vec_box)]
-    requests: RefCell<Vec<Box<Request>>>,
-    buffers: RefCell<Vec<Vec<u8>>>,
-    blocks: RefCell<Vec<Vec<u8>>>,
-    scratch: RefCell<Vec<u8>>,
+    pools: Pools,
     /// Conversations that are told when the thread or their listener leaves, by the connection's number.
     informed: RefCell<HashMap<u64, Waker>>,
     /// Who waits for a seat.
@@ -144,41 +137,6 @@ pub fn with_current(f: impl FnOnce(&Rc<Thread>)) {
     }
 }
 
-/// Puts a generation in force on the loop's thread: its sockets first, then the old ones leave.
-pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<OwnedFd>)>) {
-    with_current(|thread| {
-        crate::upstream::follow(thread, &generation, &thread.generation().shared);
-        let number = thread.generation().number.wrapping_add(1);
-        let old = thread.generation.replace(Rc::new(LocalGeneration::new(generation, number)));
-        thread.retire(&old);
-        // Kept for reuse, requests would keep their generation, too; and what busier times left behind ends here.
-        thread.requests.borrow_mut().clear();
-        thread.buffers.borrow_mut().clear();
-        thread.blocks.borrow_mut().clear();
-        thread.listen(sockets);
-        thread.forget_unused();
-        thread.inform();
-        thread.watched.set(thread.generation().shared.watched);
-        if thread.number == 0 && thread.generation().shared.watched && !thread.sampling.replace(true) {
-            thread.handle.spawn(crate::chain::sample(thread.clone()));
-        }
-    });
-}
-
-/// A connection that came through this listener of the calling thread is closed.
-pub fn closed(listener: u32) {
-    with_current(|thread| {
-        let mut connections = thread.connections.borrow_mut();
-        if let Some(count) = connections.get_mut(listener as usize) {
-            *count -= 1;
-        }
-        drop(connections);
-        if !thread.retired.borrow().is_empty() {
-            thread.forget_unused();
-        }
-    });
-}
-
 /// Stops accepting, ends when the last request is answered. An idle connection may send one more, which is answered
 /// with `Connection: close`: closed at once, it might cross with a request on its way, and that would be lost.
 pub fn drain(handle: &Handle, timeout: Option<Duration>) {
@@ -191,15 +149,6 @@ pub fn drain(handle: &Handle, timeout: Option<Duration>) {
             handle.spawn(over::end_all(thread.clone(), timeout));
         }
     });
-}
-
-/// Gives a retired generation up for a listener, in the end.
-async fn forget(thread: Rc<Thread>, number: u32, generation: Weak<LocalGeneration>) {
-    thread.handle.sleep(RETIRED).await;
-    let mut retired = thread.retired.borrow_mut();
-    if retired.get(&number).is_some_and(|kept| Rc::as_ptr(kept) == generation.as_ptr()) {
-        retired.remove(&number);
-    }
 }
 
 /// Asks idle connections to close, again and again: one may come to rest late.
@@ -227,10 +176,7 @@ impl Thread {
             retired: RefCell::default(),
             connections: RefCell::default(),
             listeners: RefCell::default(),
-            requests: RefCell::default(),
-            buffers: RefCell::default(),
-            blocks: RefCell::default(),
-            scratch: RefCell::new(vec![0; BLOCK]),
+            pools: Pools::new(),
             informed: RefCell::default(),
             door: Door::default(),
             number: i,
@@ -240,95 +186,6 @@ impl Thread {
             draining: Cell::new(false),
             each_turn: RefCell::default(),
         })
-    }
-    /// The newest configuration.
-    pub fn generation(&self) -> Rc<LocalGeneration> {
-        self.generation.borrow().clone()
-    }
-    /// The configuration in force for connections of a listener: the newest, or the last that listened there; `None` when
-    /// that is too long ago.
-    pub fn generation_at(&self, listener: u32) -> Option<Rc<LocalGeneration>> {
-        let newest = self.generation.borrow();
-        match newest.shared.find_listener(listener) {
-            Some(_) => Some(newest.clone()),
-            None => self.retired.borrow().get(&listener).cloned(),
-        }
-    }
-    /// Whether connections of a listener are to end with the response at hand.
-    pub fn is_leaving(&self, listener: u32) -> bool {
-        self.draining() || self.retired.borrow().contains_key(&listener)
-    }
-    /// A connection came through a listener.
-    pub fn opened(&self, listener: u32) {
-        let mut connections = self.connections.borrow_mut();
-        let listener = listener as usize;
-        if connections.len() <= listener {
-            connections.resize(listener + 1, 0);
-        }
-        connections[listener] += 1;
-    }
-    /// Gives up what was retired for listeners without connections.
-    fn forget_unused(&self) {
-        let connections = self.connections.borrow();
-        let used = |listener: u32| connections.get(listener as usize).is_some_and(|count| *count > 0);
-        self.retired.borrow_mut().retain(|listener, _| used(*listener));
-    }
-    /// Nobody is served with a generation any more.
-    pub fn forget_retired(&self, number: u32) {
-        self.retired.borrow_mut().retain(|_, generation| generation.number != number);
-    }
-    /// What `old` listened to and the newest does not keeps `old`, for as long as an idle connection usually may last.
-    fn retire(self: &Rc<Self>, old: &Rc<LocalGeneration>) {
-        let newest = self.generation();
-        let mut retired = self.retired.borrow_mut();
-        retired.retain(|number, _| newest.shared.find_listener(*number).is_none());
-        let gone = old.shared.listener_numbers().filter(|n| newest.shared.find_listener(*n).is_none());
-        for number in gone {
-            retired.insert(number, old.clone());
-            self.handle.spawn(forget(self.clone(), number, Rc::downgrade(old)));
-        }
-        if let Some(timeout) = old.shared.shutdown_timeout {
-            self.handle.spawn(over::end_one(self.clone(), old.number, timeout));
-        }
-    }
-    /// The buffer that reads go to; never kept over a wait.
-    pub fn scratch(&self) -> RefMut<'_, Vec<u8>> {
-        self.scratch.borrow_mut()
-    }
-    /// An empty buffer, with capacity from its last use.
-    pub fn buffer(&self) -> Vec<u8> {
-        self.buffers.borrow_mut().pop().unwrap_or_default()
-    }
-    /// An empty buffer with room for [`BLOCK`] bytes, to read a body into. Nobody holds one while waiting for bytes.
-    pub fn block(&self) -> Vec<u8> {
-        self.blocks.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BLOCK))
-    }
-    /// Takes a buffer back, or a block.
-    pub fn give_buffer(&self, mut buffer: Vec<u8>) {
-        let (pool, most) = match buffer.capacity() < BLOCK {
-            true => (&self.buffers, KEPT),
-            false => (&self.blocks, KEPT_BLOCKS),
-        };
-        let mut buffers = pool.borrow_mut();
-        if buffers.len() < most && (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
-            buffer.clear();
-            buffers.push(buffer);
-        }
-    }
-    /// A request to fill.
-    pub fn request(self: &Rc<Self>) -> Box<Request> {
-        self.served.set(self.served.get() + 1);
-        self.requests.borrow_mut().pop().unwrap_or_else(|| Box::new(Request::new(self)))
-    }
-    /// Takes a request back.
-    pub fn give_request(&self, mut request: Box<Request>) {
-        self.served.set(self.served.get() - 1);
-        let mut requests = self.requests.borrow_mut();
-        let current = Rc::ptr_eq(&request.generation, &self.generation.borrow());
-        if current && requests.len() < KEPT && request.buffer.capacity() <= LARGEST_KEPT {
-            request.rest();
-            requests.push(request);
-        }
     }
     /// Whether some location shows the capacity chain.
     pub fn is_watched(&self) -> bool {
@@ -363,72 +220,6 @@ impl Thread {
         self.process.log(Level::Alert, message);
     }
 
-    /// Listens on these sockets and no others; a socket that stays is not touched.
-    fn listen(self: &Rc<Self>, wanted: Vec<(u32, Arc<OwnedFd>)>) {
-        let mut before = self.listeners.take();
-        let mut next = Vec::with_capacity(wanted.len());
-        for (tag, fd) in wanted {
-            if let Some(i) = before.iter().position(|(old_tag, _, old)| *old_tag == tag && same(old, &fd)) {
-                next.push(before.swap_remove(i));
-                continue;
-            }
-            match self.handle.listen(fd.clone(), tag) {
-                Ok(listener) => next.push((tag, listener, fd)),
-                Err(error) => {
-                    self.log_alert(format_args!("epoll_ctl() failed ({})", crate::log::Errno(&error)))
-                }
-            }
-        }
-        self.listeners.replace(next);
-        for (tag, listener, fd) in before {
-            self.handle.unlisten(listener);
-            self.accept_rest(tag, &fd);
-        }
-    }
-    /// Who waits at a socket that is about to close has been promised an answer.
-    fn accept_rest(self: &Rc<Self>, tag: u32, fd: &OwnedFd) {
-        while let Ok((connection, peer)) = sys::net::accept(fd) {
-            self.process.accepted.fetch_add(1, Relaxed);
-            admission::arrived(self, tag, connection, peer);
-        }
-    }
-    /// Leaves who comes in the accept queues, but for listeners with a reserve of their own.
-    pub fn pause_listeners(&self) {
-        for (tag, listener, _) in self.listeners.borrow().iter().filter(|(tag, ..)| !self.has_reserve(*tag)) {
-            let _ = tag;
-            self.handle.pause(*listener);
-        }
-    }
-    /// The reverse of [`Thread::pause_listeners`].
-    pub fn resume_listeners(&self) {
-        self.listeners.borrow().iter().for_each(|(_, listener, _)| self.handle.resume(*listener));
-    }
-    fn has_reserve(&self, tag: u32) -> bool {
-        self.generation_at(tag).is_some_and(|g| g.shared.find_listener(tag).is_some_and(|l| l.reserve))
-    }
-    /// A connection from one of the accept queues: from the same as before, unless that is empty or it is the next one's
-    /// turn.
-    pub fn accept_one(&self, next: bool) -> Option<(u32, OwnedFd, Peer)> {
-        let mut listeners = self.listeners.borrow_mut();
-        let count = listeners.len();
-        if next && count > 1 {
-            listeners.rotate_left(1);
-        }
-        for _ in 0..count {
-            let (tag, _, fd) = listeners.first()?;
-            if let Ok((connection, peer)) = sys::net::accept(&**fd) {
-                return Some((*tag, connection, peer));
-            }
-            listeners.rotate_left(1);
-        }
-        None
-    }
-    /// `overload_wait` of a listener.
-    pub fn overload_wait(&self, tag: u32) -> Duration {
-        let generation = self.generation_at(tag);
-        let found = generation.as_ref().filter(|g| g.shared.find_listener(tag).is_some());
-        found.map_or(Duration::ZERO, |g| g.shared.default_plan(tag).core.overload_wait)
-    }
     fn end_if_drained(&self) {
         if !admission::somebody_waits(self) && self.served.get() == 0 && self.handle.resting() == 0 {
             self.handle.stop();
@@ -442,11 +233,6 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.0.served.set(self.0.served.get() - 1);
     }
-}
-
-/// Whether two descriptors are of the same socket.
-fn same(a: &OwnedFd, b: &OwnedFd) -> bool {
-    sys::file::identity(a).ok() == sys::file::identity(b).ok()
 }
 
 impl App for Server {
