@@ -39,6 +39,7 @@ const PAGES: &[(&str, &str)] = pages![
     "application_busy",
     "upstream_slow",
     "upstream_down",
+    "clients_gave_up",
     "no_live_upstreams",
     "ports_exhausted",
     "ports_short",

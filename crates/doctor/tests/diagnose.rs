@@ -219,6 +219,14 @@ fn live_links() {
         facts.access = Some(Access { requests: 9, concurrency: Some(found), ..Access::default() });
     });
     assert!(first(&peak, "peak_near_ceiling").findings[0].title.contains("900"));
+    let left = |count: u64| {
+        changed(&|facts| {
+            let statuses = [(200, 1000 - count), (499, count)].into();
+            facts.access = Some(Access { requests: 1000, statuses, ..Access::default() });
+        })
+    };
+    assert!(first(&left(330), "clients_gave_up").findings[0].title.starts_with("33%"));
+    assert!(diagnose(&left(49)).findings.is_empty());
     let own = changed(&|facts| {
         let link = Link::new(Kind::Slots, Some(1000), "").peak(1000);
         facts.own = vec![Link { refused: 7, ..link }];

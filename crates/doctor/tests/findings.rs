@@ -80,6 +80,9 @@ fn live() -> Vec<Facts> {
             facts.access = Some(Access { requests: 9, concurrency: Some(found), ..Access::default() });
         }),
         changed(&|facts, _| {
+            facts.access = Some(Access { requests: 90, statuses: [(499, 30)].into(), ..Access::default() });
+        }),
+        changed(&|facts, _| {
             facts.own = vec![Link { refused: 7, ..Link::new(Kind::Slots, Some(1000), "").peak(1000) }];
         }),
         queue(&|queue| queue.waiting = 512),
@@ -151,8 +154,14 @@ fn every_code_occurs_here() {
 }
 
 /// Findings that are about no link of the chain.
-const WITHOUT_A_LINK: [&str; 5] =
-    ["configuration_broken", "limited", "no_live_upstreams", "upstream_down", "upstream_slow"];
+const WITHOUT_A_LINK: [&str; 6] = [
+    "clients_gave_up",
+    "configuration_broken",
+    "limited",
+    "no_live_upstreams",
+    "upstream_down",
+    "upstream_slow",
+];
 
 #[test]
 fn every_finding_is_whole() {

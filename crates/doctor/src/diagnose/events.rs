@@ -155,6 +155,9 @@ fn slots(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
         // A client and an upstream for each.
         found.requests = limit.map(|limit| limit / 2);
     }
+    if let Some((had, setup)) = limit.zip(setup).filter(|(had, setup)| is_other(*had, setup)) {
+        return of_others(found, had, setup);
+    }
     if let Some(behind) = behind_slots(facts) {
         found.means = format!("{}; {behind}", found.means);
     }
@@ -167,6 +170,26 @@ fn slots(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
         Some(setup) => found.change(descriptors_too(setup)),
         None => found,
     }
+}
+
+/// Whether a worker with so many slots has not read this configuration.
+fn is_other(had: u64, setup: &Setup) -> bool {
+    setup.server == capacity::Server::Nginx && setup.connections_written && setup.connections != had
+}
+
+/// More than what is configured now is no answer to what was too little before.
+fn of_others(mut found: Finding, had: u64, setup: &Setup) -> Finding {
+    found.means = format!(
+        "{}; the configuration says {} now: who had {had} was a worker from before it was loaded, or the cache manager, which has 512",
+        found.means, setup.connections
+    );
+    found.requests = Some(had / 2);
+    found
+        .change(
+            Change::new("nginx -s reload", "a terminal", Effect::Reload)
+                .note("if none has followed the change; then look at newer lines with --since"),
+        )
+        .not_this(format!("more than {}: nobody had so many yet", setup.connections))
 }
 
 /// Whoever sent files may not know that more slots need descriptors.
@@ -214,6 +237,9 @@ fn rlimit_refused(event: &Event, setup: Option<&Setup>) -> Finding {
     .not_this("/etc/security/limits.conf: not applied to a systemd service; LimitNOFILE= is")
 }
 
+/// `worker_connections` that somebody may have whose descriptors do not suffice.
+const USUAL: u64 = 16_384;
+
 fn files(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
     let found = new(
         Severity::Critical,
@@ -221,7 +247,12 @@ fn files(event: &Event, facts: &Facts, setup: Option<&Setup>) -> Finding {
         Kind::Descriptors,
         "A worker had no descriptor left (24)",
     );
-    let found = advised(found.means(means(Kind::Descriptors, facts)), None, setup);
+    let found = found.means(means(Kind::Descriptors, facts));
+    let found = match setup {
+        Some(_) => advised(found, None, setup),
+        // Nothing but the log is known: what most begin with is 1024.
+        None => advised(found, None, Some(&Setup { connections: USUAL, ..Setup::default() })),
+    };
     match event.cause {
         Cause::FilesOpen => found.change(
             Change::new("open_file_cache max=1000;", "http context", Effect::Reload)

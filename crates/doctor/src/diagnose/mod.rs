@@ -9,7 +9,7 @@ mod setup;
 mod traffic;
 mod upstreams;
 
-use capacity::{Chain, Finding, Kind, Severity};
+use capacity::{Chain, Change, Effect, Finding, Kind, Severity};
 use serde::{Deserialize, Serialize};
 
 use crate::explain;
@@ -58,6 +58,7 @@ fn ordered(findings: Vec<Finding>) -> Vec<Finding> {
         }
     }
     raise_the_cause(&mut all);
+    leave_it_to_the_loop(&mut all);
     all.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), rank(finding)));
     all
 }
@@ -68,6 +69,16 @@ fn raise_the_cause(all: &mut [Finding]) {
     let quota = all.iter_mut().find(|finding| finding.code == "quota_used_up");
     if let (Some(busy), Some(quota)) = (busy, quota) {
         quota.severity = quota.severity.max(busy);
+    }
+}
+
+/// Slots that a loop takes are not to be raised: it would take those too.
+fn leave_it_to_the_loop(all: &mut [Finding]) {
+    let Some(cause) = all.iter().find(|finding| finding.code == "proxy_loop") else { return };
+    let what = Change::new("what the loop asks for", "the finding about it", Effect::Reload)
+        .note(format!("as long as {}, no number helps", cause.title));
+    for full in all.iter_mut().filter(|finding| finding.code == "slots_full") {
+        full.changes = vec![what.clone()];
     }
 }
 

@@ -107,7 +107,7 @@ fn mix(facts: &Facts, config: &Config) -> Mix {
             let proxied = access.proxied as f64;
             Mix { proxied, files: access.requests as f64 - proxied, answered: 0.0, idle: 0.0 }
         }
-        _ if config.passes.is_empty() => Mix::FILES,
+        _ if config.passes.is_empty() && !config.passes_anywhere => Mix::FILES,
         _ => Mix::PROXIED,
     }
 }

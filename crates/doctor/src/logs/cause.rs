@@ -231,6 +231,8 @@ fn of_errno(errno: u32, level: &str, own: &str, head: &str) -> Option<Cause> {
         24 => Some(Cause::FilesOpen),
         11 if has("connect()") => Some(Cause::UpstreamQueue),
         110 if connecting => Some(Cause::ConnectTimeout),
+        // Over a websocket nothing was said for long: nobody was waiting for an answer.
+        110 if has("upgraded connection") => None,
         110 if has("upstream") => Some(Cause::UpstreamSlow),
         111 | 2 if has("connect()") && connecting => Some(Cause::UpstreamDown),
         99 if has("connect()") => Some(Cause::Ports),

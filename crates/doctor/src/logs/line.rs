@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr_iter;
 
 use super::moment::{self, Moment};
 use super::{json, near};
@@ -58,10 +58,7 @@ impl<'a> Line<'a> {
         for bracket in brackets.take(8) {
             let Some(moment) = moment::of_error_log(&bytes[bracket - 1 - TIME..]) else { continue };
             let Some((level, rest)) = near::split(&line[bracket + 1..], "] ") else { continue };
-            // `pid#tid: `
-            let text = near::split(rest, ": ").filter(|(ids, _)| memchr(b'#', ids.as_bytes()).is_some());
-            let text = text.map_or(rest, |(_, text)| text);
-            return Line { moment: Some(moment), level: level.into(), text: text.into() };
+            return Line { moment: Some(moment), level: level.into(), text: without_ids(rest).into() };
         }
         Line::without_time(line)
     }
@@ -72,9 +69,9 @@ impl<'a> Line<'a> {
         const LEVELS: [&str; 6] = ["[emerg] ", "[alert] ", "[crit] ", "[error] ", "[warn] ", "[notice] "];
         let found = LEVELS.iter().find_map(|level| near::split(line, level).map(|(_, text)| (*level, text)));
         let Some((level, text)) = found else {
-            return Line { moment, level: "".into(), text: line.into() };
+            return Line { moment, level: "".into(), text: without_ids(line).into() };
         };
-        Line { moment, level: level.trim_matches(['[', ']', ' ']).into(), text: text.into() }
+        Line { moment, level: level.trim_matches(['[', ']', ' ']).into(), text: without_ids(text).into() }
     }
 
     fn of_json(bytes: &'a [u8]) -> Option<Line<'a>> {
@@ -180,9 +177,21 @@ impl<'a> Line<'a> {
 
     /// The number before `worker_connections`; what a `*` precedes is a connection's id.
     pub(super) fn limit(&self) -> Option<u64> {
-        let before = near::split(&self.text, " worker_connections").map_or(&*self.text, |(before, _)| before);
-        before.rsplit(' ').next()?.parse().ok()
+        let before = near::split(&self.text, "worker_connections").map_or(&*self.text, |(before, _)| before);
+        before.trim_end().rsplit(' ').next()?.parse().ok()
     }
+}
+
+/// Without `pid#tid: ` before it.
+fn without_ids(text: &str) -> &str {
+    let is_ids = |ids: &str| {
+        let (pid, tid) = ids.split_once('#')?;
+        [pid, tid]
+            .iter()
+            .all(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
+            .then_some(())
+    };
+    near::split(text, ": ").filter(|(ids, _)| is_ids(ids).is_some()).map_or(text, |(_, text)| text)
 }
 
 #[cfg(test)]
@@ -194,6 +203,8 @@ mod tests {
         let limit = |text: &'static str| Line::of_text(text).limit();
         assert_eq!(limit("*204815 worker_connections are not enough"), None);
         assert_eq!(limit("*3 768 worker_connections are not enough"), Some(768));
+        assert_eq!(limit("85#85: 1024 worker_connections are not enough"), Some(1024));
+        assert_eq!(limit("*1 20000worker_connections are not enough"), Some(20_000));
     }
 
     #[test]
@@ -204,6 +215,8 @@ mod tests {
         let Some(line) = line else { panic!("it is one") };
         assert_eq!((&*line.level, line.client(), line.upstream()), ("error", Some("::1"), Some("h:1")));
         assert!(line.text.starts_with("*9 a: b") && line.moment.is_some());
+        let pasted = Line::of(b"85#85: 1024 worker_connections are not enough");
+        assert!(pasted.is_some_and(|line| line.is_bare()));
         assert!(Line::of(b"{\"msg\":7}").is_some_and(|line| line.text == "7") && Line::of(b"{}").is_none());
     }
 }

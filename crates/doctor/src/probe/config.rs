@@ -37,6 +37,8 @@ pub struct Config {
     pub listens: Vec<Listen>,
     /// `proxy_pass` and its like.
     pub passes: Vec<Pass>,
+    /// Whether a variable says somewhere where requests are passed to: it is not among `passes`.
+    pub passes_anywhere: bool,
     /// `upstream` groups.
     pub groups: Vec<Group>,
     /// Files of `error_log`.

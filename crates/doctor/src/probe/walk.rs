@@ -30,6 +30,10 @@ struct Server {
     reserved: bool,
 }
 
+/// What passes requests on.
+const PASSES: [&str; 7] =
+    ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass", "tunnel_pass"];
+
 impl Server {
     fn of(block: &Statement) -> Server {
         let inside = |name: &'static str| {
@@ -161,7 +165,8 @@ impl<'a> Walk<'a> {
             {
                 self.config.fixed_port = Some(place);
             }
-            _ if name.ends_with("_pass") && !first.contains('$') => self.pass(name, first, place),
+            _ if PASSES.contains(&name) && first.contains('$') => self.config.passes_anywhere = true,
+            _ if PASSES.contains(&name) => self.pass(name, first, place),
             _ => {}
         }
     }
@@ -201,26 +206,15 @@ impl<'a> Walk<'a> {
     }
 
     fn pass(&mut self, name: &str, to: &str, place: Place) {
-        const PASSES: [&str; 7] = [
-            "proxy_pass",
-            "fastcgi_pass",
-            "uwsgi_pass",
-            "scgi_pass",
-            "grpc_pass",
-            "memcached_pass",
-            "tunnel_pass",
-        ];
-        if PASSES.contains(&name) {
-            let known: Vec<&str> = self.tree.statements.iter().flat_map(groups).collect();
-            let (to, elsewhere) = (destination(to, name, &known), has_uri(to));
-            self.config.passes.push(Pass {
-                directive: name.to_owned(),
-                to,
-                elsewhere,
-                listens: self.server.listens.clone(),
-                place,
-            });
-        }
+        let known: Vec<&str> = self.tree.statements.iter().flat_map(groups).collect();
+        let (to, elsewhere) = (destination(to, name, &known), has_uri(to));
+        self.config.passes.push(Pass {
+            directive: name.to_owned(),
+            to,
+            elsewhere,
+            listens: self.server.listens.clone(),
+            place,
+        });
     }
 
     fn group(&mut self, words: &[String], statement: &Statement) {

@@ -59,6 +59,9 @@ pub fn text(facts: &Facts, diagnosis: &Diagnosis, colour: Colour) -> String {
     notes.for_each(|(index, found)| finding(&mut out, index + 1, found, colour));
     if diagnosis.findings.is_empty() && !facts.is_empty() {
         let _ = writeln!(out, "{}", verdict(diagnosis));
+        if facts.events.lines > 0 {
+            out.push_str("Lines of the error logs that tell of no full link were not judged.\n");
+        }
     }
     for unread in &facts.unread {
         wrapped(&mut out, "not read  ", unread);
