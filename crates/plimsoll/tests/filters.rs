@@ -22,6 +22,7 @@ fn site(server: &str) -> Site {
         .file("html/text.txt", text())
         .file("html/page.html", text())
         .file("html/small.txt", "hello small")
+        .file("html/empty.txt", "")
 }
 
 /// Whether the answer to these header fields is compressed; it is the right text either way.
@@ -307,6 +308,9 @@ fn ranges_compression_and_replacement_at_once() {
         let framed = unpacked(&server.get_with("/framed/text.txt", &[range, GZIP]));
         assert!(framed.contains(&whole), "{:.80}", framed);
         assert_eq!(framed.matches("before: ").count(), 2);
+        // What is added makes a page of what is none.
+        let empty = server.get("/framed/empty.txt");
+        assert_eq!((empty.text().as_str(), empty.header("etag")), ("before: hello|before: hello|", None));
         assert_eq!(server.client().get("/sub/small.txt").text(), "goodbye small");
     });
 }

@@ -1,6 +1,8 @@
 //! The reverse proxy: what the upstream sees and what the client gets of it.
 #![forbid(unsafe_code)]
 
+use std::process::Command;
+
 use testkit::{Binary, Gate, Origin, Server, Site, each, normal};
 
 /// `proxy_pass` tests give the whole server block; `%%ORIGIN%%` is the origin's address.
@@ -580,6 +582,44 @@ fn a_location_stays_in_its_place_among_the_headers() {
             let answer = String::from_utf8_lossy(&bytes);
             let end = format!("X-A: 1\r\nLocation: {sent}\r\nX-B: 2\r\nX-C: 3\r\n\r\n");
             assert!(answer.ends_with(&end), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_location_stays_in_its_place_when_others_before_it_are_taken_away() {
+    let text = "location / { sub_filter a b; expires epoch; proxy_pass http://%%ORIGIN%%; }";
+    each(|binary| {
+        let origin = Origin::answering(
+            "HTTP/1.1 302 X\r\nETag: \"e\"\r\nContent-Type: text/html\r\nX-A: 1\r\nLast-Modified: x\r\nLocation: http://c/\r\n\
+             X-B: 2\r\nContent-Length: 1\r\n\r\na",
+        );
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        let bytes = server.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = String::from_utf8_lossy(&bytes);
+        assert!(answer.contains("X-A: 1\r\nLocation: http://c/\r\nX-B: 2\r\nExpires: "), "{answer}");
+    });
+}
+
+#[test]
+fn a_location_stays_in_its_place_over_http2() {
+    let text = "server { listen 127.0.0.1:%%PORT%% http2; location / { proxy_pass http://%%ORIGIN%%; } }";
+    each(|binary| {
+        for (to, end) in [
+            ("http://c/", "x-a: 1\r\nlocation: http://c/\r\nx-b: 2\r\n\r\n"),
+            ("/own", "x-a: 1\r\nlocation: /own\r\nx-b: 2\r\n\r\n"),
+        ] {
+            let origin = Origin::answering(format!(
+                "HTTP/1.1 302 X\r\nX-A: 1\r\nLocation: {to}\r\nX-B: 2\r\nContent-Length: 0\r\n\r\n"
+            ));
+            let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+            let url = format!("http://127.0.0.1:{}/", server.port());
+            let output = Command::new("curl")
+                .args(["-si", "--http2-prior-knowledge", &url])
+                .output()
+                .expect("curl runs");
+            let answer = String::from_utf8_lossy(&output.stdout);
+            assert!(answer.ends_with(end), "{answer}");
         }
     });
 }

@@ -144,8 +144,8 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     headers::filter,
     userid::filter,
     gzip::gunzip,
-    sub::filter,
     addition::filter,
+    sub::filter,
     charset::filter,
     ssi::filter,
 ];

@@ -372,8 +372,18 @@ impl Response {
     }
     /// Takes headers of this name away.
     pub fn remove(&mut self, name: &[u8]) {
-        let text = &self.text;
-        self.headers.retain(|field| !field.name.of(text).eq_ignore_ascii_case(name));
+        self.keep(|field, text| !field.name.of(text).eq_ignore_ascii_case(name));
+    }
+    /// Leaves the headers that are `wanted`, and `Location` between those that it stood between.
+    pub fn keep(&mut self, mut wanted: impl FnMut(&Field, &[u8]) -> bool) {
+        let Response { headers, text, location_place: place, .. } = self;
+        let (mut at, before) = (0, *place);
+        headers.retain(|field| {
+            let kept = wanted(field, text);
+            *place -= u16::from(!kept && at < before);
+            at += 1;
+            kept
+        });
     }
     /// The first header of this name among `headers`.
     pub fn header(&self, name: &[u8]) -> Option<&[u8]> {
@@ -433,10 +443,7 @@ impl Response {
             [b'W', b'/', _, ..] => return,
             [b'"', ..] => {}
             // No tag at all, and none can be made of it.
-            _ => {
-                self.headers.remove(i);
-                return;
-            }
+            _ => return self.remove(b"ETag"),
         }
         let start = self.text.len() as u32;
         self.text.extend_from_slice(b"W/");

@@ -92,18 +92,32 @@ pub fn answer(request: &Request, out: &mut Vec<u8>) {
         request.thread.give_buffer(digits);
     }
     last_modified(response, out);
-    if let Some(span) = response.location {
-        let mut location = request.thread.buffer();
-        output::absolute_location(request, span.of(text), &mut location);
-        if is_value(&location) {
-            put_known(LOCATION, &location, out);
-        }
-        request.thread.give_buffer(location);
+    let mut headers = &response.headers[..];
+    let stays = response.location.filter(|span| !output::becomes_absolute(request, span.of(text)));
+    if stays.is_none() {
+        location(request, out);
     }
     if response.vary_encoding {
         put_known(VARY, b"Accept-Encoding", out);
     }
-    put_all(&response.headers, text, out);
+    if let Some(span) = stays {
+        let (before, behind) = output::around_location(response);
+        put_all(before, text, out);
+        known(LOCATION, span, text, out);
+        headers = behind;
+    }
+    put_all(headers, text, out);
+}
+
+/// A path that was made an address.
+fn location(request: &Request, out: &mut Vec<u8>) {
+    let Some(span) = request.response.location else { return };
+    let mut location = request.thread.buffer();
+    output::absolute_location(request, span.of(&request.response.text), &mut location);
+    if is_value(&location) {
+        put_known(LOCATION, &location, out);
+    }
+    request.thread.give_buffer(location);
 }
 
 fn last_modified(response: &Response, out: &mut Vec<u8>) {

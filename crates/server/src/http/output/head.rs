@@ -3,7 +3,7 @@
 use wire::Version;
 
 use crate::http::request::Request;
-use crate::http::response::Field;
+use crate::http::response::{Field, Response};
 
 /// Appends the head to `out`.
 pub fn write(request: &mut Request, out: &mut Vec<u8>) {
@@ -53,7 +53,7 @@ pub fn write(request: &mut Request, out: &mut Vec<u8>) {
     let mut headers = &response.headers[..];
     if let (Some(to), None) = (location, absolute) {
         // As nginx has it: what is not changed stands among the other headers.
-        let (before, behind) = headers.split_at(headers.len().min(response.location_place.into()));
+        let (before, behind) = around_location(response);
         fields(before, text, out);
         field(out, b"Location: ", to);
         headers = behind;
@@ -109,7 +109,13 @@ fn connection_header(request: &Request, out: &mut Vec<u8>) {
     }
 }
 
-fn becomes_absolute(request: &Request, to: &[u8]) -> bool {
+/// The headers before and behind a `Location` that stays as it is.
+pub fn around_location(response: &Response) -> (&[Field], &[Field]) {
+    response.headers.split_at(response.headers.len().min(response.location_place.into()))
+}
+
+/// Whether a `Location` is a path that is made an address.
+pub fn becomes_absolute(request: &Request, to: &[u8]) -> bool {
     to.starts_with(b"/") && request.core().absolute_redirect && request.response.location_is_ours
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use wire::{Method, Span, Version};
 
-pub use head::absolute_location;
+pub use head::{absolute_location, around_location, becomes_absolute};
 
 use super::filters::Unfit;
 use super::pace::Pace;

@@ -101,7 +101,7 @@ fn put(response: &mut Response, known: Known, name: &[u8], value: &[u8]) {
     response.headers[i].value = response.store(value);
     if known == Known::CacheControl {
         let mut first = true;
-        response.headers.retain(|header| header.known != known || std::mem::take(&mut first));
+        response.keep(|header, _| header.known != known || std::mem::take(&mut first));
     }
 }
 

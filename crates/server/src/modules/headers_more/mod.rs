@@ -188,6 +188,5 @@ fn set(response: &mut Response, header: &Named, value: &[u8], append: bool) {
 }
 
 fn remove(response: &mut Response, header: &Named) {
-    let Response { headers, text, .. } = response;
-    headers.retain(|field| !header.is(field.name.of(text)));
+    response.keep(|field, text| !header.is(field.name.of(text)));
 }
