@@ -291,6 +291,22 @@ fn syslog_that_takes_nothing_holds_up_nobody() {
     });
 }
 
+#[test]
+fn that_a_syslog_server_is_not_there_is_said() {
+    each(|binary| {
+        let server = binary.serve(Site::new(http(
+            "access_log syslog:server=unix:%%DIR%%/nobody;",
+            "location / { return 200 hello; }",
+        )));
+        assert_eq!(server.get("/a").text(), "hello");
+        let line = server.error_log().wait_for("connect() failed (2: No such file or directory)");
+        assert!(line.contains("[alert]"), "{line}");
+        let line =
+            server.error_log().wait_for("send() to syslog failed while logging request, client: 127.0.0.1");
+        assert!(line.contains("[warn]"), "{line}");
+    });
+}
+
 fn open_to_all(folder: &std::path::Path, socket: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     for path in [folder, socket] {

@@ -220,6 +220,29 @@ fn a_new_client_asks_anew_when_nobody_waits_for_an_old_question() {
     });
 }
 
+#[test]
+fn a_client_that_leaves_while_its_name_is_looked_up_is_not_waited_for() {
+    each(|binary| {
+        let names = NameServer::new();
+        let site = "error_log %%DIR%%/logs/error.log info; resolver %%DNS%% ipv6=off; log_format s '$uri $status'; \
+             server { listen 127.0.0.1:%%PORT%%; access_log %%DIR%%/logs/access.log s; resolver_timeout 1h; \
+             location / { proxy_pass http://$arg_h; } \
+             location /minded { proxy_pass http://$arg_h; proxy_ignore_client_abort on; resolver_timeout 300ms; } }";
+        let server = binary.serve(Site::new(site).with("DNS", names.address()));
+        for (path, name, status) in [("/", "a.test", "499"), ("/minded", "b.test", "502")] {
+            names.set(name, 60, &[Record::Silence]);
+            let mut client = server.client();
+            client.send(format!("GET {path}?h={name} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            eventually("the question", || names.asked().iter().any(|asked| asked.ends_with(name)));
+            drop(client);
+            server.access_log().wait_for(&format!("{path} {status}"));
+        }
+        let said =
+            "epoll_wait() reported that client prematurely closed connection, client: 127.0.0.1, server: ";
+        server.error_log().wait_for(said);
+    });
+}
+
 /// Only ours: nginx waits five seconds before it asks another server.
 #[test]
 fn a_name_server_that_fails_is_passed_over() {

@@ -38,6 +38,18 @@ fn clients_are_asked_whether_they_are_there() {
 }
 
 #[test]
+fn a_unix_socket_that_is_given_up_is_removed_and_said() {
+    on_both("server { listen 127.0.0.1:%%PORT%%; listen unix:%%DIR%%/door; return 200 a; }", |server| {
+        assert!(server.path("door").exists());
+        server.reload("server { listen 127.0.0.1:%%PORT%%; return 200 b; }");
+        let said = format!("deleting socket {}", server.path("door").display());
+        let line = server.error_log().wait_for(&said);
+        assert!(line.contains("[warn]"), "{line}");
+        eventually("the socket to go", || !server.path("door").exists());
+    });
+}
+
+#[test]
 fn upstreams_are_asked_whether_they_are_there() {
     for (setting, kept) in [("on", true), ("off", false)] {
         each(|binary| {

@@ -2,10 +2,12 @@
 //!
 //! Logging never holds up a request: sockets do not block, and a message that cannot be sent at once is dropped.
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
 use conf::{Args, Error};
@@ -36,6 +38,8 @@ pub struct Syslog {
     settings: Settings,
     /// Connected with the first message; again after an error, because a restarted server has a new socket.
     socket: RwLock<Option<Socket>>,
+    /// When a lost message was last reported, in seconds since 1970.
+    reported: AtomicU64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +71,22 @@ impl Syslog {
     pub fn parse(parameters: &str, args: &Args<'_>) -> Result<Syslog, Error> {
         let resolve = |host: &str, port| args.inputs().resolve(host, port);
         let settings = Settings::parse(parameters, &resolve).map_err(|message| args.error(message))?;
-        Ok(Syslog { settings, socket: RwLock::default() })
+        Ok(Syslog { settings, socket: RwLock::default(), reported: AtomicU64::new(0) })
+    }
+    /// Whether a lost message is to be reported at this second since 1970: once a second.
+    pub fn complains(&self, now: u64) -> bool {
+        crate::log::once_in(1, &self.reported, now)
+    }
+    /// What failed: a server that is not there shows when it is connected, or when something is sent.
+    pub fn failed(&self) -> &'static str {
+        match &*self.socket.read().unwrap_or_else(PoisonError::into_inner) {
+            None => "connect()",
+            Some(_) => "send()",
+        }
+    }
+    /// The server, as written.
+    pub fn server(&self) -> impl fmt::Display {
+        &self.settings.server
     }
     /// The severity of access log lines.
     pub fn severity(&self) -> Level {
@@ -110,6 +129,15 @@ impl Syslog {
             *socket = Some(self.settings.server.connect()?);
         }
         socket.as_ref().map_or(Ok(()), |socket| socket.send(message))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::Udp(server) => server.fmt(f),
+            Server::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -326,7 +354,7 @@ mod tests {
     }
 
     fn syslog(settings: &str) -> Syslog {
-        Syslog { settings: parse(settings).unwrap(), socket: RwLock::default() }
+        Syslog { settings: parse(settings).unwrap(), socket: RwLock::default(), reported: AtomicU64::new(0) }
     }
 
     #[test]

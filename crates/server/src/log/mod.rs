@@ -63,9 +63,14 @@ impl LogFile {
     }
     /// Whether a failed write is to be reported at this second since 1970: nginx does it once a minute for each file.
     pub fn complains(&self, now: u64) -> bool {
-        let last = self.reported.load(Relaxed);
-        now.saturating_sub(last) > 59 && self.reported.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+        once_in(60, &self.reported, now)
     }
+}
+
+/// Whether the last time is so many seconds ago; then it is now.
+pub fn once_in(seconds: u64, reported: &AtomicU64, now: u64) -> bool {
+    let last = reported.load(Relaxed);
+    now.saturating_sub(last) >= seconds && reported.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
 }
 
 /// Every log file that a configuration names, once each.

@@ -1,6 +1,7 @@
 //! A reload: the new configuration is read, opened and sent; only when a worker has it in force does the old one go.
 
 use crate::log::{Errno, Level};
+use crate::program::Address;
 
 use super::loaded::{self, Loaded};
 use super::sockets::{self, Bound};
@@ -104,10 +105,15 @@ impl Master {
         let old = std::mem::replace(&mut self.loaded, loaded);
         let removed: Vec<Bound> =
             old.bound.into_iter().filter(|b| !sockets::has(&self.loaded.bound, &b.listen.address)).collect();
+        self.voice.use_log(&self.loaded.error_log);
         if self.owns_paths() {
+            for bound in &removed {
+                if let Address::Unix(path) = &bound.listen.address {
+                    self.voice.say(Level::Warn, format_args!("deleting socket {}", path.display()));
+                }
+            }
             sockets::release(&removed);
         }
-        self.voice.use_log(&self.loaded.error_log);
         self.move_pid_file(&old.pid);
     }
 

@@ -229,10 +229,12 @@ impl Grpc {
         request.upstream.begin(self.settings.scheme);
         let found = match &self.target {
             Target::Fixed(found) => found.clone(),
-            Target::Variable(template, names) => match find(template, names, request).await {
-                Ok(found) => found,
-                Err(status) => return Next::Status(status),
-            },
+            Target::Variable(template, names) => {
+                match find(template, names, request, self.settings.minds_client()).await {
+                    Ok(found) => found,
+                    Err(status) => return Next::Status(status),
+                }
+            }
         };
         let Found { group, number, authority, encrypted } = found;
         let place = Place { host: authority.as_bytes(), uri: None, whole: false };
@@ -247,7 +249,12 @@ impl Grpc {
 }
 
 /// Fills in the variables of an address.
-async fn find(template: &Template, names: &Names, request: &mut Request) -> Result<Found, u16> {
+async fn find(
+    template: &Template,
+    names: &Names,
+    request: &mut Request,
+    minds_client: bool,
+) -> Result<Found, u16> {
     let mut text = request.thread.buffer();
     template.render(request, &mut text);
     let url = String::from_utf8_lossy(&text).into_owned();
@@ -258,7 +265,8 @@ async fn find(template: &Template, names: &Names, request: &mut Request) -> Resu
         log_error!(request, "{what}");
         500_u16
     })?;
-    let group = upstream::find(request, names, parsed.host, parsed.port, parsed.default).await?;
+    let group =
+        upstream::find(request, names, parsed.host, parsed.port, parsed.default, minds_client).await?;
     Ok(Found { number: group_number(&group), group, authority: authority(server).into(), encrypted })
 }
 

@@ -122,16 +122,27 @@ impl Resolver {
         wanted: Wanted,
         mut end: Pin<&mut Option<impl Future<Output = ()>>>,
     ) -> Result<Arc<Known>, Unresolved> {
+        let _waiting = Waiting { cache: &self.cache, name, wanted, query };
         let answer = poll_fn(|cx| match (query.poll(cx), end.as_mut().as_pin_mut()) {
             (Poll::Pending, Some(end)) => end.poll(cx).map(|()| None),
             (outcome, _) => outcome.map(Some),
         });
         match answer.await {
             Some(outcome) => outcome,
-            None => {
-                self.cache.leave(name, wanted, query);
-                Err(Unresolved::TIMED_OUT)
-            }
+            None => Err(Unresolved::TIMED_OUT),
         }
+    }
+}
+
+/// One who waits for an answer; leaves when dropped, as the answer came, or the time is over, or the client is gone.
+struct Waiting<'a> {
+    cache: &'a cache::Cache,
+    name: &'a str,
+    wanted: Wanted,
+    query: &'a Arc<Query>,
+}
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.cache.leave(self.name, self.wanted, self.query);
     }
 }

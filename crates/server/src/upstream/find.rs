@@ -1,8 +1,11 @@
 //! Who stands behind a host that is known only when a request's variables are: a group of the configuration, an address,
 //! or a name that a resolver knows.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::group::Group;
 use super::names::number;
@@ -17,7 +20,7 @@ pub fn group_number(group: &Group) -> u32 {
 }
 
 /// Finds the group behind `host`, which is a name, an address or `unix:path`; `port` is the one written, `default` the
-/// protocol's, if it has one.
+/// protocol's, if it has one. A client that goes away meanwhile is waited for only where nobody minds it.
 ///
 /// # Errors
 /// The status to answer with; the cause is logged.
@@ -27,6 +30,7 @@ pub async fn find(
     host: &str,
     port: Option<u16>,
     default: Option<u16>,
+    minds_client: bool,
 ) -> Result<Arc<Group>, u16> {
     if let Some(group) = configured(request, host, port, port.or(default)) {
         return Ok(group);
@@ -43,7 +47,7 @@ pub async fn find(
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(ip) => Ok(one(Address::Tcp((ip, port).into()), port)),
         // Boxed: what few requests do must not make every request's future larger.
-        Err(_) => Box::pin(resolved(request, names, host, port)).await,
+        Err(_) => Box::pin(resolved(request, names, host, port, minds_client)).await,
     }
 }
 
@@ -59,16 +63,33 @@ fn configured(request: &Request, host: &str, port: Option<u16>, wanted: Option<u
     groups.iter().find(same).cloned()
 }
 
-async fn resolved(request: &mut Request, names: &Names, host: &str, port: u16) -> Result<Arc<Group>, u16> {
+async fn resolved(
+    request: &mut Request,
+    names: &Names,
+    host: &str,
+    port: u16,
+    minds_client: bool,
+) -> Result<Arc<Group>, u16> {
     let Some(resolver) = &names.resolver else {
         log_error!(request, "no resolver defined to resolve {host}");
         return Err(502);
     };
-    let known = match resolver.look_up(&request.thread, host, Wanted::Addresses, names.timeout).await {
-        Ok(known) => known,
-        Err(why) => {
+    let thread = request.thread.clone();
+    let mut found = pin!(resolver.look_up(&thread, host, Wanted::Addresses, names.timeout));
+    let found = poll_fn(|cx| match found.as_mut().poll(cx) {
+        Poll::Pending if minds_client => request.client.poll_closed(cx).map(|()| None),
+        found => found.map(Some),
+    });
+    let known = match found.await {
+        Some(Ok(known)) => known,
+        Some(Err(why)) => {
             log_error!(request, "{host} could not be resolved ({why})");
             return Err(502);
+        }
+        None => {
+            log_info!(request, "epoll_wait() reported that client prematurely closed connection");
+            request.aborted = true;
+            return Err(499);
         }
     };
     // Each request begins with another address.

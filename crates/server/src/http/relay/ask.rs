@@ -218,7 +218,7 @@ impl<'a> Tries<'a> {
         let waited = match first {
             // Boxed: what few requests do must not make every request's future larger.
             true => {
-                let minds_client = !self.settings.ignore_client_abort;
+                let minds_client = self.settings.minds_client();
                 Box::pin(self.group.wait(&mut self.turn, request, minds_client)).await
             }
             false => None,

@@ -104,7 +104,7 @@ async fn overloaded(
     last: bool,
 ) -> Result<(Link, bool), Failure> {
     let (peer, wait) = (held.peer(), settings.overload_wait);
-    let minds_client = !settings.ignore_client_abort;
+    let minds_client = settings.minds_client();
     let another = !last && !upstream::no_descriptor(&failure);
     let begun = match !another && !wait.is_zero() {
         true => upstream::wait_for_room(request, peer, options, seat, wait, minds_client).await,

@@ -258,10 +258,13 @@ impl Gateway {
         request.upstream.begin(self.settings.scheme);
         let (group, number, host) = match &self.target {
             Target::Fixed(group, number, host) => (group.clone(), *number, host.clone()),
-            Target::Variable(template, names) => match find::<P>(template, names, request).await {
-                Ok((group, host)) => (group.clone(), group_number(&group), host),
-                Err(status) => return Next::Status(status),
-            },
+            Target::Variable(template, names) => {
+                let minds_client = self.settings.minds_client();
+                match find::<P>(template, names, request, minds_client).await {
+                    Ok((group, host)) => (group.clone(), group_number(&group), host),
+                    Err(status) => return Next::Status(status),
+                }
+            }
         };
         let kept = match &self.settings.cache {
             Some(cache) => match Box::pin(self.look(cache, module, request)).await {
@@ -320,6 +323,7 @@ async fn find<M: Module>(
     template: &Template,
     names: &Names,
     request: &mut Request,
+    minds_client: bool,
 ) -> Result<(Arc<Group>, Option<Arc<str>>), u16> {
     let mut text = request.thread.buffer();
     template.render(request, &mut text);
@@ -330,7 +334,8 @@ async fn find<M: Module>(
         request.note(level, format_args!("{what}"));
         500_u16
     })?;
-    let group = upstream::find(request, names, server.host, server.port, server.default).await?;
+    let group =
+        upstream::find(request, names, server.host, server.port, server.default, minds_client).await?;
     let (encrypted, host) = split_scheme::<M>(&address);
     if let Some(scheme) = M::ENCRYPTED.filter(|_| encrypted) {
         request.upstream.set_scheme(scheme);

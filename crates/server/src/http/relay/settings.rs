@@ -61,6 +61,12 @@ pub struct Settings {
     pub(super) own_place: u32,
     pub(super) shared_place: u32,
 }
+impl Settings {
+    /// Whether a client that goes away ends what was begun for it.
+    pub fn minds_client(&self) -> bool {
+        !self.ignore_client_abort
+    }
+}
 
 /// A set of header names.
 #[derive(Default)]

@@ -212,8 +212,9 @@ impl Log {
         if let Target::Syslog(syslog) = &self.target {
             syslog.begin(syslog.severity(), &request.thread.clock.syslog.get(), &mut line);
             self.format.write(request, &mut line);
-            // A message that is lost has nowhere to be told.
-            let _ = syslog.send(&line);
+            if let Err(error) = syslog.send(&line) {
+                lost(syslog, &error, request);
+            }
         } else {
             self.format.write(request, &mut line);
             line.push(b'\n');
@@ -234,6 +235,21 @@ impl Log {
         }
         request.thread.give_buffer(line);
     }
+}
+
+/// Says that a message to syslog was lost; one that found no room is dropped for want of it, which is no fault.
+fn lost(syslog: &Syslog, error: &std::io::Error, request: &Request) {
+    if !syslog.complains(request.thread.clock.unix().as_secs()) {
+        return;
+    }
+    if error.kind() != std::io::ErrorKind::WouldBlock {
+        let (what, server) = (syslog.failed(), syslog.server());
+        let error = Errno(error);
+        request
+            .thread
+            .log_alert(format_args!("{what} failed ({error}) while logging to syslog, server: {server}"));
+    }
+    request.note(Level::Warn, format_args!("send() to syslog failed while logging request"));
 }
 
 fn complain(file: &LogFile, error: &std::io::Error, request: &Request) {

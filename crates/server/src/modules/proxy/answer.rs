@@ -72,7 +72,8 @@ impl Proxy {
             }
             Target::Variable(template, names) => (template, names),
         };
-        let found = pass::find(template, names, request).await.map_err(Next::Status)?;
+        let minds_client = self.settings.relay.minds_client();
+        let found = pass::find(template, names, request, minds_client).await.map_err(Next::Status)?;
         let mut host = request.thread.buffer();
         host.extend_from_slice(&request.upstream.host);
         let place = Place { host: &host, uri: found.uri.as_deref(), whole: true };

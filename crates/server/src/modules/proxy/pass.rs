@@ -141,7 +141,12 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// The status to answer with; the cause is logged.
-pub(super) async fn find(template: &Template, names: &Names, request: &mut Request) -> Result<Found, u16> {
+pub(super) async fn find(
+    template: &Template,
+    names: &Names,
+    request: &mut Request,
+    minds_client: bool,
+) -> Result<Found, u16> {
     let mut text = request.thread.buffer();
     template.render(request, &mut text);
     let url = String::from_utf8_lossy(&text).into_owned();
@@ -160,7 +165,8 @@ pub(super) async fn find(template: &Template, names: &Names, request: &mut Reque
     request.upstream.host.extend_from_slice(parsed.host_header().as_bytes());
     request.upstream.port.extend_from_slice(parsed.port_text().as_bytes());
     let uri = parsed.uri.map(|uri| uri.as_bytes().to_vec());
-    let group = find_group(request, names, parsed.host, parsed.port, Some(parsed.default_port())).await?;
+    let default = Some(parsed.default_port());
+    let group = find_group(request, names, parsed.host, parsed.port, default, minds_client).await?;
     request.upstream.set_scheme(parsed.scheme());
     Ok(Found { number: group_number(&group), group, uri, https: parsed.https })
 }

@@ -145,7 +145,7 @@ impl Check {
         };
         match parse(url) {
             Ok((host, port, uri)) => {
-                let group = upstream::find(request, &self.names, host, port, Some(80)).await.ok()?;
+                let group = upstream::find(request, &self.names, host, port, Some(80), false).await.ok()?;
                 Some(Responder {
                     host: host.into(),
                     uri: uri.into(),
