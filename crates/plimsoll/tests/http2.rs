@@ -13,6 +13,7 @@ const BAD_REQUEST: u8 = 0x8c;
 const NOT_FOUND: u8 = 0x8d;
 /// Error codes.
 const NO_ERROR: u32 = 0;
+const PROTOCOL_ERROR: u32 = 1;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -465,7 +466,7 @@ fn no_answer_resets_the_stream() {
     on_both(h2("location /444 { return 444; } location / { return 200 ok; }"), |server| {
         let mut client = Frames::connect(server, &[]);
         client.request(1, "GET", "/444", &[], true);
-        client.wait(kind::RST_STREAM, 1);
+        assert_eq!(client.wait(kind::RST_STREAM, 1).code(), PROTOCOL_ERROR);
         client.request(3, "GET", "/", &[], true);
         assert_eq!(client.answer(3), (OK, b"ok".into()));
     });
@@ -583,5 +584,25 @@ fn a_stream_cancelled_while_it_is_answered() {
         client.send(kind::RST_STREAM, 0, 1, &CANCEL);
         assert_eq!(server.access_log().wait_lines(1), ["/f 200"]);
         server.error_log().wait_for("client canceled stream 1 while ");
+    });
+}
+
+#[test]
+fn a_requests_length_is_that_of_its_compressed_head() {
+    let log = "log_format f '$uri $status $request_length'; access_log logs/access.log f;";
+    let text = h2("location / { return 200 ok; } location /body { proxy_pass http://127.0.0.1:%%PORT%%; }");
+    on_both(Site::new(format!("{log} server {{ {text} }}")), |server| {
+        let mut client = Frames::connect(server, &[]);
+        let fields = [("x", "y")];
+        client.request(1, "GET", "/", &fields, true);
+        assert_eq!(client.answer(1), (OK, b"ok".into()));
+        let length = head("GET", "/", &fields).len();
+        assert_eq!(server.access_log().wait_lines(1), [format!("/ 200 {length}")]);
+        // Who takes back what it was sending is gone.
+        client.request(3, "POST", "/body", &[("content-length", "5")], false);
+        client.send(kind::RST_STREAM, 0, 3, &CANCEL);
+        let line = server.access_log().wait_lines(2).remove(1);
+        assert!(line.starts_with("/body 499 "), "{line}");
+        server.error_log().wait_for("client prematurely closed stream");
     });
 }

@@ -266,7 +266,10 @@ fn speaks_http2(request: &Request) -> bool {
 
 /// What becomes of the connection after a response.
 async fn after(request: &mut Request) -> Ending {
-    if request.client.is_stream() {
+    if let Ok(stream) = request.client.stream() {
+        if request.error_status == 444 {
+            stream.end_hard();
+        }
         return Ending::Close;
     }
     if request.response.status == 0 || request.aborted {

@@ -308,6 +308,9 @@ impl Request {
     }
     /// Bytes of head and body read so far, in the client's encoding; 0 until the head is complete (`$request_length`).
     pub fn length(&self) -> u64 {
+        if self.client.is_stream() {
+            return self.received;
+        }
         // Empty lines before the request do not count.
         let added = self.kept::<headers_more::input::Added>().map_or(0, |added| added.0);
         (self.head.length - added - self.head.line.start as usize) as u64 + self.body.consumed

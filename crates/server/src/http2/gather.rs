@@ -10,6 +10,8 @@ use crate::worker::thread::Thread;
 pub struct Head {
     /// The text; as much as was understood where something is wrong.
     pub text: Vec<u8>,
+    /// How many bytes it was, compressed.
+    pub length: usize,
     /// Where its version stands.
     pub version: usize,
     /// What is wrong with it, in nginx's words.
@@ -53,10 +55,10 @@ pub enum Breach {
 
 impl<'a> Gather<'a> {
     /// A head whose names and values may have so many bytes together.
-    pub fn new(thread: &'a Thread, most: usize) -> Gather<'a> {
+    pub fn new(thread: &'a Thread, length: usize, most: usize) -> Gather<'a> {
         Gather {
             thread,
-            head: Head { text: thread.buffer(), version: 0, wrong: None },
+            head: Head { text: thread.buffer(), length, version: 0, wrong: None },
             line: thread.buffer(),
             parts: [const { None }; 4],
             begun: false,

@@ -27,7 +27,7 @@ pub enum Wrong {
 /// # Errors
 /// As for a request over HTTP/1, and what HTTP/2 has no place for.
 pub fn receive(request: &mut Request, head: Head, by_name: bool) -> Result<(), Wrong> {
-    let Head { text, version, wrong } = head;
+    let Head { text, length, version, wrong } = head;
     request.thread.give_buffer(std::mem::replace(&mut request.buffer, text));
     let parsed = match request.buffer.is_empty() {
         true => Ok(Progress::Partial),
@@ -38,7 +38,7 @@ pub fn receive(request: &mut Request, head: Head, by_name: bool) -> Result<(), W
     }
     request.head.version = Version::Http20;
     request.unread = request.buffer.len();
-    request.received = request.buffer.len() as u64;
+    request.received = length as u64;
     if let Some(what) = wrong {
         return Err(Wrong::Fields(what));
     }

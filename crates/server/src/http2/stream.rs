@@ -154,6 +154,10 @@ impl Stream {
         self.flow.wait(cx);
         Poll::Pending
     }
+    /// Who serves it wants to say nothing: the client is told so by the code of who let time pass, as by nginx.
+    pub fn end_hard(&self) {
+        self.timed_out.set(true);
+    }
     /// What the log says of a client that ended the stream.
     pub fn cancellation(&self) -> Option<String> {
         let id = self.flow.id;

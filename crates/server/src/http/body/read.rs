@@ -123,9 +123,12 @@ fn arrived(request: &mut Request, read: io::Result<usize>) -> Result<usize, u16>
         }
         Err(e) => {
             request.aborted = true;
-            if let Some(text) = request.client.cancellation() {
-                log_info!(request, "{text}");
-                return Err(400);
+            if request.client.is_stream() {
+                if let Some(text) = request.client.cancellation() {
+                    log_info!(request, "{text}");
+                }
+                log_info!(request, "client prematurely closed stream");
+                return Err(499);
             }
             log_info!(request, "{}", crate::log::openssl::ReadFailed(&e));
             Err(400)

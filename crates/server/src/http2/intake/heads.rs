@@ -72,7 +72,7 @@ impl Intake {
         let Some(limits) = limits(with) else {
             return breach(code::NO_ERROR, "nobody listens there any more");
         };
-        let mut gather = Gather::new(&with.thread, header_limit(&limits));
+        let mut gather = Gather::new(&with.thread, text.len(), header_limit(&limits));
         self.decode(with, text, &limits, &mut gather)?;
         let head = gather.finish(ends);
         let opened = if let Some(flow) = with.find(stream) {
