@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use testkit::http2::{END_HEADERS, END_STREAM, Frames, block, kind};
 use testkit::{App, Binary, Gate, Origin, Response, Server, Site, each, serve};
@@ -194,6 +195,38 @@ fn what_goes_wrong() {
         assert_eq!(server.get("/followed").text(), "elsewhere");
         assert_eq!(server.get("/ignored").status, 503);
         assert_eq!(server.get("/intercepted").text(), "instead");
+    });
+}
+
+/// What is answered instead is delimited as if nobody had been asked; what has no body has no length.
+#[test]
+fn nothing_is_left_of_an_answer_that_is_not_used() {
+    const NOT_FOUND: u8 = 0x8d;
+    const NO_CONTENT: u8 = 0x89;
+    each(|binary: Binary| {
+        let asked = AtomicU32::new(0);
+        let origin = origin(move |frames| {
+            while let Some(stream) = frames.next_request() {
+                if asked.fetch_add(1, Ordering::Relaxed) > 0 {
+                    frames.try_send(kind::HEADERS, END_HEADERS | END_STREAM, stream, &[NO_CONTENT]).ok()?;
+                    continue;
+                }
+                frames.try_send(kind::HEADERS, END_HEADERS, stream, &[NOT_FOUND]).ok()?;
+                frames.try_send(kind::DATA, 0, stream, b"text").ok()?;
+                let trailer = block(&[("grpc-status", "5")]);
+                frames.try_send(kind::HEADERS, END_HEADERS | END_STREAM, stream, &trailer).ok()?;
+            }
+            Some(())
+        });
+        let text =
+            "location / { grpc_pass grpc://kept; grpc_intercept_errors on; error_page 404 = /instead; }
+            location = /instead { return 200 instead; }";
+        let server = binary.serve(site(origin.address(), text));
+        let instead = server.get("/missing");
+        assert_eq!((instead.text().as_str(), instead.header("content-length")), ("instead", Some("7")));
+        assert_eq!(instead.header("transfer-encoding"), None);
+        let empty = server.get("/empty");
+        assert_eq!((empty.status, empty.header("content-length")), (204, None));
     });
 }
 

@@ -117,15 +117,16 @@ fn failed(request: &mut Request, error: &io::Error) {
     request.keep_alive = false;
     request.aborted = true;
     request.broken = matches!(&request.response.body, Body::Upstream(body) if body.is_broken());
+    let doing = if request.response.theirs { "sending to client" } else { "sending response to client" };
     if error.kind() == io::ErrorKind::TimedOut {
         request.client.timed_out = true;
-        log_info!(request, "client timed out (110: Connection timed out) while sending response to client");
+        log_info!(request, "client timed out (110: Connection timed out) while {doing}");
     } else if let Some(text) = request.client.cancellation() {
-        log_info!(request, "{text} while sending response to client");
+        log_info!(request, "{text} while {doing}");
     } else if let Some(why) = Unfit::of(error) {
         log_error!(request, "{why} while sending to client");
     } else if error.kind() != io::ErrorKind::ConnectionAborted {
-        log_info!(request, "send() failed ({}) while sending response to client", crate::log::Errno(error));
+        log_info!(request, "send() failed ({}) while {doing}", crate::log::Errno(error));
     }
 }
 

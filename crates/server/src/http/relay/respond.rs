@@ -58,6 +58,9 @@ pub(super) async fn respond(
     if let Some(next) = instead(settings, kept.as_deref(), request) {
         // What came whole with its head leaves a connection that can be used again.
         drop(UpstreamBody::begin(settings, request, parts, false));
+        // What follows that body does not follow the other.
+        request.response.expects_trailers = false;
+        request.response.trailers.clear();
         if let Some(last) = request.upstream.last() {
             last.length = 0;
         }
@@ -75,7 +78,8 @@ pub(super) async fn respond(
     request.response.single_range = true;
     copy_head(protocol, settings, request);
     request.response.upgrade |= opened;
-    if parts.source.as_ref().is_some_and(UpstreamSource::is_end) {
+    let may_have_body = !matches!(request.response.status, 204 | 304);
+    if may_have_body && parts.source.as_ref().is_some_and(UpstreamSource::is_end) {
         request.response.content_length.get_or_insert(0);
     }
     request.response.body = UpstreamBody::begin(settings, request, parts, buffering);
