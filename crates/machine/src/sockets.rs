@@ -152,7 +152,7 @@ impl Sockets {
         unix(States::ALL, |socket| match socket.listening {
             _ if socket.path.starts_with(JOURNAL) => {}
             true => {
-                let address = format!("unix:{}", socket.path);
+                let address = name(&socket.path);
                 for owner in owners.get(&socket.inode).into_iter().flatten() {
                     self.held[*owner].listening += 1;
                     ours.insert(address.clone());
@@ -172,7 +172,7 @@ impl Sockets {
             }
             false => {
                 if !socket.path.is_empty() {
-                    names.insert(socket.inode, format!("unix:{}", socket.path));
+                    names.insert(socket.inode, name(&socket.path));
                 }
                 if owners.contains_key(&socket.inode) {
                     connected.push(socket);
@@ -208,6 +208,15 @@ impl Sockets {
             self.towards.entry(name.clone()).or_default().open += 1;
         }
     }
+}
+
+/// A socket by the path that others know. haproxy listens as `PATH.PID.tmp` and renames that; the kernel keeps the name.
+fn name(path: &str) -> String {
+    let renamed = || {
+        let (before, pid) = path.strip_suffix(".tmp")?.rsplit_once('.')?;
+        (!pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit())).then_some(before)
+    };
+    format!("unix:{}", renamed().unwrap_or(path))
 }
 
 /// An IPv4 address that an IPv6 socket wears, as itself.
@@ -256,6 +265,14 @@ mod tests {
         let name = format!("unix:{}", path.display());
         assert_eq!(sockets.towards[&name], Towards { open: 1, connecting: 1, time_wait: 0 });
         assert_eq!(sockets.queue(&name).unwrap().waiting, 1);
+    }
+
+    #[test]
+    fn a_socket_that_was_renamed() {
+        assert_eq!(
+            (&*name("/run/h.sock.77.tmp"), &*name("/run/x.tmp")),
+            ("unix:/run/h.sock", "unix:/run/x.tmp")
+        );
     }
 
     #[test]

@@ -246,17 +246,22 @@ fn of_errno(errno: u32, level: &str, own: &str, head: &str) -> Option<Cause> {
 mod tests {
     use super::*;
 
+    type Row = (&'static str, &'static str, Option<Cause>);
+
+    /// Levels, messages and causes.
     #[track_caller]
-    fn check(level: &str, text: &str, expected: Option<Cause>) {
-        assert_eq!(cause(level, text), expected, "{text}");
-        let found = NEEDLES.iter().any(|needle| text.contains(needle));
-        assert!(found || expected.is_none(), "no needle is in {text}");
+    fn check(rows: &[Row]) {
+        for (level, text, expected) in rows {
+            assert_eq!(cause(level, text), *expected, "{text}");
+            let found = NEEDLES.iter().any(|needle| text.contains(needle));
+            assert!(found || expected.is_none(), "no needle is in {text}");
+        }
     }
 
     #[test]
-    fn every_line_of_the_family() {
+    fn slots_and_descriptors() {
         use Cause::*;
-        let table: &[(&str, &str, Option<Cause>)] = &[
+        check(&[
             ("alert", "1024 worker_connections are not enough", Some(SlotsOnAccept)),
             (
                 "alert",
@@ -290,6 +295,13 @@ mod tests {
                 Some(FilesOpen),
             ),
             ("emerg", "open() \"/var/log/a.log\" failed (24: Too many open files)", Some(FilesOfMaster)),
+        ]);
+    }
+
+    #[test]
+    fn upstreams_and_ports() {
+        use Cause::*;
+        check(&[
             (
                 "error",
                 "*9 connect() to unix:/run/g.sock failed (11: Resource temporarily unavailable) while connecting to upstream, client: 1.2.3.4",
@@ -320,7 +332,6 @@ mod tests {
                 "*9 bind(127.0.0.1:5000) failed (98: Address in use) while connecting to upstream, client: 1",
                 Some(BindInUse),
             ),
-            ("emerg", "bind() to 0.0.0.0:80 failed (98: Address already in use)", None),
             (
                 "alert",
                 "*9 socket() failed (105: No buffer space available) while connecting to upstream",
@@ -332,6 +343,13 @@ mod tests {
                 "*9 upstream server temporarily disabled while connecting to upstream",
                 Some(UpstreamDisabled),
             ),
+        ]);
+    }
+
+    #[test]
+    fn policies_and_applications() {
+        use Cause::*;
+        check(&[
             ("error", "*9 limiting connections by zone \"a\", client: 1", Some(Limited)),
             ("error", "*9 limiting requests, excess: 5.1 by zone \"a\", client: 1", Some(Limited)),
             ("", "*** uWSGI listen queue of socket \"x\" (fd: 3) full !!! (101/100) ***", Some(Application)),
@@ -342,6 +360,13 @@ mod tests {
             ),
             ("", "[2026-11-22 12:00:00 +0000] [7] [CRITICAL] WORKER TIMEOUT (pid:8)", Some(Application)),
             ("alert", "worker process 77 exited on signal 9", Some(Killed)),
+        ]);
+    }
+
+    #[test]
+    fn what_others_chose_is_no_cause() {
+        check(&[
+            ("emerg", "bind() to 0.0.0.0:80 failed (98: Address already in use)", None),
             (
                 "error",
                 "*1 open() \"/a worker_connections are not enough failed (24: y)\" failed (2: No such file), client: 1",
@@ -354,10 +379,12 @@ mod tests {
             ),
             ("error", "*1 open() \"/srv/x\" failed (2: No such file or directory), client: 1", None),
             ("notice", "signal process started", None),
-        ];
-        for (level, text, expected) in table {
-            check(level, text, *expected);
-        }
+            (
+                "error",
+                "*9 upstream timed out (110: Connection timed out) while proxying upgraded connection, client: 1",
+                None,
+            ),
+        ]);
     }
 
     #[test]

@@ -173,3 +173,32 @@ impl Node {
         format!("127.0.0.1:{}", self.port.number())
     }
 }
+
+/// A proxy between: what holds its place there is what is behind it, but the queue is its own.
+#[test]
+fn haproxy_that_takes_one_at_a_time() {
+    let Some(program) = peers::require("haproxy") else { return };
+    let (folder, behind) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let socket = folder.path().join("haproxy.sock");
+    let text = format!(
+        "global\n maxconn 1\ndefaults\n mode http\n timeout connect 60s\n timeout client 60s\n timeout server 60s\n\
+         listen all\n bind unix@{} backlog 2 mode 666\n server one {}\n",
+        socket.display(),
+        behind.local_addr().unwrap()
+    );
+    fs::write(folder.path().join("haproxy.cfg"), text).unwrap();
+    let mut command = Command::new(program);
+    let _application =
+        Application::start(command.arg("-db").arg("-f").arg(folder.path().join("haproxy.cfg")));
+    eventually("haproxy listens", || socket.exists());
+    let text = site(64, "location / { proxy_pass http://unix:%%APP%%; }").with("APP", socket.display());
+    incident(text, |server| {
+        let _first = clients(server, 1);
+        // It passes on what it has taken: now it takes nothing any more.
+        let _taken = behind.accept().unwrap();
+        let _clients = clients(server, 8);
+        server.error_log().wait_for("failed (11:");
+        let report = Report::server(server);
+        report.first("upstream_queue_full", &["haproxy.sock\"", "live: 3 of 2", "listen backlog: 1024"]);
+    });
+}
