@@ -33,6 +33,18 @@ fn combined_is_what_there_is_without_a_format() {
 }
 
 #[test]
+fn requests_that_come_together_have_their_lines_in_order() {
+    on_both(http("log_format u '$request_uri'; access_log logs/u u;", STATUSES), |server| {
+        let text: String = (0..300).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+        let mut client = server.client();
+        client.send(text.as_bytes());
+        (0..300).for_each(|_| drop(client.response()));
+        let expected: Vec<String> = (0..300).map(|n| format!("/{n}")).collect();
+        assert_eq!(server.log("logs/u").wait_lines(300), expected);
+    });
+}
+
+#[test]
 fn values_are_escaped_as_the_format_says() {
     let formats = "log_format d '\"$request\" $http_x \"$http_none\"';
         log_format j escape=json '{\"r\":\"$request\",\"x\":\"$http_x\",\"n\":\"$http_none\"}';

@@ -195,35 +195,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::fs::File;
 
+    use super::super::folder::Folder;
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    struct Folder(PathBuf);
-    impl Folder {
-        fn new() -> Folder {
-            static NEXT: AtomicUsize = AtomicUsize::new(0);
-            let name = format!("buffered-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-            let folder = std::env::temp_dir().join(name);
-            std::fs::create_dir(&folder).unwrap();
-            Folder(folder)
-        }
-        fn open(&self, name: &str) -> File {
-            File::options().append(true).create(true).open(self.0.join(name)).unwrap()
-        }
-        fn text(&self, name: &str) -> String {
-            std::fs::read_to_string(self.0.join(name)).unwrap()
-        }
-        fn log(&self) -> Arc<LogFile> {
-            let log = LogFile::new(self.0.join("a"));
-            log.open(self.open("a"));
-            Arc::new(log)
-        }
-    }
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 
     #[test]
     fn writes_when_the_next_line_does_not_fit() {

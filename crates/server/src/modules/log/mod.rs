@@ -20,7 +20,10 @@ use crate::worker::generation::Compiler;
 mod buffered;
 mod by_path;
 mod escape;
+#[cfg(test)]
+mod folder;
 mod format;
+mod gathered;
 
 use self::format::{Format, Formats};
 
@@ -221,7 +224,7 @@ impl Log {
         }
         match &self.target {
             Target::File(file) => {
-                if let Err(error) = file.append(&line) {
+                if let Err(error) = gathered::append(&request.thread, file, &line) {
                     complain(file, &error, request);
                 }
             }

@@ -32,8 +32,8 @@ use crate::clock::Clock;
 use crate::connection::{self, Handle, Rest};
 use crate::log::Level;
 
-/// What is read at once.
-pub const BLOCK: usize = 64 * 1024;
+/// What is read at once: 64 KB, as bodies often are, with the head before them.
+pub const BLOCK: usize = 68 * 1024;
 /// How long an idle connection may take for one more request in a shutdown. Clients that keep asking are not cut off
 /// between two requests; those that only keep the connection do not delay the end for long.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
