@@ -139,7 +139,7 @@ fn special(name: &str, plan: &Plan, report: &mut Report) -> Result<()> {
             let wanted = if name == "idle-10000" { 10_000 } else { 100_000 };
             let count = load::room_for_connections(wanted)?;
             report.add(name, "connections", Figure::single(count as f64, count as f64));
-            report.add(name, "bytes/connection", idle(count)?);
+            report.add(name, "bytes/connection", idle(count, plan.rounds.min(3))?);
         }
         "start" if plan.measures("--cpu") => {
             let spin = spinner("start and reload with 10,000 servers");
@@ -296,7 +296,7 @@ fn counts(case: &Case, origin: &str, report: &mut Report) -> Result<()> {
 }
 
 /// Bytes of server memory per connection that waits for its next request.
-fn idle(count: usize) -> Result<Figure> {
+fn idle(count: usize, rounds: usize) -> Result<Figure> {
     let spin = spinner(&format!("{count} connections at rest"));
     let site = format!(
         "worker_processes 1; worker_rlimit_nofile {files}; error_log logs/error.log error;\n\
@@ -315,7 +315,7 @@ fn idle(count: usize) -> Result<Figure> {
         Ok(after.saturating_sub(before) as f64 / count as f64)
     };
     let mut figure = Figure::default();
-    for _ in 0..3 {
+    for _ in 0..rounds {
         figure.push(&[grown(Binary::Nginx)?, grown(Binary::Plimsoll)?]);
     }
     spin.finish_and_clear();
