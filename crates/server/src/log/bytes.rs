@@ -9,12 +9,12 @@ use std::path::Path;
 /// Bytes 0x80 to 0xFF are the last characters of all, which nobody has given a meaning.
 const FIRST: u32 = 0x10_FF00;
 /// What the UTF-8 of these characters begins with.
-const LEAD: &[u8] = b"\xf4\x8f";
+const LEAD: u8 = 0xf4;
 
 /// Bytes as text of a message.
 pub fn shown(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes)
-        && !bytes.contains(&LEAD[0])
+        && memchr::memchr(LEAD, bytes).is_none()
     {
         return Cow::Borrowed(text);
     }
@@ -46,7 +46,7 @@ pub(super) fn stands_for_byte(character: char) -> bool {
 
 /// Puts the bytes where the characters stand for them, from a place of the line on.
 pub fn put_back(line: &mut Vec<u8>, start: usize) {
-    let Some(first) = line[start..].windows(LEAD.len()).position(|two| two == LEAD) else { return };
+    let Some(first) = memchr::memchr(LEAD, &line[start..]) else { return };
     let mut to = start + first;
     let mut from = to;
     while from < line.len() {
