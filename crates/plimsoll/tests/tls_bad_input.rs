@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use testkit::{Client, Server, Site, on_both};
+use rustix::process::Signal;
+use testkit::{Client, Server, Site, eventually, on_both};
 
 /// A certificate with its key.
 static FILES: LazyLock<[(&str, Vec<u8>); 2]> = LazyLock::new(|| {
@@ -222,4 +223,54 @@ fn the_silent_give_their_seats_back() {
         client.send(&*HELLO);
         assert_eq!(answer(client), Some(0x16));
     }
+}
+
+/// A handshake is one piece of work. Requests that were there before it do not wait for it, others for those only that were
+/// there before them: counted in the log, where a handshake whose client left is a line, and so is a file that is not there.
+#[test]
+fn a_request_waits_for_the_handshakes_before_it_alone() {
+    const EACH: usize = 4;
+    on_both(site("location /none { root html; }"), |server| {
+        let tell = |signal| {
+            for pid in server.workers() {
+                let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+                rustix::process::kill_process(pid, signal).expect("a signal arrives");
+            }
+        };
+        let mut shaking: Vec<Client> = (0..2 * EACH).map(|_| server.client()).collect();
+        let mut asking: Vec<Client> = (0..3).map(|_| server.client_on(1)).collect();
+        for client in &mut asking {
+            assert_eq!(client.get("/").status, 200);
+        }
+        tell(Signal::STOP);
+        let (first, later) = shaking.split_at_mut(EACH);
+        let hello = |clients: &mut [Client]| {
+            for client in clients {
+                client.send(&*HELLO);
+                client.half_close();
+            }
+        };
+        asking[0].send("GET /none/0 HTTP/1.1\r\nHost: a\r\n\r\n");
+        hello(first);
+        asking[1].send("GET /none/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+        hello(later);
+        asking[2].send("GET /none/2 HTTP/1.1\r\nHost: a\r\n\r\n");
+        tell(Signal::CONT);
+        for client in &mut asking {
+            assert_eq!(client.response().status, 404);
+        }
+        let handshake = "while SSL handshaking";
+        eventually("all handshakes are over", || {
+            server.error_log().text().matches(handshake).count() == 2 * EACH
+        });
+        let log = server.error_log().text();
+        let handshakes_before = |file: &str| {
+            let lines = log.lines().take_while(|line| !line.contains(file));
+            lines.filter(|line| line.contains(handshake)).count()
+        };
+        for (i, most) in [0, EACH, 2 * EACH].into_iter().enumerate() {
+            let before = handshakes_before(&format!("none/{i}\" failed"));
+            assert!(before <= most, "{before} handshakes before request {i}:\n{log}");
+        }
+    });
 }
