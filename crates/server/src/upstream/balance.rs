@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::group::Turn;
-use super::peers::{Members, Slot, average};
+use super::peers::Members;
 use super::ring;
+use super::slot::{Slot, average};
 use super::tried::Tried;
 use crate::http::variables::Template;
 

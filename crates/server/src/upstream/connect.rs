@@ -8,8 +8,8 @@ use std::time::Duration;
 use sys::net::Connect;
 
 use super::overload::AcceptQueue;
-use super::peers::Peer;
 use super::pool::Link;
+use super::slot::Peer;
 use crate::connection::Socket;
 use crate::program::Address;
 use crate::worker::Seat;

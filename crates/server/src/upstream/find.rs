@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use super::group::Group;
 use super::names::number;
-use super::peers::Peer;
+use super::slot::Peer;
 use crate::http::request::Request;
 use crate::program::Address;
 use crate::resolver::{Names, Wanted};

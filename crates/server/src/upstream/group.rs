@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::balance::Balancer;
 use super::health::Check;
-use super::peers::{Mode, Peer, PeerState, Set, average};
+use super::peers::{PeerState, Set};
 use super::queue::{NoTurn, Patience, Queue};
 use super::refresh::Followed;
+use super::slot::{Mode, Peer, average};
 use super::sticky::Sticky;
 use super::tried::Tried;
 use crate::http::request::Request;
@@ -201,7 +202,7 @@ impl Drop for Held {
         if let Some(id) = self.slot {
             self.set().release(id, !self.failed);
             if self.flies {
-                let now = super::peers::unix_time();
+                let now = super::slot::unix_time();
                 let took = now.saturating_sub(self.began).as_millis() as u64;
                 self.set().note(id, |state| state.flight.land(took, now));
             }

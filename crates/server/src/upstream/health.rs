@@ -8,7 +8,8 @@ use wire::{ResponseHead, ResponseParser};
 
 use super::connect::open;
 use super::group::Group;
-use super::peers::{Mode, Peer, Set, State};
+use super::peers::Set;
+use super::slot::{Mode, Peer, State};
 use crate::http::regex::Regex;
 use crate::log::Level;
 use crate::program::Address;
@@ -113,7 +114,7 @@ pub(super) fn begin_checks(thread: &Rc<Thread>, group: &Arc<Group>, before: Opti
                 let healthy = |old: &Arc<Group>| {
                     [&old.primary, &old.backup].iter().any(|set| {
                         let members = set.lock();
-                        let same = |slot: &&super::peers::Slot| slot.peer.address == peer.address;
+                        let same = |slot: &&super::slot::Slot| slot.peer.address == peer.address;
                         members.slots.iter().find(same).is_some_and(|slot| !slot.state.health.out)
                     })
                 };

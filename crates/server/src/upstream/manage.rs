@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::group::Group;
 use super::names::{key, split};
-use super::peers::{Members, Mode, Peer, Slot};
+use super::peers::Members;
+use super::slot::{Mode, Peer, Slot};
 use super::tried::Tried;
 use crate::program::Address;
 

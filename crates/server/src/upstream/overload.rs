@@ -13,8 +13,8 @@ use conf::{Args, Error, Inherit, Scope, Setting};
 use sys::sock_diag::{self, States};
 
 use super::connect::{NoLink, Options, begin};
-use super::peers::Peer;
 use super::pool::Link;
+use super::slot::Peer;
 use crate::http::request::Request;
 use crate::program::Address;
 use crate::worker::thread::Thread;

@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::peers::{Mode, Slot};
+use super::slot::{Mode, Slot};
 
 /// With fewer servers it is quicker to look at all.
 pub(super) const FEW: usize = 16;

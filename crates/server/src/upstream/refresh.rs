@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::group::Group;
 use super::health::begin_checks;
 use super::names::key;
-use super::peers::Peer;
+use super::slot::Peer;
 use crate::log::Level;
 use crate::program::Address;
 use crate::resolver::{Names, Resolver, Unresolved, Wanted};

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::group::Group;
-use super::peers::{Mode, Peer};
+use super::slot::{Mode, Peer};
 use crate::worker::ledger::{Class, Line};
 
 impl Group {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::peers::{Mode, Peer, Set};
+use super::super::peers::Set;
+use super::super::slot::{Mode, Peer};
 use super::super::tried::Tried;
 use crate::program::Address;
 
