@@ -229,8 +229,8 @@ impl<R> Handle<R> {
     /// Has every task polled once more, in the next turn: what it waits for may have changed without a sign.
     pub fn wake_all(&self) {
         self.0.waking.set(true);
-        // With something to do there is a next turn at once.
-        self.spawn(async {});
+        // There is to be another turn, whatever else happens.
+        self.0.doorbell.ring();
     }
 
     /// Ends after `duration`, never early.

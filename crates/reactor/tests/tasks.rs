@@ -249,3 +249,23 @@ fn calls_of_a_thread_run_in_their_order() {
     caller.join().unwrap();
     assert_eq!(calls.load(SeqCst), 300);
 }
+
+/// Nothing else happens: a loop that slept on would hang.
+#[test]
+fn a_task_that_waits_without_a_sign_is_polled_when_all_are() {
+    let stage = Stage::real();
+    let handle = stage.event_loop.handle();
+    let over = Rc::new(Cell::new(false));
+    let (seen, waiting) = (over.clone(), handle.clone());
+    handle.spawn(async move {
+        poll_fn(|_| if seen.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+        waiting.stop();
+    });
+    let waking = handle.clone();
+    handle.spawn(async move {
+        waking.sleep(ms(1)).await;
+        over.set(true);
+        waking.wake_all();
+    });
+    stage.run();
+}

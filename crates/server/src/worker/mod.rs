@@ -308,16 +308,22 @@ impl Worker {
     }
     /// Returns when every thread has done so.
     fn listen(&self, program: &Program, sockets: &Sockets) {
-        let (tell, told) = std::sync::mpsc::channel::<()>();
-        for (i, remote) in self.remotes().iter().enumerate() {
+        self.on_each(|i| {
             let mine = match i < program.threads {
                 true => self.sockets_of(i, program.threads, sockets),
                 false => Vec::new(),
             };
             let generation = program.generation.clone();
-            let tell = tell.clone();
+            move |handle: &Handle| thread::install(handle, generation, mine)
+        });
+    }
+    /// Has every thread do what is made for it, and returns when all have.
+    fn on_each<Work: FnOnce(&Handle) + Send + 'static>(&self, make: impl Fn(usize) -> Work) {
+        let (tell, told) = std::sync::mpsc::channel::<()>();
+        for (i, remote) in self.remotes().iter().enumerate() {
+            let (work, tell) = (make(i), tell.clone());
             remote.run(Box::new(move |handle| {
-                thread::install(handle, generation, mine);
+                work(handle);
                 drop(tell);
             }));
         }
@@ -347,6 +353,10 @@ impl Worker {
         for remote in self.remotes() {
             remote.run(Box::new(|_: &Handle| {}));
         }
+    }
+    /// Returns when every thread has ended the turn it is in.
+    pub fn wait_turn(&self) {
+        self.on_each(|_| |_: &Handle| {});
     }
     /// Ends now.
     pub fn stop(&self) {

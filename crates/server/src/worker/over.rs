@@ -9,9 +9,6 @@ use std::time::Duration;
 
 use super::thread::Thread;
 
-/// Within this every task has been polled once more.
-const POLLED: Duration = Duration::from_millis(100);
-
 /// The generations of a thread whose time is over, as long as somebody has not heard of it.
 #[derive(Default)]
 pub struct Over {
@@ -56,8 +53,7 @@ pub async fn end_one(thread: Rc<Thread>, number: u32, after: Duration) {
     thread.handle.sleep(after).await;
     thread.over.begin(number);
     thread.forget_retired(number);
-    thread.handle.wake_all();
-    thread.handle.sleep(POLLED).await;
+    poll_all(&thread).await;
     thread.over.end(number);
 }
 
@@ -65,7 +61,26 @@ pub async fn end_one(thread: Rc<Thread>, number: u32, after: Duration) {
 pub async fn end_all(thread: Rc<Thread>, after: Duration) {
     thread.handle.sleep(after).await;
     thread.over.begin_all();
-    thread.handle.wake_all();
-    thread.handle.sleep(POLLED).await;
+    poll_all(&thread).await;
     thread.handle.stop();
+}
+
+/// Has every task of the thread polled, and returns when all have been.
+async fn poll_all(thread: &Thread) {
+    thread.handle.wake_all();
+    let mut polls = 0;
+    std::future::poll_fn(|cx| {
+        polls += 1;
+        match polls {
+            // This task is woken with all others ..
+            1 => Poll::Pending,
+            // .. and then behind the last of them.
+            2 => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    })
+    .await;
 }

@@ -148,7 +148,7 @@ impl Life {
                 self.note(&program);
                 drop(program);
                 // Logs that no configuration has any more get what waits for them.
-                self.worker.turn();
+                self.worker.wait_turn();
                 // The text, what was made of it on the way, and most of what went.
                 sys::process::give_memory_back();
                 self.channel.ready(generation);

@@ -2,7 +2,7 @@
 //! that had them.
 
 use std::os::fd::OwnedFd;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub fn install(_: &Handle, generation: Arc<Generation>, sockets: Vec<(u32, Arc<O
         thread.pools.clear();
         thread.listen(sockets);
         thread.forget_unused();
+        thread.forget_in_time(old.number);
         thread.inform();
         thread.watched.set(thread.generation().shared.watched);
         if thread.number == 0 && thread.generation().shared.watched && !thread.sampling.replace(true) {
@@ -48,11 +49,11 @@ pub fn closed(listener: u32) {
 }
 
 /// Gives a retired generation up for a listener, in the end.
-async fn forget(thread: Rc<Thread>, number: u32, generation: Weak<LocalGeneration>) {
+async fn forget(thread: Rc<Thread>, listener: u32, generation: u32) {
     thread.handle.sleep(RETIRED).await;
     let mut retired = thread.retired.borrow_mut();
-    if retired.get(&number).is_some_and(|kept| Rc::as_ptr(kept) == generation.as_ptr()) {
-        retired.remove(&number);
+    if retired.get(&listener).is_some_and(|kept| kept.number == generation) {
+        retired.remove(&listener);
     }
 }
 
@@ -101,10 +102,16 @@ impl Thread {
         let gone = old.shared.listener_numbers().filter(|n| newest.shared.find_listener(*n).is_none());
         for number in gone {
             retired.insert(number, old.clone());
-            self.handle.spawn(forget(self.clone(), number, Rc::downgrade(old)));
         }
         if let Some(timeout) = old.shared.shutdown_timeout {
             self.handle.spawn(over::end_one(self.clone(), old.number, timeout));
+        }
+    }
+    /// What is still kept of a generation, connections of whose listeners are there, goes in the end.
+    fn forget_in_time(self: &Rc<Self>, generation: u32) {
+        let retired = self.retired.borrow();
+        for (listener, _) in retired.iter().filter(|(_, kept)| kept.number == generation) {
+            self.handle.spawn(forget(self.clone(), *listener, generation));
         }
     }
 }
