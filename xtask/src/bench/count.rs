@@ -24,9 +24,13 @@ pub struct Work {
 /// Counts on nginx and on Plimsoll at the same time: these counts do not mind company.
 pub fn on_both<T: Send>(count: impl Fn(Binary) -> Result<T> + Sync) -> Result<(T, T)> {
     std::thread::scope(|scope| {
-        let nginx = scope.spawn(|| count(Binary::Nginx));
-        let plimsoll = count(Binary::Plimsoll);
-        let nginx = nginx.join().unwrap_or_else(|_| bail!("nginx did not start"));
+        let [nginx, plimsoll] = [Binary::Nginx, Binary::Plimsoll].map(|binary| {
+            let count = &count;
+            scope.spawn(move || count(binary))
+        });
+        // What panics takes nothing else with it: a client lost patience, or a server did not start.
+        let nginx = nginx.join().unwrap_or_else(|_| bail!("nginx was not counted"));
+        let plimsoll = plimsoll.join().unwrap_or_else(|_| bail!("Plimsoll was not counted"));
         Ok((nginx?, plimsoll?))
     })
 }

@@ -152,12 +152,20 @@ pub fn worst() -> Result<()> {
         bail!("valgrind is not installed: cargo xtask setup");
     }
     println!("user instructions per request");
-    let mut prices = Vec::new();
+    let (mut prices, mut failed) = (Vec::new(), Vec::new());
     for pair in PAIRS {
         println!("{}", pair.about);
         let spin = spinner(pair.about);
-        let (nginx, plimsoll) = on_both(|binary| both(binary, pair))?;
+        let counted = on_both(|binary| both(binary, pair));
         spin.finish_and_clear();
+        let (nginx, plimsoll) = match counted {
+            Ok(counted) => counted,
+            Err(error) => {
+                eprintln!("FAILED: {}: {error:#}", pair.about);
+                failed.push(pair.about);
+                continue;
+            }
+        };
         for (binary, (ordinary, worst)) in [(Binary::Nginx, nginx), (Binary::Plimsoll, plimsoll)] {
             let times = worst / ordinary;
             println!("  {:<10} {ordinary:>13.0} {worst:>13.0} {times:>8.1} times", binary.name());
@@ -167,6 +175,9 @@ pub fn worst() -> Result<()> {
         fs::write(file(), serde_json::to_string_pretty(&prices)? + "\n")?;
     }
     println!("\n{}", file().display());
+    if !failed.is_empty() {
+        bail!("not measured: {}", failed.join("; "));
+    }
     Ok(())
 }
 
