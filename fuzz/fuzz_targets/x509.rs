@@ -21,6 +21,6 @@ fuzz_target!(|der: &[u8]| {
         let _ = (basic.find(&id), basic.certificates().count());
     }
     if der.len() < 1000 {
-        id.request();
+        let _ = id.request();
     }
 });
