@@ -249,3 +249,29 @@ fn what_is_asked_within_a_request_is_counted_with_it() {
         assert_eq!(server.get("/page").status, 503);
     });
 }
+
+/// Of several that are within a request the first is counted, for all of them and for the request itself.
+#[test]
+fn one_of_a_family_is_counted() {
+    let text = "limit_req_zone $server_port zone=r:1m rate=1r/m; limit_conn_zone $server_port zone=c:1m;
+        log_format f '$uri $limit_req_status $limit_conn_status'; access_log logs/access.log f;
+        server { listen 127.0.0.1:%%PORT%%; default_type text/html;
+        location = /page { ssi on; try_files /page.html =404; }
+        location /part { limit_req zone=r; limit_conn c 1; proxy_pass http://%%ORIGIN%%; } }";
+    testkit::each(|binary| {
+        let origin = testkit::Origin::new(|exchange| exchange.ok("part"));
+        let site = testkit::Site::new(text).with("ORIGIN", origin.address());
+        let page = "<!--#include virtual='/part/1' --><!--#include virtual='/part/2' -->.";
+        let server = binary.serve(site.file("html/page.html", page));
+        assert_eq!(server.get("/page").text(), "partpart.");
+        let second = server.get("/page").text();
+        // Refused once, then let through: nginx counts no second one, either.
+        assert!(second.contains("503") && second.ends_with("part."), "{second}");
+        let line = |status: &str, taken: &str| format!("/page.html {status} {taken}");
+        assert_eq!(
+            server.access_log().wait_lines(2),
+            [line("PASSED", "PASSED"), line("REJECTED", "PASSED")],
+            "{binary:?}"
+        );
+    });
+}

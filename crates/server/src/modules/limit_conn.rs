@@ -10,6 +10,7 @@ use crate::http::request::Request;
 use crate::http::steps::{Outcome, Step};
 use crate::http::variables::{Template, Variable, variable};
 use crate::worker::generation::Compiler;
+use crate::worker::zones::decision::{self, decide, decided};
 use crate::worker::zones::keyed::{self, Declared, Manner, Refusal, limit_directives};
 use crate::worker::zones::{self, Id, Lru, Zone};
 
@@ -26,7 +27,7 @@ static DIRECTIVES: &[conf::Directive] = limit_directives!(
 );
 
 static VARIABLES: &[Variable] = &[variable("limit_conn_status", |request, out| {
-    let taken = request.kept::<Taken>();
+    let taken = decided::<Taken>(request);
     taken.map(|taken| out.extend_from_slice(taken.status.name())).is_some()
 })];
 
@@ -199,16 +200,14 @@ impl Limit {
     }
 }
 
-/// What is within a request was counted with it.
+/// A request and those within it are counted once.
 pub(crate) fn descend(request: &mut Request, sub: &mut Request) {
-    if let Some(taken) = request.kept::<Taken>() {
-        sub.keep(Taken { status: taken.status, _places: Places::default() });
-    }
+    decision::share::<Taken>(request, sub);
 }
 
 impl Step for Gate {
     fn check<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Verdict> {
-        if request.kept::<Taken>().is_some() {
+        if decided::<Taken>(request).is_some() {
             return Verdict::Next.into();
         }
         let mut places = Places::default();
@@ -227,7 +226,7 @@ impl Step for Gate {
             }
         }
         if places.first.is_some() {
-            request.keep(Taken { status: Status::Passed, _places: places });
+            decide(request, Taken { status: Status::Passed, _places: places });
         }
         Verdict::Next.into()
     }
@@ -236,7 +235,7 @@ impl Step for Gate {
 impl Gate {
     fn reject(&self, request: &mut Request) -> Verdict {
         let status = if self.refusal.dry_run { Status::RejectedDryRun } else { Status::Rejected };
-        request.keep(Taken { status, _places: Places::default() });
+        decide(request, Taken { status, _places: Places::default() });
         if self.refusal.dry_run { Verdict::Next } else { Verdict::Reject(self.refusal.status) }
     }
 }

@@ -12,6 +12,7 @@ use crate::http::steps::{self, Outcome, Step};
 use crate::http::variables::{Variable, variable};
 use crate::worker::generation::Compiler;
 use crate::worker::zones;
+use crate::worker::zones::decision::{self, decide, decided};
 use crate::worker::zones::keyed::{self, Declared, Manner, Refusal, limit_directives};
 
 mod rates;
@@ -28,7 +29,7 @@ static DIRECTIVES: &[conf::Directive] = limit_directives!(
 );
 
 static VARIABLES: &[Variable] = &[variable("limit_req_status", |request, out| {
-    let status = request.kept::<Status>();
+    let status = decided::<Status>(request);
     status.map(|status| out.extend_from_slice(status.name())).is_some()
 })];
 
@@ -158,16 +159,14 @@ pub(crate) fn preaccess(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<d
     Ok(Some(Box::new(Gate { limits, refusal: conf.manner.refusal() })))
 }
 
-/// What is within a request was counted with it.
+/// A request and those within it are counted once.
 pub(crate) fn descend(request: &mut Request, sub: &mut Request) {
-    if let Some(status) = request.kept::<Status>() {
-        sub.keep(*status);
-    }
+    decision::share::<Status>(request, sub);
 }
 
 impl Step for Gate {
     fn check<'a>(&'a self, request: &'a mut Request) -> Outcome<'a, Verdict> {
-        if request.kept::<Status>().is_some() {
+        if decided::<Status>(request).is_some() {
             return Verdict::Next.into();
         }
         let now = request.thread.handle.now();
@@ -190,7 +189,7 @@ impl Step for Gate {
         }
         match held.count(excess, now) {
             None => {
-                request.keep(Status::Passed);
+                decide(request, Status::Passed);
                 Verdict::Next.into()
             }
             Some((limit, excess, delay)) => self.delay(request, limit, excess, delay),
@@ -233,10 +232,10 @@ impl Gate {
             }
         }
         if self.refusal.dry_run {
-            request.keep(Status::RejectedDryRun);
+            decide(request, Status::RejectedDryRun);
             return Verdict::Next;
         }
-        request.keep(Status::Rejected);
+        decide(request, Status::Rejected);
         Verdict::Reject(self.refusal.status)
     }
 
@@ -256,10 +255,10 @@ impl Gate {
         );
         request.note(below(self.refusal.log_level), text);
         if self.refusal.dry_run {
-            request.keep(Status::DelayedDryRun);
+            decide(request, Status::DelayedDryRun);
             return Verdict::Next.into();
         }
-        request.keep(Status::Delayed);
+        decide(request, Status::Delayed);
         Outcome::wait(steps::pause(request, delay))
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use conf::{Args, Error, Scope};
 
+pub(crate) mod decision;
 pub(crate) mod keyed;
 mod lru;
 
