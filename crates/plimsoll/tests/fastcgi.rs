@@ -266,12 +266,22 @@ fn statuses_and_headers_of_answers() {
 
 #[test]
 fn what_an_application_says_on_its_standard_error() {
-    let answer =
-        [stderr("PHP message: oops.\n\n"), stdout("A: b\r\n\r\nbody"), stderr("late "), end()].concat();
+    let answer = [
+        stderr("PHP message: oops:\n#0 {main}\n  thrown.\n\n"),
+        stdout("A: b\r\n\r\nbody"),
+        stderr("late "),
+        end(),
+    ]
+    .concat();
     with_answer("location / { fastcgi_pass %%APP%%; }", answer, |server, _| {
         assert_eq!(server.get("/").text(), "body");
-        let line = server.error_log().wait_for("FastCGI sent in stderr: \"PHP message: oops\"");
-        assert!(line.contains("[error]") && line.contains(", upstream: \"fastcgi://127.0.0.1:"), "{line}");
+        let last = server.error_log().wait_for("  thrown\"");
+        assert!(last.contains(", upstream: \"fastcgi://127.0.0.1:"), "{last}");
+        let text = server.error_log().text();
+        assert!(
+            text.contains("FastCGI sent in stderr: \"PHP message: oops:\n#0 {main}\n  thrown\""),
+            "{text}"
+        );
         server.error_log().wait_for("FastCGI sent in stderr: \"late\"");
     });
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Bytes 0x80 to 0xFF are the last characters of all, which nobody has given a meaning.
+/// Bytes are the last 256 characters of all, which nobody has given a meaning.
 const FIRST: u32 = 0x10_FF00;
 /// What the UTF-8 of these characters begins with.
 const LEAD: u8 = 0xf4;
@@ -21,7 +21,7 @@ pub fn shown(bytes: &[u8]) -> Cow<'_, str> {
     let mut shown = String::with_capacity(bytes.len() + 3);
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            match stands_for_byte(character) {
+            match stands_for(character).is_some() {
                 true => push(character.encode_utf8(&mut [0; 4]).as_bytes(), &mut shown),
                 false => shown.push(character),
             }
@@ -39,9 +39,21 @@ pub fn shown_path(path: &Path) -> Cow<'_, str> {
     shown(path.as_os_str().as_bytes())
 }
 
-/// Whether a character stands for a byte.
-pub(super) fn stands_for_byte(character: char) -> bool {
-    u32::from(character) >= FIRST + 0x80
+/// As [`shown`], of somebody who may write several lines in one message: an application's account of what went wrong.
+pub fn shown_lines(bytes: &[u8]) -> String {
+    let mut shown_line = String::new();
+    for (i, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        if i > 0 {
+            push(b"\n", &mut shown_line);
+        }
+        shown_line.push_str(&shown(line));
+    }
+    shown_line
+}
+
+/// The byte that a character stands for.
+pub(super) fn stands_for(character: char) -> Option<u8> {
+    u8::try_from(u32::from(character).checked_sub(FIRST)?).ok()
 }
 
 /// Puts the bytes where the characters stand for them, from a place of the line on.
@@ -51,10 +63,10 @@ pub fn put_back(line: &mut Vec<u8>, start: usize) {
     let mut from = to;
     while from < line.len() {
         line[to] = match line[from..] {
-            // The lowest bit of the third byte and the low six of the fourth are the low seven of the byte.
-            [0xf4, 0x8f, third @ 0xbe..=0xbf, fourth, ..] => {
+            // The lowest two bits of the third byte and the low six of the fourth are those of the byte.
+            [0xf4, 0x8f, third @ 0xbc..=0xbf, fourth, ..] => {
                 from += 3;
-                0x80 | (third & 1) << 6 | fourth & 0x3f
+                (third & 3) << 6 | fourth & 0x3f
             }
             [byte, ..] => byte,
             [] => break,
@@ -76,6 +88,10 @@ mod tests {
             let mut line = format!("open() \"{}\"", shown(&bytes)).into_bytes();
             put_back(&mut line, 0);
             prop_assert_eq!(line, [b"open() \"", &bytes[..], b"\""].concat());
+            let mut lines = shown_lines(&bytes).into_bytes();
+            prop_assert!(!lines.contains(&b'\n'));
+            put_back(&mut lines, 0);
+            prop_assert_eq!(lines, bytes);
         }
     }
 
@@ -83,7 +99,7 @@ mod tests {
     fn all_bytes_that_are_no_text() {
         let bytes: Vec<u8> = (0x80..=0xff).collect();
         let mut line = shown(&bytes).into_owned().into_bytes();
-        assert!(line.len() == 4 * bytes.len() && shown(&bytes).chars().all(stands_for_byte));
+        assert!(line.len() == 4 * bytes.len() && shown(&bytes).chars().all(|c| stands_for(c).is_some()));
         put_back(&mut line, 0);
         assert_eq!(line, bytes);
         // Also where they make such a character.

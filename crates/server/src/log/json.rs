@@ -4,7 +4,7 @@ use std::fmt;
 
 use reactor::Peer;
 
-use super::bytes::stands_for_byte;
+use super::bytes::stands_for;
 use super::line::LONGEST;
 use super::{Context, Level};
 use crate::http::request::Request;
@@ -95,7 +95,10 @@ impl Object {
             '\u{0}'..='\u{1f}' | '\u{7f}' => {
                 self.line.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
             }
-            _ if stands_for_byte(character) => self.character(char::REPLACEMENT_CHARACTER),
+            _ if let Some(byte) = stands_for(character) => self.character(match byte.is_ascii() {
+                true => byte.into(),
+                false => char::REPLACEMENT_CHARACTER,
+            }),
             _ => self.line.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }

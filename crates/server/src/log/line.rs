@@ -102,7 +102,9 @@ pub(super) fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<
     }
     let start = line.0.len();
     let _ = line.write_fmt(message);
+    tame(&mut line.0[start..]);
     bytes::put_back(&mut line.0, start);
+    let end = line.0.len();
     if let Some(request) = context.request {
         if let Some(action) = request.action.behind(&line.0[start..]) {
             line.text(" while ");
@@ -114,13 +116,17 @@ pub(super) fn line(level: Level, context: &Context<'_>, message: fmt::Arguments<
         line.client(client);
         let _ = write!(line, ", server: {listener}");
     }
+    tame(&mut line.0[end..]);
     finish(line.0)
 }
 
 /// What clients sent may be anything, but one message is one line.
+fn tame(text: &mut [u8]) {
+    text.iter_mut().for_each(|byte| *byte = if byte.is_ascii_control() { b'?' } else { *byte });
+}
+
 fn finish(mut line: Vec<u8>) -> Vec<u8> {
     line.truncate(LONGEST - 1);
-    line.iter_mut().for_each(|byte| *byte = if byte.is_ascii_control() { b'?' } else { *byte });
     line.push(b'\n');
     line
 }

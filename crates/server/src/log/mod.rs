@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use action::Action;
-pub use bytes::{put_back, shown, shown_path};
+pub use bytes::{put_back, shown, shown_lines, shown_path};
 pub use conf::Level;
 pub use line::{Errno, settle};
 pub use memory::Memory;

@@ -101,7 +101,7 @@ impl Answer {
         let end = text.iter().rposition(|b| !matches!(b, b'\n' | b'\r' | b'.' | b' ')).map_or(0, |at| at + 1);
         let text = &text[..end];
         self.caught |= self.catch.iter().any(|wanted| memchr::memmem::find(text, wanted).is_some());
-        let note = format!("FastCGI sent in stderr: \"{}\"", crate::log::shown(text));
+        let note = format!("FastCGI sent in stderr: \"{}\"", crate::log::shown_lines(text));
         self.notes.push((Level::Error, note));
     }
 
