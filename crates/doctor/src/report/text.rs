@@ -147,7 +147,7 @@ fn chain(out: &mut String, facts: &Facts, diagnosis: &Diagnosis, colour: Colour)
 fn row(out: &mut String, link: &Link, figures: &str, mark: &str, colour: Colour) {
     const NAME: usize = 24;
     const FIGURES: usize = 21;
-    let name = link.name();
+    let name: String = printable(&link.name()).into_iter().collect();
     let bar = draw::bar(link.fullness(), BAR);
     let mark = if mark == "FULL" { colour.paint("1;31", mark) } else { mark.to_owned() };
     // A long name has a line of its own.
@@ -287,6 +287,14 @@ mod tests {
         wrapped(&mut out, "   seen ", &"word ".repeat(20));
         assert!(out.lines().count() == 2 && out.lines().all(|line| line.len() <= WIDTH));
         assert!(out.lines().nth(1).is_some_and(|line| line.starts_with("        word")));
+    }
+
+    #[test]
+    fn names_of_links_command_no_terminal() {
+        let link = Link::new(Kind::AcceptQueue, Some(1), "").of("20\x1b[de");
+        let mut out = String::new();
+        row(&mut out, &link, "0 of 1", "", Colour(false));
+        assert!(out.contains("accept queue 20?[de") && !out.contains('\x1b'), "{out}");
     }
 
     proptest! {
