@@ -40,6 +40,8 @@ fn clients_are_asked_whether_they_are_there() {
 #[test]
 fn a_unix_socket_that_is_given_up_is_removed_and_said() {
     on_both("server { listen 127.0.0.1:%%PORT%%; listen unix:%%DIR%%/door; return 200 a; }", |server| {
+        // An answer: whoever answers is there, and so is who is told to reload.
+        assert_eq!(server.get("/").text(), "a");
         assert!(server.path("door").exists());
         server.reload("server { listen 127.0.0.1:%%PORT%%; return 200 b; }");
         let said = format!("deleting socket {}", server.path("door").display());
