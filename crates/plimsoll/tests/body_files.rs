@@ -35,36 +35,6 @@ fn bodies_in_files() {
     });
 }
 
-/// `client_body_buffer_size` is about what is read after the head: what came with it is in memory already.
-#[test]
-fn a_body_that_came_with_its_head_needs_no_file() {
-    let text = "location / { client_body_buffer_size 16; proxy_set_header X-Body \"[$request_body]\";
-        proxy_pass http://%%ORIGIN%%; }";
-    let origin = Origin::new(|exchange| {
-        let said = exchange.request.header("x-body").unwrap_or_default().to_owned();
-        exchange.ok(format!("{} {said}", exchange.request.body.len()));
-    });
-    let body = "a body of more bytes than the buffer has";
-    let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-    each(|binary| {
-        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
-        let begin = |framing: &str, with_it: &str| {
-            let mut client = server.client();
-            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{with_it}"));
-            client
-        };
-        let length = format!("Content-Length: {}", body.len());
-        let all = format!("{} [{body}]", body.len());
-        assert_eq!(begin(&length, body).response().text(), all, "{binary:?}");
-        assert_eq!(begin("Transfer-Encoding: chunked", &chunks).response().text(), all, "{binary:?}");
-        assert!(!server.error_log().text().contains("buffered to a temporary file"));
-        let mut later = begin(&format!("{length}\r\nExpect: 100-continue"), "");
-        later.wire().read_through(b"100 Continue\r\n\r\n").unwrap();
-        later.send(body);
-        assert_eq!(later.response().text(), format!("{} []", body.len()), "{binary:?}");
-    });
-}
-
 #[test]
 fn values_of_a_load_balancer() {
     let server = serve(

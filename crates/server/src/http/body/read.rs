@@ -210,16 +210,13 @@ fn take_chunks(request: &mut Request, mut out: Option<&mut Vec<u8>>) -> Result<u
     Ok(taken)
 }
 
-/// Whether what was read with the head has the whole of the body, or shows that its chunks are broken.
+/// Whether what was read with the head has the whole of a body in chunks, or shows that it is broken.
 pub fn is_here(request: &Request) -> bool {
-    let mut there = &request.buffer[request.unread..];
-    match request.body.framing {
-        _ if request.client.is_stream() => return false,
-        Framing::None => return false,
-        Framing::Length(length) => return length - request.body.read <= there.len() as u64,
-        Framing::Chunked => {}
+    if request.body.framing != Framing::Chunked || request.client.is_stream() {
+        return false;
     }
     let mut decoder = request.body.decoder.clone();
+    let mut there = &request.buffer[request.unread..];
     loop {
         match decoder.decode(there) {
             Ok(Step::Data(data)) => there = &there[data.end..],

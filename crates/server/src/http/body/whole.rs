@@ -2,25 +2,20 @@
 
 use std::io;
 
-use super::read::{is_here, read_some};
+use super::read::read_some;
 use crate::http::request::Request;
 use crate::modules::core::client_body::InFile;
 use crate::worker::ledger::OpenFile;
 
-/// Reads the whole body: into memory if it came with the head or fits `client_body_buffer_size`, else into a temporary
-/// file, where `client_body_in_file_only` wants one even if there is nothing to put into it.
+/// Reads the whole body: into memory up to `client_body_buffer_size`, else into a temporary file, where
+/// `client_body_in_file_only` wants one even if there is nothing to put into it.
 ///
 /// # Errors
 /// As [`read_some`]; 500 when it cannot be written to the file.
 pub async fn read_whole(request: &mut Request) -> Result<(), u16> {
     let plan = request.plan();
     let only_in_file = !matches!(plan.core.client_body.in_file_only, InFile::Off);
-    let room = match only_in_file {
-        true => 0,
-        // It is in memory already.
-        false if is_here(request) => usize::MAX,
-        false => plan.core.client_body.buffer_size,
-    };
+    let room = if only_in_file { 0 } else { plan.core.client_body.buffer_size };
     let mut part = request.thread.buffer();
     let result = loop {
         part.clear();
