@@ -34,14 +34,6 @@ const ADVICE: &[(&str, &str)] = &[
     ("auth_pam", "use \"auth_request\" with a service that asks PAM"),
     ("auth_spnego", "use \"auth_request\" with a service that speaks Kerberos"),
     ("auth_gss", "use \"auth_request\" with a service that speaks Kerberos"),
-    (
-        "brotli",
-        "use \"gzip\", which every client takes, or \"brotli_static\" with files that were compressed before",
-    ),
-    (
-        "zstd",
-        "use \"gzip\", which every client takes, or \"zstd_static\" with files that were compressed before",
-    ),
     ("fancyindex", "use \"autoindex\""),
     ("echo", "use \"return\""),
     ("set_real_ip_header", "use \"real_ip_header\""),

@@ -574,9 +574,10 @@ fn signals_by_the_command_line() {
 
 #[test]
 fn settings_that_nginx_does_not_write_about_are_taken() {
-    let text = "gzip on; gzip_min_length 1; gzip_window 4k; gzip_hash 8k; postpone_gzipping 1k; gzip_no_buffer on; \
+    let text = "events { epoll_events 100; } http { server { listen 127.0.0.1:%%PORT%%; \
+        gzip on; gzip_min_length 1; gzip_window 4k; gzip_hash 8k; postpone_gzipping 1k; gzip_no_buffer on; \
         open_file_cache_events off; ssi_ignore_recycled_buffers on; secure_link_secret x; \
-        location / { default_type text/html; return 200 hello; }";
+        location / { default_type text/html; return 200 hello; } } }";
     testkit::on_both(text, |server| {
         let answer = server.get_with("/", &[("Accept-Encoding", "gzip")]);
         assert_eq!(answer.header("content-encoding"), Some("gzip"));

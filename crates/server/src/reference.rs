@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use conf::Known;
+use conf::{Directive, Known};
 
 use crate::modules;
 
@@ -151,6 +151,15 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("limit_conn_zone", "as `limit_req_zone`"),
     ("referer_hash_max_size", "no effect: the table grows as it must"),
     ("referer_hash_bucket_size", "no effect"),
+    ("epoll_events", "no effect"),
+    ("open_file_cache_events", "no effect"),
+    ("gzip_no_buffer", "no effect"),
+    ("gzip_window", "no effect: 32 KB"),
+    ("gzip_hash", "no effect"),
+    ("postpone_gzipping", "no effect"),
+    ("ssi_ignore_recycled_buffers", "no effect"),
+    ("brotli_buffers", "the size of the pieces that go out; no effect with that module"),
+    ("zstd_comp_level", "no level has a window of more than 8 MB"),
     (
         "listen",
         "without `backlog`: what net.core.somaxconn allows; `capacity_reserve`: seats beside the pool; `quic`, `setfib` and `accept_filter` are refused",
@@ -184,8 +193,21 @@ pub fn directives() -> String {
         }
         text.push('\n');
     }
+    text.push_str(OTHERS);
+    for (row, module) in rows().filter(|(row, _)| !Known::all().any(|known| known.name == row.name)) {
+        let _ = writeln!(text, "| `{}` | {} | {} |", row.name, row.within, supported(row.name, module));
+    }
     text
 }
+
+const OTHERS: &str = "\
+## Beyond nginx
+
+Directives of well-known modules of others, those that nginx has and does not write about, and Plimsoll's own.
+
+| directive | contexts | here |
+|---|---|---|
+";
 
 const HEAD: &str = "\
 # Directives
@@ -199,9 +221,11 @@ Every directive of nginx's open edition, and what becomes of it here. A directiv
 type Ours = BTreeMap<&'static str, &'static str>;
 
 fn ours() -> Ours {
-    let rows =
-        modules::ALL.iter().flat_map(|module| module.directives.iter().map(|row| (row.name, module.name)));
-    rows.collect()
+    rows().map(|(row, module)| (row.name, module)).collect()
+}
+/// Every directive with its module's name.
+fn rows() -> impl Iterator<Item = (&'static Directive, &'static str)> {
+    modules::ALL.iter().flat_map(|module| module.directives.iter().map(|row| (row, module.name)))
 }
 
 fn is_http_or_core(known: &Known) -> bool {
@@ -212,10 +236,13 @@ fn state(known: &Known, ours: &Ours) -> String {
     if known.name == "include" && known.module == "ngx_core_module" {
         return "supported (conf)".into();
     }
-    let Some(module) = ours.get(known.name).filter(|_| is_http_or_core(known)) else {
-        return "refused".into();
-    };
-    match DIFFERENCES.iter().find(|(name, _)| *name == known.name) {
+    match ours.get(known.name).filter(|_| is_http_or_core(known)) {
+        Some(module) => supported(known.name, module),
+        None => "refused".into(),
+    }
+}
+fn supported(name: &str, module: &str) -> String {
+    match DIFFERENCES.iter().find(|(other, _)| *other == name) {
         Some((_, how)) => format!("supported ({module}); {how}"),
         None => format!("supported ({module})"),
     }

@@ -11,9 +11,9 @@ use super::filters::HeaderFilter;
 use super::steps::{Handler, Step};
 use crate::modules::core::Core;
 use crate::modules::{
-    access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, core, dav,
-    empty_gif, fastcgi, files, flv, grpc, gzip, headers, headers_more, http2, limit_conn, limit_req, log,
-    memcached, mirror, mp4, not_modified, proxy, random_index, range, realip, referer, rewrite, scgi,
+    access, addition, auth_basic, auth_request, autoindex, browser, capacity_status, charset, compression,
+    core, dav, empty_gif, fastcgi, files, flv, grpc, headers, headers_more, http2, limit_conn, limit_req,
+    log, memcached, mirror, mp4, not_modified, proxy, random_index, range, realip, referer, rewrite, scgi,
     secure_link, slice, ssi, stub_status, sub, try_files, tunnel, upstream, upstream_api, userid, uwsgi,
 };
 use crate::upstream::Group;
@@ -132,9 +132,9 @@ const BEFORE_FILES: &[Make<dyn Handler>] = &[
     files::index_handler,
     autoindex::handler,
     dav::handler,
-    gzip::brotli_static,
-    gzip::zstd_static,
-    gzip::gzip_static,
+    compression::brotli_static,
+    compression::zstd_static,
+    compression::gzip_static,
 ];
 /// In the order in which they see the head. Those that add body filters run their body in the same order.
 const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
@@ -143,14 +143,15 @@ const HEADER_FILTERS: &[Make<dyn HeaderFilter>] = &[
     headers_more::filter,
     headers::filter,
     userid::filter,
-    gzip::gunzip,
+    compression::gunzip,
     addition::filter,
     sub::filter,
     charset::filter,
     ssi::filter,
 ];
 /// Behind those: they look at what `ssi` and `addition` made of the page.
-const OUTER_FILTERS: &[Make<dyn HeaderFilter>] = &[gzip::filter, range::filter];
+const OUTER_FILTERS: &[Make<dyn HeaderFilter>] =
+    &[compression::brotli::filter, compression::zstd::filter, compression::gzip::filter, range::filter];
 
 /// What variables of modules need.
 const SETTINGS: &[Make<dyn Any + Send + Sync>] =

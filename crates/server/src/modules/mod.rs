@@ -55,6 +55,7 @@ pub mod autoindex;
 pub mod browser;
 pub mod capacity_status;
 pub mod charset;
+pub mod compression;
 pub mod core;
 pub mod dav;
 pub mod empty_gif;
@@ -63,7 +64,6 @@ pub mod files;
 pub mod flv;
 pub mod geo;
 pub mod grpc;
-pub mod gzip;
 pub mod headers;
 pub mod headers_more;
 pub mod http2;
@@ -151,7 +151,9 @@ pub static ALL: &[&Module] = &[
     &files::MODULE,
     &grpc::MODULE,
     &grpc::SSL,
-    &gzip::MODULE,
+    &compression::gzip::MODULE,
+    &compression::brotli::MODULE,
+    &compression::zstd::MODULE,
     &headers::MODULE,
     &headers_more::MODULE,
     &http2::MODULE,

@@ -1,14 +1,57 @@
 //! Who gets compressed answers: `gzip_http_version`, `gzip_proxied`, `gzip_disable`, `gzip_vary`.
 
-use conf::Scope;
+use conf::{Args, Directive, Error, Inherit, Scope, Setting, directive};
 use wire::{Known, Version};
 
-use super::Conf;
+use super::IN;
 use crate::http::regex::Regex;
 use crate::http::request::Request;
 
+pub(super) const HTTP_VERSION: Directive = directive("gzip_http_version", IN, conf::exactly(1), |at, a| {
+    let version = a.one_of(0, &[("1.0", Version::Http10), ("1.1", Version::Http11)])?;
+    at.own::<Conf>().http_version.set(version)
+});
+pub(super) const PROXIED: Directive = directive("gzip_proxied", IN, conf::at_least(1), |at, a| {
+    a.bits(at, NAMES, |at| &mut at.own::<Conf>().proxied)
+});
+pub(super) const VARY: Directive =
+    directive("gzip_vary", IN, conf::flag(), |at, a| at.own::<Conf>().vary.set(a.flag(0)?));
+pub(super) const DISABLE: Directive = directive("gzip_disable", IN, conf::at_least(1), disable);
+
+/// `msie6` is nginx's name for an expression of its own.
+fn disable(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
+    for i in 0..a.words.len() {
+        let pattern = match a.str(i) {
+            "msie6" => r"(?-i:MSIE [4-5]\..|MSIE 6\.(?!.*SV1).)",
+            pattern => pattern,
+        };
+        let regex = Regex::new(at, pattern, true).map_err(|e| a.error(e.message))?;
+        at.own::<Conf>().disable.push(regex);
+    }
+    Ok(())
+}
+
+/// As written.
+#[derive(Default)]
+struct Conf {
+    http_version: Setting<Version>,
+    proxied: Setting<u32>,
+    vary: Setting<bool>,
+    disable: Vec<Regex>,
+}
+impl Inherit for Conf {
+    fn inherit(&mut self, outer: &Conf) {
+        self.http_version.inherit(&outer.http_version);
+        self.proxied.inherit(&outer.proxied);
+        self.vary.inherit(&outer.vary);
+        if self.disable.is_empty() {
+            self.disable.clone_from(&outer.disable);
+        }
+    }
+}
+
 /// What `gzip_proxied` can name: which answers to other proxies' requests are compressed.
-pub(super) const PROXIED: &[(&str, u32)] = &[
+const NAMES: &[(&str, u32)] = &[
     ("off", proxied::OFF),
     ("expired", proxied::EXPIRED),
     ("no-cache", proxied::NO_CACHE),
