@@ -35,6 +35,44 @@ fn bodies_in_files() {
     });
 }
 
+/// `client_body_buffer_size` is about what does not fit the head's buffer, and a quarter more is no reason for a file.
+#[test]
+fn bodies_that_stay_in_memory() {
+    let text = "location / { client_body_buffer_size 400; proxy_set_header X-Body \"[$request_body]\";
+        proxy_pass http://%%ORIGIN%%; }";
+    let origin = Origin::new(|exchange| {
+        let kept = exchange.request.header("x-body").map_or(0, |body| body.len() - "[]".len());
+        exchange.ok(format!("{} {kept}", exchange.request.body.len()));
+    });
+    each(|binary| {
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        let answer = |framing: &str, with_it: &str, later: &str| {
+            let mut client = server.client();
+            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{with_it}"));
+            if !later.is_empty() {
+                client.wire().read_through(b"100 Continue\r\n\r\n").unwrap();
+                client.send(later);
+            }
+            client.response().text()
+        };
+        // With the head: what fits its buffer of 1024 bytes, or all but 500 of which does.
+        for (length, kept) in [(400, 400), (900, 900), (1400, 1400), (1500, 0)] {
+            let body = "x".repeat(length);
+            let said = answer(&format!("Content-Length: {length}"), &body, "");
+            assert_eq!(said, format!("{length} {kept}"), "{binary:?}");
+        }
+        for (length, kept) in [(1300, 1300), (1500, 0)] {
+            let chunks = format!("{length:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(length));
+            let said = answer("Transfer-Encoding: chunked", &chunks, "");
+            assert_eq!(said, format!("{length} {kept}"), "{binary:?}");
+        }
+        for (length, kept) in [(499, 499), (500, 0)] {
+            let framing = format!("Content-Length: {length}\r\nExpect: 100-continue");
+            assert_eq!(answer(&framing, "", &"x".repeat(length)), format!("{length} {kept}"), "{binary:?}");
+        }
+    });
+}
+
 #[test]
 fn values_of_a_load_balancer() {
     let server = serve(
