@@ -1,7 +1,7 @@
 //! Answers of upstreams with headers that come twice, with parts of a whole, and with bodies broken from the start.
 #![forbid(unsafe_code)]
 
-use testkit::{Binary, Origin, Site, each};
+use testkit::{Binary, Origin, Site, each, on_both};
 
 /// The head that goes out, or nothing, and the body behind it.
 fn answer(binary: Binary, location: &str, answer: &'static str, request: &str) -> String {
@@ -147,4 +147,19 @@ fn trailers_with_one_name_are_one_value_and_bad_ones_are_refused() {
     assert!(got.ends_with("\r\n0\r\nX-T: 1\r\nX-T: 2\r\nT: 1, 2\r\n\r\n"), "{got}");
     let bad = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX T: 1\r\n\r\n";
     assert_eq!(answer(Binary::Plimsoll, location, bad, GET), "");
+}
+
+#[test]
+fn a_status_below_200_is_answered_with_as_any_other() {
+    let text = "location /100 { return 100; } location /102 { return 102 text; } location /1 { return 1; }";
+    on_both(text, |server| {
+        for (target, status, length, body) in
+            [("/100", "100 ", 0, ""), ("/102", "102 ", 4, "text"), ("/1", "001 ", 0, "")]
+        {
+            let got = server.normal(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+            assert!(got.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{got}");
+            assert!(got.contains(&format!("\r\nContent-Length: {length}\r\n")), "{got}");
+            assert!(got.ends_with(&format!("\r\n\r\n{body}")), "{got}");
+        }
+    });
 }

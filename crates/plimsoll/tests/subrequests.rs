@@ -187,3 +187,24 @@ fn an_answer_without_a_head_is_no_permission() {
         server.error_log().wait_for("auth request unexpected status: 0");
     });
 }
+
+/// As in nginx: 444 is for the client, also where another location says it.
+#[test]
+fn who_is_to_get_nothing_gets_nothing_by_whatever_was_asked() {
+    let text = "location = /no { return 444; }
+        location /asked/ { auth_request /no; }
+        location /includes/ { ssi on; }";
+    let page = "before<!--#include virtual=\"/no\" -->behind";
+    let site = Site::new(text)
+        .file("html/asked/a", "a")
+        .file("html/includes/a.html", page)
+        .file("html/includes/b.html", "<!--#include virtual=\"/includes/a.html\" -->");
+    on_both(site, |server| {
+        for (target, lines) in [("/asked/a", 1), ("/includes/a.html", 2), ("/includes/b.html", 3)] {
+            let got = server.raw(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+            assert_eq!(String::from_utf8_lossy(&got), "", "{target}");
+            assert!(server.access_log().wait_lines(lines)[lines - 1].contains(" 444 0 "), "{target}");
+        }
+        assert!(!server.error_log().text().contains("auth request unexpected status"));
+    });
+}

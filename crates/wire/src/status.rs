@@ -2,9 +2,6 @@
 
 /// nginx's phrases. A status it has none for is sent without: `HTTP/1.1 299 `.
 const PHRASES: &[(u16, &str)] = &[
-    (100, "Continue"),
-    (101, "Switching Protocols"),
-    (103, "Early Hints"),
     (200, "OK"),
     (201, "Created"),
     (202, "Accepted"),
@@ -114,6 +111,7 @@ mod tests {
         assert_eq!(status_line(200), b"HTTP/1.1 200 OK\r\n");
         assert_eq!(status_line(302), b"HTTP/1.1 302 Moved Temporarily\r\n");
         assert_eq!(status_line(416), b"HTTP/1.1 416 Requested Range Not Satisfiable\r\n");
+        assert_eq!(status_line(101), b"HTTP/1.1 101 \r\n");
         assert_eq!(status_line(299), b"HTTP/1.1 299 \r\n");
         assert_eq!(status_line(0), b"HTTP/1.1 000 \r\n");
         assert_eq!(status_line(1000), status_line(500));

@@ -161,7 +161,7 @@ pub fn answer(request: &mut Request, status: u16) -> Next {
 }
 
 /// nginx sends nothing: the client went away (499), was too slow (408), or is to get nothing (444).
-fn closes_silently(status: u16) -> bool {
+pub fn closes_silently(status: u16) -> bool {
     matches!(status, 408 | 444 | 499)
 }
 /// After these nobody knows what follows on the connection, or wants to.

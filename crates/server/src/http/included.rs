@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::client::Client;
+use super::error_page::closes_silently;
 use super::filters::Unfit;
 use super::phases;
 use super::pieces;
@@ -74,7 +75,7 @@ impl Included {
     /// The request, when its head is there; `None` when it was over before. Variables are in it as it left them.
     ///
     /// # Errors
-    /// When the client left meanwhile.
+    /// When the client left meanwhile, or is to get nothing ([`Silence`]).
     pub async fn arrived(&mut self, by: &mut Request) -> io::Result<Option<&mut Request>> {
         if let State::Runs(slot) = &self.0 {
             slot.wanted.set(true);
@@ -83,6 +84,9 @@ impl Included {
             self.0 = State::Here(sub);
         }
         match &mut self.0 {
+            State::Here(sub) if sub.response.status == 0 && closes_silently(sub.error_status) => {
+                Err(io::Error::other(Silence(sub.error_status)))
+            }
             State::Here(sub) => Ok(Some(sub)),
             _ => Ok(None),
         }
@@ -197,6 +201,22 @@ impl Slot {
     }
 }
 
+/// With this status an answer within another ends all of it: the client gets nothing more.
+#[derive(Debug)]
+pub struct Silence(u16);
+impl Silence {
+    /// The status, if the error is one of these.
+    pub fn of(error: &io::Error) -> Option<u16> {
+        Some(error.get_ref()?.downcast_ref::<Silence>()?.0)
+    }
+}
+impl std::error::Error for Silence {}
+impl std::fmt::Display for Silence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "closed with status {}", self.0)
+    }
+}
+
 /// The next piece of a request's own body, with something in it.
 async fn next_of(sub: &mut Request) -> io::Result<Option<Body>> {
     loop {
@@ -231,6 +251,9 @@ async fn next_of(sub: &mut Request) -> io::Result<Option<Body>> {
 
 /// Says in the log why a body broke off; the status for it, if nothing else was said yet.
 pub fn broke_off(request: &mut Request, error: &io::Error) -> u16 {
+    if let Some(status) = Silence::of(error) {
+        return status;
+    }
     if let Some(why) = Unfit::of(error) {
         log_error!(request, "{why}");
         return 500;

@@ -15,6 +15,7 @@ use std::io;
 use wire::{Method, Version};
 
 use super::body::RequestBody;
+use super::error_page::closes_silently;
 use super::phases;
 use super::plan::PlanId;
 use super::regex::Captures;
@@ -28,7 +29,7 @@ const DEEPEST: u8 = 51;
 
 /// What became of a request within another.
 pub struct Answer {
-    /// Its status; 0 if the location gave none (444), or its upstream answered without a head.
+    /// Its status, also if the location gave no answer (444); 0 if its upstream answered without a head.
     pub status: u16,
     /// All of it; nobody has read the body yet.
     pub response: Response,
@@ -59,7 +60,8 @@ pub async fn ask(
     settle(request).await;
     phases::log_within(request);
     aside.swap(request);
-    Answer { status, response: aside.response }
+    let silenced = aside.response.status == 0 && closes_silently(aside.error_status);
+    Answer { status: if silenced { aside.error_status } else { status }, response: aside.response }
 }
 
 /// Whether one more may be within this request; else it is logged.

@@ -5,6 +5,7 @@ use wire::Known;
 
 use super::Module;
 use crate::flow::Verdict;
+use crate::http::error_page::closes_silently;
 use crate::http::request::Request;
 use crate::http::steps::{Outcome, Step};
 use crate::http::subrequest;
@@ -81,6 +82,8 @@ impl Gate {
                 Verdict::Reject(401)
             }
             403 => Verdict::Reject(403),
+            // Who is to get nothing gets nothing, whatever was asked for.
+            status if closes_silently(status) => Verdict::Reject(status),
             status => {
                 log_error!(request, "auth request unexpected status: {status}");
                 Verdict::Reject(500)

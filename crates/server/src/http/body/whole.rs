@@ -53,7 +53,8 @@ fn room(request: &Request) -> usize {
     match request.body.framing {
         Framing::Length(length) => {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let fits = began > 0 && length <= with_head || length - began.min(length) < size.saturating_add(size / 4);
+            let fits = began > 0 && length <= with_head
+                || length - began.min(length) < size.saturating_add(size / 4);
             if fits { length } else { size }
         }
         _ => size.saturating_add(began),

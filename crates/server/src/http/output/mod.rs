@@ -15,6 +15,7 @@ use wire::{Method, Span, Version};
 pub use head::{absolute_location, around_location, becomes_absolute};
 
 use super::filters::Unfit;
+use super::included::Silence;
 use super::pace::Pace;
 use super::request::Request;
 use super::response::Body;
@@ -123,6 +124,8 @@ fn failed(request: &mut Request, error: &io::Error) {
         log_info!(request, "client timed out (110: Connection timed out) while {doing}");
     } else if let Some(text) = request.client.cancellation() {
         log_info!(request, "{text} while {doing}");
+    } else if let Some(status) = Silence::of(error) {
+        request.error_status = status;
     } else if let Some(why) = Unfit::of(error) {
         log_error!(request, "{why} while sending to client");
     } else if error.kind() != io::ErrorKind::ConnectionAborted {
@@ -144,8 +147,8 @@ fn prepare(request: &mut Request) -> bool {
     if status == 204 && !theirs {
         request.response.content_type = Span::default();
     }
-    // What an upstream sends behind a status that is none goes on; what follows an upgrade is no body.
-    let early = status < 200 && (!theirs || request.client.is_stream());
+    // As in nginx, what stands behind a status that is none goes on; what follows an upgrade is no body.
+    let early = status < 200 && request.client.is_stream();
     let none = early || status == 204 || status == 304 || request.response.upgrade;
     let bodiless = none || request.method == Method::Head || request.head.method == Method::Head;
     if none {
