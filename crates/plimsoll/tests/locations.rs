@@ -98,6 +98,7 @@ fn servers_by_name() {
         server { listen 127.0.0.1:%%PORT%%; server_name *.b.example; return 200 star-before; }\n\
         server { listen 127.0.0.1:%%PORT%%; server_name www.b.*; return 200 star-after; }\n\
         server { listen 127.0.0.1:%%PORT%%; server_name .c.example; return 200 dot; }\n\
+        server { listen 127.0.0.1:%%PORT%%; server_name .b.example; return 200 never; }\n\
         server { listen 127.0.0.1:%%PORT%%; server_name \"~^(?<sub>\\w+)\\.d\\.example$\"; return 200 \"regex $sub\"; }\n\
         server { listen 127.0.0.1:%%PORT%%; server_name \"\"; return 200 empty; }\n\
         server { listen 127.0.0.1:%%PORT%%; server_name exact.b.example; return 200 exact; }";
@@ -110,6 +111,7 @@ fn servers_by_name() {
             ("x.b.example", "star-before"),
             ("y.x.b.example", "star-before"),
             ("b.example", "default"),
+            (".b.example", "star-before"),
             ("www.b.example", "star-before"),
             ("www.b.org", "star-after"),
             ("exact.b.example", "exact"),

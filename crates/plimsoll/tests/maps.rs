@@ -53,6 +53,8 @@ fn names_of_hosts() {
             ("www.example.com", "sub"),
             ("both.org", "both"),
             ("x.both.org", "both"),
+            (".example.com", "sub"),
+            (".both.org", "both"),
             ("net", "other"),
         ] {
             assert_eq!(server.get(&format!("/?k={host}")).text(), format!("[{value}]"), "{host}");

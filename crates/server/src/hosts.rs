@@ -80,7 +80,7 @@ impl<V: Clone> Hosts<V> {
         if self.leading.is_empty() && self.trailing.is_empty() {
             return None;
         }
-        let dots = || memchr::memchr_iter(b'.', host).filter(|at| *at > 0);
+        let dots = || memchr::memchr_iter(b'.', host);
         let leading = dots().find_map(|at| self.leading.get(&host[at..]));
         leading.or_else(|| dots().rev().find_map(|at| self.trailing.get(&host[..=at])))
     }
@@ -112,13 +112,21 @@ mod tests {
         assert_eq!(exact.get(&b"both.org"[..]), Some(&3));
         assert_eq!(find("www.other.net"), Some(4));
         assert_eq!(find("nothing"), None);
-        assert_eq!(find(".com"), None);
+        assert_eq!(find(".com"), Some(0));
+    }
+
+    #[test]
+    fn a_name_that_was_there_is_no_part_of_another() {
+        let (mut hosts, mut exact) = table(&["*.b", "c"]);
+        assert_eq!(hosts.add(b".b", 2, &mut exact), Added::Conflict);
+        assert_eq!(hosts.add(b".c", 2, &mut exact), Added::Conflict);
+        assert_eq!((exact.get(&b"b"[..]), hosts.find(b"x.c")), (None, None));
     }
 
     /// What a name with an asterisk matches, said without tables.
     fn matches(name: &str, host: &str) -> bool {
         match (name.strip_prefix('*'), name.strip_suffix('*')) {
-            (Some(end), _) => host.len() > end.len() && host.ends_with(end),
+            (Some(end), _) => host.ends_with(end),
             (_, Some(start)) => host.starts_with(start),
             _ => false,
         }

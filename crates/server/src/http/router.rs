@@ -6,7 +6,8 @@ use super::phases::Next;
 use super::plan::PlanId;
 use super::regex::Regex;
 use super::request::Request;
-use crate::hash::Cheap;
+use crate::hash::{Cheap, Table};
+use crate::hosts::{Added, Hosts};
 use crate::modules::core::Core;
 
 /// How many internal redirects and rewrites one request may take, as in nginx.
@@ -37,35 +38,15 @@ pub struct Server {
 /// The names of the servers behind one listening address.
 #[derive(Default)]
 pub struct Names {
-    exact: HashMap<Box<[u8]>, ServerId, Cheap>,
-    /// `*.example.com` and `.example.com`, by what follows the asterisk, dot first.
-    leading: HashMap<Box<[u8]>, ServerId, Cheap>,
-    /// `www.example.*`, by what precedes the asterisk, dot last.
-    trailing: HashMap<Box<[u8]>, ServerId, Cheap>,
+    exact: Table<ServerId>,
+    wild: Hosts<ServerId>,
     regex: Vec<(Regex, ServerId)>,
 }
 
 impl Names {
-    /// Adds a name as `server_name` writes it (lower case). `false`: it was there already.
-    pub fn add(&mut self, name: &[u8], server: ServerId) -> bool {
-        let (map, key): (_, &[u8]) = match name {
-            [b'*', rest @ ..] => (&mut self.leading, rest),
-            [b'.', ..] => {
-                // `.example.com` is `example.com` and `*.example.com`.
-                if self.exact.contains_key(&name[1..]) {
-                    return false;
-                }
-                self.exact.insert(name[1..].into(), server);
-                (&mut self.leading, name)
-            }
-            [rest @ .., b'*'] => (&mut self.trailing, rest),
-            _ => (&mut self.exact, name),
-        };
-        if map.contains_key(key) {
-            return false;
-        }
-        map.insert(key.into(), server);
-        true
+    /// Adds a name as `server_name` writes it (lower case).
+    pub fn add(&mut self, name: &[u8], server: ServerId) -> Added {
+        self.wild.add(name, server, &mut self.exact)
     }
     /// Adds a regular expression.
     pub fn add_regex(&mut self, regex: Regex, server: ServerId) {
@@ -79,20 +60,7 @@ impl Names {
         if host.is_empty() {
             return None;
         }
-        self.wildcard(host).or_else(|| self.by_regex(host, request))
-    }
-    fn wildcard(&self, host: &[u8]) -> Option<ServerId> {
-        let dots = || memchr::memchr_iter(b'.', host);
-        let leading =
-            if self.leading.is_empty() { None } else { dots().find_map(|i| self.leading.get(&host[i..])) };
-        let trailing = || {
-            if self.trailing.is_empty() {
-                None
-            } else {
-                dots().rev().find_map(|i| self.trailing.get(&host[..=i]))
-            }
-        };
-        leading.or_else(trailing).copied()
+        self.wild.find(host).copied().or_else(|| self.by_regex(host, request))
     }
     fn by_regex(&self, host: &[u8], request: Option<&mut Request>) -> Option<ServerId> {
         let Some(request) = request else {

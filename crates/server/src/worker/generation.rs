@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use conf::{Error, HTTP, Inputs, SERVER, Scope};
 
+use crate::hosts::Added;
 use crate::http::plan::{Plan, PlanId};
 use crate::http::router::{Names, Server, ServerId};
 use crate::http::variables::{self, Table};
@@ -16,7 +17,7 @@ use crate::listener::{AddressNames, Listener};
 use crate::log::ErrorLog;
 use crate::modules;
 use crate::modules::core::listen::{self, Entry, Listens, Number};
-use crate::modules::core::server_name::{self, Name, Names as ServerNames};
+use crate::modules::core::server_name::{Name, Names as ServerNames};
 use crate::modules::core::types::Types;
 use crate::modules::core::{error_log, location, process};
 use crate::modules::ssl;
@@ -347,12 +348,21 @@ fn address_names(
     let mut regexes = false;
     // A server that is alone at its address answers whatever its names are.
     let alone = entry.servers.len() == 1;
+    let add = |names: &mut Names, text: &str, id| match names.add(text.as_bytes(), id) {
+        Added::Invalid if !alone => {
+            let at = &entry.listen.address;
+            Err(Error::emerg(format!("invalid server name or wildcard \"{text}\" on {at}")))
+        }
+        Added::Conflict if !alone => {
+            conflict(root, text, entry);
+            Ok(())
+        }
+        _ => Ok(()),
+    };
     for number in &entry.servers {
         let id = ServerId(*number as u32);
         let Some(all) = blocks.get(*number).and_then(|b| b.conf::<ServerNames>()) else {
-            if !names.add(b"", id) {
-                conflict(root, "", entry);
-            }
+            add(&mut names, "", id)?;
             continue;
         };
         for name in &all.all {
@@ -361,18 +371,7 @@ fn address_names(
                     regexes |= regex.groups() > 0;
                     names.add_regex(regex.clone(), id);
                 }
-                Name::Text(text) if !server_name::is_valid(text) => {
-                    if !alone {
-                        let at = entry.listen.address.to_string();
-                        let message = format!("invalid server name or wildcard \"{text}\" on {at}");
-                        return Err(Error::emerg(message));
-                    }
-                }
-                Name::Text(text) => {
-                    if !names.add(text.as_bytes(), id) && !alone {
-                        conflict(root, text, entry);
-                    }
-                }
+                Name::Text(text) => add(&mut names, text, id)?,
             }
         }
     }

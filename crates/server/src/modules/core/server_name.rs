@@ -54,13 +54,6 @@ fn name(at: &mut Scope, a: &Args<'_>, text: &str) -> Result<Name, Error> {
     Ok(Name::Text(text.to_ascii_lowercase()))
 }
 
-/// Whether a name can be told from others: at most one asterisk, at one end, beside a dot. It matters only where an
-/// address has several servers.
-pub fn is_valid(name: &str) -> bool {
-    let wild = (name.len() > 2 && name.starts_with("*.")) || (name.len() > 2 && name.ends_with(".*"));
-    !name.contains("..") && name.matches('*').count() <= usize::from(wild)
-}
-
 /// A size that is checked, and needs no setting here: these tables grow as they must.
 fn needless(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     a.number::<u32>(0)?;
