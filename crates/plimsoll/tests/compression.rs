@@ -118,7 +118,8 @@ fn the_head_of_a_compressed_answer() {
 fn levels_and_windows() {
     let mut locations = String::new();
     let brotli: Vec<_> = (0..=11).map(|level| format!("brotli_comp_level {level}")).collect();
-    let windows: Vec<_> = (0..15).map(|n| format!("brotli_window {}k", 1 << n)).collect();
+    let windows: Vec<_> =
+        (0..15).map(|n| format!("brotli_comp_level 4; brotli_window {}k", 1 << n)).collect();
     let zstd: Vec<_> =
         (-7..=22).filter(|n| *n != 0).map(|level| format!("zstd_comp_level {level}")).collect();
     let all: Vec<_> = brotli.iter().chain(&windows).chain(&zstd).collect();

@@ -74,9 +74,10 @@ impl Coding for Brotli {
     }
     fn stream(&self, length: Option<u64>) -> io::Result<Stream> {
         let length = length.unwrap_or(0);
+        let (level, window_bits) = self.fitting(length);
         let params = BrotliEncoderParams {
-            quality: self.level,
-            lgwin: self.window_for(length).into(),
+            quality: level,
+            lgwin: window_bits.into(),
             size_hint: usize::try_from(length).unwrap_or(0),
             ..BrotliEncoderParams::default()
         };
@@ -84,12 +85,22 @@ impl Coding for Brotli {
     }
 }
 impl Brotli {
-    /// No larger than what it is for: the smallest window that the body fits into, where its length is known.
-    fn window_for(&self, length: u64) -> u8 {
+    /// Level and window for a body of this length, 0 where it is not known: the window is no larger than what it is for.
+    ///
+    /// For small windows at the levels 5 to 9 the format's own library has tables that this one has not: it takes that of level
+    /// 10 for them, or sets up 32 MB, at twenty times the cost. A larger window has a fast way; beyond level 7 that saves
+    /// nothing more for bodies that small.
+    pub fn fitting(&self, length: u64) -> (i32, u8) {
         let fits = WINDOWS.into_iter().find(|bits| length > 0 && length <= 1 << bits);
-        fits.unwrap_or(self.window_bits).min(self.window_bits)
+        let bits = fits.unwrap_or(self.window_bits).min(self.window_bits);
+        match self.level {
+            5..=9 if bits < LEAST_OF_FAST_WINDOWS => (self.level.min(7), LEAST_OF_FAST_WINDOWS),
+            level => (level, bits),
+        }
     }
 }
+
+const LEAST_OF_FAST_WINDOWS: u8 = 17;
 
 /// What the library hands over at once.
 const ROOM: usize = 4096;
