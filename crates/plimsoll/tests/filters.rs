@@ -274,6 +274,43 @@ fn what_was_unpacked_before_it_broke_off_is_sent() {
 }
 
 #[test]
+fn streams_behind_one_another_are_unpacked_and_rubbish_is_not() {
+    let pack = |text: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text).unwrap();
+        packed.finish().unwrap()
+    };
+    let (one, other) = (pack(b"one"), pack(b"other"));
+    let mut changed = one.clone();
+    let checksum = changed.len() - 8;
+    changed[checksum] ^= 1;
+    for (body, expected) in [
+        ([&*one, &*other].concat(), Some("oneother")),
+        ([&*one, b"rubbish"].concat(), None),
+        (changed, None),
+        (b"rubbish".to_vec(), None),
+    ] {
+        each(|binary| {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let origin = Origin::answering([head.as_bytes(), &body].concat());
+            let text = "gunzip on; location / { proxy_pass http://%%ORIGIN%%; }";
+            let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+            let got = server.raw("GET / HTTP/1.0\r\n\r\n");
+            let got = String::from_utf8_lossy(&got);
+            assert_eq!(got.rsplit("\r\n\r\n").next(), Some(expected.unwrap_or_default()), "{binary:?}");
+            if expected.is_none() {
+                server
+                    .error_log()
+                    .wait_match(r"\[error\] .*inflate\(\) failed: 0, -3 while sending to client");
+            }
+        });
+    }
+}
+
+#[test]
 fn tags_are_weakened_or_left_out() {
     for (tag, expected) in [("\"a\"", Some("W/\"a\"")), ("W/\"a\"", Some("W/\"a\"")), ("a", None)] {
         each(|binary| {

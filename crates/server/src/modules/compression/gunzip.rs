@@ -1,10 +1,10 @@
 //! `gunzip`: answers that are compressed already, for clients that cannot take them so.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 
 use conf::{Directive, Error, IN_HTTP, Scope, directive, exactly, flag};
-use flate2::write::MultiGzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::Clients;
 use crate::http::filters::{BodyFilter, Chunk, HeaderFilter, Unfit};
@@ -49,7 +49,7 @@ impl HeaderFilter for Gunzip {
         request.response.remove(b"Content-Encoding");
         request.response.transformed();
         if !request.is_head() {
-            let decoder = MultiGzDecoder::new(Vec::new());
+            let decoder = Decoder { zlib: Decompress::new_gzip(WINDOW_BITS), over: false, made: Vec::new() };
             let body = Body { decoder, piece: self.piece, waiting: VecDeque::new(), at: 0 };
             request.response.filters.push(Box::new(body));
         }
@@ -67,9 +67,43 @@ fn broken() -> io::Error {
 /// How much is decoded at a time: what that becomes is held in memory.
 const BITE: usize = 512;
 
-/// The decoder of one response.
+/// The largest window there is.
+const WINDOW_BITS: u8 = 15;
+/// What is made room for at a time.
+const ROOM: usize = 4096;
+
+/// Several streams may follow one another.
+struct Decoder {
+    zlib: Decompress,
+    /// The stream is at its end, its checksum right.
+    over: bool,
+    made: Vec<u8>,
+}
+impl Decoder {
+    fn take(&mut self, mut text: &[u8]) -> io::Result<()> {
+        while !text.is_empty() || self.made.len() == self.made.capacity() && !self.over {
+            if std::mem::take(&mut self.over) {
+                self.zlib = Decompress::new_gzip(WINDOW_BITS);
+            }
+            self.made.reserve(ROOM);
+            let before = self.zlib.total_in();
+            let status = self.zlib.decompress_vec(text, &mut self.made, FlushDecompress::None);
+            let taken = usize::try_from(self.zlib.total_in() - before).map_err(|_| broken())?;
+            text = text.get(taken..).ok_or_else(broken)?;
+            match status.map_err(|_| broken())? {
+                Status::StreamEnd => self.over = true,
+                Status::BufError if text.is_empty() => break,
+                Status::BufError => return Err(broken()),
+                Status::Ok => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The body of one response.
 struct Body {
-    decoder: MultiGzDecoder<Vec<u8>>,
+    decoder: Decoder,
     piece: usize,
     /// What was not decoded yet: a few bytes may become very many.
     waiting: VecDeque<Chunk>,
@@ -78,8 +112,8 @@ struct Body {
 }
 impl Body {
     fn hand_over(&mut self, least: usize, out: &mut VecDeque<Chunk>) {
-        if self.decoder.get_ref().len() >= least.max(1) {
-            out.push_back(Chunk::Memory(std::mem::take(self.decoder.get_mut()).into()));
+        if self.decoder.made.len() >= least.max(1) {
+            out.push_back(Chunk::Memory(std::mem::take(&mut self.decoder.made).into()));
         }
     }
     /// Decodes a bite of what waits; `false` if nothing does.
@@ -89,7 +123,6 @@ impl Body {
             Chunk::Memory(text) => text,
             Chunk::Static(text) => text,
             Chunk::Flush => {
-                self.decoder.flush().map_err(|_| broken())?;
                 self.hand_over(1, out);
                 out.extend(self.waiting.pop_front());
                 return Ok(true);
@@ -97,20 +130,14 @@ impl Body {
             Chunk::File(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let end = text.len().min(self.at + BITE);
-        self.decoder.write_all(&text[self.at..end]).map_err(|_| broken())?;
+        self.decoder.take(&text[self.at..end])?;
         self.at = end;
         if end == text.len() {
             self.at = 0;
             self.waiting.pop_front();
         }
-        let least = match self.waiting.is_empty() {
-            // What there is so far may be all for some time.
-            true => {
-                self.decoder.flush().map_err(|_| broken())?;
-                1
-            }
-            false => self.piece,
-        };
+        // What there is so far may be all for some time.
+        let least = if self.waiting.is_empty() { 1 } else { self.piece };
         self.hand_over(least, out);
         Ok(true)
     }
@@ -126,9 +153,9 @@ impl BodyFilter for Body {
     }
     fn end(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
         while self.bite(out)? {}
-        let finished = self.decoder.try_finish();
-        finished.map_err(|_| Unfit::error("inflate() returned -5 on response end"))?;
-        self.hand_over(1, out);
-        Ok(())
+        match self.decoder.over {
+            true => Ok(()),
+            false => Err(Unfit::error("inflate() returned -5 on response end")),
+        }
     }
 }
