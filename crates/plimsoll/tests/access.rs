@@ -281,6 +281,17 @@ fn signed_links() {
     });
 }
 
+/// It has an empty one.
+#[test]
+fn a_server_without_a_name_has_links_nevertheless() {
+    on_both("valid_referers none server_names; return 200 \"[$invalid_referer]\";", |server| {
+        for (referer, shown) in [("http:///a.page", "[]"), ("http://a.page/", "[1]"), ("gone", "[1]")] {
+            assert_eq!(server.get_with("/", &[("Referer", referer)]).text(), shown, "{referer}");
+        }
+        assert_eq!(server.get("/").text(), "[]");
+    });
+}
+
 #[test]
 fn what_was_found_once_holds_in_other_locations() {
     let text = "error_page 403 /forbidden; modern_browser unlisted; ancient_browser Lynx;

@@ -293,7 +293,7 @@ fn messages_say_what_was_being_done() {
     let text = "error_log logs/error.log info; lingering_close off; server { listen 127.0.0.1:%%PORT%%; error_page 400 = @named; \
         location @named { return 200; } location /ssi { ssi on; } \
         location /accel { proxy_pass http://%%ORIGIN%%; } }";
-    let accel = "HTTP/1.1 200 OK\r\nX-Accel-Redirect: /a/../../b\r\nContent-Length: 0\r\n\r\n";
+    let accel = "HTTP/1.1 200 OK\r\nX-Accel-Redirect: /a/%2e./%2e%2e/b?c\r\nContent-Length: 0\r\n\r\n";
     each(|binary| {
         let origin = Origin::answering(accel);
         let site = Site::new(text).with("ORIGIN", origin.address());

@@ -183,6 +183,8 @@ fn so_many_at_once() {
     });
 }
 
+const OTHER_USE: &str = "the shared memory zone \"a\" is already declared for a different use";
+
 #[test]
 fn limits_that_are_none() {
     each(|binary: Binary| {
@@ -204,9 +206,22 @@ fn limits_that_are_none() {
             ("limit_conn a 0;", "invalid number of connections \"0\""),
             ("limit_conn a 65536;", "connection limit must be less 65536"),
             ("limit_conn a 1; limit_conn a 2;", "\"limit_conn\" directive is duplicate"),
+            ("limit_conn_zone $uri zone=a:1m; limit_req_zone $uri zone=a:1m rate=1r/s;", OTHER_USE),
             (
-                "limit_conn_zone $uri zone=a:1m; limit_req_zone $uri zone=a:1m rate=1r/s;",
-                "the shared memory zone \"a\" is already declared for a different use",
+                "limit_conn_zone $uri zone=a:1m; limit_req zone=a; server { listen 127.0.0.1:%%PORT%%; }",
+                OTHER_USE,
+            ),
+            (
+                "limit_conn a 1; limit_req_zone $uri zone=a:1m rate=1r/s; server { listen 127.0.0.1:%%PORT%%; }",
+                OTHER_USE,
+            ),
+            (
+                "limit_conn_zone $uri zone=a:1m; proxy_cache a; server { listen 127.0.0.1:%%PORT%%; }",
+                OTHER_USE,
+            ),
+            (
+                "proxy_cache_path %%DIR%%/cache keys_zone=a:1m; limit_conn a 1; server { listen 127.0.0.1:%%PORT%%; }",
+                OTHER_USE,
             ),
             (
                 "limit_conn_zone $uri zone=a:1m; limit_conn_zone $uri zone=a:2m;",

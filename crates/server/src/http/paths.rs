@@ -37,3 +37,8 @@ impl Request {
 pub fn is_safe(path: &[u8]) -> bool {
     path.starts_with(b"/") && !path.contains(&0) && !path.split(|b| *b == b'/').any(|part| part == b"..")
 }
+/// What the log shows of a target whose path is not safe: all of it, or what its path is in truth (`uri`).
+pub fn unsafe_part<'a>(target: &'a [u8], uri: &'a [u8]) -> &'a [u8] {
+    let (path, _) = wire::uri::split_args(target);
+    if is_safe(path) { uri } else { target }
+}

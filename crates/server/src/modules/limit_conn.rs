@@ -151,7 +151,7 @@ pub(crate) fn preaccess(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<d
     let Some(conf) = at.conf::<Conf>().filter(|conf| !conf.limits.is_empty()) else { return Ok(None) };
     let zones = at.shared::<Zones>();
     let limit = |(name, most): &(String, u32)| {
-        let declared = zones.find(name)?;
+        let declared = zones.find(at, name)?;
         let zone = declared.living("limit_conn_zone", name, Counts::new)?;
         Ok(Limit { zone, key: declared.key.clone(), most: *most })
     };

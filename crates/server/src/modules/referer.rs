@@ -130,6 +130,10 @@ pub(crate) fn settings(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Set
     let Some(written) = at.conf::<Referers>().filter(|conf| conf.written) else { return Ok(None) };
     let mut referers = written.clone();
     if referers.server_names {
+        if with.server_names.is_empty() {
+            // A server without a name has an empty one, as in nginx.
+            referers.add("").map_err(|text| Error::emerg(text).at(at.at.clone()))?;
+        }
         for name in &with.server_names {
             match name {
                 Name::Regex(regex) => referers.hosts.push(regex.clone()),

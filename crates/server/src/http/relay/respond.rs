@@ -161,7 +161,7 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
     let mut uri = request.thread.buffer();
     wire::uri::unescape(path, &mut uri);
     if !paths::is_safe(&uri) {
-        let target = crate::log::shown(&target);
+        let target = crate::log::shown(paths::unsafe_part(&target, &uri));
         log_error!(
             request,
             "unsafe URI \"{target}\" was detected while reading response header from upstream"

@@ -150,7 +150,7 @@ pub(crate) fn preaccess(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<d
     let Some(conf) = at.conf::<Conf>().filter(|conf| !conf.limits.is_empty()) else { return Ok(None) };
     let zones = at.shared::<Zones>();
     let limit = |written: &Written| {
-        let declared = zones.find(&written.zone)?;
+        let declared = zones.find(at, &written.zone)?;
         let zone = declared.living("limit_req", &written.zone, Rates::new)?;
         let (burst, delay) = (written.burst, written.delay);
         Ok(Limit { zone, key: declared.key.clone(), rate: declared.more, burst, delay })

@@ -45,7 +45,7 @@ impl Include {
         let mut uri = Vec::with_capacity(path.len());
         wire::uri::unescape(path, &mut uri);
         if !paths::is_safe(&uri) {
-            return Err(format!("unsafe URI \"{}\" was detected", shown(&target)));
+            return Err(format!("unsafe URI \"{}\" was detected", shown(paths::unsafe_part(&target, &uri))));
         }
         let page = page::of(request);
         let becomes = match (given("set"), given("stub")) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use conf::{Args, Error, Level, Scope};
 
-use super::{Zone, room, zone};
+use super::{Zone, elsewhere, room, zone};
 use crate::http::variables::Template;
 use crate::modules::settings;
 
@@ -127,10 +127,10 @@ impl<State, More> Zones<State, More> {
     /// The one of this name.
     ///
     /// # Errors
-    /// nginx's words where nobody declared it.
-    pub fn find(&self, name: &str) -> Result<Arc<Declared<State, More>>, Error> {
+    /// nginx's words where nobody declared it, or something else has the name.
+    pub fn find(&self, at: &Scope, name: &str) -> Result<Arc<Declared<State, More>>, Error> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = || Error::emerg(format!("zero size shared memory zone \"{name}\"")).nowhere();
-        all.get(name).cloned().ok_or_else(missing)
+        all.get(name).cloned().ok_or_else(|| elsewhere(at, name).unwrap_or_else(missing))
     }
 }

@@ -102,8 +102,7 @@ pub fn declare(at: &Scope, a: &Args<'_>, module: &str, name: &str, size: u64) ->
     let mut names = names.0.lock().unwrap_or_else(PoisonError::into_inner);
     let (owner, declared) = names.entry(name.into()).or_insert_with(|| (module.into(), size));
     if **owner != *module {
-        let text = format!("the shared memory zone \"{name}\" is already declared for a different use");
-        return Err(a.error(text));
+        return Err(a.error(other_use(name)));
     }
     match *declared == size {
         true => Ok(()),
@@ -111,6 +110,16 @@ pub fn declare(at: &Scope, a: &Args<'_>, module: &str, name: &str, size: u64) ->
             "the size {size} of shared memory zone \"{name}\" conflicts with already declared size {declared}"
         ))),
     }
+}
+
+/// The error for one who asks for a zone that something else has; none where nobody declares it.
+pub fn elsewhere(at: &Scope, name: &str) -> Option<Error> {
+    let names = at.shared::<Names>();
+    let names = names.0.lock().unwrap_or_else(PoisonError::into_inner);
+    names.contains_key(name).then(|| Error::emerg(other_use(name)).at(at.at.clone()))
+}
+fn other_use(name: &str) -> String {
+    format!("the shared memory zone \"{name}\" is already declared for a different use")
 }
 
 /// Reads `zone=name:size`; `text` is the whole argument, `value` what follows `zone=`.

@@ -10,6 +10,7 @@ use super::super::written::Written;
 use crate::cache::{Declared, Zone};
 use crate::http::request::Request;
 use crate::http::variables::Template;
+use crate::worker::zones;
 
 /// How a location keeps answers.
 pub struct Cache {
@@ -79,13 +80,8 @@ pub fn compile(at: &Scope, written: &Written, prefix: &str) -> Result<Option<Cac
     let zone = match name.as_literal() {
         Some(name) => {
             let name = String::from_utf8_lossy(name);
-            let zone = declared.find(&name).ok_or_else(|| unknown(&name))?;
-            if zone.place.owner != prefix {
-                let what =
-                    format!("the shared memory zone \"{name}\" is already declared for a different use");
-                return Err(Error::emerg(what).at(at.at.clone()));
-            }
-            Where::Zone(zone)
+            let zone = declared.find(&name).filter(|zone| zone.place.owner == prefix);
+            Where::Zone(zone.ok_or_else(|| zones::elsewhere(at, &name).unwrap_or_else(|| unknown(&name)))?)
         }
         None => {
             let all = declared.all().into_iter().map(|zone| (zone.place.name.clone().into_bytes(), zone));
