@@ -87,6 +87,29 @@ const PROXY_CLOSE: &str = "location / { proxy_pass http://%%ORIGIN%%; proxy_http
 const UPLOAD: &str = "client_max_body_size 8m; client_body_buffer_size 16k; \
     location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\"; }";
 
+const MAPS: &str = r#"
+    map $http_user_agent $bot { default 0; ~*(crawler|spider|bot) 1; "" 1; }
+    map $http_accept_language $language { default en; ~*^de de; ~*^fr fr; ~*^es es; }
+    map $uri $cache { default "no-cache"; ~^/articles/ "public, max-age=60"; ~\.(css|js|png)$ "public, max-age=31536000"; }
+    map $language$bot $variant { default full; en1 plain; de1 plain; fr1 plain; }"#;
+const REWRITES: &str = r#"
+    set $session none;
+    if ($bot) { return 429; }
+    if ($request_method !~ ^(GET|HEAD|POST)$) { return 405; }
+    if ($http_cookie ~* "session=([0-9a-f]+)") { set $session $1; }
+    if ($arg_debug) { return 403; }
+    rewrite ^/old/(.*)$ /articles/$1 permanent;
+    rewrite ^/blog/(\d+)/(\d+)/(.*)$ /articles/$3 permanent;
+    rewrite ^/articles/([0-9a-z]+)/(\d+)$ /$1?article=$2 last;
+    add_header X-Frame-Options SAMEORIGIN;
+    add_header X-Content-Type-Options nosniff;
+    add_header Cache-Control $cache;
+    add_header Content-Language $language;
+    add_header X-Variant $variant-$session;
+    location / { }
+    location ~ ^/(admin|internal)/ { return 403; }
+    location ~* \.(php|asp)$ { return 404; }"#;
+
 /// All workloads, in the order they are reported.
 pub const CASES: &[Case] = &[
     Case {
@@ -233,6 +256,21 @@ pub const CASES: &[Case] = &[
         path: "/api/v1/small?x=1",
         http: || include_str!("people/http.conf").to_owned(),
         server: include_str!("people/server.conf"),
+        budget: Some(0.80),
+        ..PLAIN
+    },
+    Case {
+        name: "rewrites",
+        about: "map, rewrite, if, set and headers; a file of 1 KB",
+        path: "/articles/1k/17?page=2",
+        http: || format!("access_log off; {MAPS}"),
+        server: REWRITES,
+        fields: &[
+            ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+            ("Accept-Language", "de-AT,de;q=0.9,en;q=0.5"),
+            ("Cookie", "theme=dark; session=0123456789abcdef"),
+        ],
+        files: &[("1k", 1024)],
         budget: Some(0.80),
         ..PLAIN
     },
