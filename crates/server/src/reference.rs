@@ -180,6 +180,7 @@ pub fn directives() -> String {
         by_module.entry(known.module).or_default().push(known);
     }
     let _ = writeln!(text, "{}\n", count(&ours));
+    text.push_str(&summary(&by_module, &ours));
     for (module, rows) in &by_module {
         let _ = writeln!(text, "## {module}\n\n| directive | contexts | here |\n|---|---|---|");
         for known in rows {
@@ -236,7 +237,9 @@ fn state(known: &Known, ours: &Ours) -> String {
     if known.name == "include" && known.module == "ngx_core_module" {
         return "supported (conf)".into();
     }
-    match ours.get(known.name).filter(|_| is_http_or_core(known)) {
+    // A block of that module has a `resolver` of its own.
+    let elsewhere = !is_http_or_core(known) || known.module == "ngx_http_acme_module";
+    match ours.get(known.name).filter(|_| !elsewhere) {
         Some(module) => supported(known.name, module),
         None => "refused".into(),
     }
@@ -247,6 +250,33 @@ fn supported(name: &str, module: &str) -> String {
         None => format!("supported ({module})"),
     }
 }
+
+/// How many rows of each module are supported.
+fn summary(by_module: &BTreeMap<&str, Vec<Known>>, ours: &Ours) -> String {
+    let mut text = String::from(SUMMARY);
+    for (module, rows) in by_module.iter().filter(|(_, rows)| rows.iter().all(is_http_or_core)) {
+        let refused: Vec<String> = rows
+            .iter()
+            .filter(|known| state(known, ours) == "refused")
+            .map(|known| format!("`{}`", known.name))
+            .collect();
+        let which = match refused.len() {
+            all if all == rows.len() => "all".into(),
+            _ => refused.join(", "),
+        };
+        let _ = writeln!(text, "| {module} | {} | {} | {which} |", rows.len(), rows.len() - refused.len());
+    }
+    text.push('\n');
+    text
+}
+
+const SUMMARY: &str = "\
+Each supported row is in a test of its behaviour (`every_setting.rs` fails otherwise), which runs on nginx, too, wherever Debian's
+knows the directive.
+
+| module | rows | supported | refused |
+|---|---|---|---|
+";
 
 fn count(ours: &Ours) -> String {
     let all = Known::all().filter(|known| !known.commercial && is_http_or_core(known));
