@@ -20,6 +20,7 @@ fn clients_behind_trusted_proxies() {
             ("/", &[("x-real-ip", "192.0.2.1:99")], "192.0.2.1 99|127.0.0.1"),
             ("/", &[("X-Real-IP", "nobody")], ""),
             ("/xff", &[("X-Forwarded-For", "1.2.3.4, 192.0.2.2, 10.1.1.1")], "192.0.2.2 |127.0.0.1"),
+            ("/xff", &[("X-Forwarded-For", ",192.0.2.2")], ""),
             (
                 "/xff",
                 &[("X-Forwarded-For", "192.0.2.2"), ("X-Forwarded-For", "10.0.0.1")],
@@ -101,7 +102,7 @@ fn users() -> Site {
         location /all { deny all; auth_basic x; auth_basic_user_file users; try_files /none =204; }
         location /late { auth_delay 50ms; auth_basic x; auth_basic_user_file users; try_files /none =204; }
         auth_basic x; auth_basic_user_file users;";
-    let users = "# people\nplain:{PLAIN}pw\nsha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n\
+    let users = "# people\n#gone:{PLAIN}pw\nplain:{PLAIN}pw\nsha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n\
         apr:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0:Some Body\r\nmd5:$1$saltsalt$9xy1btjgzLYfb7hivXtC//\n\
         six:$6$rounds=1000$saltstringlong16$QqnNlW6cufx1IZjTObkozWh5HNvoflrksV.EnwtcN49thAfIPpiS5J7l/TG.eWc6nnFgp62sHJ2QpTKrmMcdS/\n\
         five:$5$rounds=1000$saltstring$AH5PD0i.riCRu4BNDy9v7OPV7u3dfLBApcXI6khquVA\n\
@@ -145,6 +146,7 @@ fn passwords() {
             ("des:Secret", 401),
             ("last:end", 204),
             ("# people:", 401),
+            ("#gone:pw", 401),
             ("nobody:pw", 401),
             ("locked:*", 401),
             ("empty:", 401),
@@ -230,8 +232,24 @@ fn shares_of_clients() {
 fn pages_that_link_here() {
     let text = "server { listen 127.0.0.1:%%PORT%%; server_name www.here.test ~^r\\d\\.here; return 200 \"[$invalid_referer]\";
             valid_referers none blocked server_names *.example.com example.* other.org/galleries/ ~\\.google\\.; }
-        server { listen 127.0.0.1:%%PORT_1%%; referer_hash_max_size 512; referer_hash_bucket_size 64; location / { valid_referers a.b; return 200 \"[$invalid_referer]\"; } location /none { return 200 \"[$invalid_referer]\"; } }";
+        server { listen 127.0.0.1:%%PORT_1%%; referer_hash_max_size 512; referer_hash_bucket_size 64; location / { valid_referers a.b; return 200 \"[$invalid_referer]\"; } location /none { return 200 \"[$invalid_referer]\"; } }
+        server { listen 127.0.0.1:%%PORT_2%%; server_name ~^r\\d\\.here; valid_referers server_names c.d ~\\.google\\.;
+            location / { valid_referers a.b; return 200 \"[$invalid_referer]\"; } location /own { valid_referers ~own; return 200 \"[$invalid_referer]\"; } }";
     on_both(text, |server| {
+        // Regular expressions come from the block around where the inner one has none.
+        let inner = |target: &str, referer: &str| {
+            server.client_on(2).request("GET", target, &[("Referer", referer)], b"").text()
+        };
+        for (target, referer, shown) in [
+            ("/", "http://a.b/ccccc", "[]"),
+            ("/", "http://c.d/ccccc", "[1]"),
+            ("/", "http://r1.here/", "[]"),
+            ("/", "http://www.google.de/", "[]"),
+            ("/own", "http://www.google.de/", "[1]"),
+            ("/own", "http://r1.here/", "[]"),
+        ] {
+            assert_eq!(inner(target, referer), shown, "{target} {referer}");
+        }
         for (referer, shown) in [
             ("http://www.here.test/x", "[]"),
             ("https://r1.here/", "[]"),
@@ -269,6 +287,8 @@ fn signed_links() {
             ("/md5?h=lKDEXG8Kd8O5Q6HZ6QlaGw&e=1", "[0]1"),
             ("/md5?h=lKDEXG8Kd8O5Q6HZ6QlaGw&e=2", "[]2"),
             ("/md5?h=x&e=y", "[]"),
+            ("/md5?h=x&e=9223372036854775807", "[]9223372036854775807"),
+            ("/md5?h=x&e=9223372036854775808", "[]"),
             ("/open?h=W2e2K86HsABvXCrEV11ATg", "[1]"),
             ("/open?h=AAAA", "[]"),
             ("/p/c0640c1e91de82e703d65415ab52ef8b/file", "[file]"),
@@ -323,6 +343,7 @@ fn clients_are_known_again() {
         location /reset { set $uid_reset log; return 204; }
         location /log { userid log; return 204; }
         location /v1 { userid v1; userid_service 5; userid_expires max; userid_flags off; userid_p3p none; userid_domain none; return 204; }
+        location /session { userid_expires 0; return 204; }
         location /off { userid off; return 204; }";
     on_both(text, |server| {
         let fresh = server.get("/");
@@ -357,6 +378,8 @@ fn clients_are_known_again() {
         );
         assert!(testkit::matches("^id=00000005[0-9A-F]{24}$", v1.header("set").unwrap_or_default()));
         assert_eq!(v1.header("p3p"), None);
+        let session = server.get("/session").header("set-cookie").unwrap_or_default().to_owned();
+        assert!(session.starts_with("id=") && !session.contains("expires"), "{session}");
         assert_eq!(server.get("/off").header("set-cookie"), None);
         again("/", "id=short");
         again("/", "id=!!!!!!!!!!!!!!!!!!!!!!!!");

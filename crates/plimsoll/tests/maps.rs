@@ -56,6 +56,7 @@ fn names_of_hosts() {
             (".example.com", "sub"),
             (".both.org", "both"),
             ("net", "other"),
+            (".com", "com"),
         ] {
             assert_eq!(server.get(&format!("/?k={host}")).text(), format!("[{value}]"), "{host}");
         }

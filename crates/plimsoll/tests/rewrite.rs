@@ -102,6 +102,28 @@ fn arguments_of_a_rewrite() {
 }
 
 #[test]
+fn captures_in_texts_are_escaped_again_until_a_rewrite_matches() {
+    let text = "location ~ ^/here/(.*)$ { set $a \"[$1]\"; if ($arg_x = \"$1\") { return 200 same; } return 200 \"$a [$1]\"; }\n\
+        location /if/ { if ($uri ~ ^/if/(?<name>.*)$) { set $a \"[$1] [$name]\"; } return 200 $a; }\n\
+        location /missed/ { rewrite ^/none /x; if ($uri ~ ^/missed/(.*)$) { set $a $1; } return 200 $a; }\n\
+        location /matched/ { rewrite ^/matched/(.*)$ /to/$1; set $a $1; return 200 $a; }";
+    on_both(text, |server| {
+        expect(
+            server,
+            &[
+                ("/here/a%20b", "[a%20b] [a b]"),
+                ("/here/a+b", "[a%2Bb] [a+b]"),
+                ("/here/a", "[a] [a]"),
+                ("/here/a%20b?x=a%20b", "same"),
+                ("/if/a%20b%C3%A9", "[a%20b%C3%A9] [a b\u{e9}]"),
+                ("/missed/a%20b", "a%20b"),
+                ("/matched/a%20b", "a b"),
+            ],
+        );
+    });
+}
+
+#[test]
 fn server_rewrites_run_first_and_last_searches_again() {
     let text = "rewrite ^/a$ /b; rewrite ^/b$ /c last; rewrite ^/c$ /d; location / { return 200 $uri; }\n\
         location /loop { rewrite ^ /loop last; }";

@@ -136,7 +136,9 @@ fn forwarded_by(peer: Peer, value: &[u8], trusted: &[Network], recursive: bool) 
             return (found, false);
         }
         let end = rest.iter().rposition(|byte| !is_gap(byte)).map_or(0, |last| last + 1);
-        let start = rest[..end].iter().rposition(is_gap).map_or(0, |gap| gap + 1);
+        // As in nginx, a gap that is the first character of all belongs to the address behind it, and spoils it.
+        let gap = rest[..end].iter().rposition(is_gap).filter(|gap| *gap > 0);
+        let start = gap.map_or(0, |gap| gap + 1);
         let Some(address) = read_peer(&rest[start..end]) else { return (found, false) };
         found = Some(address);
         if !recursive || start == 0 {
@@ -193,6 +195,7 @@ mod tests {
         assert_eq!(real("127.0.0.1", &["[2001:db8::1]:99"], true), "[2001:db8::1]:99");
         assert_eq!(real("127.0.0.1", &["192.0.2.1:80"], true), "192.0.2.1:80");
         assert_eq!(real("127.0.0.1", &["", "nonsense", "1.2.3.4:0"], false), "-");
+        assert_eq!(real("127.0.0.1", &[",192.0.2.1"], false), "-", "not even an address behind a comma");
     }
 
     proptest! {

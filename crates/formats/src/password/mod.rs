@@ -24,8 +24,12 @@ pub fn credentials(authorization: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((decoded, password))
 }
 
-/// What a user file has of a user's password: `user:password`, with or without more behind another colon.
+/// What a user file has of a user's password: `user:password`, with or without more behind another colon. Lines that
+/// begin with `#` are no users, whatever name a client sends.
 pub fn stored<'a>(file: &'a [u8], user: &[u8]) -> Option<&'a [u8]> {
+    if user.starts_with(b"#") {
+        return None;
+    }
     let line =
         file.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(user)?.strip_prefix(b":"))?;
     line.split(|byte| matches!(byte, b':' | b'\r')).next()
@@ -241,9 +245,15 @@ mod tests {
     #[test]
     fn lines_of_a_user_file() {
         let file = b"a:1\nab:2:more\r\n#c:3\nd\nempty:\nab:4";
-        for (user, want) in
-            [("a", Some("1")), ("ab", Some("2")), ("c", None), ("d", None), ("empty", Some("")), ("", None)]
-        {
+        for (user, want) in [
+            ("a", Some("1")),
+            ("ab", Some("2")),
+            ("c", None),
+            ("#c", None),
+            ("d", None),
+            ("empty", Some("")),
+            ("", None),
+        ] {
             assert_eq!(stored(file, user.as_bytes()), want.map(str::as_bytes), "{user}");
         }
     }

@@ -415,6 +415,15 @@ impl Request {
     pub fn capture(&self, n: u8, out: &mut Vec<u8>) {
         out.extend_from_slice(self.captures.group(n as usize).unwrap_or_default());
     }
+    /// The same, escaped again as for arguments if the client's path was escaped.
+    pub fn capture_escaped(&self, n: u8, out: &mut Vec<u8>) {
+        if memchr::memchr2(b'%', b'+', self.text(self.head.path)).is_none() {
+            return self.capture(n, out);
+        }
+        if let Some(text) = self.captures.group(n.into()) {
+            wire::uri::escape_args(text, out);
+        }
+    }
 
     /// Writes to the error log in force, with this request as context.
     pub fn note(&self, level: Level, message: std::fmt::Arguments<'_>) {

@@ -57,11 +57,19 @@ impl Template {
     }
     /// Appends the text with the values of `request` filled in.
     pub fn render(&self, request: &mut Request, out: &mut Vec<u8>) {
+        self.fill(request, out, Request::capture);
+    }
+    /// As [`Template::render`], with captures that are escaped again if the client's path was.
+    pub fn render_escaped(&self, request: &mut Request, out: &mut Vec<u8>) {
+        self.fill(request, out, Request::capture_escaped);
+    }
+    #[inline]
+    fn fill(&self, request: &mut Request, out: &mut Vec<u8>, capture: impl Fn(&Request, u8, &mut Vec<u8>)) {
         for part in &self.parts {
             match part {
                 Piece::Text(text) => out.extend_from_slice(text),
                 Piece::Variable(index) => drop(request.variable(*index, out)),
-                Piece::Capture(n) => request.capture(*n, out),
+                Piece::Capture(n) => capture(request, *n, out),
             }
         }
     }

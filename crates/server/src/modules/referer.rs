@@ -31,7 +31,7 @@ pub(crate) static MODULE: Module = Module {
     .kept()],
 };
 
-/// As written; a block that has any takes none from above.
+/// As written; a block that has any takes none from above but, as in nginx, regular expressions if it has none itself.
 #[derive(Clone, Default)]
 struct Referers {
     written: bool,
@@ -40,6 +40,8 @@ struct Referers {
     /// One whose referer some firewall has made unreadable is fine.
     blocked: bool,
     server_names: bool,
+    /// Names of the server that are regular expressions count, because it says so here or above.
+    server_regexes: bool,
     exact: Table<Path>,
     wild: Hosts<Path>,
     /// Against host and path.
@@ -54,7 +56,12 @@ impl Inherit for Referers {
     fn inherit(&mut self, outer: &Referers) {
         if !self.written {
             self.clone_from(outer);
+            return;
         }
+        if self.regex.is_empty() {
+            self.regex.clone_from(&outer.regex);
+        }
+        self.server_regexes |= outer.server_regexes;
     }
 }
 
@@ -71,7 +78,10 @@ fn valid_referers(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
             "" => return Err(a.error("invalid referer \"\"")),
             "none" => at.own::<Referers>().none = true,
             "blocked" => at.own::<Referers>().blocked = true,
-            "server_names" => at.own::<Referers>().server_names = true,
+            "server_names" => {
+                let referers = at.own::<Referers>();
+                (referers.server_names, referers.server_regexes) = (true, true);
+            }
             "~" => return Err(a.error("empty regex in \"~\"")),
             text => match text.strip_prefix('~') {
                 Some(pattern) => {
@@ -129,18 +139,17 @@ impl Referers {
 pub(crate) fn settings(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Settings>, Error> {
     let Some(written) = at.conf::<Referers>().filter(|conf| conf.written) else { return Ok(None) };
     let mut referers = written.clone();
-    if referers.server_names {
-        if with.server_names.is_empty() {
-            // A server without a name has an empty one, as in nginx.
-            referers.add("").map_err(|text| Error::emerg(text).at(at.at.clone()))?;
-        }
-        for name in &with.server_names {
-            match name {
-                Name::Regex(regex) => referers.hosts.push(regex.clone()),
-                Name::Text(text) => {
-                    referers.add(text).map_err(|text| Error::emerg(text).at(at.at.clone()))?
-                }
+    if referers.server_names && with.server_names.is_empty() {
+        // A server without a name has an empty one, as in nginx.
+        referers.add("").map_err(|text| Error::emerg(text).at(at.at.clone()))?;
+    }
+    for name in &with.server_names {
+        match name {
+            Name::Regex(regex) if referers.server_regexes => referers.hosts.push(regex.clone()),
+            Name::Text(text) if referers.server_names => {
+                referers.add(text).map_err(|text| Error::emerg(text).at(at.at.clone()))?
             }
+            _ => {}
         }
     }
     if (referers.none || referers.blocked) && !referers.has_hosts() {

@@ -117,9 +117,10 @@ fn by_md5(request: &mut Request, link: &Template, text: &Template, out: &mut Vec
     true
 }
 
+/// A time; none is later than what a signed number of 64 bits can say.
 fn seconds(text: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    digits?.parse().ok()
+    digits?.parse::<i64>().ok()?.try_into().ok()
 }
 
 /// The link behind the hash, as the client wrote it.

@@ -4,7 +4,7 @@ use conf::{Args, Error, Scope};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::script::Trace;
+use super::script::{Fill, Trace};
 use super::{Steps, next_place};
 use crate::http::regex::{GivenUp, Regex};
 use crate::http::request::Request;
@@ -81,12 +81,12 @@ impl Condition {
     ///
     /// # Errors
     /// When a regular expression was given up.
-    pub(super) fn holds(&self, request: &mut Request, trace: Trace) -> Result<bool, GivenUp> {
+    pub(super) fn holds(&self, request: &mut Request, fill: Fill, trace: Trace) -> Result<bool, GivenUp> {
         Ok(match self {
             Condition::True(index) => with_value(request, *index, |_, value| !matches!(value, b"" | b"0")),
             Condition::Equals { of, to, equal } => with_value(request, *of, |request, value| {
                 let mut other = request.thread.buffer();
-                to.render(request, &mut other);
+                fill(to, request, &mut other);
                 let same = value == &*other;
                 request.thread.give_buffer(other);
                 same == *equal
@@ -96,7 +96,7 @@ impl Condition {
             }
             Condition::File { path, kind, is } => {
                 let mut name = request.thread.buffer();
-                path.render(request, &mut name);
+                fill(path, request, &mut name);
                 let found = kind.is(request, &mut name);
                 request.thread.give_buffer(name);
                 found == *is

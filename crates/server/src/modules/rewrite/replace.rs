@@ -37,8 +37,10 @@ enum Then {
 }
 /// Where the script goes on.
 pub(super) enum Outcome {
-    /// With the next step.
+    /// With the next step, as nothing matched.
     GoOn,
+    /// With the next step, and with another path.
+    Changed,
     /// Not at all.
     End,
     /// Not at all: this status is the answer.
@@ -108,7 +110,7 @@ impl Rewrite {
             log_error!(request, "the rewritten URI has a zero length");
             return Outcome::Answer(500);
         }
-        if self.then == Then::GoOn { Outcome::GoOn } else { Outcome::End }
+        if self.then == Then::GoOn { Outcome::Changed } else { Outcome::End }
     }
 
     /// Moves what stands behind `args` in `path` to the request's arguments.
@@ -153,7 +155,7 @@ impl Rewrite {
                 Piece::Text(text) => out.extend_from_slice(text),
                 Piece::Variable(index) => drop(request.variable(*index, out)),
                 Piece::Args => args = Some(out.len()),
-                Piece::Capture(n) if redirects || args.is_some() => capture_escaped(request, *n, out),
+                Piece::Capture(n) if redirects || args.is_some() => request.capture_escaped(*n, out),
                 Piece::Capture(n) => request.capture(*n, out),
             }
         }
@@ -195,17 +197,6 @@ fn pieces(at: &Scope, parts: Vec<Part>, split: bool) -> Box<[Piece]> {
         }
     }
     pieces.into()
-}
-
-/// A group of the match, escaped again for arguments or `Location` if the client's path was escaped.
-fn capture_escaped(request: &Request, n: u8, out: &mut Vec<u8>) {
-    let raw = request.text(request.head.path);
-    if memchr::memchr2(b'%', b'+', raw).is_none() {
-        return request.capture(n, out);
-    }
-    if let Some(text) = request.captures.group(n.into()) {
-        wire::uri::escape_args(text, out);
-    }
 }
 
 /// Appends `text` with those escapes decoded, up to a `?`, that a path in `Location` does not need. As in nginx, of what

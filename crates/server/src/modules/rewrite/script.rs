@@ -33,6 +33,9 @@ enum Operation {
     },
 }
 
+/// How texts are filled in.
+pub(super) type Fill = fn(&Template, &mut Request, &mut Vec<u8>);
+
 /// Whether matches are logged (`rewrite_log`).
 #[derive(Clone, Copy)]
 pub(super) struct Trace(bool);
@@ -120,11 +123,13 @@ fn open_if(
 impl Script {
     /// Runs it: [`Next::Go`] goes on in the plan now in force, [`Next::Locate`] looks for the new path's location.
     pub fn run(&self, request: &mut Request) -> Next {
+        // As in nginx, texts have captures escaped as long as no `rewrite` of this script has matched.
+        let mut fill: Fill = Template::render_escaped;
         let mut at = 0;
         while let Some(operation) = self.operations.get(at) {
             at += 1;
             match operation {
-                Operation::Set(index, value) => assign(request, *index, value),
+                Operation::Set(index, value) => assign(request, *index, value, fill),
                 Operation::Break => {
                     end_rewriting(request);
                     break;
@@ -132,10 +137,11 @@ impl Script {
                 Operation::Return(reply) => return reply.run(request),
                 Operation::Rewrite(rewrite) => match rewrite.run(request, self.trace) {
                     Outcome::GoOn => {}
+                    Outcome::Changed => fill = Template::render,
                     Outcome::End => break,
                     Outcome::Answer(status) => return Next::Status(status),
                 },
-                Operation::If { condition, plan, end } => match condition.holds(request, self.trace) {
+                Operation::If { condition, plan, end } => match condition.holds(request, fill, self.trace) {
                     Ok(true) => request.plan = plan.unwrap_or(request.plan),
                     Ok(false) => at = *end,
                     Err(GivenUp) => return Next::Status(500),
@@ -146,9 +152,9 @@ impl Script {
     }
 }
 
-fn assign(request: &mut Request, index: Index, value: &Template) {
+fn assign(request: &mut Request, index: Index, value: &Template, fill: Fill) {
     let mut text = request.thread.buffer();
-    value.render(request, &mut text);
+    fill(value, request, &mut text);
     request.assign(index, &text);
     request.thread.give_buffer(text);
 }

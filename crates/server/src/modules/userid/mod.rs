@@ -40,7 +40,10 @@ pub(crate) static MODULE: Module = Module {
             let expires = match a.str(0) {
                 "max" => Expires::Max,
                 "off" => Expires::Never,
-                _ => Expires::After(a.sec(0)?),
+                _ => match a.sec(0)? {
+                    0 => Expires::Never,
+                    seconds => Expires::After(seconds),
+                },
             };
             at.own::<Conf>().expires.set(expires)
         }),
