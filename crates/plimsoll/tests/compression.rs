@@ -288,6 +288,15 @@ fn what_cannot_be_set() {
         let exit = Binary::Plimsoll.check(text);
         assert!(exit.stderr.contains(expected), "{text}: {}", exit.stderr);
     }
-    let exit = Binary::Plimsoll.check("zstd_dict_file none; server { listen 127.0.0.1:%%PORT%%; }");
-    assert!(exit.stderr.contains("none\" failed (2: No such file or directory)"), "{}", exit.stderr);
+    // A dictionary that nobody uses is not looked for.
+    let dictionary = |on| {
+        format!("zstd_dict_file none;\nserver {{ listen 127.0.0.1:%%PORT%%; location / {{ zstd {on}; }} }}")
+    };
+    assert_eq!(Binary::Plimsoll.check(dictionary("off")).code, Some(0));
+    let exit = Binary::Plimsoll.check(dictionary("on"));
+    assert!(
+        exit.stderr.contains("none\" failed (2: No such file or directory) in %%DIR%%/nginx.conf:1"),
+        "{}",
+        exit.stderr
+    );
 }

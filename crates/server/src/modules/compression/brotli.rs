@@ -68,7 +68,7 @@ impl Coding for Brotli {
     const NAME: &'static [u8] = b"br";
     type Stream = Stream;
 
-    fn of(at: &Scope, rules: &Rules<Brotli>) -> Result<Brotli, Error> {
+    fn of(at: &Scope, rules: &Rules<Brotli>, _: &Compiler<'_>) -> Result<Brotli, Error> {
         let window_bits = at.conf::<Conf>().map_or(19, |conf| conf.window_bits.or(19));
         Ok(Brotli { level: rules.level.or(6), window_bits })
     }

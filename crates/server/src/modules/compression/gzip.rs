@@ -56,7 +56,7 @@ impl Coding for Gzip {
     const HAS_RULES: bool = true;
     type Stream = Stream;
 
-    fn of(_: &Scope, rules: &Rules<Gzip>) -> Result<Gzip, Error> {
+    fn of(_: &Scope, rules: &Rules<Gzip>, _: &Compiler<'_>) -> Result<Gzip, Error> {
         Ok(Gzip { level: rules.level.or(1).unsigned_abs() })
     }
     fn stream(&self, _: Option<u64>) -> io::Result<Stream> {

@@ -38,8 +38,8 @@ trait Coding: Sized + Send + Sync + 'static {
     /// Whether `gzip_http_version`, `gzip_proxied` and `gzip_disable` say who gets it.
     const HAS_RULES: bool = false;
     type Stream: Stream + 'static;
-    /// The settings in force in a block.
-    fn of(at: &Scope, rules: &Rules<Self>) -> Result<Self, Error>;
+    /// The settings in force in a block where it is on.
+    fn of(at: &Scope, rules: &Rules<Self>, with: &Compiler<'_>) -> Result<Self, Error>;
     /// A stream for one body, whose length may be known.
     fn stream(&self, length: Option<u64>) -> io::Result<Self::Stream>;
 }
@@ -130,10 +130,10 @@ struct Compressing<C> {
 }
 
 /// The filter of a coding, where it is on.
-fn filter<C: Coding>(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
+fn filter<C: Coding>(at: &Scope, with: &Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
     let Some(rules) = at.conf::<Rules<C>>().filter(|rules| rules.on.or(false)) else { return Ok(None) };
     Ok(Some(Box::new(Compressing {
-        coding: C::of(at, rules)?,
+        coding: C::of(at, rules, with)?,
         clients: Clients::of(at),
         types: rules.types.clone().unwrap_or_default(),
         min_length: rules.min_length.or(20),

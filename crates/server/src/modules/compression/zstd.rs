@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use ::zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
-use conf::{Args, Error, HTTP, IF_LOCATION, Scope, directive};
+use conf::{Args, Error, HTTP, IF_LOCATION, Position, Scope, directive};
 
 use super::{Coding, IN, Rules, Until, precompressed};
 use crate::http::filters::HeaderFilter;
@@ -36,7 +36,22 @@ static VARIABLES: &[Variable] = &[variable("zstd_ratio", |request, out| {
 settings! {
     /// What no other coding has, as written.
     struct Conf {
-        dictionary: Arc<[u8]>,
+        dictionary: Dictionary,
+    }
+}
+/// A file that is read where `zstd` is on.
+#[derive(Clone)]
+struct Dictionary {
+    path: String,
+    at: Position,
+}
+impl Dictionary {
+    fn read(&self, with: &Compiler<'_>) -> Result<Arc<[u8]>, Error> {
+        let read = with.inputs.read(self.path.as_ref());
+        read.map_err(|error| {
+            let text = format!("open() \"{}\" failed ({})", self.path, conf::os_error(&error));
+            Error::emerg(text).at(self.at.clone())
+        })
     }
 }
 
@@ -56,11 +71,7 @@ fn comp_level(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
     }
 }
 fn dict_file(at: &mut Scope, a: &Args<'_>) -> Result<(), Error> {
-    let path = a.conf_path(a.str(0));
-    let read = a.inputs().read(path.as_ref());
-    let dictionary =
-        read.map_err(|e| a.error(format!("open() \"{path}\" failed ({})", conf::os_error(&e))))?;
-    at.own::<Conf>().dictionary.set(dictionary)
+    at.own::<Conf>().dictionary.set(Dictionary { path: a.conf_path(a.str(0)), at: a.at() })
 }
 
 pub(crate) fn filter(at: &Scope, with: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
@@ -77,8 +88,9 @@ impl Coding for Zstd {
     const NAME: &'static [u8] = b"zstd";
     type Stream = Stream;
 
-    fn of(at: &Scope, rules: &Rules<Zstd>) -> Result<Zstd, Error> {
-        let dictionary = at.conf::<Conf>().and_then(|conf| conf.dictionary.written().cloned());
+    fn of(at: &Scope, rules: &Rules<Zstd>, with: &Compiler<'_>) -> Result<Zstd, Error> {
+        let dictionary = at.conf::<Conf>().and_then(|conf| conf.dictionary.written());
+        let dictionary = dictionary.map(|file| file.read(with)).transpose()?;
         Ok(Zstd { level: rules.level.or(1), dictionary })
     }
     fn stream(&self, length: Option<u64>) -> io::Result<Stream> {
