@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use testkit::http2::{END_HEADERS, END_STREAM, Frames, frame, head, kind};
-use testkit::{Server, on_both, serve};
+use testkit::{Origin, Server, Site, each, on_both, serve};
 
 const PADDED: u8 = 8;
 /// Kinds of frames that no client sends any more, or none may.
@@ -400,5 +400,31 @@ fn what_is_logged() {
             println!("{line}");
             server.error_log().wait_for(line);
         }
+    });
+}
+
+/// Whether a body follows is for the head to say: one that turns out to be empty has a length, or ends by itself.
+#[test]
+fn a_body_of_nothing_is_a_body() {
+    let text = "listen 127.0.0.1:%%PORT%% http2; proxy_http_version 1.1;
+        location / { proxy_pass http://%%ORIGIN%%; }
+        location /streams { proxy_request_buffering off; proxy_pass http://%%ORIGIN%%; }";
+    let origin = Origin::new(|exchange| {
+        let said = |name| exchange.request.header(name).unwrap_or("-").to_owned();
+        let said = format!("{} {}", said("content-length"), said("transfer-encoding"));
+        exchange.ok(said);
+    });
+    each(|binary| {
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        let mut client = Frames::connect(&server, &[]);
+        client.wait(kind::SETTINGS, 0);
+        for (stream, path, said) in [(1, "/", "0 -"), (3, "/streams", "- chunked")] {
+            let head = frame(kind::HEADERS, END_HEADERS, stream, &head("POST", path, &[]));
+            let both = [head, frame(kind::DATA, END_STREAM, stream, b"")].concat();
+            client.send_raw(&both).unwrap();
+            assert_eq!(client.answer(stream).1, said.as_bytes(), "{binary:?} {path}");
+        }
+        client.request(5, "POST", "/", &[], true);
+        assert_eq!(client.answer(5).1, b"- -", "{binary:?}");
     });
 }

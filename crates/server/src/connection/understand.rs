@@ -51,7 +51,7 @@ pub(super) fn understand(request: &mut Request) -> Result<(), BadRequest> {
     };
     if let Ok(stream) = request.client.stream()
         && framing == Framing::None
-        && !stream.is_body_complete()
+        && stream.has_body()
     {
         // Its length is known when it ends, as with chunks.
         framing = Framing::Chunked;

@@ -7,6 +7,8 @@ use std::task::{Context, Waker};
 pub struct Flow {
     /// Its number.
     pub id: u32,
+    /// More than the request's head was to come, be it nothing.
+    pub has_body: bool,
     /// Bytes that the client takes on it.
     pub window: Cell<i64>,
     /// Bytes that the client may send on it.
@@ -29,6 +31,7 @@ impl Flow {
     pub fn new(id: u32, window: i64, credit: i64, in_closed: bool) -> Flow {
         Flow {
             id,
+            has_body: !in_closed,
             window: Cell::new(window),
             credit: Cell::new(credit),
             body: RefCell::default(),

@@ -55,9 +55,9 @@ impl Stream {
     pub fn set_deadline(&self, until: Option<Instant>) {
         self.deadline.set(until);
     }
-    /// Whether the client sent all of its request, and all of it was read.
-    pub fn is_body_complete(&self) -> bool {
-        self.inlet_taken || (self.flow.in_closed.get() && self.flow.body.borrow().is_empty())
+    /// Whether more than the head was to come, also if it turns out to be nothing.
+    pub fn has_body(&self) -> bool {
+        self.flow.has_body
     }
     /// The request's body, for somebody who reads it while the answer goes out.
     pub fn take_inlet(&mut self) -> Option<Inlet> {
