@@ -286,6 +286,34 @@ fn what_an_application_says_on_its_standard_error() {
     });
 }
 
+/// `$upstream_response_length`: all from the end of the part on in which the head ends, and what is left of that part.
+#[test]
+fn the_length_of_an_answer_counts_its_records() {
+    let head = "Content-Type: text/plain\r\n\r\n";
+    let text = "log_format l '$upstream_response_length'; access_log logs/access.log l;
+        server { listen 127.0.0.1:%%PORT%%; location / { fastcgi_pass %%APP%%; } }";
+    let answers: [(Vec<u8>, &str); 4] = [
+        (ok("hello"), "29"),
+        (
+            [stderr("oops"), record(6, format!("{head}hello").as_bytes(), 3), record(6, b"world", 5), end()]
+                .concat(),
+            "50",
+        ),
+        (
+            [stdout("Content-"), stdout(&head["Content-".len()..]), stdout("hello"), stderr("oops"), end()]
+                .concat(),
+            "52",
+        ),
+        ([stdout(head), stdout("x".repeat(30_000)), stdout("y".repeat(30_000)), end()].concat(), "60040"),
+    ];
+    for (answer, length) in answers {
+        with_answer(text, answer, |server, _| {
+            assert_eq!(server.get("/").status, 200);
+            assert_eq!(server.access_log().wait_lines(1), [length]);
+        });
+    }
+}
+
 #[test]
 fn answers_that_are_none() {
     for (answer, error) in [

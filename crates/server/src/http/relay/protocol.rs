@@ -82,6 +82,10 @@ pub trait Answer {
         head: &mut ResponseHead,
         limit: usize,
     ) -> Result<Progress, BadHead>;
+    /// Bytes of framing that were taken off behind the head; asked once.
+    fn framing(&mut self) -> u64 {
+        0
+    }
     /// Takes its framing off bytes of the body. The first bytes are those behind the head, which have none any more.
     fn body(&mut self, bytes: &mut Piece) -> Part;
     /// The server closed the connection: whether the answer is complete.

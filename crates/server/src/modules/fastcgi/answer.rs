@@ -25,8 +25,13 @@ pub(super) struct Answer {
     closed: bool,
     /// Bytes at the buffer's beginning that have no framing any more.
     clean: usize,
+    /// Bytes of framing behind the head that were read with it, not yet told.
+    framing: u64,
     end: Option<End>,
 }
+
+/// Where a part of the standard output ends: without framing, and as it came.
+type Place = (usize, usize);
 
 /// How far the end has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +61,14 @@ impl Answer {
             caught: false,
             closed: false,
             clean: 0,
+            framing: 0,
             end: None,
         }
     }
 
-    /// Moves the standard output in `bytes` to its beginning and says how much there is; stops at the end.
-    fn unframe(&mut self, bytes: &mut [u8]) -> usize {
+    /// Moves the standard output in `bytes` to its beginning and says how much there is; stops at the end. `part` is
+    /// told the place of each part.
+    fn unframe(&mut self, bytes: &mut [u8], mut part: impl FnMut(Place)) -> usize {
         let (mut from, mut to) = (0, 0);
         while !self.is_over() {
             let (step, used) = match self.records.read(&bytes[from..]) {
@@ -76,6 +83,7 @@ impl Answer {
                     let length = range.len();
                     bytes.copy_within(from + range.start..from + range.end, to);
                     to += length;
+                    part((to, from + range.end));
                 }
                 Step::Stderr(range) => self.note(&bytes[from + range.start..from + range.end]),
                 Step::StdoutEnd => (self.end, self.closed) = (Some(End::Stdout), true),
@@ -137,8 +145,9 @@ impl relay::Answer for Answer {
         head: &mut ResponseHead,
         limit: usize,
     ) -> Result<Progress, BadHead> {
-        let clean = self.clean;
-        self.clean += self.unframe(&mut buffer[clean..]);
+        let (clean, came) = (self.clean, buffer.len());
+        let mut parts: Vec<Place> = Vec::new();
+        self.clean += self.unframe(&mut buffer[clean..], |place| parts.push(place));
         buffer.truncate(self.clean);
         if self.caught {
             return Err(BadHead::Noted);
@@ -148,16 +157,26 @@ impl relay::Answer for Answer {
             false => self.head.parse(buffer, head, limit)?,
         };
         match progress {
-            Progress::Done => self.rest = Some(Rest::of(head, buffer, self.method)),
+            Progress::Done => {
+                self.rest = Some(Rest::of(head, buffer, self.method));
+                // As in nginx: from the end of the part on in which the head ends.
+                let last = parts.iter().find(|(to, _)| clean + to >= head.length);
+                let framed =
+                    |(to, from): &Place| (came - clean - from).saturating_sub(self.clean - clean - to);
+                self.framing = last.map_or(0, framed) as u64;
+            }
             _ => self.lacks_head()?,
         }
         Ok(progress)
     }
 
+    fn framing(&mut self) -> u64 {
+        std::mem::take(&mut self.framing)
+    }
     fn body(&mut self, bytes: &mut Piece) -> Part {
         // What came with the head has no framing any more.
         if std::mem::take(&mut self.clean) == 0 {
-            let length = self.unframe(bytes);
+            let length = self.unframe(bytes, |_| {});
             bytes.truncate(length);
         }
         if let Some(rest) = &mut self.rest {

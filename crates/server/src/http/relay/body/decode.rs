@@ -25,6 +25,7 @@ impl Inner {
             }
             Coding::Chunked(_) => self.unchunk(&mut bytes),
             Coding::Other(answer) => {
+                self.length += answer.framing();
                 let part = answer.body(&mut bytes);
                 for (level, note) in answer.notes() {
                     self.remark(level, note);
