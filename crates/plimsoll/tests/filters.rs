@@ -273,6 +273,29 @@ fn what_was_unpacked_before_it_broke_off_is_sent() {
     });
 }
 
+/// The client gets as much of it as without compression.
+#[test]
+fn what_came_before_an_upstream_broke_off_is_compressed() {
+    each(|binary| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9999\r\n\r\n";
+        let origin = Origin::new(move |exchange| {
+            exchange.send(head.to_owned() + &text()[..999]);
+            exchange.close();
+        });
+        let site = "gzip on; gzip_http_version 1.0; location / { proxy_pass http://%%ORIGIN%%; }";
+        let server = binary.serve(Site::new(site).with("ORIGIN", origin.address()));
+        let mut client = server.client();
+        client.send("GET / HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n");
+        client.wire().read_through(b"\r\n\r\n").unwrap();
+        let (packed, mut unpacked) = (client.read_to_end(), Vec::new());
+        assert!(
+            flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).is_err(),
+            "it is no whole"
+        );
+        assert_eq!(String::from_utf8_lossy(&unpacked), text()[..999]);
+    });
+}
+
 #[test]
 fn streams_behind_one_another_are_unpacked_and_rubbish_is_not() {
     let pack = |text: &[u8]| {

@@ -208,3 +208,25 @@ fn who_is_to_get_nothing_gets_nothing_by_whatever_was_asked() {
         assert!(!server.error_log().text().contains("auth request unexpected status"));
     });
 }
+
+/// What was to be added is given up while it is on its way; the thread's next requests know nothing of it.
+#[test]
+fn an_answer_that_breaks_off_between_others() {
+    each(|binary| {
+        let half = Origin::new(|exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\r\nhalf");
+            exchange.close();
+        });
+        let text = "location / { add_before_body /own; add_after_body /own; proxy_pass http://%%HALF%%; }
+            location /own { return 200 own; }";
+        let server = binary.serve(Site::new(text).with("HALF", half.address()));
+        for _ in 0..3 {
+            let answer = server.raw("GET / HTTP/1.0\r\n\r\n");
+            assert!(answer.ends_with(b"\r\n\r\nownhalf"), "{}", String::from_utf8_lossy(&answer));
+        }
+        let log = server.error_log();
+        log.wait_for("upstream prematurely closed connection while");
+        assert_eq!(server.get("/own").text(), "own");
+        assert!(!log.text().contains("[alert]"), "{}", log.text());
+    });
+}

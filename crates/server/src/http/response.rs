@@ -114,6 +114,15 @@ impl Body {
             _ => None,
         }
     }
+    /// The upstream whose turn it is, wherever in the body it stands.
+    pub fn upstream_at_turn(&mut self) -> Option<&mut UpstreamBody> {
+        match self {
+            Body::Parts(parts) => parts.front_mut()?.upstream_at_turn(),
+            Body::Series(series) => series.current.upstream_at_turn(),
+            Body::Filtered(filtered) => filtered.body.upstream_at_turn(),
+            body => body.upstream_mut(),
+        }
+    }
     /// Whether waiting for its next piece may take long.
     pub fn is_live(&mut self) -> bool {
         match self {

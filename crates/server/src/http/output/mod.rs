@@ -98,13 +98,14 @@ async fn send_frames(request: &mut Request, bodiless: bool) -> io::Result<()> {
 
 /// What happened to an upstream's body on its way is logged here: it has no request to log with.
 fn note_upstream(request: &mut Request) {
-    if !matches!(request.response.body, Body::Upstream(_)) {
+    if matches!(request.response.body, Body::Empty | Body::Memory(_) | Body::Static(_) | Body::File(_)) {
         return;
     }
-    if let Body::Upstream(mut upstream) = std::mem::take(&mut request.response.body) {
+    let mut body = std::mem::take(&mut request.response.body);
+    if let Some(upstream) = body.upstream_at_turn() {
         upstream.log(request);
-        request.response.body = Body::Upstream(upstream);
     }
+    request.response.body = body;
 }
 
 /// Ciphertext may still be waiting.
@@ -117,7 +118,7 @@ async fn flush(request: &mut Request) -> io::Result<()> {
 fn failed(request: &mut Request, error: &io::Error) {
     request.keep_alive = false;
     request.aborted = true;
-    request.broken = matches!(&request.response.body, Body::Upstream(body) if body.is_broken());
+    request.broken = request.response.body.upstream_at_turn().is_some_and(|upstream| upstream.is_broken());
     let doing = if request.response.theirs { "sending to client" } else { "sending response to client" };
     if error.kind() == io::ErrorKind::TimedOut {
         request.client.timed_out = true;

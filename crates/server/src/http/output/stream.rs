@@ -137,7 +137,11 @@ impl Sender {
     fn take(&mut self, request: &mut Request, chunk: io::Result<Option<Chunk>>) -> io::Result<()> {
         let filters = &mut request.response.filters;
         match chunk {
-            Err(error) => self.failure = Some(error),
+            Err(error) => {
+                self.failure = Some(error);
+                // What filters have of it goes out, too; they may know themselves that they cannot.
+                let _ = filters::through(filters, Chunk::Flush, &mut self.filtered);
+            }
             Ok(Some(chunk)) => filters::through(filters, chunk, &mut self.filtered)?,
             Ok(None) => {
                 filters::finish(filters, &mut self.filtered)?;

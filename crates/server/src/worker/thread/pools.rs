@@ -73,10 +73,14 @@ impl Thread {
     /// Takes a request back.
     pub fn give_request(&self, mut request: Box<Request>) {
         self.served.set(self.served.get() - 1);
-        let mut requests = self.pools.requests.borrow_mut();
         let current = Rc::ptr_eq(&request.generation, &self.generation.borrow());
-        if current && requests.len() < KEPT && request.buffer.capacity() <= LARGEST_KEPT {
-            request.rest();
+        if !current || request.buffer.capacity() > LARGEST_KEPT {
+            return;
+        }
+        // With its body go the requests within it, which come here, too.
+        request.rest();
+        let mut requests = self.pools.requests.borrow_mut();
+        if requests.len() < KEPT {
             requests.push(request);
         }
     }
