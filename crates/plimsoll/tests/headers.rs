@@ -1,7 +1,8 @@
 //! `add_header`, `add_trailer`, `expires`: values, statuses and inheritance.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)]
 
-use testkit::{Origin, Site, each, on_both, serve};
+use testkit::{Binary, Origin, Site, each, on_both, serve};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -219,5 +220,41 @@ fn an_etag_of_ones_own_takes_the_place_of_the_other() {
         assert_eq!(names("/f?e=own"), ["ETag", "A"]);
         assert_eq!(server.get("/f?e=own").header("ETag"), Some("own"));
         assert_eq!(names("/f"), ["A"]);
+    });
+}
+
+/// Times far before and behind ours, of files and in directives. Years are written to 9999 at most since nginx 1.25.
+#[test]
+fn times_at_the_borders() {
+    let text = "location / { root html; expires modified -1h; }
+        location /far { expires 100000y; return 200; }";
+    let site = Site::new(text).file("html/before", "x").file("html/ahead", "x").file("html/old", "x");
+    on_both(site, |server| {
+        let set = |name: &str, seconds: i64| {
+            let time = match seconds < 0 {
+                true => std::time::UNIX_EPOCH - std::time::Duration::from_secs(seconds.unsigned_abs()),
+                false => std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.unsigned_abs()),
+            };
+            std::fs::File::open(server.path(name)).unwrap().set_modified(time).unwrap();
+        };
+        set("html/before", -1);
+        set("html/old", -300);
+        set("html/ahead", 1 << 32);
+        let before = server.get("/before");
+        assert_eq!((before.header("etag"), before.header("last-modified")), (Some("\"-1-1\""), None));
+        let old = server.get("/old");
+        assert_eq!(old.header("etag"), Some("\"-12c-1\""));
+        assert_eq!(old.header("last-modified"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+        let ahead = server.get("/ahead");
+        assert_eq!(ahead.header("expires"), Some("Sun, 07 Feb 2106 05:28:16 GMT"));
+        assert_eq!(ahead.header("cache-control"), Some("no-cache"));
+        let far = server.get("/far");
+        assert!(
+            far.header("cache-control").is_some_and(|value| value.starts_with("max-age=31536")),
+            "{far:?}"
+        );
+        if server.binary() == Binary::Plimsoll {
+            assert_eq!(far.header("expires"), Some("Fri, 31 Dec 9999 23:59:59 GMT"));
+        }
     });
 }

@@ -7,9 +7,13 @@ const DAY: u64 = 86_400;
 /// Days from 0000-03-01 to 1970-01-01. Counting years from March puts the leap day at their end.
 const EPOCH: u64 = 719_468;
 
-/// Formats a time as `Sun, 06 Nov 1994 08:49:37 GMT`, for years below 10000.
+/// The last second of 9999.
+const LAST: u64 = 253_402_300_799;
+
+/// Formats a time as `Sun, 06 Nov 1994 08:49:37 GMT`; what is later than 9999 is its last second.
 #[must_use]
 pub fn format(seconds: u64) -> [u8; 29] {
+    let seconds = seconds.min(LAST);
     let (days, second) = (seconds / DAY, seconds % DAY);
     let (year, month, day) = civil(days);
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
@@ -182,6 +186,7 @@ mod tests {
         assert_eq!(&format(SOME), b"Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(&format(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(&format(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(&format(u64::MAX), b"Fri, 31 Dec 9999 23:59:59 GMT");
     }
 
     proptest! {

@@ -47,10 +47,11 @@ pub fn answer_part(
 
 /// Describes a file in the head: type, time, `ETag`; `length` bytes of it are the answer.
 pub fn describe(request: &mut Request, stat: &Stat, length: u64) {
-    let modified = stat.st_mtime.max(0) as u64;
+    let modified = stat.st_mtime;
     request.response.status = 200;
     request.response.content_length = Some(length);
-    request.response.last_modified = Some(modified);
+    // As in nginx, the second before 1970 is no time.
+    request.response.last_modified = (modified != -1).then_some(modified.max(0) as u64);
     request.response.allow_ranges = true;
     types::set_type(request);
     if request.core().etag {
@@ -59,10 +60,10 @@ pub fn describe(request: &mut Request, stat: &Stat, length: u64) {
 }
 
 /// `"modified-length"`, in hexadecimal, as nginx makes it.
-fn add_etag(request: &mut Request, modified: u64, length: u64) {
+fn add_etag(request: &mut Request, modified: i64, length: u64) {
     let mut tag = request.thread.buffer();
-    tag.push(b'"');
-    wire::push_hex(&mut tag, modified);
+    tag.extend_from_slice(if modified < 0 { b"\"-" } else { b"\"" });
+    wire::push_hex(&mut tag, modified.unsigned_abs());
     tag.push(b'-');
     wire::push_hex(&mut tag, length);
     tag.push(b'"');

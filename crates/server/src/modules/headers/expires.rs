@@ -69,13 +69,15 @@ pub fn set(expires: &Expires, request: &mut Request) {
         Expires::Off => return,
         Expires::Epoch => (0, "no-cache".to_owned()),
         Expires::Max => (2_145_916_555, "max-age=315360000".to_owned()),
-        Expires::Access(seconds) => relative(now, now + seconds),
+        Expires::Access(seconds) => relative(now, now.saturating_add(*seconds)),
         // As in nginx, that is now, whatever the age.
         Expires::Modified(0) => relative(now, now),
-        Expires::Modified(seconds) => match modified(request) {
-            Some(modified) => relative(now, modified as i64 + seconds),
-            None => relative(now, now + seconds),
-        },
+        Expires::Modified(seconds) => {
+            let since = modified(request).map_or(now, |modified| modified as i64);
+            let (at, age) = relative(now, since.saturating_add(*seconds));
+            // As in nginx, what is written negative is never kept, however far ahead the modification is.
+            (at, if *seconds < 0 { "no-cache".into() } else { age })
+        }
         Expires::Daily(seconds) => relative(now, next_daily(now, *seconds)),
         Expires::Variable { text, modified } => {
             let mut value = request.thread.buffer();
