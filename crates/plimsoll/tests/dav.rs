@@ -210,3 +210,20 @@ fn folders_that_cannot_be_made() {
         }
     });
 }
+
+/// Names as long as the file system takes them; one character more is too long.
+#[test]
+fn names_of_files_may_be_long() {
+    on_both(DAV, |server| {
+        let longest = "n".repeat(255);
+        let put = |name: &str| server.request("PUT", &format!("/{name}"), &[], b"text").status;
+        assert_eq!(put(&longest), 201);
+        assert_eq!(server.read(&format!("html/{longest}")), b"text");
+        assert_eq!(put(&(longest.clone() + "n")), 500);
+        server
+            .error_log()
+            .wait_match(r#"\[crit\] .* rename\(\) ".*" to ".*" failed \(36: File name too long\)"#);
+        let there = std::fs::read_dir(server.path("html")).expect("the folder").count();
+        assert_eq!(there, 1, "nothing else is left");
+    });
+}

@@ -446,3 +446,25 @@ fn a_static_site_with_includes_and_error_pages() {
         );
     });
 }
+
+#[test]
+fn an_index_may_be_a_directory() {
+    let text = "location / { root html; } location /slash/ { root html; index none sub/; } location /plain/ { root html; index sub; }
+        location /slash/sub/ { root html; index in.html; }
+        location /long/ { root html; index $arg_index index.html; }";
+    let site = Site::new(text)
+        .file("html/slash/sub/in.html", "in")
+        .file("html/plain/sub/x", "")
+        .file("html/long/index.html", "i");
+    on_both(site, |server| {
+        assert_eq!(server.get("/slash/").text(), "in");
+        let plain = server.get("/plain/");
+        let to = format!("http://localhost:{}/plain/sub/", server.port());
+        assert_eq!((plain.status, plain.header("location")), (301, Some(to.as_str())));
+        // Where one cannot even be looked for, the next is not.
+        let long = format!("/long/?index={}", "n".repeat(256));
+        assert_eq!(server.get(&long).status, 404);
+        server.error_log().wait_match(r#"\[error\] .*/long/n+" is not found \(36: File name too long\)"#);
+        assert_eq!(server.get("/long/?index=other").text(), "i");
+    });
+}

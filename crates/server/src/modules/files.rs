@@ -130,16 +130,17 @@ impl Index {
     fn try_index(&self, request: &mut Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<Next> {
         let length = folder.len();
         folder.extend_from_slice(name);
-        let stat = stat(request, folder);
-        let next = match stat {
-            // As in nginx an empty name is the directory itself, over and over.
-            Ok(stat) if name.is_empty() || FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
+        let next = match stat(request, folder) {
+            // As in nginx it may be a directory; an empty name is this one, over and over.
+            Ok(_) => {
                 let mut uri = request.uri.clone();
                 uri.extend_from_slice(name);
                 Some(internal(request, &uri))
             }
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => None,
-            Err(Errno::ACCESS) => Some(failed(request, "stat()", folder, Errno::ACCESS)),
+            Err(Errno::NOENT) => None,
+            Err(error @ (Errno::NOTDIR | Errno::NAMETOOLONG | Errno::ACCESS)) => {
+                Some(not_found(request, folder, error))
+            }
             Err(error) => Some(failed(request, "stat()", folder, error)),
         };
         folder.truncate(length);
@@ -172,13 +173,11 @@ fn missing(request: &mut Request, folder: &mut Vec<u8>, name: &[u8]) -> Option<N
     Some(next)
 }
 fn not_found(request: &mut Request, folder: &[u8], error: Errno) -> Next {
-    if error == Errno::ACCESS {
-        return failed(request, "stat()", folder, error);
+    let (status, what) = if error == Errno::ACCESS { (403, "forbidden") } else { (404, "not found") };
+    if status == 403 || request.plan().core.log_not_found {
+        log_error!(request, "\"{}\" is {what} ({})", text(folder), crate::log::Errno(&error.into()));
     }
-    if request.plan().core.log_not_found {
-        log_error!(request, "\"{}\" is not found ({})", text(folder), crate::log::Errno(&error.into()));
-    }
-    Next::Status(404)
+    Next::Status(status)
 }
 
 fn serve(request: &mut Request) -> Next {

@@ -1,7 +1,9 @@
 //! What is done to the file system. Everything here may have to wait for a disk.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -63,13 +65,16 @@ pub(super) fn put(path: &Path, content: Content, how: &Put) -> Result<bool, Faul
     }
     moved.map(|()| fresh)
 }
-/// A name next to a file that is not used otherwise.
+/// A name next to a file that is not used otherwise; it begins with as much of the file's as there is room for.
 fn beside(path: &Path) -> PathBuf {
     let number = u128::from_ne_bytes(crate::random::bits()) % 10_000_000_000;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{number:010}"));
-    path.with_file_name(name)
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let mut beside = OsString::from_vec(name[..name.len().min(LONGEST_NAME - 11)].to_vec());
+    beside.push(format!(".{number:010}"));
+    path.with_file_name(beside)
 }
+/// Linux has no longer names of files.
+const LONGEST_NAME: usize = 255;
 
 fn write(path: &Path, content: Content, how: &Put) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -192,6 +197,6 @@ pub(super) fn move_file(from: &Path, to: &Path, mode: u32) -> Result<(), Fault> 
             copy_file(from, to)?;
             fs::remove_file(from).map_err(|error| Fault::new("unlink()", from, error))
         }
-        moved => moved.map_err(|error| Fault::new("rename()", to, error)),
+        moved => moved.map_err(|error| Fault::rename(from, to, error)),
     }
 }
