@@ -109,6 +109,25 @@ fn to_syslog() {
 }
 
 #[test]
+fn that_syslog_lost_a_message_is_said_elsewhere() {
+    each(|binary| {
+        let nobody =
+            UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("an address");
+        let text = "error_log logs/error.log; error_log syslog:server=unix:%%DIR%%/nobody; error_log syslog:server=%%NOBODY%%;\n\
+            server { listen 127.0.0.1:%%PORT%%; root html; }";
+        let server = binary.serve(Site::new(text).with("NOBODY", nobody));
+        let log = server.error_log();
+        server.get("/missing");
+        let line = log.wait_for("connect() failed (2: No such file or directory)");
+        assert!(line.contains("[alert]"), "{line}");
+        // A datagram is sent before it is known that nobody takes it.
+        server.get("/missing");
+        let line = log.wait_for("send() failed (111: Connection refused)");
+        assert!(line.contains("[error]"), "{line}");
+    });
+}
+
+#[test]
 fn faults_in_the_words_of_nginx() {
     for (directive, message) in [
         ("error_log;", "invalid number of arguments in \"error_log\" directive in"),

@@ -3,16 +3,19 @@
 //! Logging never holds up a request: sockets do not block, and a message that cannot be sent at once is dropped.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{LazyLock, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use conf::{Args, Error};
+use conf::{Args, Error, Inputs};
 
-use crate::log::Level;
+use crate::log::{Errno, Level};
+use crate::program::Address;
+use crate::upstream::resolve;
 use crate::worker::ledger::{Class, Counted};
 
 /// The port of syslog over UDP (RFC 5426, 3.3).
@@ -69,24 +72,24 @@ impl Syslog {
     /// # Errors
     /// What nginx says of it.
     pub fn parse(parameters: &str, args: &Args<'_>) -> Result<Syslog, Error> {
-        let resolve = |host: &str, port| args.inputs().resolve(host, port);
-        let settings = Settings::parse(parameters, &resolve).map_err(|message| args.error(message))?;
+        let settings = Settings::parse(parameters, args.inputs()).map_err(|message| args.error(message))?;
         Ok(Syslog { settings, socket: RwLock::default(), reported: AtomicU64::new(0) })
     }
     /// Whether a lost message is to be reported at this second since 1970: once a second.
     pub fn complains(&self, now: u64) -> bool {
         crate::log::once_in(1, &self.reported, now)
     }
-    /// What failed: a server that is not there shows when it is connected, or when something is sent.
-    pub fn failed(&self) -> &'static str {
-        match &*self.socket.read().unwrap_or_else(PoisonError::into_inner) {
-            None => "connect()",
-            Some(_) => "send()",
-        }
-    }
-    /// The server, as written.
-    pub fn server(&self) -> impl fmt::Display {
-        &self.settings.server
+    /// What is said of a lost message. One that found no room is dropped for want of it, which is no fault.
+    pub fn fault(&self, error: &io::Error) -> Option<(Level, String)> {
+        // A server that is not there shows when it is connected, or when something is sent.
+        let (level, what) = match &*self.socket.read().unwrap_or_else(PoisonError::into_inner) {
+            _ if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Some(_) if error.kind() == io::ErrorKind::ConnectionRefused => (Level::Error, "send()"),
+            Some(_) => (Level::Alert, "send()"),
+            None => (Level::Alert, "connect()"),
+        };
+        let (error, server) = (Errno(error), &self.settings.server);
+        Some((level, format!("{what} failed ({error}) while logging to syslog, server: {server}")))
     }
     /// The severity of access log lines.
     pub fn severity(&self) -> Level {
@@ -115,7 +118,12 @@ impl Syslog {
         match self.try_send(message) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 *self.socket.write().unwrap_or_else(PoisonError::into_inner) = None;
-                self.try_send(message)
+                self.try_send(message)?;
+                match self.settings.server {
+                    // What is refused over UDP is the message before: it is lost.
+                    Server::Udp(_) => Err(error),
+                    Server::Unix(_) => Ok(()),
+                }
             }
             result => result,
         }
@@ -174,8 +182,6 @@ impl Socket {
     }
 }
 
-type Resolve<'a> = &'a dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
-
 /// The parameters as written.
 #[derive(Default)]
 struct Written<'a> {
@@ -187,14 +193,14 @@ struct Written<'a> {
 }
 
 impl Settings {
-    fn parse(parameters: &str, resolve: Resolve<'_>) -> Result<Settings, String> {
+    fn parse(parameters: &str, inputs: &dyn Inputs) -> Result<Settings, String> {
         let mut written = Written::default();
         for parameter in parameters.split(',') {
             written.parameter(parameter)?;
         }
         let server = written.server.ok_or("no syslog server specified")?;
         Ok(Settings {
-            server: Server::parse(server, resolve)?,
+            server: Server::parse(server, inputs)?,
             facility: written.facility.unwrap_or(FACILITIES.len() as u8 - 1),
             severity: written.severity.unwrap_or(Level::Info),
             tag: written.tag.unwrap_or("nginx").to_owned(),
@@ -248,7 +254,7 @@ fn check_tag(tag: &str) -> Result<(), String> {
 }
 
 impl Server {
-    fn parse(text: &str, resolve: Resolve<'_>) -> Result<Server, String> {
+    fn parse(text: &str, inputs: &dyn Inputs) -> Result<Server, String> {
         let fault = |what: &str| format!("{what} in syslog server \"{text}\"");
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
@@ -256,32 +262,21 @@ impl Server {
                 _ => Ok(Server::Unix(path.into())),
             };
         }
-        let (host, port) = match text.rfind(']') {
-            Some(end) => (&text[..=end], text[end + 1..].strip_prefix(':')),
-            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-        };
-        let port = match port {
-            None => PORT,
-            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| fault("invalid port"))?,
-        };
-        if host.is_empty() {
-            return Err(fault("no host"));
+        match resolve(inputs, text, PORT).map_err(fault)?.into_iter().next() {
+            Some(Address::Tcp(first)) => Ok(Server::Udp(first)),
+            _ => Err(fault("host not found")),
         }
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if let Ok(ip) = bare.parse::<IpAddr>() {
-            return Ok(Server::Udp(SocketAddr::new(ip, port)));
-        }
-        let first = resolve(host, port).ok().and_then(|all| all.into_iter().next());
-        first.map(Server::Udp).ok_or_else(|| fault("host not found"))
     }
 }
 
-/// Sends a line of the error log, whose time is now.
-pub fn send_error(syslog: &Syslog, level: Level, line: &[u8]) -> io::Result<()> {
+/// Sends a line of the error log, whose time is now; what is to be said elsewhere of one that was lost.
+pub fn send_error(syslog: &Syslog, level: Level, line: &[u8]) -> Option<(Level, String)> {
     let mut message = Vec::with_capacity(line.len() + 96);
     syslog.begin(level, &crate::clock::Local::now().syslog(), &mut message);
-    message.write_all(line.strip_suffix(b"\n").unwrap_or(line))?;
-    syslog.send(&message)
+    message.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+    let lost = syslog.send(&message).err()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    syslog.fault(&lost).filter(|_| syslog.complains(now.as_secs()))
 }
 
 #[cfg(test)]
@@ -290,13 +285,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Settings, String> {
-        let resolve = |host: &str, port| match host {
-            "logs.example" => {
-                Ok(vec![SocketAddr::from(([192, 0, 2, 7], port)), SocketAddr::from(([192, 0, 2, 8], port))])
-            }
-            _ => Err(io::ErrorKind::NotFound.into()),
-        };
-        Settings::parse(text, &resolve)
+        Settings::parse(text, &conf::SystemInputs)
     }
     fn server(text: &str) -> Server {
         parse(&format!("server={text}")).unwrap().server
@@ -320,7 +309,8 @@ mod tests {
         assert_eq!(server("[::1]"), Server::Udp("[::1]:514".parse().unwrap()));
         assert_eq!(server("[2001:db8::1]:12345"), Server::Udp("[2001:db8::1]:12345".parse().unwrap()));
         assert_eq!(server("unix:/dev/log"), Server::Unix("/dev/log".into()));
-        assert_eq!(server("logs.example:1"), Server::Udp("192.0.2.7:1".parse().unwrap()));
+        let Server::Udp(named) = server("localhost:1") else { panic!("no address") };
+        assert!(named.ip().is_loopback() && named.port() == 1, "{named}");
     }
 
     #[test]
@@ -340,6 +330,8 @@ mod tests {
             ("server=", "no host in syslog server \"\""),
             ("server=127.0.0.1:99999", "invalid port in syslog server \"127.0.0.1:99999\""),
             ("server=nohost.invalid", "host not found in syslog server \"nohost.invalid\""),
+            ("server=[::1", "invalid host in syslog server \"[::1\""),
+            ("server=[zz]", "invalid IPv6 address in syslog server \"[zz]\""),
             ("server=unix:", "no path in the unix domain socket in syslog server \"unix:\""),
             ("server=127.0.0.1,server=127.0.0.2", "duplicate syslog \"server\""),
             ("server=127.0.0.1,facility=x", "unknown syslog facility \"x\""),
@@ -369,6 +361,18 @@ mod tests {
         let mut got = [0; 100];
         let n = receiver.recv(&mut got).unwrap();
         assert_eq!(&got[..n], b"<20>Nov  6 08:49:37 t: hello");
+    }
+
+    #[test]
+    fn what_nobody_takes_is_lost() {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let syslog = syslog(&format!("server=127.0.0.1:{port}"));
+        syslog.send(b"nobody is there").unwrap();
+        let refused = (0..1000).find_map(|_| syslog.send(b"nor now").err()).unwrap();
+        let said = format!(
+            "send() failed (111: Connection refused) while logging to syslog, server: 127.0.0.1:{port}"
+        );
+        assert_eq!(syslog.fault(&refused), Some((Level::Error, said)));
     }
 
     #[test]

@@ -160,30 +160,43 @@ impl ErrorLog {
         if !self.takes(level) {
             return;
         }
-        let (mut text, mut object) = (None, None);
-        for (_, target) in self.targets.iter().filter(|(least, _)| level <= *least) {
+        if let Some((level, fault)) = self.put(level, context, message, |_| true) {
+            let is_other = |target: &Target| !matches!(target, Target::Syslog(_));
+            self.put(level, &Context::none(), format_args!("{fault}"), is_other);
+        }
+    }
+    /// Writes to those targets that are wanted; what is to be said of a syslog server that took nothing.
+    fn put(
+        &self,
+        level: Level,
+        context: &Context<'_>,
+        message: fmt::Arguments<'_>,
+        is_wanted: impl Fn(&Target) -> bool,
+    ) -> Option<(Level, String)> {
+        let (mut text, mut object, mut fault) = (None, None, None);
+        for (_, target) in self.targets.iter().filter(|(least, to)| level <= *least && is_wanted(to.plain()))
+        {
             let line = match target {
                 Target::Json(_) => object.get_or_insert_with(|| json::line(level, context, message)),
                 _ => text.get_or_insert_with(|| line::line(level, context, message)),
             };
-            deliver(target.plain(), level, line);
+            fault = deliver(target.plain(), level, line).or(fault);
         }
         text.into_iter().for_each(line::give_back);
+        fault
     }
 }
 
-fn deliver(target: &Target, level: Level, line: &[u8]) {
-    // A log that cannot be written has nowhere to complain.
-    let _ = match target {
-        Target::Stderr => std::io::stderr().write_all(line),
-        Target::File(file) => file.append(line),
-        Target::Syslog(syslog) => crate::syslog::send_error(syslog, level, line),
-        Target::Memory(memory) => {
-            memory.write(line);
-            Ok(())
-        }
-        Target::Json(_) => Ok(()),
-    };
+/// Writes a line; what is to be said elsewhere of one that was lost. A file that cannot be written has nowhere to complain.
+fn deliver(target: &Target, level: Level, line: &[u8]) -> Option<(Level, String)> {
+    match target {
+        Target::Stderr => drop(std::io::stderr().write_all(line)),
+        Target::File(file) => drop(file.append(line)),
+        Target::Memory(memory) => memory.write(line),
+        Target::Json(_) => {}
+        Target::Syslog(syslog) => return crate::syslog::send_error(syslog, level, line),
+    }
+    None
 }
 
 /// What a message is about.

@@ -240,17 +240,13 @@ impl Log {
     }
 }
 
-/// Says that a message to syslog was lost; one that found no room is dropped for want of it, which is no fault.
+/// Says that a message to syslog was lost.
 fn lost(syslog: &Syslog, error: &std::io::Error, request: &Request) {
     if !syslog.complains(request.thread.clock.unix().as_secs()) {
         return;
     }
-    if error.kind() != std::io::ErrorKind::WouldBlock {
-        let (what, server) = (syslog.failed(), syslog.server());
-        let error = Errno(error);
-        request
-            .thread
-            .log_alert(format_args!("{what} failed ({error}) while logging to syslog, server: {server}"));
+    if let Some((level, fault)) = syslog.fault(error) {
+        request.thread.process.log(level, format_args!("{fault}"));
     }
     request.note(Level::Warn, format_args!("send() to syslog failed while logging request"));
 }
