@@ -168,3 +168,21 @@ fn mistakes_in_the_configuration() {
         }
     });
 }
+
+/// Where no `charset` is in force, upstreams may want any that is named somewhere.
+#[test]
+fn an_upstream_may_want_what_another_location_names() {
+    let text = "location / { proxy_pass http://%%ORIGIN%%; } location /other { charset utf-8; }";
+    let origin = Origin::new(|exchange| {
+        let wanted = exchange.request.target.trim_start_matches('/').to_owned();
+        exchange.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nX-Accel-Charset: {wanted}\r\nContent-Length: 0\r\n\r\n"
+        ));
+    });
+    each(|binary| {
+        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
+        assert_eq!(server.get("/UTF-8").header("content-type"), Some("text/html; charset=UTF-8"));
+        assert_eq!(server.get("/unheard").header("content-type"), Some("text/html"));
+        server.error_log().wait_for("unknown charset \"unheard\" to override");
+    });
+}

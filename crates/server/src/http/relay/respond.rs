@@ -197,10 +197,7 @@ pub(super) fn copy_head(protocol: &dyn Protocol, settings: &Settings, request: &
     request.response.upgrade = head.status == 101 && protocol.has_name_and_date();
     request.response.allow_ranges = settings.force_ranges;
     let line = head.status_line_text.of(text);
-    if line.is_empty() && head.status < 200 {
-        let bare = format!("{:03} ", head.status);
-        request.response.status_text = Some(request.response.store(bare.as_bytes()));
-    } else if !line.is_empty() && !is_standard(head.status, line) {
+    if !line.is_empty() && !is_standard(head.status, line) {
         request.response.status_text = Some(request.response.store(line));
     }
     request.response.content_length = head.content_length(text).ok().flatten();

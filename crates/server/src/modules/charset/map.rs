@@ -42,9 +42,9 @@ impl Maps {
     pub fn knows(&self, name: &[u8]) -> bool {
         self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
-    /// Whether there is no way from any to another.
+    /// Whether no character set is named anywhere.
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        self.names.is_empty()
     }
     /// What leads from one to the other.
     pub fn table(&self, from: &[u8], to: &[u8]) -> Option<Arc<Table>> {

@@ -159,6 +159,9 @@ impl HeaderFilter for Charset {
             }
             return Ok(());
         }
+        if matches!((&self.charset, request.response.charset), (Name::Off, None)) {
+            return Ok(());
+        }
         let (kind, own) = split(request.response.content_type.of(&request.response.text));
         let (kind, own) = (kind.to_vec(), own.to_vec());
         let Some(to) = self.wanted(request, &kind, &own) else { return Ok(()) };
