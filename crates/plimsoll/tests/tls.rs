@@ -568,7 +568,7 @@ fn errors_at_load() {
     );
     refused(
         "ssl_certificate a.crt; ssl_certificate_key b.key;",
-        "SSL_CTX_use_PrivateKey(\"%%DIR%%/b.key\") failed (SSL: ",
+        "SSL_CTX_use_PrivateKey(\"%%DIR%%/b.key\") failed (SSL: error:05800074:x509 certificate routines::key values mismatch)",
     );
     refused(
         "ssl_certificate nginx.conf; ssl_certificate_key a.key;",

@@ -136,7 +136,9 @@ pub fn pair(
     let pair = CertifiedKey::new(chain, signer);
     match pair.keys_match() {
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
-            Err(Error::emerg(format!("SSL_CTX_use_PrivateKey(\"{key}\") failed (SSL: key values mismatch)")))
+            Err(Error::emerg(format!(
+                "SSL_CTX_use_PrivateKey(\"{key}\") failed (SSL: error:05800074:x509 certificate routines::key values mismatch)"
+            )))
         }
         _ => Ok(pair),
     }
