@@ -1,8 +1,9 @@
 //! Variables of the request's headers.
 
+use formats::pairs;
 use wire::{Framing, Known};
 
-use super::{found, number, pairs};
+use super::{found, number};
 use crate::http::request::Request;
 
 /// Whether a header is the one that a variable's name means: in any case, with `_` for `-`.

@@ -4,7 +4,6 @@ use crate::http::variables::{Variable, family, settable, variable};
 
 mod connection;
 mod headers;
-mod pairs;
 mod request;
 mod response;
 

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::{found, not_empty, number, pairs, seconds};
+use formats::pairs;
+
+use super::{found, not_empty, number, seconds};
 use crate::http::request::Request;
 
 pub fn request(request: &mut Request, out: &mut Vec<u8>) -> bool {

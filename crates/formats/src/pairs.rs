@@ -41,7 +41,7 @@ pub fn basic_user(authorization: &[u8], out: &mut Vec<u8>) -> bool {
         return false;
     }
     let before = out.len();
-    let decoded = formats::base64::decode(skip_spaces(encoded), out);
+    let decoded = crate::base64::decode(skip_spaces(encoded), out);
     let colon = memchr::memchr(b':', &out[before..]).unwrap_or(0);
     let user = if decoded { colon } else { 0 };
     out.truncate(before + user);
