@@ -350,15 +350,20 @@ fn intercepted_errors_and_accel_redirect() {
         location /i/ { proxy_pass http://%%ORIGIN%%/; proxy_intercept_errors on; } location /n/ { proxy_pass http://%%ORIGIN%%/; }\n\
         location /ign/ { proxy_pass http://%%ORIGIN%%/; proxy_ignore_headers X-Accel-Redirect; }\n\
         location /files/ { internal; alias html/; }";
+    let text = format!(
+        "server {{ listen 127.0.0.1:%%PORT%%; {text} }}\n\
+        server {{ listen 127.0.0.1:%%PORT_1%%; proxy_http_version 1.1; location / {{ proxy_pass http://%%ORIGIN%%; }} location /files/ {{ internal; }} }}"
+    );
     each(|binary| {
         let origin = Origin::new(|exchange| {
             match exchange.request.target.as_str() {
             "/404" => exchange.send("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nmine"),
             "/500" => exchange.send("HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nmine"),
+            "/lost" => exchange.send("HTTP/1.1 200 OK\r\nX-Accel-Redirect: /files/none\r\nAccept-Ranges: bytes\r\nSet-Cookie: c\r\nContent-Length: 0\r\n\r\n"),
             _ => exchange.send("HTTP/1.1 200 OK\r\nX-Accel-Redirect: /files/f\r\nContent-Type: x/y\r\nX-Own: o\r\nContent-Length: 4\r\n\r\nmine"),
         }
         });
-        let server = serve(binary, &origin, text);
+        let server = serve(binary, &origin, &text);
         server.write("html/f", "the file");
         for (target, status, body) in [
             ("/i/404", 404, "lost"),
@@ -374,6 +379,10 @@ fn intercepted_errors_and_accel_redirect() {
         let accel = server.get("/n/accel");
         assert_eq!((accel.header("content-type"), accel.header("x-own")), (Some("x/y"), None));
         assert_eq!(server.get("/files/f").status, 404);
+        // A page for a status says nothing of the ranges of what the upstream had in mind.
+        let page = server.client_on(1).get("/lost");
+        assert_eq!((page.status, page.header("accept-ranges")), (404, None));
+        assert_eq!(page.header("set-cookie"), Some("c"));
     });
 }
 

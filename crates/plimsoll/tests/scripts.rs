@@ -133,9 +133,16 @@ fn what_a_path_may_not_become() {
 
 #[test]
 fn the_log_of_rewriting() {
-    let text = "rewrite_log on; location / { if ($arg_a ~ b) { rewrite ^/(x) /y$1? break; } return 200 $uri; }\n\
-        location /r { rewrite ^ /to redirect; }";
+    let text =
+        "rewrite_log on; location / { if ($arg_a ~ b) { rewrite ^/(x) /y$1? break; } return 200 $uri; }\n\
+        location /r { rewrite ^ /to redirect; }
+        location /sub { rewrite ^/sub$ /done last; } location /done { return 204; }
+        location /page { auth_request /sub; try_files /none =204; }";
     on_both(text, |server| {
+        assert_eq!(server.get("/page").status, 204);
+        let of_sub = ", client: .*, subrequest: \"/sub\"";
+        server.error_log().wait_match(&format!("matches \"/sub\"{of_sub}"));
+        server.error_log().wait_match(&format!("rewritten data: \"/done\", args: \"\"{of_sub}"));
         server.get("/x?a=b");
         server.get("/r?a");
         let log = server.error_log();

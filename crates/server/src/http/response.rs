@@ -419,7 +419,9 @@ impl Response {
         self.content_type = Span::default();
         self.content_length = None;
         self.forget_age();
-        self.remove(b"ETag");
+        self.keep(|field, text| {
+            field.known != Known::AcceptRanges && !field.name.of(text).eq_ignore_ascii_case(b"ETag")
+        });
         self.allow_ranges = false;
     }
     /// Takes all headers away that came with the content.

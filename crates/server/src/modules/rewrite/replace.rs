@@ -70,12 +70,13 @@ impl Rewrite {
     /// Changes the path of `request` if it matches.
     pub(super) fn run(&self, request: &mut Request, trace: Trace) -> Outcome {
         let uri = std::mem::take(&mut request.uri);
-        let matched = trace.capture(&self.regex, &uri, request);
+        let matched = self.regex.try_capture(&uri, request);
         request.uri = uri;
-        match matched {
-            Ok(true) => {}
-            Ok(false) => return Outcome::GoOn,
-            Err(_) => return Outcome::Answer(500),
+        let Ok(matched) = matched else { return Outcome::Answer(500) };
+        trace.matched(&self.regex, &request.uri, matched, request);
+        if !matched {
+            request.captures.clear();
+            return Outcome::GoOn;
         }
         request.internal = true;
         request.unmodified_uri = false;
@@ -96,16 +97,16 @@ impl Rewrite {
         let mut path = request.thread.buffer();
         let args = self.render(request, &mut path);
         self.take_args(request, &mut path, args);
-        std::mem::swap(&mut request.uri, &mut path);
-        request.thread.give_buffer(path);
         trace.rewritten(
             request,
             format_args!(
                 "data: \"{}\", args: \"{}\"",
-                crate::log::shown(&request.uri),
+                crate::log::shown(&path),
                 crate::log::shown(&request.args)
             ),
         );
+        std::mem::swap(&mut request.uri, &mut path);
+        request.thread.give_buffer(path);
         if request.uri.is_empty() {
             log_error!(request, "the rewritten URI has a zero length");
             return Outcome::Answer(500);

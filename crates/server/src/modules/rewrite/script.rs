@@ -46,12 +46,16 @@ impl Trace {
         if !matched {
             request.captures.clear();
         }
+        self.matched(regex, text, matched, request);
+        Ok(matched)
+    }
+    /// Logs whether a text matched.
+    pub(super) fn matched(self, regex: &Regex, text: &[u8], matched: bool, request: &Request) {
         if self.0 {
             let verb = if matched { "matches" } else { "does not match" };
             let text = crate::log::shown(text);
             request.note(Level::Notice, format_args!("\"{}\" {verb} \"{text}\"", regex.pattern()));
         }
-        Ok(matched)
     }
     /// Logs what a rewrite made.
     pub(super) fn rewritten(self, request: &Request, what: std::fmt::Arguments<'_>) {
