@@ -464,3 +464,37 @@ fn a_client_that_leaves_ends_what_was_asked_for_it() {
         origin.wait_open(0);
     });
 }
+
+/// Where the path that was not found is not looked through for commands, the block in its place is not either.
+#[test]
+fn a_block_has_commands_where_its_answer_would_have() {
+    let text = "<!--#block name='s' --><!--#echo var='arg_a' -->.<!--#endblock -->\
+        <!--#include virtual='/missing?a=b' stub='s' --><!--#include virtual='/plain/missing?a=b' stub='s' -->";
+    let plain = "location /plain/ { ssi off; }";
+    on_both(page(plain, text), |server| {
+        assert_eq!(server.get("/dir/a.html").text(), "b.<!--#echo var=\"arg_a\" -->.");
+    });
+}
+
+#[test]
+fn a_path_of_variables_without_a_value_is_none() {
+    on_both(page("", "<!--#config errmsg='!' -->a<!--#include virtual='$arg_a' -->b"), |server| {
+        assert_eq!(server.get("/dir/a.html").text(), "a!b");
+        server.error_log().wait_for("unsafe URI \"\" was detected");
+        assert_eq!(server.get("/dir/a.html?a=/said").text(), "a[/said?]b");
+    });
+}
+
+#[test]
+fn a_page_that_breaks_off_is_logged() {
+    each(|binary| {
+        let half = Origin::new(|exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\r\nhalf");
+            exchange.close();
+        });
+        let text = "location / { ssi on; proxy_pass http://%%HALF%%; }";
+        let server = binary.serve(Site::new(text).with("HALF", half.address()));
+        server.raw("GET / HTTP/1.0\r\n\r\n");
+        server.error_log().wait_for("upstream prematurely closed connection while");
+    });
+}

@@ -199,6 +199,10 @@ impl Plan {
     pub fn trailers(&self) -> Option<&headers::Trailers> {
         self.steps.trailers.as_ref()
     }
+    /// Whether commands in pages are carried out, and how.
+    pub fn ssi(&self) -> Option<&ssi::Ssi> {
+        self.steps.ssi.as_ref()
+    }
     /// A module's settings in this block, by their type.
     pub fn settings<T: Any>(&self) -> Option<&T> {
         self.settings.iter().find_map(|settings| settings.downcast_ref())

@@ -4,9 +4,9 @@ use std::io;
 use std::task::Context;
 
 use super::command::{Inclusion, inclusion};
+use super::page;
 use super::text::{self, Result};
 use super::weave::Weave;
-use super::{Manner, page};
 use crate::http::included::Included;
 use crate::http::paths;
 use crate::http::request::Request;
@@ -70,10 +70,10 @@ impl Include {
     ///
     /// # Errors
     /// When nothing can follow: the client left, or there is no room for it.
-    pub async fn next(&mut self, request: &mut Request, manner: Manner) -> io::Result<Option<Body>> {
+    pub async fn next(&mut self, request: &mut Request) -> io::Result<Option<Body>> {
         let next = match std::mem::replace(&mut self.becomes, Becomes::Part) {
             Becomes::Part => self.answer.next(request).await?,
-            Becomes::Stubbed(block) => self.or(request, block, manner).await?,
+            Becomes::Stubbed(block) => self.or(request, block).await?,
             Becomes::Variable(name) => {
                 self.hold(request, &name).await?;
                 None
@@ -91,12 +91,7 @@ impl Include {
     }
 
     /// The answer, or the block: if there is none, or an error's page is all there is.
-    async fn or(
-        &mut self,
-        request: &mut Request,
-        block: Vec<u8>,
-        manner: Manner,
-    ) -> io::Result<Option<Body>> {
+    async fn or(&mut self, request: &mut Request, block: Vec<u8>) -> io::Result<Option<Body>> {
         let Some(sub) = self.answer.arrived(request).await? else { return Ok(None) };
         let failed = sub.error_status != 0;
         let response = &sub.response;
@@ -106,13 +101,13 @@ impl Include {
             return Ok(Some(first));
         }
         let block = Body::Memory(block.into());
-        match self.answer.arrived(request).await? {
-            Some(sub) if !is_text => {
-                sub.response.body = Body::asking(Body::Empty, Box::new(Weave::new(manner, block)));
-                self.answer.next(request).await
-            }
-            _ => Ok(Some(block)),
-        }
+        let Some(sub) = self.answer.arrived(request).await? else { return Ok(Some(block)) };
+        let manner = sub.plan().ssi().map(|ssi| ssi.manner);
+        sub.response.body = match manner.filter(|_| !is_text) {
+            Some(manner) => Body::asking(Body::Empty, Box::new(Weave::new(manner, block))),
+            None => block,
+        };
+        self.answer.next(request).await
     }
 
     /// Takes the answer into a variable, if there is room for it (`subrequest_output_buffer_size`).
@@ -149,7 +144,8 @@ impl Include {
 /// The path to include, below that of the page if it is relative.
 fn path(request: &mut Request, uri: &[u8]) -> Result<Vec<u8>> {
     let target = text::evaluate(request, uri)?;
-    if target.starts_with(b"/") {
+    // Of nothing there is no path, and of variables without a value neither.
+    if target.is_empty() || target.starts_with(b"/") {
         return Ok(target);
     }
     let folder = request.uri.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);

@@ -133,7 +133,7 @@ impl Weave {
         match self.parts.pop_front() {
             None => {}
             Some(Part::Text(body, size)) => self.is_ready(body, size),
-            Some(Part::Answer(mut include)) => match include.next(request, self.manner).await? {
+            Some(Part::Answer(mut include)) => match include.next(request).await? {
                 Some(body) => {
                     let flows = include.flows();
                     let size = body.at_hand();
@@ -154,14 +154,16 @@ impl Weave {
     /// Reads on in the page, until others are to be waited for or enough is made; `false` at its end.
     async fn read(&mut self, request: &mut Request) -> io::Result<bool> {
         if self.piece.is_none() {
-            self.piece = pieces::next(request, &mut self.body).await?;
+            let next = pieces::next(request, &mut self.body).await;
+            if next.is_err() {
+                self.note_upstream(request);
+            }
+            self.piece = next?;
             self.at = 0;
         }
         let Some(piece) = self.piece.take() else {
             // As in nginx, an opening that the page ends in is left out.
-            std::mem::swap(&mut self.body, &mut request.response.body);
-            note_upstream(request);
-            std::mem::swap(&mut self.body, &mut request.response.body);
+            self.note_upstream(request);
             self.over = true;
             return Ok(false);
         };
@@ -176,6 +178,12 @@ impl Weave {
         self.piece = goes_on.then_some(piece);
         self.close_text();
         Ok(true)
+    }
+    /// What is to be said of the upstream that the page comes from.
+    fn note_upstream(&mut self, request: &mut Request) {
+        std::mem::swap(&mut self.body, &mut request.response.body);
+        note_upstream(request);
+        std::mem::swap(&mut self.body, &mut request.response.body);
     }
     /// Text up to the next command, and the command; `false` at the end of the piece.
     fn step(&mut self, request: &mut Request, piece: &Piece) -> bool {
