@@ -263,6 +263,19 @@ fn a_name_server_that_fails_is_passed_over() {
     ));
 }
 
+/// A name server that is started anew is waited for, without a line for each tenth of a second.
+#[test]
+fn a_single_name_server_that_is_not_there_is_waited_for() {
+    each(|binary| {
+        let closed = testkit::Port::free();
+        let text = "location / { resolver 127.0.0.1:%%CLOSED%% ipv6=off; resolver_timeout 600ms; proxy_pass http://$arg_h; }";
+        let server = binary.serve(Site::new(text).with("CLOSED", closed.number()));
+        assert_eq!(ask(&server, "a.test", 81).status, 502);
+        server.error_log().wait_for("a.test could not be resolved (110: Operation timed out)");
+        assert_eq!(server.error_log().text().matches("Connection refused) while resolving").count(), 1);
+    });
+}
+
 #[test]
 fn a_group_is_found_by_a_variable() {
     each(|binary| {

@@ -1,6 +1,6 @@
 //! One question: which server, how often, what its answer means.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -27,7 +27,7 @@ const WAITS: [Duration; 8] = [
     Duration::from_secs(5),
     Duration::from_secs(5),
 ];
-/// Who does not even take the question is not asked again at once.
+/// Who does not even take the question is not asked again at once; another server is asked so soon.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks, and tells all who wait.
@@ -117,11 +117,17 @@ impl Asking<'_> {
             let Some(server) = servers.get((first + n) % servers.len().max(1)) else { break };
             let id = crate::random::number() as u16;
             let question = Question::new(id, name, kind).ok_or(Unresolved::NOT_FOUND)?;
-            match self.exchange(*server, &question, wait).await {
+            let until = self.thread.handle.now() + wait;
+            let others = n + 1 < servers.len();
+            match self.exchange(*server, &question, until).await {
                 // Another server may be in better health.
-                Some(Reply::Failed(2 | 5)) if n + 1 < servers.len() => {}
-                Some(reply) => return Ok(reply),
-                None => {}
+                Ok(Reply::Failed(2 | 5)) if others => {}
+                Ok(reply) => return Ok(reply),
+                Err(error) if error.kind() == ErrorKind::TimedOut => {}
+                Err(_) => {
+                    let rest = until.saturating_duration_since(self.thread.handle.now());
+                    self.thread.handle.sleep(if others { rest.min(PAUSE) } else { rest }).await;
+                }
             }
             if !self.is_wanted() {
                 break;
@@ -130,31 +136,24 @@ impl Asking<'_> {
         Err(Unresolved::TIMED_OUT)
     }
 
-    /// One server; `None` if it gives no answer.
-    async fn exchange(&self, server: SocketAddr, question: &Question, wait: Duration) -> Option<Reply> {
-        let until = self.thread.handle.now() + wait;
+    /// One server. What keeps it from answering is in the log, unless it took the question and says nothing.
+    async fn exchange(&self, server: SocketAddr, question: &Question, until: Instant) -> io::Result<Reply> {
         let reply = match wire::datagram(self.thread, server, question, until).await {
             Ok(Reply::Truncated) => wire::stream(self.thread, server, question, until).await,
             other => other,
         };
-        match reply {
-            Ok(reply) => Some(reply),
-            Err(failure) if failure.error.kind() == ErrorKind::TimedOut => None,
+        reply.map_err(|failure| {
             // Over TCP it closed the connection.
-            Err(failure) if failure.error.kind() == ErrorKind::UnexpectedEof => {
-                self.thread.handle.sleep(PAUSE).await;
-                None
-            }
-            Err(failure) => {
+            let silent = matches!(failure.error.kind(), ErrorKind::TimedOut | ErrorKind::UnexpectedEof);
+            if !silent {
                 let (call, error) = (failure.call, Errno(&failure.error));
                 self.thread.process.log(
                     Level::Error,
                     format_args!("{call} failed ({error}) while resolving, resolver: {server}"),
                 );
-                self.thread.handle.sleep(PAUSE).await;
-                None
             }
-        }
+            failure.error
+        })
     }
 }
 
