@@ -4,7 +4,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
-use testkit::{Server, Site, normal, on_both};
+use testkit::{Server, Site, each, normal, on_both};
 
 /// 784111777 seconds after the epoch.
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -467,4 +467,25 @@ fn an_index_may_be_a_directory() {
         server.error_log().wait_match(r#"\[error\] .*/long/n+" is not found \(36: File name too long\)"#);
         assert_eq!(server.get("/long/?index=other").text(), "i");
     });
+}
+
+/// The length that was promised cannot be kept: the connection ends, and the log names the file.
+#[test]
+fn a_file_that_becomes_shorter_while_it_is_sent() {
+    for (settings, call) in [("sendfile on;", "sendfile"), ("sendfile off;", "pread")] {
+        each(|binary| {
+            let server = binary.serve(settings);
+            let whole = 64 << 20;
+            let file = std::fs::File::create(server.path("html/big")).expect("a file");
+            file.set_len(whole).expect("its size");
+            let mut client = server.client();
+            client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.wire().read_through(b"\r\n\r\n").expect("a head");
+            file.set_len(1).expect("a size");
+            assert!((client.read_to_end().len() as u64) < whole);
+            let line = server.error_log().wait_for(&format!("{call}() re"));
+            assert!(line.contains("[alert]") && line.contains("/html/big\""), "{line}");
+            assert!(line.contains(" while sending response to client, client: 127.0.0.1, "), "{line}");
+        });
+    }
 }

@@ -116,7 +116,7 @@ fn what_is_refused() {
         let said = api(&server, method, path, body, status);
         assert!(said["error"].as_str().is_some_and(|said| said.contains(error)), "{method} {path}: {said}");
     }
-    let big = server.request("POST", "/api/u", &[], &vec![b' '; 20_000]);
+    let big = server.request("POST", "/api/u", &[], &vec![b' '; 30_000]);
     assert_eq!(big.status, 413);
     let exit = Binary::Plimsoll.check("location / { upstream_api read; }");
     assert!(exit.stderr.contains("invalid parameter \"read\""), "{exit}");

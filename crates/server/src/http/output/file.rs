@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::stream::Sender;
 use super::{late, sent};
+use crate::http::file::text;
 use crate::http::filters::{Chunk, Piece};
 use crate::http::request::Request;
 use crate::http::response::{Body, FileBody};
@@ -40,12 +43,11 @@ impl Sender {
             let bytes = ready!(reading.as_mut().poll(cx));
             self.reading = None;
             let bytes = bytes?;
+            if bytes.is_empty() {
+                return Poll::Ready(Err(Truncated::error(&part.file, part.offset, "pread")));
+            }
             part.offset += bytes.len() as u64;
-            return Poll::Ready(if bytes.is_empty() {
-                Err(truncated())
-            } else {
-                Ok(Some(Chunk::Memory(bytes)))
-            });
+            return Poll::Ready(Ok(Some(Chunk::Memory(bytes))));
         }
         let delivery = &plan.core.delivery;
         if reads_directly(delivery, part) {
@@ -62,7 +64,7 @@ impl Sender {
         let piece = plan.core.delivery.output_buffer as u64;
         buffer.resize((part.end - part.offset).min(piece) as usize, 0);
         match sys::file::read_cached(&part.file, &mut buffer, part.offset) {
-            Ok(0) => Poll::Ready(Err(truncated())),
+            Ok(0) => Poll::Ready(Err(Truncated::error(&part.file, part.offset, "pread"))),
             Ok(n) => {
                 buffer.truncate(n);
                 part.offset += n as u64;
@@ -97,7 +99,7 @@ impl Sender {
             self.warm = 0;
         }
         match ready!(sent(request, sent_now)) {
-            Ok(0) => Poll::Ready(Err(truncated())),
+            Ok(0) => Poll::Ready(Err(self.truncated())),
             Ok(_) => {
                 if done {
                     self.queue.pop_front();
@@ -129,7 +131,7 @@ impl Sender {
         let read = ready!(reading.as_mut().poll(cx))?;
         self.reading = None;
         if read.is_empty() {
-            return Poll::Ready(Err(truncated()));
+            return Poll::Ready(Err(self.truncated()));
         }
         let length = read.len() as u64;
         self.forgetful = !sys::file::is_cached(&part.file, part.offset, length);
@@ -138,6 +140,14 @@ impl Sender {
             false => self.warm = part.offset + length,
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The file in front has ended too soon.
+    fn truncated(&self) -> io::Error {
+        match self.queue.front() {
+            Some(Chunk::File(part)) => Truncated::error(&part.file, part.offset, "sendfile"),
+            _ => io::ErrorKind::UnexpectedEof.into(),
+        }
     }
 
     /// What was read of the file in front is sent itself: its file system does not keep it (or does not say), and would
@@ -183,7 +193,7 @@ pub(super) fn read_small(part: &mut FileBody, head: &mut Vec<u8>) -> bool {
 fn part_of(request: &Request) -> io::Result<(&OpenFile, u64)> {
     match &request.response.body {
         Body::File(part) => Ok((&part.file, part.offset)),
-        _ => Err(truncated()),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 
@@ -247,6 +257,27 @@ fn blocking(request: &Request, read: impl FnOnce() -> io::Result<Piece> + Send +
 }
 
 /// A file that became shorter while it was sent: the promised length cannot be kept.
-fn truncated() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "file was truncated while it was sent")
+#[derive(Debug)]
+pub(super) struct Truncated {
+    call: &'static str,
+    /// By the name it has now.
+    path: PathBuf,
+    at: u64,
+}
+impl Truncated {
+    fn error(file: &File, at: u64, call: &'static str) -> io::Error {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+        io::Error::new(io::ErrorKind::UnexpectedEof, Truncated { call, path, at })
+    }
+    /// What the error is, if it is one of these.
+    pub fn of(error: &io::Error) -> Option<&Truncated> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+impl std::error::Error for Truncated {}
+impl std::fmt::Display for Truncated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = text(self.path.as_os_str().as_bytes());
+        write!(f, "{}() reported that \"{path}\" was truncated at {}", self.call, self.at)
+    }
 }

@@ -14,6 +14,7 @@ use wire::{Method, Span, Version};
 
 pub use head::{absolute_location, around_location, becomes_absolute};
 
+use self::file::Truncated;
 use super::filters::Unfit;
 use super::included::Silence;
 use super::pace::Pace;
@@ -129,6 +130,8 @@ fn failed(request: &mut Request, error: &io::Error) {
         request.error_status = status;
     } else if let Some(why) = Unfit::of(error) {
         log_error!(request, "{why} while sending to client");
+    } else if let Some(truncated) = Truncated::of(error) {
+        log_alert!(request, "{truncated} while {doing}");
     } else if error.kind() != io::ErrorKind::ConnectionAborted {
         log_info!(request, "send() failed ({}) while {doing}", crate::log::Errno(error));
     }
