@@ -389,3 +389,37 @@ fn an_action_behind_the_answer() {
         assert_eq!(client.get("/none").text(), "x");
     });
 }
+
+/// A query string that was made empty is a value, one that never was is none: `-`.
+#[test]
+fn query_strings_that_are_empty() {
+    let text = "log_format q '$request_uri $uri$is_args$args|$query_string'; access_log logs/q q;
+        server { listen 127.0.0.1:%%PORT%%; location /r { return 200; }
+            location /try { try_files /none /r?$args; } location /try2 { try_files /none /r; }
+            location /rewrite { rewrite ^ /r? last; } location /rewrite2 { rewrite ^ /r?$args last; }
+            location /set { set $args ''; return 200; }
+            location /page { error_page 403 /r; return 403; } location /page2 { error_page 403 /r?$arg_a; return 403; } }";
+    on_both(text, |server| {
+        let expected = [
+            ("/r", "/r-|-"),
+            ("/r?", "/r-|-"),
+            ("/r?a=1", "/r?a=1|a=1"),
+            ("/try", "/r|"),
+            ("/try?a=1", "/r?a=1|a=1"),
+            ("/try2?a=1", "/r|"),
+            ("/rewrite", "/r-|-"),
+            ("/rewrite?a=1", "/r|"),
+            ("/rewrite2", "/r|"),
+            ("/set?a=1", "/set|"),
+            ("/page?a=1", "/r-|-"),
+            ("/page2", "/r|"),
+        ];
+        for (target, _) in expected {
+            server.get(target);
+        }
+        let lines = server.log("logs/q").wait_lines(expected.len());
+        for (line, (target, logged)) in lines.iter().zip(expected) {
+            assert_eq!(line, &format!("{target} {logged}"));
+        }
+    });
+}

@@ -188,7 +188,7 @@ impl ErrorPage {
                     request.method = Method::Get;
                 }
                 let (uri, args) = wire::uri::split_args(&to);
-                request.redirect_to(uri, Some(args.unwrap_or_default()));
+                request.redirect_to(uri, args.into());
                 Next::Locate
             }
             Some(b'@') => router::enter_named(request, &to),

@@ -3,7 +3,7 @@
 
 use super::body::RequestBody;
 use super::phases::{self, Next};
-use super::request::Request;
+use super::request::{Query, Request};
 use super::response::Body;
 use super::router;
 
@@ -27,7 +27,7 @@ pub async fn run(request: &mut Request) {
         request.response.status = status;
         let next = match to.starts_with(b"/") {
             true => {
-                request.redirect_to(to, Some(b""));
+                request.redirect_to(to, Query::None);
                 Next::Locate
             }
             false => router::enter_named(request, to),

@@ -53,6 +53,8 @@ pub struct Request {
     pub uri: Vec<u8>,
     /// The query string, without `?`.
     pub args: Vec<u8>,
+    /// Something made the query string empty: `$args` has a value then, which is none otherwise.
+    pub args_emptied: bool,
     /// The request's host: lower case, without port; empty if it gave none.
     pub host: Vec<u8>,
     /// The method in force; internal redirects by `error_page` make it GET.
@@ -182,6 +184,7 @@ impl Request {
             started_unix: thread.handle.unix_time(),
             uri: Vec::new(),
             args: Vec::new(),
+            args_emptied: false,
             host: Vec::new(),
             method: Method::Get,
             body: RequestBody::default(),
@@ -258,6 +261,7 @@ impl Request {
         self.head.clear();
         self.uri.clear();
         self.args.clear();
+        self.args_emptied = false;
         self.host.clear();
         self.method = Method::Get;
         self.body.reset();
@@ -444,6 +448,7 @@ impl Request {
         other.started_unix = self.started_unix;
         other.uri.extend_from_slice(&self.uri);
         other.args.extend_from_slice(&self.args);
+        other.args_emptied = self.args_emptied;
         other.host.extend_from_slice(&self.host);
         other.method = self.method;
         other.server = self.server;
@@ -484,13 +489,17 @@ impl Request {
     }
 
     /// Goes to another path of the same server, as `error_page`, `try_files`, `index` and X-Accel-Redirect do.
-    /// The phases begin again, the server's rewrite phase included. `args`: `None` keeps the query string.
-    pub fn redirect_to(&mut self, uri: &[u8], args: Option<&[u8]>) {
+    /// The phases begin again, the server's rewrite phase included.
+    pub fn redirect_to(&mut self, uri: &[u8], args: Query<'_>) {
         self.uri.clear();
         self.uri.extend_from_slice(uri);
-        if let Some(args) = args {
-            self.args.clear();
-            self.args.extend_from_slice(args);
+        match args {
+            Query::Kept => {}
+            Query::None => {
+                self.args.clear();
+                self.args_emptied = false;
+            }
+            Query::These(args) => self.set_args(args),
         }
         self.internal = true;
         self.unmodified_uri = false;
@@ -499,10 +508,33 @@ impl Request {
         self.redirects += 1;
         self.leave_location();
     }
+    /// Makes this the query string.
+    pub fn set_args(&mut self, args: &[u8]) {
+        self.args.clear();
+        self.args.extend_from_slice(args);
+        self.args_emptied = args.is_empty();
+    }
     /// Drops what belonged to the pass through the last location.
     pub fn leave_location(&mut self) {
         self.pass.clear();
         self.uri_changed = false;
+    }
+}
+
+/// The query string behind an internal redirect.
+#[derive(Clone, Copy)]
+pub enum Query<'a> {
+    /// As it was.
+    Kept,
+    /// There is none any more.
+    None,
+    /// Another, which may be empty.
+    These(&'a [u8]),
+}
+impl<'a> From<Option<&'a [u8]>> for Query<'a> {
+    /// What stands behind the `?` of a target, if there is one.
+    fn from(args: Option<&'a [u8]>) -> Query<'a> {
+        args.map_or(Query::None, Query::These)
     }
 }
 

@@ -79,6 +79,7 @@ pub async fn ask_again(request: &mut Request) -> Answer {
     let mut aside = Aside::of(request);
     request.uri.extend_from_slice(&aside.uri);
     request.args.extend_from_slice(&aside.args);
+    request.args_emptied = aside.args_emptied;
     request.location_prefix = aside.location_prefix;
     request.location_left = aside.location_left;
     request.unmodified_uri = aside.unmodified_uri;
@@ -108,6 +109,7 @@ pub async fn settle(request: &mut Request) {
 struct Aside {
     uri: Vec<u8>,
     args: Vec<u8>,
+    args_emptied: bool,
     method: Option<Method>,
     version: Version,
     body: RequestBody,
@@ -146,6 +148,7 @@ impl Aside {
         use std::mem::swap;
         swap(&mut self.uri, &mut request.uri);
         swap(&mut self.args, &mut request.args);
+        swap(&mut self.args_emptied, &mut request.args_emptied);
         self.method = self.method.map(|method| std::mem::replace(&mut request.method, method));
         swap(&mut self.body, &mut request.body);
         self.plan = self.plan.map(|plan| std::mem::replace(&mut request.plan, plan));

@@ -9,7 +9,7 @@ use super::Module;
 use crate::http::file::{self, failed, find, stat, text};
 use crate::http::open_files::{Found, SentFile};
 use crate::http::phases::Next;
-use crate::http::request::Request;
+use crate::http::request::{Query, Request};
 use crate::http::response::{Body, FileBody};
 use crate::http::router;
 use crate::http::steps::{Handler, Outcome};
@@ -149,7 +149,7 @@ impl Index {
 }
 
 fn internal(request: &mut Request, uri: &[u8]) -> Next {
-    request.redirect_to(uri, None);
+    request.redirect_to(uri, Query::Kept);
     Next::Locate
 }
 

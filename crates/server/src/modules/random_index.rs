@@ -12,7 +12,7 @@ use wire::Method;
 use super::Module;
 use crate::http::file;
 use crate::http::phases::Next;
-use crate::http::request::Request;
+use crate::http::request::{Query, Request};
 use crate::http::steps::{Handler, Outcome};
 use crate::worker::generation::Compiler;
 use crate::worker::ledger::{Class, Line};
@@ -65,7 +65,7 @@ async fn choose(request: &mut Request) -> Next {
     let any = u128::from_ne_bytes(crate::random::bits()) % names.len().max(1) as u128;
     let Some(name) = names.get(any as usize) else { return Next::Go };
     let uri = [&request.uri, &name[..]].concat();
-    request.redirect_to(&uri, None);
+    request.redirect_to(&uri, Query::Kept);
     Next::Locate
 }
 

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::Module;
 use crate::http::file;
 use crate::http::phases::Next;
-use crate::http::request::Request;
+use crate::http::request::{Query, Request};
 use crate::http::router;
 use crate::http::variables::Template;
 use crate::worker::generation::Compiler;
@@ -112,7 +112,7 @@ impl TryFiles {
             router::enter_named(request, &to)
         } else {
             let (uri, args) = wire::uri::split_args(&to);
-            request.redirect_to(uri, Some(args.unwrap_or_default()));
+            request.redirect_to(uri, Query::These(args.unwrap_or_default()));
             Next::Locate
         };
         request.thread.give_buffer(to);

@@ -172,7 +172,7 @@ fn accel_redirect(settings: &Settings, request: &mut Request, to: Span) -> Next 
     if request.method != wire::Method::Head {
         request.method = wire::Method::Get;
     }
-    request.redirect_to(&uri, Some(args.unwrap_or_default()));
+    request.redirect_to(&uri, args.into());
     request.thread.give_buffer(uri);
     Next::Locate
 }

@@ -117,8 +117,9 @@ impl Rewrite {
     /// Moves what stands behind `args` in `path` to the request's arguments.
     fn take_args(&self, request: &mut Request, path: &mut Vec<u8>, args: Option<usize>) {
         let Some(args) = args else {
-            if !self.add_args {
-                request.args.clear();
+            // As in nginx: there is still a query string, an empty one, if there was one.
+            if !self.add_args && !request.args.is_empty() {
+                request.set_args(b"");
             }
             return;
         };
@@ -126,8 +127,7 @@ impl Rewrite {
             path.push(b'&');
             path.extend_from_slice(&request.args);
         }
-        request.args.clear();
-        request.args.extend_from_slice(&path[args..]);
+        request.set_args(&path[args..]);
         path.truncate(args);
     }
 

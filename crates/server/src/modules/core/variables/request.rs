@@ -30,11 +30,10 @@ pub fn uri(request: &mut Request, out: &mut Vec<u8>) -> bool {
 }
 
 pub fn args(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    not_empty(&request.args, out)
+    not_empty(&request.args, out) || request.args_emptied
 }
 pub fn set_args(request: &mut Request, value: &[u8]) {
-    request.args.clear();
-    request.args.extend_from_slice(value);
+    request.set_args(value);
     request.unmodified_uri = false;
 }
 pub fn is_args(request: &mut Request, out: &mut Vec<u8>) -> bool {
