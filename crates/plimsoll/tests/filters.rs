@@ -4,7 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use testkit::{Gate, Origin, Response, Server, Site, each, on_both};
+use testkit::{Origin, Response, Server, Site, each, on_both};
 
 /// Enough for gzip to be worth it, and for several writes.
 fn text() -> String {
@@ -224,30 +224,6 @@ fn a_text_may_come_in_parts() {
         let expected = format!("{}needful needpinneedl", "pin".repeat(7));
         assert_eq!(server.get("/").text(), expected);
         assert_eq!(unpacked(&server.get_with("/", &[GZIP])), expected);
-    });
-}
-
-#[test]
-fn what_an_unbuffered_upstream_said_is_not_held_back() {
-    each(|binary| {
-        let gate = Gate::new();
-        let until = gate.clone();
-        let origin = Origin::new(move |exchange| {
-            exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 12\r\n\r\nfirst ");
-            assert!(until.pass());
-            exchange.send("second");
-        });
-        let text =
-            "proxy_buffering off; gzip on; gzip_min_length 0; location / { proxy_pass http://%%ORIGIN%%; }";
-        let server = binary.serve(Site::new(text).with("ORIGIN", origin.address()));
-        let mut client = server.client();
-        client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
-        client.wire().read_through(b"\r\n\r\n").unwrap();
-        // The head of gzip's format, and a block with what was said.
-        let length = client.wire().read_through(b"\r\n").unwrap();
-        assert!(usize::from_str_radix(str::from_utf8(&length).unwrap().trim(), 16).unwrap() > 10);
-        gate.open();
-        client.read_to_end();
     });
 }
 

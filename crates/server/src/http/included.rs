@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::client::Client;
-use super::error_page::closes_silently;
 use super::filters::Unfit;
 use super::phases;
 use super::pieces;
@@ -84,10 +83,10 @@ impl Included {
             self.0 = State::Here(sub);
         }
         match &mut self.0 {
-            State::Here(sub) if sub.response.status == 0 && closes_silently(sub.error_status) => {
-                Err(io::Error::other(Silence(sub.error_status)))
-            }
-            State::Here(sub) => Ok(Some(sub)),
+            State::Here(sub) => match sub.silenced() {
+                Some(status) => Err(io::Error::other(Silence(status))),
+                None => Ok(Some(sub)),
+            },
             _ => Ok(None),
         }
     }

@@ -13,6 +13,7 @@ use wire::{Known, Method, RequestHead, Span};
 
 use super::body::RequestBody;
 use super::client::Client;
+use super::error_page::closes_silently;
 use super::notes::Notes;
 use super::plan::{Plan, PlanId, PlanRef};
 use super::regex::Captures;
@@ -427,6 +428,11 @@ impl Request {
         if let Some(text) = self.captures.group(n.into()) {
             wire::uri::escape_args(text, out);
         }
+    }
+
+    /// The status with which it was answered with nothing at all (444 ..), if it was.
+    pub fn silenced(&self) -> Option<u16> {
+        Some(self.error_status).filter(|status| self.response.status == 0 && closes_silently(*status))
     }
 
     /// Writes to the error log in force, with this request as context.

@@ -15,7 +15,6 @@ use std::io;
 use wire::{Method, Version};
 
 use super::body::RequestBody;
-use super::error_page::closes_silently;
 use super::phases;
 use super::plan::PlanId;
 use super::regex::Captures;
@@ -59,9 +58,9 @@ pub async fn ask(
     request.depth -= 1;
     settle(request).await;
     phases::log_within(request);
+    let status = request.silenced().unwrap_or(status);
     aside.swap(request);
-    let silenced = aside.response.status == 0 && closes_silently(aside.error_status);
-    Answer { status: if silenced { aside.error_status } else { status }, response: aside.response }
+    Answer { status, response: aside.response }
 }
 
 /// Whether one more may be within this request; else it is logged.

@@ -6,7 +6,7 @@ use ::brotli::CompressorWriter;
 use ::brotli::enc::BrotliEncoderParams;
 use conf::{Args, Error, IF_LOCATION, Scope, directive};
 
-use super::{Coding, IN, Rules, Until, precompressed};
+use super::{Coding, IN, ROOM, Rules, Until, precompressed};
 use crate::http::filters::HeaderFilter;
 use crate::http::variables::{Variable, variable};
 use crate::modules::Module;
@@ -101,9 +101,6 @@ impl Brotli {
 }
 
 const LEAST_OF_FAST_WINDOWS: u8 = 17;
-
-/// What the library hands over at once.
-const ROOM: usize = 4096;
 
 /// The state of one stream.
 pub(super) struct Stream {

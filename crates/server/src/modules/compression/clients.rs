@@ -95,17 +95,17 @@ impl Clients {
             vary: conf.vary.or(false),
         }
     }
-    /// Whether this one is to have an answer in `coding`: not if it becomes part of another.
+    /// Whether this one is to have an answer in `coding`: not if it becomes part of another. The rules are about gzip alone.
     pub fn take(&self, request: &Request, coding: &[u8]) -> bool {
-        Clients::accept(request, coding)
-            && request.head.version >= self.http_version
+        let accepts = request.header(Known::AcceptEncoding);
+        request.depth == 0
+            && accepts.is_some_and(|codings| wire::encoding::accepts(codings, coding))
+            && (coding != b"gzip" || self.rules_allow(request))
+    }
+    fn rules_allow(&self, request: &Request) -> bool {
+        request.head.version >= self.http_version
             && self.allowed_for_proxies(request)
             && !self.disabled(request)
-    }
-    /// Whether the client takes `coding`, whatever the rules say.
-    pub fn accept(request: &Request, coding: &[u8]) -> bool {
-        let accepts = request.header(Known::AcceptEncoding);
-        request.depth == 0 && accepts.is_some_and(|codings| wire::encoding::accepts(codings, coding))
     }
     fn disabled(&self, request: &Request) -> bool {
         let Some(agent) = request.header(Known::UserAgent) else { return false };

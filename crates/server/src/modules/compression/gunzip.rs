@@ -6,7 +6,8 @@ use std::io;
 use conf::{Directive, Error, IN_HTTP, Scope, directive, exactly, flag};
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::Clients;
+use super::gzip::WINDOW_BITS;
+use super::{Clients, ROOM, piece};
 use crate::http::filters::{BodyFilter, Chunk, HeaderFilter, Unfit};
 use crate::http::request::Request;
 use crate::worker::generation::Compiler;
@@ -32,8 +33,7 @@ struct Gunzip {
 
 pub(crate) fn filter(at: &Scope, _: &mut Compiler<'_>) -> Result<Option<Box<dyn HeaderFilter>>, Error> {
     let Some(conf) = at.conf::<Conf>().filter(|c| c.on.or(false)) else { return Ok(None) };
-    let piece = (conf.buffers.or((32, 4096)).1 as usize).clamp(512, 1 << 20);
-    Ok(Some(Box::new(Gunzip { clients: Clients::of(at), piece })))
+    Ok(Some(Box::new(Gunzip { clients: Clients::of(at), piece: piece(&conf.buffers) })))
 }
 
 impl HeaderFilter for Gunzip {
@@ -66,11 +66,6 @@ fn broken() -> io::Error {
 
 /// How much is decoded at a time: what that becomes is held in memory.
 const BITE: usize = 512;
-
-/// The largest window there is.
-const WINDOW_BITS: u8 = 15;
-/// What is made room for at a time.
-const ROOM: usize = 4096;
 
 /// Several streams may follow one another.
 struct Decoder {

@@ -53,7 +53,6 @@ pub(super) struct Gzip {
 }
 impl Coding for Gzip {
     const NAME: &'static [u8] = b"gzip";
-    const HAS_RULES: bool = true;
     type Stream = Stream;
 
     fn of(_: &Scope, rules: &Rules<Gzip>, _: &Compiler<'_>) -> Result<Gzip, Error> {
@@ -67,9 +66,7 @@ impl Coding for Gzip {
 /// How many streams of all levels a thread keeps.
 const KEPT: usize = 8;
 /// zlib's largest window: 32 KB.
-const WINDOW_BITS: u8 = 15;
-/// Room that is made whenever the output is full.
-const ROOM: usize = 4096;
+pub(super) const WINDOW_BITS: u8 = 15;
 /// The library's level 1 leaves a quarter to a half more than zlib's, which is what `gzip` alone stands for; its
 /// level 2 leaves less, and costs no more than zlib's level 1.
 const FASTEST: u32 = 2;
@@ -121,9 +118,7 @@ impl super::Stream for Stream {
             Until::Finished => FlushCompress::Finish,
         };
         loop {
-            if out.capacity() - out.len() < ROOM / 8 {
-                out.reserve(ROOM);
-            }
+            super::make_room(out);
             let before = zlib.total_in();
             let status = zlib.compress_vec(text, out, flush)?;
             let taken = usize::try_from(zlib.total_in() - before).unwrap_or(text.len());

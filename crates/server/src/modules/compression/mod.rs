@@ -35,8 +35,6 @@ const IN: Within = HTTP.or(SERVER).or(LOCATION);
 trait Coding: Sized + Send + Sync + 'static {
     /// As `Content-Encoding` names it (RFC 9110, 8.4.1).
     const NAME: &'static [u8];
-    /// Whether `gzip_http_version`, `gzip_proxied` and `gzip_disable` say who gets it.
-    const HAS_RULES: bool = false;
     type Stream: Stream + 'static;
     /// The settings in force in a block where it is on.
     fn of(at: &Scope, rules: &Rules<Self>, with: &Compiler<'_>) -> Result<Self, Error>;
@@ -62,6 +60,21 @@ enum Until {
     Flushed,
     /// The end of the stream.
     Finished,
+}
+
+/// Room that is made whenever the output is full.
+const ROOM: usize = 4096;
+
+/// Sees to it that there is some to write to.
+fn make_room(out: &mut Vec<u8>) {
+    if out.capacity() - out.len() < ROOM / 8 {
+        out.reserve(ROOM);
+    }
+}
+
+/// The size of the pieces that go out (`gzip_buffers` and its likes).
+fn piece(buffers: &Setting<(u64, u64)>) -> usize {
+    (buffers.or((32, 4096)).1 as usize).clamp(512, 1 << 20)
 }
 
 /// What every coding has directives for, as written.
@@ -111,12 +124,9 @@ impl<C: Coding> Rules<C> {
         at.own::<Self>().buffers.set(a.buffers()?)
     }
     /// Sets the level to one of `least..=most`.
-    fn set_level(at: &mut Scope, a: &Args<'_>, least: i32, most: i32) -> Result<(), Error> {
-        let level = a.number(0)?;
-        match (least..=most).contains(&level) {
-            true => at.own::<Self>().level.set(level),
-            false => Err(a.error(format!("value must be between {least} and {most}"))),
-        }
+    fn set_level(at: &mut Scope, a: &Args<'_>, least: u64, most: u64) -> Result<(), Error> {
+        let level = a.number_within(0, least, most)?;
+        at.own::<Self>().level.set(level as i32)
     }
 }
 
@@ -137,7 +147,7 @@ fn filter<C: Coding>(at: &Scope, with: &Compiler<'_>) -> Result<Option<Box<dyn H
         clients: Clients::of(at),
         types: rules.types.clone().unwrap_or_default(),
         min_length: rules.min_length.or(20),
-        piece: (rules.buffers.or((32, 4096)).1 as usize).clamp(512, 1 << 20),
+        piece: piece(&rules.buffers),
     })))
 }
 
@@ -147,7 +157,7 @@ impl<C: Coding> HeaderFilter for Compressing<C> {
             return Ok(());
         }
         request.response.vary_encoding = self.clients.vary;
-        if !self.is_taken(request) {
+        if !self.clients.take(request, C::NAME) {
             return Ok(());
         }
         let length = request.response.content_length;
@@ -173,12 +183,6 @@ impl<C: Coding> Compressing<C> {
             && response.header(b"Content-Encoding").is_none_or(<[u8]>::is_empty)
             && response.content_length.is_none_or(|length| length >= self.min_length)
             && self.types.include(response.content_type.of(&response.text))
-    }
-    fn is_taken(&self, request: &Request) -> bool {
-        match C::HAS_RULES {
-            true => self.clients.take(request, C::NAME),
-            false => Clients::accept(request, C::NAME),
-        }
     }
 }
 

@@ -51,14 +51,12 @@ struct Form {
     coding: &'static [u8],
     /// What the file's name ends with.
     suffix: &'static [u8],
-    /// The rules for answers that are compressed here hold for it, too (`gzip_proxied` and its likes).
-    has_rules: bool,
     /// Every answer depends on what the client takes, whether there is such a file or not.
     varies: bool,
 }
-const GZIP: Form = Form { coding: b"gzip", suffix: b".gz", has_rules: true, varies: false };
-const BROTLI: Form = Form { coding: b"br", suffix: b".br", has_rules: false, varies: true };
-const ZSTD: Form = Form { coding: b"zstd", suffix: b".zst", has_rules: false, varies: false };
+const GZIP: Form = Form { coding: b"gzip", suffix: b".gz", varies: false };
+const BROTLI: Form = Form { coding: b"br", suffix: b".br", varies: true };
+const ZSTD: Form = Form { coding: b"zstd", suffix: b".zst", varies: false };
 
 /// As run.
 struct Precompressed {
@@ -90,7 +88,7 @@ impl Handler for Precompressed {
         if self.form.varies && self.when == When::Accepted {
             request.response.vary_encoding = self.clients.vary;
         }
-        let taken = self.when == When::Always || self.is_taken(request);
+        let taken = self.when == When::Always || self.clients.take(request, self.form.coding);
         if !taken && (self.form.varies || !self.clients.vary) {
             return Next::Go.into();
         }
@@ -118,12 +116,6 @@ fn not_there(request: &mut Request, path: &[u8], error: Errno) -> Next {
 }
 
 impl Precompressed {
-    fn is_taken(&self, request: &Request) -> bool {
-        match self.form.has_rules {
-            true => self.clients.take(request, self.form.coding),
-            false => Clients::accept(request, self.form.coding),
-        }
-    }
     fn found(&self, request: &mut Request, path: &[u8], found: Found, taken: bool) -> Next {
         let Found { stat, file } = found;
         if self.when == When::Accepted {

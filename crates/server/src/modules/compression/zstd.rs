@@ -107,8 +107,6 @@ impl Coding for Zstd {
 const LARGEST_WINDOW_BITS: u32 = 23;
 /// The library's levels above this one would have a larger one.
 const LAST_OF_SMALL_WINDOWS: i32 = 19;
-/// Room that is made whenever the output is full.
-const ROOM: usize = 4096;
 
 /// The state of one stream.
 pub(super) struct Stream {
@@ -118,9 +116,7 @@ impl super::Stream for Stream {
     fn run(&mut self, text: &[u8], until: Until, out: &mut Vec<u8>) -> io::Result<()> {
         let mut text = InBuffer::around(text);
         loop {
-            if out.capacity() - out.len() < ROOM / 8 {
-                out.reserve(ROOM);
-            }
+            super::make_room(out);
             let end = out.len();
             let mut packed = OutBuffer::around_pos(out, end);
             if text.pos() < text.src.len() {
